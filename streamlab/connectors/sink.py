@@ -1,0 +1,94 @@
+"""The contract of a sink: two-phase commit.
+
+Order of calls on a writer: ``write()`` any number of times, ``prepare(id)`` when a checkpoint's barrier passes, and once the
+checkpoint is complete ``commit(pending)`` with what ``prepare`` gave, or ``abort(pending)`` when it was abandoned. A commit
+may be repeated after a recovery, by another writer in another process, so it must be idempotent. At the end of a job:
+``prepare``, ``commit``, ``close``. After a failure ``close`` alone is called, and what was not committed must stay invisible.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+Guarantee = Literal["exactly-once", "effectively-once", "at-least-once"]
+Pending = tuple[tuple[str, str], ...]
+"""What a prepared transaction needs to be committed later: pairs of strings, plain enough for a checkpoint."""
+
+
+@dataclass(frozen=True)
+class SinkContext:
+    """Where a writer runs.
+
+    Attributes
+    ----------
+    folder : str
+        The job's own folder.
+    subtask, parallelism, attempt : int
+        Which of how many writers, in which attempt of the job.
+    step : str
+        Name of the sink's step.
+    """
+
+    folder: str
+    subtask: int
+    parallelism: int
+    attempt: int
+    step: str
+
+
+class SinkWriter(ABC):
+    """Writes the rows of one subtask."""
+
+    @abstractmethod
+    def write(self, frame: pl.DataFrame) -> None:
+        """Take rows; they need not be visible before a commit. Raises SinkError."""
+
+    def prepare(self, checkpoint_id: int) -> Pending:
+        """End the current transaction and return what commits it. Everything written so far is durable, not visible."""
+        return ()
+
+    def commit(self, pending: Pending) -> None:
+        """Make a prepared transaction visible. Idempotent."""
+
+    def abort(self, pending: Pending) -> None:
+        """Remove a prepared transaction. Idempotent."""
+
+    def flush(self) -> None:
+        """Called when the task has nothing else to do: show what can be shown."""
+
+    def close(self) -> None:
+        """Release what is open; uncommitted rows stay invisible or go away."""
+
+
+@dataclass(frozen=True)
+class Sink(ABC):
+    """Description of a sink, part of the plan."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def guarantee(self) -> Guarantee:
+        """What a reader of the sink can count on."""
+
+    @property
+    def accepts_updates(self) -> bool:
+        """Whether it can take a changelog; a sink that can't refuses an updating stream when the plan is built."""
+        return False
+
+    @property
+    def max_parallelism(self) -> int | None:
+        """How many writers there may be; None means any number."""
+        return None
+
+    @abstractmethod
+    def open(self, context: SinkContext) -> SinkWriter:
+        """Start writing."""
+
+    def describe(self) -> str:
+        """Return one line for plans: what is written and where, without secrets."""
+        return self.name

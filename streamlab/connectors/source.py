@@ -1,0 +1,174 @@
+"""The contract of a source.
+
+A :class:`Source` is the frozen, picklable description that a plan holds. It lists *splits*, parts that can be read apart
+from each other; :meth:`Source.open` starts reading one from a *position*. Splits and positions are plain values
+(numbers, strings, tuples of them), so that a checkpoint can hold them and a reader can start again from them.
+
+Order of calls: ``splits()`` once (again and again when ``discovers``), ``open()`` once per split and attempt, ``read()``
+until ``done``, then ``close()``, which is also called after an error. Nothing is read after ``close()``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from streamlab.core.time import Duration
+
+Position = int | str | tuple[int | str, ...]
+"""Where to go on reading a split: a plain value that msgpack can hold."""
+
+START: Position = 0
+"""The position before the first row, for every source."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a source that is read on its own, in order.
+
+    Attributes
+    ----------
+    id : str
+        Unique in the source and stable between runs.
+    rows : int | None
+        How many rows it holds, when that is known without reading them.
+    min_time_us : int | None
+        Earliest event time in it, when known: a split that is still to be read holds the watermark back to there.
+    """
+
+    id: str
+    rows: int | None = None
+    min_time_us: int | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a source says about time; every source takes these as keyword arguments.
+
+    Attributes
+    ----------
+    event_time : str | None
+        Column with the time at which a row happened.
+    watermark : Duration | None
+        How far rows may come out of order; None means that no watermark is made before the input ends.
+    idle_timeout : Duration | None
+        After how long without rows a split no longer holds the watermark back; None means never.
+    pace : float | None
+        Replay speed as a multiple of event time; None means as fast as it goes.
+    max_advance : Duration | None
+        How far one batch may push the watermark; rows beyond are dead-lettered. None means any distance.
+    """
+
+    event_time: str | None = None
+    watermark: Duration | None = None
+    idle_timeout: Duration | None = None
+    pace: float | None = None
+    max_advance: Duration | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one call of :meth:`SplitReader.read` found.
+
+    Attributes
+    ----------
+    frame : pl.DataFrame | pl.LazyFrame
+        The rows, with the source's schema; lazy when reading can be optimised together with the steps that follow.
+    position : Position
+        Where reading goes on after these rows.
+    rows : int
+        How many rows `frame` holds (known for lazy frames too).
+    max_time_us : int | None
+        Latest event time among the rows, only when known without reading them, and only when none of them is null.
+        A lazy frame must have it if the source has an event time.
+    dead_letters : pl.DataFrame | None
+        Input that could not be understood, with `DEAD_LETTER_SCHEMA`.
+    """
+
+    frame: pl.DataFrame | pl.LazyFrame
+    position: Position
+    rows: int
+    max_time_us: int | None = None
+    dead_letters: pl.DataFrame | None = None
+
+
+class SplitReader(ABC):
+    """Reads one split in order. Not thread-safe; owned by one task."""
+
+    @abstractmethod
+    def read(self, limit: int, now_us: int) -> Read | None:
+        """Return the next rows, about `limit` at most, or None when there is nothing to read now. Never blocks for long.
+
+        `now_us` is the wall clock: the only clock that a reader may use.
+
+        Raises
+        ------
+        SourceError
+            If the split cannot be read and the source was told to fail on that.
+        """
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether nothing will ever follow."""
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        """Return when it is worth calling :meth:`read` again after it gave None; None means "soon, I can't tell"."""
+        return None
+
+    def close(self) -> None:
+        """Release what is open. May be called more than once."""
+
+
+@dataclass(frozen=True)
+class Source(ABC):
+    """Description of a source, part of the plan.
+
+    Attributes
+    ----------
+    name : str
+        Shown in plans, metrics and errors.
+    schema : pl.Schema
+        Columns and dtypes of every frame that it reads.
+    timing : Timing
+        Event time, watermark, idleness and pace.
+    """
+
+    name: str
+    schema: pl.Schema
+    timing: Timing = field(kw_only=True, default_factory=Timing)
+
+    @property
+    @abstractmethod
+    def bounded(self) -> bool:
+        """Whether it ends by itself."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether reading again from a position gives the same rows."""
+        return True
+
+    @property
+    def discovers(self) -> bool:
+        """Whether new splits can appear while a job runs, so that :meth:`splits` must be asked again."""
+        return False
+
+    @property
+    def max_parallelism(self) -> int | None:
+        """How many subtasks can share the source; None means any number."""
+        return None
+
+    @abstractmethod
+    def splits(self) -> Sequence[Split]:
+        """List the splits there are now, in the order in which they are best read."""
+
+    @abstractmethod
+    def open(self, split: Split, position: Position) -> SplitReader:
+        """Start reading a split from a position; `START` is its beginning."""
+
+    def describe(self) -> str:
+        """Return one line for plans: what is read and from where, without secrets."""
+        return self.name

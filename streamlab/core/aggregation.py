@@ -1,0 +1,61 @@
+"""How one ``agg(...)`` is computed in parts: the value that the planner makes and the operators run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class AggregateReport:
+    """What ``explain()`` says about one result column."""
+
+    name: str
+    incremental: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class AggregateSplit:
+    """The user's aggregations, split so that partial results can be merged in any grouping of the input.
+
+    With ``g`` for ``group_by(keys)`` and rows cut in any way into frames ``a`` and ``b``::
+
+        user     = (a + b).g.agg(user)
+        partials = a.g.agg(partial) + b.g.agg(partial)
+        user     = partials.g.agg(merge).select(keys, final)          # merge may be repeated
+
+    When `buffered` is not empty some aggregation cannot be merged: then rows are kept instead of partials
+    (`partial` and `merge` are empty), and when a window fires ``rows.g.agg(buffered)`` gives *all* result columns.
+
+    Attributes
+    ----------
+    partial : tuple[pl.Expr, ...]
+        Over input rows, in a group_by; named ``__p0``, ``__p1``, …
+    merge : tuple[pl.Expr, ...]
+        Over the columns of `partial`, in a group_by; keeps the names.
+    final : tuple[pl.Expr, ...]
+        Over the merged columns, row-wise; named as the user named them.
+    buffered : tuple[pl.Expr, ...]
+        The user's own expressions, when they run over the kept rows.
+    columns : tuple[str, ...]
+        Input columns that the aggregations read.
+    ordered : bool
+        Whether a result depends on row order (``first``, ``last``): frames must be merged in order of arrival.
+    reports : tuple[AggregateReport, ...]
+        One for each result column.
+    """
+
+    partial: tuple[pl.Expr, ...]
+    merge: tuple[pl.Expr, ...]
+    final: tuple[pl.Expr, ...]
+    buffered: tuple[pl.Expr, ...]
+    columns: tuple[str, ...]
+    ordered: bool
+    reports: tuple[AggregateReport, ...]
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether partial results are kept instead of rows."""
+        return not self.buffered

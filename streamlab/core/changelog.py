@@ -1,0 +1,75 @@
+"""Changelogs: how an updating stream says that a row it gave earlier is replaced or gone.
+
+A frame of an updating stream carries the row kind in one extra Int8 column, `ROW_KIND`. An append-only frame has none.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import polars as pl
+
+ROW_KIND = "__row_kind"
+"""Name of the extra column; a name that starts with two underscores is refused for users' own columns."""
+
+
+class RowKind(IntEnum):
+    """What a row of a changelog does to the table that it describes (Flink's ``RowKind``)."""
+
+    INSERT = 0
+    UPDATE_BEFORE = 1
+    UPDATE_AFTER = 2
+    DELETE = 3
+
+    @property
+    def symbol(self) -> str:
+        """The short form: ``+I``, ``-U``, ``+U`` or ``-D``."""
+        return ("+I", "-U", "+U", "-D")[self]
+
+
+ADDS = (RowKind.INSERT, RowKind.UPDATE_AFTER)
+"""The row kinds that put a row into the table; the other two take one out."""
+
+
+def is_updating(frame: pl.DataFrame | pl.LazyFrame) -> bool:
+    """Return whether the frame is part of a changelog."""
+    return ROW_KIND in frame.collect_schema()
+
+
+def fold(changelog: pl.DataFrame) -> pl.DataFrame:
+    """Return the table that a whole changelog describes, without the row-kind column.
+
+    Rows are counted as a multiset: every ``+I`` and ``+U`` adds one equal row, every ``-U`` and ``-D`` takes one away.
+    A retraction of a row that is not there is ignored. An append-only frame is returned as it is. Row order is that
+    of the first addition that is still there.
+
+    Examples
+    --------
+    >>> log = pl.DataFrame({"n": [1, 1, 2], ROW_KIND: [0, 1, 2]}, schema_overrides={ROW_KIND: pl.Int8})
+    >>> fold(log)["n"].to_list()
+    [2]
+    """
+    if not is_updating(changelog):
+        return changelog
+    columns = [name for name in changelog.columns if name != ROW_KIND]
+    sign = pl.when(pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])).then(1).otherwise(-1)
+    folded = (
+        changelog.lazy()
+        .with_columns(sign.cast(pl.Int64).alias("__sign"), pl.int_range(pl.len()).alias("__at"))
+        .group_by(columns or [pl.lit(0).alias("__all")], maintain_order=True)
+        .agg(
+            pl.col("__sign").sum().alias("__count"),
+            # A retraction that finds nothing is ignored: the deepest the running count falls below zero is forgiven.
+            (-pl.col("__sign").cum_sum().min()).clip(0).alias("__forgiven"),
+            pl.col("__at").last(),
+        )
+        .with_columns((pl.col("__count") + pl.col("__forgiven")).alias("__count"))
+        .filter(pl.col("__count") > 0)
+        .sort("__at")
+        .select(*columns, pl.col("__count"))
+    )
+    return (
+        folded.select(pl.all().repeat_by("__count").explode()).drop("__count").collect()
+        if columns
+        else changelog.head(0)
+    )

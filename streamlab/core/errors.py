@@ -1,0 +1,101 @@
+"""Every error that streamlab raises, in one tree.
+
+The class says whose fault it is; the message says four things: the *step*, what was *needed*, what was *got*, and the
+*next move*. Use :func:`explained` to write it so that every message reads alike.
+
+==================  =========================================================  ===================
+class               whose fault                                                does a retry help?
+==================  =========================================================  ===================
+PlanError           the query as written                                       no, change the query
+OptionError         an argument of a call                                      no, change the call
+SourceError         the data or the place that it comes from                   perhaps
+SinkError           the place that results go to                               perhaps
+StepFailed          a step raised while it ran, usually a user's function      no, unless the data change
+WorkerLost          a worker process died or hung                              perhaps
+JobError            asked a job for what it cannot give now                    see the message
+StateError          state or a job folder that cannot be read                  no
+InternalError       streamlab                                                  no, report it
+==================  =========================================================  ===================
+"""
+
+from __future__ import annotations
+
+
+class StreamlabError(Exception):
+    """Base of all errors raised on purpose by streamlab."""
+
+
+class PlanError(StreamlabError):
+    """The query cannot be built as written; raised by the call that wrote it."""
+
+
+class OptionError(StreamlabError, ValueError):
+    """An argument is not one that the call accepts."""
+
+
+class SourceError(StreamlabError):
+    """A source cannot be opened or read."""
+
+
+class SinkError(StreamlabError):
+    """A sink cannot be opened, written or committed."""
+
+
+class StepFailed(StreamlabError):
+    """A step of a running job raised; carries the step, the worker's traceback and a sample of its input rows.
+
+    Attributes
+    ----------
+    step : str
+        Name of the step as ``explain()`` shows it.
+    traceback_text : str
+        The worker's traceback, as text (an exception object does not travel between processes).
+    sample : str
+        A few of the rows that the step was given, drawn as a table; empty when there were none.
+    """
+
+    def __init__(self, message: str, *, step: str = "", traceback_text: str = "", sample: str = "") -> None:
+        super().__init__(message)
+        self.step = step
+        self.traceback_text = traceback_text
+        self.sample = sample
+
+
+class WorkerLost(StreamlabError):
+    """A worker process ended, was killed, or stopped answering."""
+
+
+class JobError(StreamlabError):
+    """A job cannot do what was asked of it in the state that it is in."""
+
+
+class StateError(StreamlabError):
+    """State, a checkpoint or a job folder is damaged or was written by something else."""
+
+
+class InternalError(StreamlabError):
+    """An invariant of streamlab itself is broken: always a bug."""
+
+
+def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
+    """Return the text of an error in the form that all of streamlab uses.
+
+    Parameters
+    ----------
+    step
+        What was being done, as the user wrote it, for instance ``"filter"``.
+    needed
+        What the step needs.
+    got
+        What it got instead.
+    hint
+        The next move; left out when there is no good one.
+
+    Examples
+    --------
+    >>> print(explained("filter", needed="a Boolean expression", got="Int64", hint="compare it: pl.col('n') > 0"))
+    filter: needs a Boolean expression, got Int64.
+      → compare it: pl.col('n') > 0
+    """
+    text = f"{step}: needs {needed}, got {got}."
+    return f"{text}\n  → {hint}" if hint else text

@@ -1,0 +1,46 @@
+"""What a job can be told when it starts, as one frozen value that is stored in the job's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Options of one job.
+
+    Attributes
+    ----------
+    name : str
+        The job's name, unique among running jobs.
+    parallelism : int
+        Subtasks per step that can be parallel, and worker processes.
+    batch_rows : int
+        Rows a batch grows to at full speed.
+    batch_ms : int
+        How long a slow source gathers rows before it gives a batch.
+    channel_batches : int
+        Credit of a channel between two tasks: batches that may be on their way.
+    keep_rows : int | None
+        Rows that the live result table of an endless append-only stream keeps; None keeps all.
+    detach : bool
+        Whether the job goes on when the process that started it ends.
+    on_error : {"fail", "dead_letter"}
+        What happens to input that cannot be understood.
+    step_timeout_ms : int
+        How long one call of a user's function may take before the job is ended.
+    heartbeat_timeout_ms : int
+        Silence of a worker after which it counts as lost.
+    """
+
+    name: str
+    parallelism: int = 2
+    batch_rows: int = 500_000
+    batch_ms: int = 10
+    channel_batches: int = 8
+    keep_rows: int | None = 1_000_000
+    detach: bool = False
+    on_error: Literal["fail", "dead_letter"] = "dead_letter"
+    step_timeout_ms: int = 60_000
+    heartbeat_timeout_ms: int = 15_000

@@ -1,0 +1,148 @@
+"""Time as the engine sees it: int64 microseconds since the epoch, UTC, and durations in Polars' own words.
+
+A naive ``Datetime`` is taken as UTC. "One tick" is the unit of the event-time column itself (a millisecond column ticks
+in milliseconds), but never finer than a microsecond: nanosecond columns are watermarked at microsecond precision, which
+holds a window back by less than a microsecond and never closes one too early.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+import polars as pl
+
+from streamlab.core.errors import OptionError, PlanError, explained
+
+MIN_TIME_US = -(2**63)
+"""The watermark before any row; also "no watermark yet"."""
+
+MAX_TIME_US = 2**63 - 1
+"""The watermark after the end of bounded input: everything fires."""
+
+_UNIT_US = {
+    "us": 1,
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
+    "w": 7 * 86_400_000_000,
+}
+_CALENDAR_UNITS = ("mo", "q", "y")
+_PART = re.compile(r"(\d+)(ns|us|ms|mo|s|m|h|d|w|q|y)")
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A span of time in Polars' duration language, such as ``1h30m``.
+
+    Attributes
+    ----------
+    text : str
+        The duration as Polars reads it, with its sign.
+    us : int | None
+        Its length in microseconds, or None when it has calendar units (``1mo``) and so no fixed length.
+
+    Examples
+    --------
+    >>> Duration.parse("1h30m").us
+    5400000000
+    >>> Duration.parse("1mo").us is None
+    True
+    """
+
+    text: str
+    us: int | None
+
+    @classmethod
+    def parse(cls, value: str | dt.timedelta | Duration, *, name: str = "duration") -> Duration:
+        """Read a Polars duration string or a timedelta; `name` is the argument's, for the error.
+
+        Raises
+        ------
+        OptionError
+            If the text is not a duration in Polars' language.
+        """
+        if isinstance(value, Duration):
+            return value
+        if isinstance(value, dt.timedelta):
+            us = value // dt.timedelta(microseconds=1)
+            return cls(f"{us}us", us)
+        body = value.removeprefix("-") if isinstance(value, str) else ""
+        parts = _PART.findall(body)
+        if not parts or "".join(f"{n}{unit}" for n, unit in parts) != body:
+            raise OptionError(
+                explained(name, needed="a duration such as '90s', '1h30m' or a timedelta", got=repr(value))
+            )
+        sign = -1 if value.startswith("-") else 1
+        if any(unit in _CALENDAR_UNITS for _, unit in parts):
+            return cls(value, None)
+        ns = sum(int(n) if unit == "ns" else int(n) * _UNIT_US[unit] * 1000 for n, unit in parts)
+        return cls(value, sign * (ns // 1000))
+
+    def fixed_us(self, name: str) -> int:
+        """Return the length in microseconds.
+
+        Raises
+        ------
+        OptionError
+            If the duration has calendar units, so that its length depends on when it starts.
+        """
+        if self.us is None:
+            raise OptionError(
+                explained(name, needed="a duration of fixed length", got=repr(self.text), hint="write days or hours")
+            )
+        return self.us
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def tick_us(dtype: pl.DataType) -> int:
+    """Return one tick of a time column in microseconds: the unit of its dtype, at least one microsecond.
+
+    >>> tick_us(pl.Datetime("ms")), tick_us(pl.Datetime("ns")), tick_us(pl.Date())
+    (1000, 1, 86400000000)
+    """
+    if isinstance(dtype, pl.Datetime):
+        return 1_000 if dtype.time_unit == "ms" else 1
+    if isinstance(dtype, pl.Date):
+        return _UNIT_US["d"]
+    raise PlanError(explained("event time", needed="a Datetime or Date column", got=str(dtype)))
+
+
+def is_time(dtype: pl.DataType) -> bool:
+    """Return whether a column of this dtype can be an event time."""
+    return isinstance(dtype, pl.Datetime | pl.Date)
+
+
+def time_us(column: str) -> pl.Expr:
+    """Return the expression that gives a time column as int64 microseconds since the epoch, UTC.
+
+    Works for every time unit and time zone; nanoseconds are floored.
+    """
+    return pl.col(column).dt.epoch("us") if column else pl.lit(None, pl.Int64)
+
+
+def from_us(expression: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return the expression that turns int64 microseconds back into a time column of `dtype`."""
+    if isinstance(dtype, pl.Datetime):
+        instant = expression.cast(pl.Datetime("us", "UTC" if dtype.time_zone else None))
+        if dtype.time_zone:
+            instant = instant.dt.convert_time_zone(dtype.time_zone)
+        return instant.cast(dtype)
+    return expression.cast(pl.Datetime("us")).cast(dtype)
+
+
+def show_us(us: int | None) -> str:
+    """Return a point in time as text for people: ``2013-01-01 05:00:00``, ``start`` or ``end``."""
+    if us is None or us <= MIN_TIME_US + 10**15:
+        return "start"
+    if us >= MAX_TIME_US - 10**15:
+        return "end"
+    try:
+        return str(dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)).removesuffix("+00:00")
+    except OverflowError:
+        return f"{us} µs"

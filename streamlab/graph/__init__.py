@@ -1,0 +1,1 @@
+"""The job graph: operators chained into vertices, exchanges between them, parallelism; made from a plan by lowering."""

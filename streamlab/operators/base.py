@@ -1,0 +1,107 @@
+"""The contract of an operator.
+
+An :class:`OperatorSpec` is a frozen, printable, picklable value in the job graph; :meth:`OperatorSpec.build` makes the
+:class:`Operator` that runs, from an optional snapshot. Outputs are returned as messages in order, never pushed; time is an
+argument. Alignment of barriers, metrics, chaining and retries are the driver's business.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from streamlab.core.messages import Batch, Message, Watermark
+from streamlab.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class OperatorContext:
+    """Where an operator runs: which of how many subtasks."""
+
+    subtask: int = 0
+    parallelism: int = 1
+
+
+class Operator(ABC):
+    """One running step of one subtask.
+
+    Order of calls: ``process``, ``on_watermark`` and ``on_timer`` in any order and number, watermarks never falling; at
+    the end of bounded input ``on_watermark(MAX_TIME_US)`` and then ``on_end()``; nothing after that. ``snapshot()`` may be
+    called between any two calls.
+    """
+
+    accepts_lazy: ClassVar[bool] = False
+    """Whether ``process`` can take a batch whose frame is still a LazyFrame."""
+
+    @abstractmethod
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        """Return what the rows bring about. Output batches keep ``batch.ingested_us``."""
+
+    def on_watermark(self, us: int) -> list[Message]:
+        """Return what the watermark brings about, and then the watermark that this operator itself promises.
+
+        An operator may promise less than `us` (its own event time lies behind its input's), never more, and may leave
+        the watermark out when its own promise does not grow.
+        """
+        return [Watermark(us)]
+
+    def on_timer(self, now_us: int) -> list[Message]:
+        """Return what the passing of processing time brings about. Called at or after :attr:`next_timer_us`."""
+        return []
+
+    @property
+    def next_timer_us(self) -> int | None:
+        """When `on_timer` wants to be called, in processing time; None when it has no wish."""
+        return None
+
+    def on_end(self) -> list[Message]:
+        """Return what is left when the input has ended, after the last watermark."""
+        return []
+
+    def snapshot(self) -> Snapshot:
+        """Return the state as an immutable value; later calls never change it."""
+        return Snapshot()
+
+    def metrics(self) -> dict[str, float]:
+        """Return extra gauges and counters of this operator, by names from ``observe``."""
+        return {}
+
+
+@dataclass(frozen=True)
+class OperatorSpec(ABC):
+    """Description of an operator in the job graph.
+
+    Attributes
+    ----------
+    step : str
+        Name of the step as the user sees it, unique in the job; state is matched by it.
+    """
+
+    step: str
+
+    @abstractmethod
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator, with the state of `snapshot` if there is one."""
+
+    @property
+    def is_user_code(self) -> bool:
+        """Whether it calls a user's Python function, whose input is worth showing when it fails."""
+        return False
+
+    def __str__(self) -> str:
+        return self.step
+
+
+def run(operator: Operator, frames: Sequence[Batch | Watermark], now_us: int | None = None) -> list[Message]:
+    """Feed messages to an operator and return everything that it gave; for tests and tools.
+
+    With `now_us`, due timers run after each message.
+    """
+    out: list[Message] = []
+    for message in frames:
+        out += operator.process(message) if isinstance(message, Batch) else operator.on_watermark(message.us)
+        if now_us is not None and (due := operator.next_timer_us) is not None and due <= now_us:
+            out += operator.on_timer(now_us)
+    return out

@@ -1,0 +1,1 @@
+"""State of operators: immutable frames, indexes over keys, snapshots."""

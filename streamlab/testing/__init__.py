@@ -1,0 +1,1 @@
+"""Public test kit: operator harness, seeded simulation, batch oracle, data strategies."""
