@@ -1,0 +1,109 @@
+"""What is known of a running job, as values that travel from worker to coordinator to client and are stored as JSON.
+
+Rates are per second over the last report interval; the three ``…_ms_per_s`` of one task add up to about 1000, as in Flink.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows it."""
+        return self in {JobState.FINISHED, JobState.STOPPED, JobState.CANCELLED, JobState.FAILED}
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one subtask of one vertex."""
+
+    vertex: str
+    """Id of the vertex."""
+    subtask: int
+    steps: tuple[str, ...] = ()
+    """Names of the steps in its chain."""
+    rows_in: int = 0
+    """Rows received, or read when it is a source, since the attempt began."""
+    rows_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    rows_in_per_s: float = 0.0
+    rows_out_per_s: float = 0.0
+    busy_ms_per_s: float = 0.0
+    idle_ms_per_s: float = 0.0
+    backpressured_ms_per_s: float = 0.0
+    queued_batches: int = 0
+    """Batches that wait at its inputs."""
+    watermark_us: int | None = None
+    """Its current input watermark; None before the first."""
+    lag_ms: float | None = None
+    """Wall clock minus watermark, only while the watermark is a time."""
+    late_rows: int = 0
+    dead_letters: int = 0
+    state_rows: int = 0
+    state_bytes: int = 0
+    batch_rows: float = 0.0
+    """Rows of a batch, on average over the interval."""
+    latency_p50_ms: float | None = None
+    """From the reading of a row to its writing; sinks only."""
+    latency_p99_ms: float | None = None
+    finished: bool = False
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job failed."""
+
+    message: str
+    """In the form of ``core.errors.explained``."""
+    step: str = ""
+    traceback: str = ""
+    sample: str = ""
+    """A few input rows of the step, as a table."""
+    kind: str = "StepFailed"
+    """Name of the class in ``core.errors``."""
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is shown of a job."""
+
+    id: str
+    name: str
+    state: JobState
+    parallelism: int = 1
+    attempt: int = 1
+    submitted_us: int = 0
+    started_us: int | None = None
+    """When the first row was read."""
+    ended_us: int | None = None
+    rows_in: int = 0
+    """Rows read by all sources."""
+    rows_out: int = 0
+    """Rows written by all sinks (result rows and changes)."""
+    rows_total: int | None = None
+    """Rows that the sources hold in all, when they are bounded and know it: for a progress bar."""
+    late_rows: int = 0
+    dead_letters: int = 0
+    rows_in_per_s: float = 0.0
+    rows_out_per_s: float = 0.0
+    watermark_us: int | None = None
+    """The lowest watermark of all tasks that have one."""
+    latency_p50_ms: float | None = None
+    latency_p99_ms: float | None = None
+    state_bytes: int = 0
+    tasks: tuple[TaskStatus, ...] = ()
+    failure: Failure | None = None
+    reported_us: int = 0

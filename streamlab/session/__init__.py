@@ -1,0 +1,1 @@
+"""Wires things: options, jobs, sources and the runner that frames use."""
