@@ -1,11 +1,11 @@
 """The contract of a source.
 
-A :class:`Source` is the frozen, picklable description that a plan holds. It lists *splits*, parts that can be read apart
-from each other; :meth:`Source.open` starts reading one from a *position*. Splits and positions are plain values
+A :class:`Source` is the frozen, picklable description that a plan holds. It lists *splits*, parts that can be read
+apart from each other; :meth:`Source.open` starts reading one from a *position*. Splits and positions are plain values
 (numbers, strings, tuples of them), so that a checkpoint can hold them and a reader can start again from them.
 
-Order of calls: ``splits()`` once (again and again when ``discovers``), ``open()`` once per split and attempt, ``read()``
-until ``done``, then ``close()``, which is also called after an error. Nothing is read after ``close()``.
+Order of calls: ``splits()`` once (again and again when ``discovers``), ``open()`` once per split and attempt,
+``read()`` until ``done``, then ``close()``, which is also called after an error. Nothing is read after ``close()``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class SplitReader(ABC):
 
     @abstractmethod
     def read(self, limit: int, now_us: int) -> Read | None:
-        """Return the next rows, about `limit` at most, or None when there is nothing to read now. Never blocks for long.
+        """Return the next rows, about `limit` at most, or None when there are none now. Never blocks for long.
 
         `now_us` is the wall clock: the only clock that a reader may use.
 

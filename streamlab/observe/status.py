@@ -1,6 +1,7 @@
 """What is known of a running job, as values that travel from worker to coordinator to client and are stored as JSON.
 
-Rates are per second over the last report interval; the three ``…_ms_per_s`` of one task add up to about 1000, as in Flink.
+Rates are per second over the last report interval; the three ``…_ms_per_s`` of one task add up to about 1000, as in
+Flink.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The contract of an operator.
 
 An :class:`OperatorSpec` is a frozen, printable, picklable value in the job graph; :meth:`OperatorSpec.build` makes the
-:class:`Operator` that runs, from an optional snapshot. Outputs are returned as messages in order, never pushed; time is an
-argument. Alignment of barriers, metrics, chaining and retries are the driver's business.
+:class:`Operator` that runs, from an optional snapshot. Outputs are returned as messages in order, never pushed; time is
+an argument. Alignment of barriers, metrics, chaining and retries are the driver's business.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Operator(ABC):
     """One running step of one subtask.
 
     Order of calls: ``process``, ``on_watermark`` and ``on_timer`` in any order and number, watermarks never falling; at
-    the end of bounded input ``on_watermark(MAX_TIME_US)`` and then ``on_end()``; nothing after that. ``snapshot()`` may be
-    called between any two calls.
+    the end of bounded input ``on_watermark(MAX_TIME_US)`` and then ``on_end()``; nothing after that. ``snapshot()`` may
+    be called between any two calls.
     """
 
     accepts_lazy: ClassVar[bool] = False

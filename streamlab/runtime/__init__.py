@@ -1,1 +1,1 @@
-"""Jobs that run in processes of their own: pure state machines (coordinator, task, exchange) in a shell that does the I/O."""
+"""Jobs in processes of their own: pure state machines (coordinator, task, exchange) in a shell that does the I/O."""
