@@ -1,10 +1,10 @@
 """The contract of a sink: two-phase commit.
 
-Order of calls on a writer: ``write()`` any number of times, ``prepare(id)`` when a checkpoint's barrier passes, and once
-the checkpoint is complete ``commit(pending)`` with what ``prepare`` gave, or ``abort(pending)`` when it was abandoned. A
-commit may be repeated after a recovery, by another writer in another process, so it must be idempotent. At the end of
-a job: ``prepare``, ``commit``, ``close``. After a failure ``close`` alone is called, and what was not committed must
-stay invisible.
+Order of calls on a writer: ``write()`` any number of times, ``prepare(id)`` when a checkpoint's barrier passes, and
+once the checkpoint is complete ``commit(pending)`` with what ``prepare`` gave, or ``abort(pending)`` when it was
+abandoned. A commit may be repeated after a recovery, by another writer in another process, so it must be idempotent.
+At the end of a job: ``prepare``, ``commit``, ``close``. After a failure ``close`` alone is called, and what was not
+committed must stay invisible.
 """
 
 from __future__ import annotations
