@@ -7,7 +7,6 @@ from enum import Enum
 
 from streamlab.connectors.sink import Sink
 from streamlab.connectors.source import Source
-from streamlab.core.messages import MAIN
 from streamlab.operators.base import OperatorSpec
 
 
@@ -38,8 +37,6 @@ class Edge:
         Key columns of a hash exchange.
     port : int
         Input port of the target's first operator.
-    tag : str
-        Which output of the source vertex travels here besides `MAIN` control messages.
     """
 
     source: str
@@ -47,7 +44,6 @@ class Edge:
     exchange: Exchange
     keys: tuple[str, ...] = ()
     port: int = 0
-    tag: str = MAIN
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class Operator(ABC):
         """When `on_timer` wants to be called, in processing time; None when it has no wish."""
         return None
 
+    @property
+    def done(self) -> bool:
+        """Whether it will never give rows again, so that the stream can end here (a ``head`` that is full)."""
+        return False
+
     def on_end(self) -> list[Message]:
         """Return what is left when the input has ended, after the last watermark."""
         return []

@@ -1,0 +1,427 @@
+"""A task: one subtask of one vertex. Pure: messages in, messages out, time as an argument.
+
+It owns a chain: perhaps a source's reader, operators, perhaps a sink's writer. It merges the watermarks of its inputs
+(the minimum over those that are not idle), aligns barriers, and passes each message down the chain, collecting what
+comes out at the end. The same object runs in worker processes, in the seeded simulation and in unit tests.
+
+The story of one task::
+
+    receive(channel, Batch)      operators in order → the sink, or the routers of every outgoing edge
+    receive(channel, Watermark)  merged first; passed on only when the minimum over the inputs grows
+    receive(channel, Idle)       the input no longer counts; when none counts any more the task itself is idle
+    receive(channel, Barrier)    the channel is blocked until the barrier is on all inputs; then state is snapshotted,
+                                 and the barrier forwarded after that
+    receive(channel, End)        counts as the last watermark; when all inputs ended the operators end, in order, the
+                                 sink commits, and the task is finished
+    poll(now)                    only sources: the next rows of the reader go the same way
+    on_time(now)                 due processing-time timers of the operators
+
+The driver never hands a task a message for a channel that is blocked (see :meth:`Task.is_blocked`).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import polars as pl
+
+from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.sink import Pending, SinkWriter
+from streamlab.core.errors import InternalError, StepFailed, StreamlabError
+from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.watermarks import WatermarkMerger
+from streamlab.graph.job_graph import JobGraph
+from streamlab.operators.base import Operator, OperatorContext
+from streamlab.runtime.exchange import Channel, Emission, Router, input_channels
+from streamlab.state.snapshot import Snapshot
+
+_SIDE_OUTPUTS = (LATE_ROWS, DEAD_LETTERS)
+_SAMPLE_ROWS = 5
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SideOutput:
+    """Rows for the job's side tables, which the driver stores.
+
+    Attributes
+    ----------
+    tag : str
+        `LATE_ROWS` or `DEAD_LETTERS`.
+    step : str
+        The step that gave them.
+    frame : pl.DataFrame
+        The rows.
+    """
+
+    tag: str
+    step: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Snapshotted:
+    """State of a task at a barrier, for the driver to make durable and then to acknowledge.
+
+    Attributes
+    ----------
+    checkpoint_id : int
+        The barrier's.
+    operators : Mapping[str, Snapshot]
+        State of each operator by the name of its step.
+    source : Mapping[str, object] | None
+        Positions and watermarks of the source's splits, as plain values.
+    pending : Pending
+        What commits the sink's transaction.
+    """
+
+    checkpoint_id: int
+    operators: Mapping[str, Snapshot]
+    source: Mapping[str, object] | None = None
+    pending: Pending = ()
+
+
+Output = Emission | SideOutput | Snapshotted
+
+
+@dataclass
+class TaskCounters:
+    """What a task has counted since it was made."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    batches_in: int = 0
+    late_rows: int = 0
+    dead_letters: int = 0
+    watermark_us: int | None = None
+    ingested_us: list[int] = field(default_factory=list)
+    """Ingestion times of batches written by the sink since the driver last cleared the list."""
+
+
+class Task:
+    """One subtask of one vertex.
+
+    Parameters
+    ----------
+    graph, vertex_id, subtask
+        Which part of the job it is.
+    reader
+        The source's reader, for a vertex with a source.
+    writer
+        The sink's writer, for a vertex with a sink.
+    snapshots
+        State to start from, by step name.
+    """
+
+    def __init__(
+        self,
+        graph: JobGraph,
+        vertex_id: str,
+        subtask: int,
+        *,
+        reader: SourceReader | None = None,
+        writer: SinkWriter | None = None,
+        snapshots: Mapping[str, Snapshot] | None = None,
+    ) -> None:
+        vertex = graph.vertex(vertex_id)
+        if (vertex.source is None) != (reader is None) or (vertex.sink is None) != (writer is None):
+            text = f"task {vertex_id}[{subtask}]: a reader goes with a source, a writer with a sink"
+            raise InternalError(text)
+        self.vertex = vertex
+        self.subtask = subtask
+        self.counters = TaskCounters()
+        self.current_step = vertex.id
+        self.current_input: pl.DataFrame | None = None
+        self.finished = False
+        self._reader = reader
+        self._writer = writer
+        context = OperatorContext(subtask, vertex.parallelism)
+        self._specs = vertex.operators
+        self._operators: list[Operator] = [
+            spec.build(context, (snapshots or {}).get(spec.step)) for spec in vertex.operators
+        ]
+        self._ports = input_channels(graph, vertex_id, subtask)
+        self.inputs = tuple(self._ports)
+        self._merger = WatermarkMerger(max(1, len(self.inputs)))
+        self._indexes = {channel: index for index, channel in enumerate(self.inputs)}
+        self._routers = [
+            Router(edge, index, subtask, graph.vertex(edge.target).parallelism)
+            for index, edge in enumerate(graph.edges)
+            if edge.source == vertex_id
+        ]
+        self.outputs = tuple(channel for router in self._routers for channel in router.channels)
+        self._ended: set[Channel] = set()
+        self._aligning: Barrier | None = None
+        self._blocked: set[Channel] = set()
+        self._out: list[Output] = []
+
+    # -- what the driver calls -----------------------------------------------------------------------------------
+
+    def receive(self, channel: Channel, message: Message) -> list[Output]:
+        """Take one message from an input and return what it brings about.
+
+        Raises
+        ------
+        StepFailed
+            If a step raised; it carries the step, the traceback and a sample of its input.
+        """
+        if self.finished or channel in self._ended:
+            return []
+        if channel in self._blocked:
+            text = f"{self.vertex.id}[{self.subtask}]: {channel} is blocked until its barrier is aligned"
+            raise InternalError(text)
+        index = self._indexes[channel]
+        match message:
+            case Batch():
+                self._count_input(message)
+                self._merge(self._merger.on_active(index))
+                self._feed(0, message, self._ports[channel])
+            case Watermark(us):
+                self._merge(self._merger.on_active(index))
+                self._merge(self._merger.on_watermark(index, us))
+            case Idle():
+                self._merge(self._merger.on_idle(index))
+            case Barrier():
+                self._aligning = message
+                self._blocked.add(channel)
+            case End():
+                self._ended.add(channel)
+                self._merge(self._merger.on_end(index))
+        self._finish_alignment()
+        if len(self._ended) == len(self.inputs):
+            self._end(0)
+        return self._taken()
+
+    def poll(self, now_us: int) -> list[Output]:
+        """Let the source's reader read once and return what its rows bring about; empty when there are none now."""
+        if self._reader is None or self.finished:
+            return []
+        self.current_step = self.vertex.source.name if self.vertex.source else self.vertex.id
+        self.current_input = None
+        reader = self._reader
+        for message in self._guarded(partial(reader.poll, now_us)):
+            self._from_source(message)
+        return self._taken()
+
+    def stop(self, now_us: int) -> list[Output]:
+        """Stop reading the source: what was read is drained, then the stream ends as if the source had ended."""
+        if self._reader is None or self.finished:
+            return []
+        for message in self._reader.stop(now_us):
+            self._from_source(message)
+        return self._taken()
+
+    def inject_barrier(self, barrier: Barrier) -> list[Output]:
+        """Start a checkpoint at a source: snapshot, then send the barrier on."""
+        if not self.finished:
+            self._snapshot(barrier)
+        return self._taken()
+
+    def on_time(self, now_us: int) -> list[Output]:
+        """Run the operators' due processing-time timers."""
+        for at, operator in enumerate(self._operators):
+            due = operator.next_timer_us
+            if due is not None and due <= now_us and not self.finished:
+                self.current_step = self._specs[at].step
+                self._feed_all(at + 1, self._guarded(partial(operator.on_timer, now_us)), at)
+        return self._taken()
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        """Return when :meth:`on_time` or :meth:`poll` has something to do even if no message comes, or None."""
+        wishes = [operator.next_timer_us for operator in self._operators]
+        if self._reader is not None and not self.finished:
+            wishes.append(self._reader.wakeup_us(now_us))
+        return min((wish for wish in wishes if wish is not None), default=None)
+
+    def is_blocked(self, channel: Channel) -> bool:
+        """Return whether the channel must wait for a barrier on other inputs."""
+        return channel in self._blocked
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it reads a source."""
+        return self._reader is not None
+
+    def commit(self, pending: Pending) -> None:
+        """Make the sink's transaction of a complete checkpoint visible."""
+        if self._writer is not None:
+            self._writer.commit(pending)
+
+    def flush(self) -> None:
+        """Let the sink show what it holds; called when there is nothing else to do."""
+        if self._writer is not None and not self.finished:
+            self._writer.flush()
+
+    def operator_metrics(self) -> dict[str, dict[str, float]]:
+        """Return the extra figures of each operator, by step."""
+        return {spec.step: op.metrics() for spec, op in zip(self._specs, self._operators, strict=True)}
+
+    def close(self) -> None:
+        """Release the reader and the writer; what was not committed stays invisible."""
+        if self._reader is not None:
+            self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    # -- the chain -----------------------------------------------------------------------------------------------
+
+    def _from_source(self, message: Message) -> None:
+        self.counters.rows_in = self._reader.rows_read if self._reader else 0
+        match message:
+            case Batch(tag=tag) if tag in _SIDE_OUTPUTS:
+                self._side_output(message, self.vertex.steps[0])
+                return
+            case Batch():
+                self.counters.batches_in += 1
+            case Watermark(us):
+                self.counters.watermark_us = us
+            case End():
+                self._end(0)
+                return
+        self._feed(0, message)
+
+    def _merge(self, merged: Sequence[object]) -> None:
+        for message in merged:
+            if isinstance(message, Watermark):
+                self.counters.watermark_us = message.us
+            if isinstance(message, Watermark | Idle):
+                self._feed(0, message)
+
+    def _feed(self, at: int, message: Message, port: int = 0) -> None:
+        """Pass a message to operator number `at`, and what comes out of it to those that follow."""
+        if self.finished:
+            return
+        if at == len(self._operators):
+            self._emit(message)
+            return
+        operator = self._operators[at]
+        self.current_step = self._specs[at].step
+        match message:
+            case Batch():
+                if isinstance(message.frame, pl.LazyFrame) and not operator.accepts_lazy:
+                    message = self._collected(message)
+                if isinstance(message.frame, pl.DataFrame):
+                    if not message.frame.height:
+                        return
+                    self.current_input = message.frame
+                out = self._guarded(partial(operator.process, message, port))
+            case Watermark(us):
+                out = self._guarded(partial(operator.on_watermark, us))
+            case _:
+                out = [message]
+        self._feed_all(at + 1, out, at)
+        if operator.done and not self.finished:
+            self._end(at + 1)
+
+    def _feed_all(self, at: int, messages: list[Message], origin: int) -> None:
+        for message in messages:
+            if isinstance(message, Batch) and message.tag in _SIDE_OUTPUTS:
+                self._side_output(message, self._specs[origin].step)
+            else:
+                self._feed(at, message)
+
+    def _emit(self, message: Message) -> None:
+        """Give a message that has come through the whole chain to the sink and to the outgoing edges."""
+        if isinstance(message, Batch):
+            message = self._collected(message)
+            frame = message.collected()
+            if not frame.height:
+                return
+            self.counters.rows_out += frame.height
+            self.counters.bytes_out += int(frame.estimated_size())
+            if self._writer is not None:
+                self.current_step = self.vertex.steps[-1]
+                self.current_input = frame
+                self._guarded(partial(self._writer.write, frame))
+                if message.ingested_us is not None:
+                    self.counters.ingested_us.append(message.ingested_us)
+        for router in self._routers:
+            self._out += router.route(message) if isinstance(message, Batch) else router.broadcast(message)
+
+    def _end(self, at: int) -> None:
+        """End the operators from number `at` on, commit the sink and end the outgoing edges."""
+        if at:
+            # A step that is done ends the stream before its input has given the last watermark.
+            self._feed(at, Watermark(MAX_TIME_US))
+        for index in range(at, len(self._operators)):
+            if self.finished:
+                return
+            self.current_step = self._specs[index].step
+            self._feed_all(index + 1, self._guarded(self._operators[index].on_end), index)
+        if self.finished:
+            return
+        self.finished = True
+        if self._writer is not None:
+            self.current_step = self.vertex.steps[-1]
+            self._guarded(self._commit_rest)
+        for router in self._routers:
+            self._out += router.broadcast(End())
+        self.close()
+
+    def _commit_rest(self) -> None:
+        if self._writer is not None:
+            self._writer.commit(self._writer.prepare(0))
+
+    # -- barriers ------------------------------------------------------------------------------------------------
+
+    def _finish_alignment(self) -> None:
+        if self._aligning is not None and self._blocked | self._ended == set(self.inputs):
+            barrier, self._aligning = self._aligning, None
+            self._blocked.clear()
+            self._snapshot(barrier)
+
+    def _snapshot(self, barrier: Barrier) -> None:
+        states = {spec.step: op.snapshot() for spec, op in zip(self._specs, self._operators, strict=True)}
+        source = self._reader.snapshot() if self._reader is not None else None
+        pending = self._writer.prepare(barrier.checkpoint_id) if self._writer is not None else ()
+        self._out.append(Snapshotted(barrier.checkpoint_id, states, source, pending))
+        for router in self._routers:
+            self._out += router.broadcast(barrier)
+
+    # -- helpers -------------------------------------------------------------------------------------------------
+
+    def _taken(self) -> list[Output]:
+        out, self._out = self._out, []
+        return out
+
+    def _count_input(self, batch: Batch) -> None:
+        frame = batch.collected()
+        self.counters.batches_in += 1
+        self.counters.rows_in += frame.height
+        self.counters.bytes_in += int(frame.estimated_size())
+
+    def _side_output(self, batch: Batch, step: str) -> None:
+        frame = batch.collected()
+        if batch.tag == LATE_ROWS:
+            self.counters.late_rows += frame.height
+        else:
+            self.counters.dead_letters += frame.height
+        self._out.append(SideOutput(batch.tag, step, frame))
+
+    def _collected(self, batch: Batch) -> Batch:
+        if isinstance(batch.frame, pl.DataFrame):
+            return batch
+        frame = self._guarded(batch.collected)
+        return Batch(frame, batch.tag, batch.ingested_us)
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Run a step; what it raises becomes a StepFailed that shows the step, the traceback and a sample."""
+        try:
+            return call()
+        except StreamlabError:
+            raise
+        except Exception as error:
+            sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
+            raise StepFailed(
+                f"{self.current_step}: {type(error).__name__}: {error}",
+                step=self.current_step,
+                traceback_text=traceback.format_exc(),
+                sample=sample,
+            ) from error
