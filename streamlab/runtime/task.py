@@ -33,7 +33,7 @@ from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.sink import Pending, SinkWriter
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.time import MAX_TIME_US
 from streamlab.core.watermarks import WatermarkMerger
 from streamlab.graph.job_graph import JobGraph
 from streamlab.operators.base import Operator, OperatorContext
@@ -419,8 +419,9 @@ class Task:
             raise
         except Exception as error:
             sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
+            text = f"{self.current_step}: {type(error).__name__}: {error}"
             raise StepFailed(
-                f"{self.current_step}: {type(error).__name__}: {error}",
+                text,
                 step=self.current_step,
                 traceback_text=traceback.format_exc(),
                 sample=sample,

@@ -1,0 +1,228 @@
+"""From a plan to a job graph: which steps run together, where rows change hands, how many subtasks there are.
+
+One function per node type. Steps are chained for as long as rows need not move: a new vertex begins where a hash
+exchange is needed (keyed state), where parallelism changes (``head``, a sink with one writer), where streams come together
+(``concat``), and where one step feeds several. Row-wise steps next to each other become one operator, whose single
+Polars query also takes in the source's scan when that is lazy; keyed aggregates are combined before the exchange.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import singledispatchmethod
+
+from streamlab.connectors.sink import Sink
+from streamlab.connectors.source import Source
+from streamlab.core.errors import InternalError
+from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
+from streamlab.operators.base import OperatorSpec
+from streamlab.operators.group_aggregate import group_operators
+from streamlab.operators.head import HeadSpec
+from streamlab.operators.map_batches import MapBatchesSpec
+from streamlab.operators.static_join import StaticJoinSpec
+from streamlab.operators.steps import PolarsStepsSpec
+from streamlab.operators.watermarks import AssignWatermarksSpec
+from streamlab.operators.windows import window_operators
+from streamlab.plan import nodes
+
+
+def lower(plan: nodes.Write, parallelism: int) -> JobGraph:
+    """Return the job graph of a plan.
+
+    Parameters
+    ----------
+    plan
+        The query, ending in a sink.
+    parallelism
+        Subtasks of every vertex that can have more than one.
+    """
+    lowering = _Lowering(plan, parallelism)
+    lowering.visit(plan)
+    return lowering.graph()
+
+
+@dataclass
+class _Input:
+    chain: _Chain
+    exchange: Exchange
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class _Chain:
+    """A vertex in the making."""
+
+    parallelism: int
+    inputs: list[_Input] = field(default_factory=list)
+    source: Source | None = None
+    operators: list[OperatorSpec] = field(default_factory=list)
+    sink: Sink | None = None
+    closed: bool = False
+    """Whether its output goes to several places, so that nothing can be appended."""
+
+    @property
+    def first_step(self) -> str:
+        if self.source is not None:
+            return self.source.name
+        if self.operators:
+            return self.operators[0].step
+        return self.sink.name if self.sink is not None else "concat"
+
+
+class _Lowering:
+    def __init__(self, plan: nodes.Write, parallelism: int) -> None:
+        self._parallelism = parallelism
+        self._chains: list[_Chain] = []
+        self._done: dict[int, _Chain] = {}
+        self._names: Counter[str] = Counter()
+        self._consumers = Counter(id(child) for node in plan.walk() for child in node.inputs)
+
+    def graph(self) -> JobGraph:
+        ids = {}
+        taken: Counter[str] = Counter()
+        for chain in self._chains:
+            taken[chain.first_step] += 1
+            number = taken[chain.first_step]
+            ids[id(chain)] = chain.first_step if number == 1 else f"{chain.first_step} #{number}"
+        vertices = tuple(Vertex(ids[id(c)], c.source, tuple(c.operators), c.sink, c.parallelism) for c in self._chains)
+        edges = tuple(
+            Edge(ids[id(i.chain)], ids[id(c)], i.exchange, i.keys, port)
+            for c in self._chains
+            for port, i in enumerate(c.inputs)
+        )
+        return JobGraph(vertices, edges)
+
+    def visit(self, node: nodes.Node) -> _Chain:
+        """Return the chain at whose end the node's rows come out."""
+        chain = self._done.get(id(node))
+        if chain is None:
+            chain = self._lower(node)
+            chain.closed = self._consumers[id(node)] > 1
+            self._done[id(node)] = chain
+        return chain
+
+    def _open(self, node: nodes.Node) -> _Chain:
+        """Return a chain that a step on top of `node` can be appended to."""
+        chain = self.visit(node)
+        return self._new(chain.parallelism, _Input(chain, Exchange.FORWARD)) if chain.closed else chain
+
+    def _new(self, parallelism: int, *inputs: _Input) -> _Chain:
+        chain = _Chain(parallelism, list(inputs))
+        self._chains.append(chain)
+        return chain
+
+    def _step(self, name: str) -> str:
+        """Return the step's name, numbered when it is taken."""
+        self._names[name] += 1
+        return name if self._names[name] == 1 else f"{name} #{self._names[name]}"
+
+    def _single(self, node: nodes.Node) -> _Chain:
+        """Return an open chain with one subtask that all rows of `node` come to."""
+        chain = self._open(node)
+        return chain if chain.parallelism == 1 else self._new(1, _Input(chain, Exchange.REBALANCE))
+
+    @singledispatchmethod
+    def _lower(self, node: nodes.Node) -> _Chain:
+        text = f"no lowering for {type(node).__name__}"
+        raise InternalError(text)
+
+    @_lower.register
+    def _(self, node: nodes.Scan) -> _Chain:
+        limit = node.source.max_parallelism
+        chain = self._new(self._parallelism if limit is None else min(limit, self._parallelism))
+        chain.source = replace(node.source, name=self._step(node.source.name))
+        return chain
+
+    @_lower.register
+    def _(self, node: nodes.PolarsStep) -> _Chain:
+        chain = self._open(node.input)
+        step = (node.method, node.args, dict(node.kwargs))
+        last = chain.operators[-1] if chain.operators else None
+        if isinstance(last, PolarsStepsSpec):
+            chain.operators[-1] = replace(last, step=f"{last.step}.{node.step}", steps=(*last.steps, step))
+        else:
+            chain.operators.append(PolarsStepsSpec(self._step(node.step), (step,)))
+        return chain
+
+    @_lower.register
+    def _(self, node: nodes.MapBatches) -> _Chain:
+        chain = self._open(node.input)
+        chain.operators.append(MapBatchesSpec(self._step(node.step), node.function, node.schema, node.as_))
+        return chain
+
+    @_lower.register
+    def _(self, node: nodes.AssignWatermarks) -> _Chain:
+        chain = self._open(node.input)
+        idle_us = node.idle_timeout.fixed_us("idle_timeout") if node.idle_timeout else None
+        chain.operators.append(
+            AssignWatermarksSpec(
+                self._step(node.step), node.column, node.schema[node.column], node.delay.fixed_us("delay"), idle_us
+            )
+        )
+        return chain
+
+    @_lower.register
+    def _(self, node: nodes.Head) -> _Chain:
+        chain = self._single(node.input)
+        chain.operators.append(HeadSpec(self._step(node.step), node.n))
+        return chain
+
+    @_lower.register
+    def _(self, node: nodes.StaticJoin) -> _Chain:
+        chain = self._open(node.input)
+        chain.operators.append(
+            StaticJoinSpec(self._step(node.step), node.right, node.how, node.left_on, node.right_on, dict(node.kwargs))
+        )
+        return chain
+
+    @_lower.register
+    def _(self, node: nodes.Union) -> _Chain:
+        branches = [self.visit(branch) for branch in node.branches]
+        parallelism = max(branch.parallelism for branch in branches)
+        return self._new(
+            parallelism,
+            *(_Input(b, Exchange.FORWARD if b.parallelism == parallelism else Exchange.REBALANCE) for b in branches),
+        )
+
+    @_lower.register
+    def _(self, node: nodes.WindowAggregate) -> _Chain:
+        local, keys, keyed = window_operators(
+            self._step(node.step),
+            index_column=node.index_column,
+            windows=node.windows,
+            keys=node.keys,
+            split=node.split,
+            input_schema=node.input.schema,
+            include_boundaries=node.include_boundaries,
+            allowed_lateness_us=node.allowed_lateness_us,
+            trigger=node.trigger,
+        )
+        return self._exchanged(self._open(node.input), local, keys, keyed)
+
+    @_lower.register
+    def _(self, node: nodes.GroupAggregate) -> _Chain:
+        local, keys, keyed = group_operators(
+            self._step(node.step),
+            keys=node.keys,
+            split=node.split,
+            input_schema=node.input.schema,
+            updating=node.input.updating,
+        )
+        return self._exchanged(self._open(node.input), local, keys, keyed)
+
+    def _exchanged(self, chain: _Chain, local: OperatorSpec, keys: tuple[str, ...], keyed: OperatorSpec) -> _Chain:
+        """Return a new chain behind a hash exchange; without keys there is one subtask that gets everything."""
+        chain.operators.append(local)
+        target = self._new(self._parallelism if keys else 1, _Input(chain, Exchange.HASH, keys))
+        target.operators.append(keyed)
+        return target
+
+    @_lower.register
+    def _(self, node: nodes.Write) -> _Chain:
+        limit = node.sink.max_parallelism
+        chain = self._open(node.input)
+        if limit is not None and chain.parallelism > limit:
+            chain = self._new(limit, _Input(chain, Exchange.REBALANCE))
+        chain.sink = replace(node.sink, name=self._step(node.sink.name))
+        return chain
