@@ -1,7 +1,7 @@
 """From a plan to a job graph: which steps run together, where rows change hands, how many subtasks there are.
 
 One function per node type. Steps are chained for as long as rows need not move: a new vertex begins where a hash
-exchange is needed (keyed state), where parallelism changes (``head``, a sink with one writer), where streams come together
+exchange is needed (keyed state), where parallelism changes (``head``, a sink with one writer), where streams meet
 (``concat``), and where one step feeds several. Row-wise steps next to each other become one operator, whose single
 Polars query also takes in the source's scan when that is lazy; keyed aggregates are combined before the exchange.
 """
