@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from streamlab.core.messages import Batch, Message, Watermark
+from streamlab.core.messages import Batch, Idle, Message, Watermark
 from streamlab.state.snapshot import Snapshot
 
 
@@ -46,6 +46,10 @@ class Operator(ABC):
         the watermark out when its own promise does not grow.
         """
         return [Watermark(us)]
+
+    def on_idle(self) -> list[Message]:
+        """Return what follows when all inputs have become idle; rows or a watermark end it."""
+        return [Idle()]
 
     def on_timer(self, now_us: int) -> list[Message]:
         """Return what the passing of processing time brings about. Called at or after :attr:`next_timer_us`."""

@@ -34,7 +34,7 @@ from streamlab.connectors.sink import Pending, SinkWriter
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US
-from streamlab.core.watermarks import WatermarkMerger
+from streamlab.core.watermarks import Signal, WatermarkMerger
 from streamlab.graph.job_graph import JobGraph
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.runtime.exchange import Channel, Emission, Router, input_channels
@@ -287,7 +287,7 @@ class Task:
                 return
         self._feed(0, message)
 
-    def _merge(self, merged: Sequence[object]) -> None:
+    def _merge(self, merged: Sequence[Signal]) -> None:
         for message in merged:
             if isinstance(message, Watermark):
                 self.counters.watermark_us = message.us
@@ -314,6 +314,8 @@ class Task:
                 out = self._guarded(partial(operator.process, message, port))
             case Watermark(us):
                 out = self._guarded(partial(operator.on_watermark, us))
+            case Idle():
+                out = self._guarded(operator.on_idle)
             case _:
                 out = [message]
         self._feed_all(at + 1, out, at)

@@ -1,0 +1,243 @@
+"""One task, by calling its methods: watermarks are merged, barriers aligned, ends passed on, failures explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+import pytest
+
+from streamlab.connectors.sink import Pending, Sink, SinkContext, SinkWriter
+from streamlab.core.errors import InternalError, StepFailed
+from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.core.time import MAX_TIME_US
+from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.runtime.exchange import Channel, Emission
+from streamlab.runtime.task import Output, SideOutput, Snapshotted, Task
+from streamlab.state.snapshot import Snapshot
+
+
+class _Log(Operator):
+    """Counts rows, notes what it was told, and gives one row at each watermark and at the end."""
+
+    def __init__(self, spec: LogSpec, snapshot: Snapshot | None) -> None:
+        self._spec = spec
+        self._seen = int(snapshot.values["seen"] or 0) if snapshot else 0
+        self._timer_us: int | None = spec.timer_us
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        frame = batch.collected()
+        if self._spec.fails:
+            msg = "no such luck"
+            raise ValueError(msg)
+        self._seen += frame.height
+        return [batch, *(Batch(frame, tag) for tag in self._spec.side)]
+
+    def on_watermark(self, us: int) -> list[Message]:
+        return [Batch(pl.DataFrame({"n": [us]})), Watermark(us)] if us != MAX_TIME_US else [Watermark(us)]
+
+    def on_timer(self, now_us: int) -> list[Message]:
+        self._timer_us = None
+        return [Batch(pl.DataFrame({"n": [now_us]}))]
+
+    @property
+    def next_timer_us(self) -> int | None:
+        return self._timer_us
+
+    @property
+    def done(self) -> bool:
+        return self._spec.limit is not None and self._seen >= self._spec.limit
+
+    def on_end(self) -> list[Message]:
+        return [Batch(pl.DataFrame({"n": [-self._seen]}))]
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(values={"seen": self._seen})
+
+
+@dataclass(frozen=True)
+class LogSpec(OperatorSpec):
+    side: tuple[str, ...] = ()
+    fails: bool = False
+    limit: int | None = None
+    timer_us: int | None = None
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        return _Log(self, snapshot)
+
+
+class _ListWriter(SinkWriter):
+    def __init__(self, log: list[object]) -> None:
+        self._log = log
+
+    def write(self, frame: pl.DataFrame) -> None:
+        self._log.append(frame["n"].to_list())
+
+    def prepare(self, checkpoint_id: int) -> Pending:
+        self._log.append(f"prepare {checkpoint_id}")
+        return (("id", str(checkpoint_id)),)
+
+    def commit(self, pending: Pending) -> None:
+        self._log.append(f"commit {dict(pending)['id']}")
+
+    def close(self) -> None:
+        self._log.append("close")
+
+
+@dataclass(frozen=True)
+class _ListSink(Sink):
+    log: list[object] = field(default_factory=list)
+    guarantee = "at-least-once"
+
+    def open(self, context: SinkContext) -> SinkWriter:
+        return _ListWriter(self.log)
+
+
+def _graph(*specs: OperatorSpec, sink: Sink | None = None) -> JobGraph:
+    """Two upstream subtasks, the vertex under test, and one downstream."""
+    vertices = [Vertex("up", None, (), None, 2), Vertex("mid", None, specs, sink, 1)]
+    edges = [Edge("up", "mid", Exchange.REBALANCE)]
+    if sink is None:
+        vertices.append(Vertex("down", None, (), None, 1))
+        edges.append(Edge("mid", "down", Exchange.FORWARD))
+    return JobGraph(tuple(vertices), tuple(edges))
+
+
+def _task(*specs: OperatorSpec, snapshots: dict[str, Snapshot] | None = None) -> Task:
+    return Task(_graph(*specs), "mid", 0, snapshots=snapshots)
+
+
+ONE, TWO = Channel(0, 0, 0), Channel(0, 1, 0)
+
+
+def _rows(*values: int) -> Batch:
+    return Batch(pl.DataFrame({"n": list(values)}))
+
+
+def _messages(outputs: list[Output]) -> list[object]:
+    """What went downstream, with batches as lists of numbers."""
+    sent = [output.message for output in outputs if isinstance(output, Emission)]
+    return [message.collected()["n"].to_list() if isinstance(message, Batch) else message for message in sent]
+
+
+def test_rows_go_through_the_chain_in_order() -> None:
+    assert _messages(_task(LogSpec("a"), LogSpec("b")).receive(ONE, _rows(1, 2))) == [[1, 2]]
+
+
+def test_the_watermark_is_the_minimum_of_the_inputs_and_results_come_before_it() -> None:
+    task = _task(LogSpec("a"))
+    assert _messages(task.receive(ONE, Watermark(10))) == []
+    assert _messages(task.receive(TWO, Watermark(7))) == [[7], Watermark(7)]
+    assert _messages(task.receive(TWO, Watermark(12))) == [[10], Watermark(10)]
+    assert task.counters.watermark_us == 10
+
+
+def test_an_idle_input_does_not_hold_the_watermark_and_counts_again_once_it_has_caught_up() -> None:
+    task = _task()
+    task.receive(ONE, Watermark(10))
+    assert _messages(task.receive(TWO, Idle())) == [Watermark(10)]
+    assert _messages(task.receive(TWO, _rows(1))) == [[1]]
+    assert _messages(task.receive(ONE, Watermark(20))) == [Watermark(20)]
+    assert _messages(task.receive(TWO, Watermark(30))) == []
+    assert _messages(task.receive(ONE, Watermark(40))) == [Watermark(30)]
+
+
+def test_when_all_inputs_are_idle_so_is_the_task() -> None:
+    task = _task()
+    task.receive(ONE, Watermark(10))
+    task.receive(TWO, Watermark(5))
+    assert _messages(task.receive(TWO, Idle())) == [Watermark(10)]
+    assert _messages(task.receive(ONE, Idle())) == [Idle()]
+
+
+def test_the_end_of_all_inputs_ends_the_chain_in_order() -> None:
+    task = _task(LogSpec("a"), LogSpec("b"))
+    task.receive(ONE, _rows(1))
+    assert _messages(task.receive(ONE, End())) == []
+    sent = _messages(task.receive(TWO, End()))
+    assert sent == [Watermark(MAX_TIME_US), [-1], [-2], End()]
+    assert task.finished
+    assert task.receive(ONE, _rows(1)) == []
+
+
+def test_a_full_head_ends_the_stream_at_once() -> None:
+    task = _task(LogSpec("a"), LogSpec("head", limit=2), LogSpec("b"))
+    assert _messages(task.receive(ONE, _rows(1, 2))) == [[1, 2], Watermark(MAX_TIME_US), [-2], End()]
+    assert task.finished
+
+
+def test_a_barrier_waits_for_all_inputs_and_state_is_taken_before_it_goes_on() -> None:
+    task = _task(LogSpec("a"))
+    task.receive(ONE, _rows(1))
+    assert task.receive(ONE, Barrier(1)) == []
+    assert task.is_blocked(ONE)
+    with pytest.raises(InternalError, match="blocked"):
+        task.receive(ONE, _rows(9))
+    task.receive(TWO, _rows(2, 3))
+    outputs = task.receive(TWO, Barrier(1))
+    assert outputs[0] == Snapshotted(1, {"a": Snapshot(values={"seen": 3})})
+    assert _messages(outputs) == [Barrier(1)]
+    assert not task.is_blocked(ONE)
+
+
+def test_an_input_that_has_ended_does_not_hold_a_barrier_up() -> None:
+    task = _task(LogSpec("a"))
+    task.receive(ONE, Barrier(1))
+    assert _messages(task.receive(TWO, End()))[-1] == Barrier(1)
+
+
+def test_a_task_goes_on_from_its_snapshots() -> None:
+    task = _task(LogSpec("a"), snapshots={"a": Snapshot(values={"seen": 40})})
+    task.receive(ONE, _rows(1, 1))
+    task.receive(ONE, End())
+    assert [-42] in _messages(task.receive(TWO, End()))
+
+
+def test_side_outputs_leave_the_chain_with_the_name_of_their_step() -> None:
+    task = _task(LogSpec("a", side=(LATE_ROWS, DEAD_LETTERS)), LogSpec("b"))
+    outputs = task.receive(ONE, _rows(1, 2))
+    assert [(o.tag, o.step, o.frame.height) for o in outputs if isinstance(o, SideOutput)] == [
+        (LATE_ROWS, "a", 2),
+        (DEAD_LETTERS, "a", 2),
+    ]
+    assert (task.counters.late_rows, task.counters.dead_letters) == (2, 2)
+
+
+def test_due_timers_run_and_the_next_one_is_known() -> None:
+    task = _task(LogSpec("a", timer_us=100), LogSpec("b", timer_us=300))
+    assert task.wakeup_us(0) == 100
+    assert _messages(task.on_time(99)) == []
+    assert _messages(task.on_time(100)) == [[100]]
+    assert task.wakeup_us(100) == 300
+
+
+def test_a_step_that_raises_is_named_with_its_traceback_and_a_sample() -> None:
+    task = _task(LogSpec("a"), LogSpec("my step", fails=True))
+    with pytest.raises(StepFailed, match="my step: ValueError: no such luck") as caught:
+        task.receive(ONE, _rows(41, 42))
+    assert caught.value.step == "my step"
+    assert "no such luck" in caught.value.traceback_text
+    assert "42" in caught.value.sample
+
+
+def test_the_sink_is_committed_and_closed_when_the_input_ends() -> None:
+    sink = _ListSink("list")
+    graph = _graph(LogSpec("a"), sink=sink)
+    task = Task(graph, "mid", 0, writer=sink.open(SinkContext("", 0, 1, 1, "list")))
+    task.receive(ONE, Batch(pl.DataFrame({"n": [1]}), ingested_us=5))
+    task.receive(ONE, End())
+    task.receive(TWO, End())
+    assert sink.log == [[1], [-1], "prepare 0", "commit 0", "close"]
+    assert task.counters.ingested_us == [5]
+
+
+def test_a_barrier_prepares_the_sink_and_commit_comes_later() -> None:
+    sink = _ListSink("list")
+    task = Task(_graph(sink=sink), "mid", 0, writer=sink.open(SinkContext("", 0, 1, 1, "list")))
+    task.receive(ONE, Barrier(3))
+    (snapshot,) = task.receive(TWO, Barrier(3))
+    assert isinstance(snapshot, Snapshotted)
+    assert snapshot.pending == (("id", "3"),)
+    task.commit(snapshot.pending)
+    assert sink.log == ["prepare 3", "commit 3"]
