@@ -1,0 +1,505 @@
+"""Where watermarks come from and how they are combined: pure state machines over int64 microseconds.
+
+============================  ===================================================  ====================================
+class                         what it does                                         Flink's class
+============================  ===================================================  ====================================
+:class:`BoundedOutOfOrderness`  the watermark that a stream of times allows        ``BoundedOutOfOrdernessWatermarks``
+:class:`IdleClock`            says when nothing has happened for too long          ``WatermarksWithIdleness``
+:class:`PartitionWatermarks`  combines the splits inside one source                ``WatermarkOutputMultiplexer``
+:class:`WatermarkMerger`      combines the input channels of one task              ``StatusWatermarkValve``
+:class:`WatermarkAssigner`    replaces a stream's watermarks by others             ``WatermarkAssignerOperator``
+============================  ===================================================  ====================================
+
+Every call returns what is to be emitted, in order. :class:`Active` says that an idle stream speaks of time again; it
+is no message, since on a channel the next batch or watermark says the same. No watermark that is given out regresses.
+
+Ends are the one rule that is not Flink's: a channel whose watermark is the maximum has ended and no longer counts. (In
+Flink an ended channel beside an idle one closes every window, though the idle one may wake up.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamlab.core.errors import InternalError, OptionError, explained
+from streamlab.core.messages import Idle, Watermark
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+
+MergerState = dict[str, int | bool | list[tuple[int, bool, bool, bool]]]
+PartitionsState = dict[str, int | bool | list[tuple[str, int, bool]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The stream, idle until now, holds the watermark again."""
+
+
+Signal = Watermark | Idle | Active
+"""What a combined stream says about time."""
+
+
+class BoundedOutOfOrderness:
+    """The watermark of a stream whose rows come at most `delay_us` out of order: ``max(ts) - delay - 1 tick``.
+
+    Parameters
+    ----------
+    delay_us
+        How far behind the latest time a row may come, in microseconds, at least 0.
+    tick_us
+        Unit of the time column in microseconds. A row at the watermark is late and one a tick above it is not, so that
+        with the minus one tick a row exactly `delay_us` behind is still on time.
+    minus_tick
+        False for SQL's ``WATERMARK FOR ts AS ts - INTERVAL d``, where that row is late.
+    start_us
+        The watermark before any row.
+
+    Examples
+    --------
+    >>> watermarks = BoundedOutOfOrderness(delay_us=5, tick_us=1)
+    >>> watermarks.observe(100), watermarks.observe(90), watermarks.observe(101)
+    (94, None, 95)
+    """
+
+    def __init__(self, delay_us: int, tick_us: int, *, minus_tick: bool = True, start_us: int = MIN_TIME_US) -> None:
+        if delay_us < 0:
+            raise OptionError(explained("watermark", needed="a delay of zero or more", got=f"{delay_us} µs"))
+        self._behind = delay_us + (tick_us if minus_tick else 0)
+        self._current = start_us
+
+    @property
+    def current(self) -> int:
+        """The watermark now; `MIN_TIME_US` before any row."""
+        return self._current
+
+    def observe(self, max_time_us: int | None) -> int | None:
+        """Take the latest event time of some rows (None: there is none) and return the watermark if it has grown."""
+        if max_time_us is None or (watermark := max(max_time_us - self._behind, MIN_TIME_US)) <= self._current:
+            return None
+        self._current = watermark
+        return watermark
+
+
+class IdleClock:
+    """Says that a stream is idle once more than `timeout_us` has passed without activity.
+
+    The countdown starts at the first check that finds no activity since the check before, as in Flink. Time between
+    :meth:`pause` and :meth:`resume` does not count: a stream that is held back by backpressure is not idle.
+
+    Raises
+    ------
+    OptionError
+        If the timeout is not positive.
+
+    Examples
+    --------
+    >>> clock = IdleClock(10)
+    >>> clock.is_idle(0), clock.is_idle(10), clock.is_idle(11)
+    (False, False, True)
+    """
+
+    def __init__(self, timeout_us: int) -> None:
+        if timeout_us <= 0:
+            raise OptionError(explained("idle_timeout", needed="a duration above zero", got=f"{timeout_us} µs"))
+        self._timeout = timeout_us
+        self._acted = False
+        self._since: int | None = None
+        self._hidden = 0
+        self._paused_at: int | None = None
+
+    def activity(self) -> None:
+        """Note that something came."""
+        self._acted = True
+
+    def is_idle(self, now_us: int) -> bool:
+        """Check at processing time `now_us`."""
+        seen = (now_us if self._paused_at is None else self._paused_at) - self._hidden
+        if self._acted:
+            self._acted, self._since = False, None
+        elif self._since is None:
+            self._since = seen
+        else:
+            return seen - self._since > self._timeout
+        return False
+
+    @property
+    def due_us(self) -> int | None:
+        """When a check can first say "idle"; None while no countdown runs."""
+        if self._since is None or self._acted or self._paused_at is not None:
+            return None
+        return self._since + self._hidden + self._timeout + 1
+
+    def pause(self, now_us: int) -> None:
+        """Stop counting: the stream may have rows that nobody can take."""
+        if self._paused_at is None:
+            self._paused_at = now_us
+
+    def resume(self, now_us: int) -> None:
+        """Go on counting."""
+        if self._paused_at is not None:
+            self._hidden += now_us - self._paused_at
+            self._paused_at = None
+
+
+@dataclass(slots=True)
+class _Partition:
+    us: int
+    idle: bool = False
+
+
+class PartitionWatermarks:
+    """Combines the watermarks of the splits that one source subtask reads: the minimum over those that aren't idle.
+
+    An *immediate* change is combined at once, a *deferred* one with the next immediate change or :meth:`emit`. A split
+    that is added late holds the combined watermark where it is until it has caught up. When all splits are idle the
+    maximum over them is given out, then ``Idle``.
+
+    Examples
+    --------
+    >>> splits = PartitionWatermarks()
+    >>> splits.add("a")
+    >>> splits.add("b", start_us=3)
+    >>> splits.on_watermark("a", 5)
+    [Watermark(us=3)]
+    >>> splits.remove("b"), splits.emit()
+    (True, [Watermark(us=5)])
+    """
+
+    def __init__(self) -> None:
+        self._splits: dict[str, _Partition] = {}
+        self._current = MIN_TIME_US
+        self._idle = False
+
+    @property
+    def current(self) -> int:
+        """The combined watermark that was last given out; `MIN_TIME_US` before the first."""
+        return self._current
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all splits are idle."""
+        return self._idle
+
+    def watermark_of(self, split: str) -> int:
+        """Return a split's own watermark."""
+        return self._split(split).us
+
+    def add(self, split: str, start_us: int = MIN_TIME_US) -> None:
+        """Start to count a split.
+
+        `start_us` is the watermark that is known of it before it is read: just below its earliest time, or the one in a
+        checkpoint.
+        """
+        if split in self._splits:
+            raise InternalError(explained("watermarks", needed="a new split", got=f"{split!r}, which is known"))
+        self._splits[split] = _Partition(start_us)
+
+    def remove(self, split: str) -> bool:
+        """Stop counting a split, one that has ended or that another subtask reads, and return whether it was known.
+
+        The combined watermark does not move before the next change or :meth:`emit`.
+        """
+        return self._splits.pop(split, None) is not None
+
+    def on_watermark(self, split: str, us: int, *, deferred: bool = False) -> list[Signal]:
+        """Take a split's watermark, which also makes it active. A lower one than before changes nothing."""
+        part = self._split(split)
+        part.idle = False
+        grown = us > part.us
+        part.us = max(us, part.us)
+        if deferred:
+            return []
+        return self.emit() if grown and us > self._current else self._wake()
+
+    def on_idle(self, split: str, *, deferred: bool = False) -> list[Signal]:
+        """Leave a split out until it is active again."""
+        self._split(split).idle = True
+        return [] if deferred else self.emit()
+
+    def on_active(self, split: str, *, deferred: bool = False) -> list[Signal]:
+        """Count a split again."""
+        self._split(split).idle = False
+        return [] if deferred else self.emit()
+
+    def emit(self) -> list[Signal]:
+        """Combine what is known now, deferred changes and removed splits included. Nothing without splits."""
+        if not self._splits:
+            return []
+        active = [part.us for part in self._splits.values() if not part.idle]
+        if active:
+            return self._wake() + self._raise_to(min(active))
+        flushed = self._raise_to(max(part.us for part in self._splits.values()))
+        already, self._idle = self._idle, True
+        return flushed if already else [*flushed, Idle()]
+
+    def snapshot(self) -> PartitionsState:
+        """Return the whole state as plain values."""
+        splits = [(name, part.us, part.idle) for name, part in self._splits.items()]
+        return {"current": self._current, "idle": self._idle, "splits": splits}
+
+    @classmethod
+    def restore(cls, state: PartitionsState) -> PartitionWatermarks:
+        """Return the object that :meth:`snapshot` was taken of."""
+        self = cls()
+        match state:
+            case {"current": int(current), "idle": bool(idle), "splits": list(splits)}:
+                self._current, self._idle = current, idle
+                self._splits = {str(name): _Partition(int(us), bool(asleep)) for name, us, asleep in splits}
+            case _:
+                raise InternalError(explained("watermarks", needed="the state of splits", got=repr(state)))
+        return self
+
+    def _split(self, split: str) -> _Partition:
+        try:
+            return self._splits[split]
+        except KeyError:
+            known = ", ".join(map(repr, self._splits)) or "none"
+            raise InternalError(explained("watermarks", needed=f"one of {known}", got=repr(split))) from None
+
+    def _wake(self) -> list[Signal]:
+        was_idle, self._idle = self._idle, False
+        return [Active()] if was_idle else []
+
+    def _raise_to(self, us: int) -> list[Signal]:
+        if us <= self._current:
+            return []
+        self._current = us
+        return [Watermark(us)]
+
+
+@dataclass(slots=True)
+class _Channel:
+    us: int
+    idle: bool = False
+    aligned: bool = True
+    ended: bool = False
+
+
+class WatermarkMerger:
+    """Combines watermarks and idleness of a task's input channels.
+
+    The watermark is the minimum over the channels that are active and *aligned*. An idle channel does not count, and
+    when it is active again it is aligned, and so counts, only once its own watermark has reached what was already given
+    out. When the last active channel becomes idle the maximum over the channels is given out, so that the result does
+    not depend on the order in which they became idle, and then ``Idle``. When all channels have ended the watermark is
+    `MAX_TIME_US`.
+
+    Parameters
+    ----------
+    channels
+        How many there are, at least one; they are numbered from 0.
+    start_us
+        The watermark that has already been given out, when the task goes on from a checkpoint.
+
+    Examples
+    --------
+    >>> merger = WatermarkMerger(2)
+    >>> merger.on_watermark(0, 5), merger.on_watermark(1, 3), merger.on_idle(1)
+    ([], [Watermark(us=3)], [Watermark(us=5)])
+    """
+
+    def __init__(self, channels: int, *, start_us: int = MIN_TIME_US) -> None:
+        if channels < 1:
+            raise InternalError(explained("watermarks", needed="at least one channel", got=str(channels)))
+        self._channels = [_Channel(start_us) for _ in range(channels)]
+        self._current = start_us
+        self._idle = False
+
+    @property
+    def current(self) -> int:
+        """The watermark that was last given out; `MIN_TIME_US` before the first."""
+        return self._current
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all channels that have not ended are idle."""
+        return self._idle
+
+    def watermark_of(self, channel: int) -> int:
+        """Return a channel's own watermark: the lowest of them says which input holds the task back."""
+        return MAX_TIME_US if self._channels[channel].ended else self._channels[channel].us
+
+    def is_channel_idle(self, channel: int) -> bool:
+        """Return whether a channel is idle."""
+        return self._channels[channel].idle
+
+    def on_watermark(self, channel: int, us: int) -> list[Signal]:
+        """Take a channel's watermark; the maximum ends the channel. Ignored while the channel is idle, or not higher.
+
+        A driver that wants a watermark to wake its channel calls :meth:`on_active` first.
+        """
+        if us >= MAX_TIME_US:
+            return self.on_end(channel)
+        state = self._channels[channel]
+        if state.idle or state.ended or us <= state.us:
+            return []
+        state.us = us
+        state.aligned = state.aligned or us >= self._current
+        return self._advance()
+
+    def on_idle(self, channel: int) -> list[Signal]:
+        """Leave a channel out."""
+        state = self._channels[channel]
+        if state.idle or state.ended:
+            return []
+        state.idle, state.aligned = True, False
+        return self._settle()
+
+    def on_active(self, channel: int) -> list[Signal]:
+        """Take a channel in again: its next message has come."""
+        state = self._channels[channel]
+        if not state.idle or state.ended:
+            return []
+        state.idle, state.aligned = False, state.us >= self._current
+        return self._wake() + self._advance()
+
+    def on_end(self, channel: int) -> list[Signal]:
+        """Leave a channel out for ever."""
+        state = self._channels[channel]
+        if state.ended:
+            return []
+        state.ended, state.idle, state.aligned = True, False, False
+        return self._settle()
+
+    def snapshot(self) -> MergerState:
+        """Return the whole state as plain values."""
+        channels = [(c.us, c.idle, c.aligned, c.ended) for c in self._channels]
+        return {"current": self._current, "idle": self._idle, "channels": channels}
+
+    @classmethod
+    def restore(cls, state: MergerState) -> WatermarkMerger:
+        """Return the object that :meth:`snapshot` was taken of."""
+        match state:
+            case {"current": int(current), "idle": bool(idle), "channels": list(channels)}:
+                self = cls(len(channels), start_us=current)
+                self._idle = idle
+                self._channels = [_Channel(*channel) for channel in channels]
+                return self
+            case _:
+                raise InternalError(explained("watermarks", needed="the state of channels", got=repr(state)))
+
+    def _settle(self) -> list[Signal]:
+        left = [c for c in self._channels if not c.ended]
+        if not left:
+            return self._wake() + self._raise_to(MAX_TIME_US)
+        if not all(c.idle for c in left):
+            return self._advance()
+        flushed = self._raise_to(max(c.us for c in left))
+        already, self._idle = self._idle, True
+        return flushed if already else [*flushed, Idle()]
+
+    def _advance(self) -> list[Signal]:
+        counted = [c.us for c in self._channels if c.aligned]
+        return self._raise_to(min(counted)) if counted else []
+
+    def _wake(self) -> list[Signal]:
+        was_idle, self._idle = self._idle, False
+        return [Active()] if was_idle else []
+
+    def _raise_to(self, us: int) -> list[Signal]:
+        if us <= self._current:
+            return []
+        self._current = us
+        return [Watermark(us)]
+
+
+def timer_interval_us(interval_us: int, idle_timeout_us: int) -> int:
+    """Return how often to look at the clock for two periods at once, each of which may be off (zero or less).
+
+    When one is more than five times the other, the shorter; else a fifth of the shorter, at least one (Flink's
+    ``WatermarkAssignerOperator.calculateProcessingTimeTimerInterval``).
+
+    >>> timer_interval_us(5, 42), timer_interval_us(110, 100), timer_interval_us(0, 7)
+    (5, 20, 7)
+    """
+    periods = sorted(period for period in (interval_us, idle_timeout_us) if period > 0)
+    if not periods:
+        raise OptionError(explained("watermark", needed="an interval or an idle timeout", got="neither"))
+    shorter, longer = periods[0], periods[-1]
+    return shorter if len(periods) == 1 or shorter * 5 < longer else max(shorter // 5, 1)
+
+
+class WatermarkAssigner:
+    """Gives a stream watermarks of its own; those from above are dropped, but for the last.
+
+    Parameters
+    ----------
+    interval_us
+        Watermarks that grow by more than this are given after the rows that raised them, smaller steps on the clock,
+        once per interval. 0 gives every step after its rows, which makes the output independent of the clock.
+    idle_timeout_us
+        Processing time without rows after which the stream is idle; None: never.
+    start_us
+        The watermark before any row. Flink's SQL starts at 0, so that times before 1970 never raise it.
+    """
+
+    def __init__(
+        self, *, interval_us: int = 0, idle_timeout_us: int | None = None, start_us: int = MIN_TIME_US
+    ) -> None:
+        self._interval = interval_us
+        self._idle_timeout = idle_timeout_us
+        timed = interval_us > 0 or idle_timeout_us is not None
+        self._timer_interval = timer_interval_us(interval_us, idle_timeout_us or 0) if timed else None
+        self._reached = self._given = start_us
+        self._acted = True
+        self._idle = False
+        self._active_since = self._emitted_at = 0
+        self._next_timer = MIN_TIME_US if timed else None
+
+    @property
+    def current(self) -> int:
+        """The highest watermark that the rows allow, given out or not."""
+        return self._reached
+
+    @property
+    def next_timer_us(self) -> int | None:
+        """When :meth:`on_timer` is due; `MIN_TIME_US`, so at once, before it has been told the time at all."""
+        return self._next_timer
+
+    def before_rows(self) -> list[Signal]:
+        """Return what goes before rows that have come."""
+        self._acted = True
+        return self._wake()
+
+    def after_rows(self, watermark_us: int | None) -> list[Signal]:
+        """Return what goes after rows that allow this watermark (None: they say nothing about time)."""
+        if watermark_us is not None:
+            self._reached = max(self._reached, watermark_us)
+        return self._give() if self._reached - self._given > self._interval else []
+
+    def on_timer(self, now_us: int) -> list[Signal]:
+        """Look at the clock. The first call only starts it."""
+        if self._next_timer is None or self._timer_interval is None or now_us < self._next_timer:
+            return []
+        first = self._next_timer == MIN_TIME_US
+        self._next_timer = now_us + self._timer_interval
+        if first:
+            self._emitted_at = self._active_since = now_us
+            return []
+        out: list[Signal] = []
+        if self._interval > 0 and now_us >= self._emitted_at + self._interval:
+            self._emitted_at = now_us
+            out += self._give()
+        if self._acted:
+            self._acted, self._active_since = False, now_us
+        silent = self._idle_timeout is not None and now_us >= self._active_since + self._idle_timeout
+        if silent and not self._idle:
+            self._idle = True
+            out.append(Idle())
+        return out
+
+    def on_upstream_watermark(self, us: int) -> list[Signal]:
+        """Return what a watermark from above brings about: nothing, unless it is the last."""
+        if us < MAX_TIME_US or self._given == MAX_TIME_US:
+            return []
+        self._reached = MAX_TIME_US
+        return self._wake() + self._give()
+
+    def _give(self) -> list[Signal]:
+        if self._reached <= self._given:
+            return []
+        self._given = self._reached
+        return [Watermark(self._given)]
+
+    def _wake(self) -> list[Signal]:
+        was_idle, self._idle = self._idle, False
+        return [Active()] if was_idle else []
