@@ -1,0 +1,133 @@
+"""A user's function over whole batches, with its declared result checked on every batch.
+
+The function gets a Polars or pandas frame and returns one of either kind, or a LazyFrame. Its columns must be the
+declared ones, in any order. A Polars column must have the declared dtype (or be all null); pandas knows fewer dtypes,
+so its columns are cast when no value is lost, and its NaN is null, as pandas means it.
+
+Because nobody promises how rows are cut into batches, the function must treat a row alike whatever else is in the
+batch. On an updating stream it gets rows that are added and rows that are taken back in separate calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+
+from streamlab.core.changelog import ROW_KIND, is_updating
+from streamlab.core.errors import StepFailed, explained
+from streamlab.core.messages import Batch, Message
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class MapBatchesSpec(OperatorSpec):
+    """Calls a function with every batch.
+
+    Attributes
+    ----------
+    function : Callable[[Any], Any]
+        From a frame to a frame.
+    schema : pl.Schema
+        Columns and dtypes that it declares to return.
+    as_ : {"polars", "pandas"}
+        What it is given.
+    """
+
+    function: Callable[[Any], Any]
+    schema: pl.Schema = field(repr=False)
+    as_: Literal["polars", "pandas"] = "polars"
+
+    @property
+    def is_user_code(self) -> bool:
+        """Always."""
+        return True
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator; it has no state."""
+        return _MapBatches(self)
+
+
+class _MapBatches(Operator):
+    def __init__(self, spec: MapBatchesSpec) -> None:
+        self._spec = spec
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        frame = batch.collected()
+        if not frame.height:
+            return []
+        if is_updating(frame):
+            mapped = pl.concat(
+                self._call(run.drop(ROW_KIND)).with_columns(pl.lit(kind, pl.Int8).alias(ROW_KIND))
+                for kind, run in _runs(frame)
+            )
+        else:
+            mapped = self._call(frame)
+        return [Batch(mapped, batch.tag, batch.ingested_us)] if mapped.height else []
+
+    def _call(self, frame: pl.DataFrame) -> pl.DataFrame:
+        spec = self._spec
+        returned = spec.function(frame.to_pandas() if spec.as_ == "pandas" else frame)
+        if isinstance(returned, pl.LazyFrame):
+            returned = returned.collect()
+        if isinstance(returned, pl.DataFrame):
+            return _checked(spec, returned, cast=False)
+        try:
+            converted = pl.from_pandas(returned, nan_to_null=True)
+        except TypeError as error:
+            got = f"a {type(returned).__name__}"
+            raise _wrong(spec, "a function that returns a frame", got, "end it with `return …`") from error
+        if not isinstance(converted, pl.DataFrame):
+            raise _wrong(spec, "a function that returns a frame", "a pandas Series", "return series.to_frame()")
+        return _checked(spec, converted, cast=True)
+
+
+def _runs(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield slices of rows that stand together and have the same row kind."""
+    lengths = frame.get_column(ROW_KIND).rle().struct.unnest()
+    start = 0
+    for length, kind in zip(lengths["len"], lengths["value"], strict=True):
+        yield kind, frame.slice(start, length)
+        start += length
+
+
+def _checked(spec: MapBatchesSpec, frame: pl.DataFrame, *, cast: bool) -> pl.DataFrame:
+    """Return the frame in the declared form, or raise StepFailed."""
+    declared = spec.schema
+    missing = [name for name in declared if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in declared]
+    if missing or extra:
+        what = " and ".join(
+            f"{word} {', '.join(map(repr, names))}" for word, names in (("no", missing), ("also", extra)) if names
+        )
+        columns = ", ".join(map(repr, declared))
+        raise _wrong(spec, f"the declared columns {columns} from the function", what, "return them, or declare others")
+    frame = frame.select(declared.names())
+    return frame.with_columns(
+        _retyped(spec, frame.get_column(name), dtype, cast=cast)
+        for name, dtype in declared.items()
+        if frame.schema[name] != dtype
+    )
+
+
+def _retyped(spec: MapBatchesSpec, column: pl.Series, dtype: pl.DataType, *, cast: bool) -> pl.Series:
+    """Return the column in its declared dtype when that is allowed and loses nothing, or raise StepFailed."""
+    needed = f"column {column.name!r} from the function as {dtype}, as declared"
+    if not cast and column.dtype != pl.Null:
+        raise _wrong(spec, needed, str(column.dtype), f"cast it: pl.col({column.name!r}).cast(pl.{dtype})")
+    try:
+        fitting = column.cast(dtype)
+        lost = column.filter(fitting.cast(column.dtype).ne_missing(column))
+    except pl.exceptions.PolarsError as error:
+        what = f"{column.dtype} that does not fit: {str(error).splitlines()[0]}"
+        raise _wrong(spec, needed, what, "declare the dtype that the function returns") from error
+    if len(lost):
+        raise _wrong(spec, needed, f"{column.dtype} such as {lost[0]!r}", "declare the dtype that the function returns")
+    return fitting
+
+
+def _wrong(spec: MapBatchesSpec, needed: str, got: str, hint: str) -> StepFailed:
+    return StepFailed(explained(spec.step, needed=needed, got=got, hint=hint), step=spec.step)

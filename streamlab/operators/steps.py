@@ -1,0 +1,132 @@
+"""Row-wise Polars methods, fused: what runs is the methods themselves, one after the other, in one Polars query.
+
+On an append-only stream a lazy batch stays lazy, so that Polars optimises the source's scan together with the steps. On
+an updating stream the row kind is kept out of the methods' sight (``pl.all()`` must not find it) and travels along:
+
+- methods that give one row for each row get the frame without it, and it is put back beside the result;
+- ``filter`` becomes a mask over the frame without it, applied to both;
+- ``drop_nulls`` and ``drop_nans`` find nothing to drop in it, ``explode`` and ``unpivot`` repeat it as they do other
+  columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from streamlab.core.changelog import ROW_KIND, is_updating
+from streamlab.core.errors import PlanError, explained
+from streamlab.core.messages import Batch, Message
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.state.snapshot import Snapshot
+
+Step = tuple[str, tuple[Any, ...], Mapping[str, Any]]
+"""A LazyFrame method by name, its arguments and its keyword arguments."""
+
+_ONE_FOR_ONE = frozenset(("select", "with_columns", "drop", "rename", "cast", "fill_null", "fill_nan", "unnest"))
+
+
+@dataclass(frozen=True)
+class PolarsStepsSpec(OperatorSpec):
+    """Applies LazyFrame methods to every batch.
+
+    Attributes
+    ----------
+    steps : tuple[Step, ...]
+        Method name, arguments, keyword arguments; each method's output rows must depend on one input row only.
+    """
+
+    steps: tuple[Step, ...]
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator; it has no state."""
+        return _PolarsSteps(self.steps)
+
+
+class _PolarsSteps(Operator):
+    accepts_lazy: ClassVar[bool] = True
+
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        self._steps = steps
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        frame: pl.DataFrame | pl.LazyFrame
+        if is_updating(batch.frame):
+            frame = _apply_updating(batch.collected(), self._steps)
+        else:
+            lazy = batch.frame.lazy()
+            for method, args, kwargs in self._steps:
+                lazy = getattr(lazy, method)(*args, **kwargs)
+            frame = lazy if isinstance(batch.frame, pl.LazyFrame) else lazy.collect()
+        if isinstance(frame, pl.DataFrame) and not frame.height:
+            return []
+        return [Batch(frame, batch.tag, batch.ingested_us)]
+
+
+def _apply_updating(frame: pl.DataFrame, steps: tuple[Step, ...]) -> pl.DataFrame:
+    rows, kinds = frame.lazy().drop(ROW_KIND), frame.get_column(ROW_KIND)
+    for method, args, kwargs in steps:
+        if method in _ONE_FOR_ONE:
+            rows = getattr(rows, method)(*args, **kwargs)
+        elif method in _RESHAPING:
+            changed = _RESHAPING[method](_together(method, rows, kinds), args, kwargs)
+            rows, kinds = changed.lazy().drop(ROW_KIND), changed.get_column(ROW_KIND)
+        else:
+            raise PlanError(explained(method, needed="an append-only stream", got="one whose rows are updated"))
+    return _together(steps[-1][0] if steps else "", rows, kinds)
+
+
+def _together(method: str, rows: pl.LazyFrame, kinds: pl.Series) -> pl.DataFrame:
+    """Return rows and row kinds as one frame again."""
+    done = rows.collect()
+    if done.height != len(kinds):
+        raise PlanError(
+            explained(method, needed="one row for each row", got=f"{done.height} rows for {len(kinds)} rows")
+        )
+    return done.with_columns(kinds)
+
+
+def _filter(frame: pl.DataFrame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
+    predicates = [*args, *(pl.col(name) == value for name, value in kwargs.items())]
+    kept = pl.all_horizontal(*predicates).alias("__kept")
+    return frame.filter(frame.lazy().drop(ROW_KIND).with_columns(kept).collect().get_column("__kept"))
+
+
+def _drop(method: str) -> Callable[[pl.DataFrame, tuple[Any, ...], Mapping[str, Any]], pl.DataFrame]:
+    def drop(frame: pl.DataFrame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
+        dropped: pl.DataFrame = getattr(frame, method)(*args, **kwargs)
+        return dropped
+
+    return drop
+
+
+def _names(frame: pl.DataFrame, *columns: Any) -> list[str]:
+    """Return the names of the columns that names and selectors stand for, the row kind not among them."""
+    wanted = [c for c in columns if c is not None]
+    return frame.lazy().drop(ROW_KIND).select(*wanted).collect_schema().names() if wanted else []
+
+
+def _explode(frame: pl.DataFrame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
+    options = dict(kwargs)
+    columns = [*args, *([options.pop("columns")] if "columns" in options else [])]
+    return frame.explode(_names(frame, *columns), **options)
+
+
+def _unpivot(frame: pl.DataFrame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
+    options = dict(kwargs)
+    on = args[0] if args else options.pop("on", None)
+    index = _names(frame, options.pop("index", None))
+    names = _names(frame, on) if on is not None else [c for c in frame.columns if c not in {*index, ROW_KIND}]
+    return frame.unpivot(names, index=[*index, ROW_KIND], **options)
+
+
+_RESHAPING: dict[str, Callable[[pl.DataFrame, tuple[Any, ...], Mapping[str, Any]], pl.DataFrame]] = {
+    "filter": _filter,
+    "drop_nulls": _drop("drop_nulls"),
+    "drop_nans": _drop("drop_nans"),
+    "explode": _explode,
+    "unpivot": _unpivot,
+}

@@ -1,0 +1,99 @@
+"""Watermarks from a column, in place of those from above.
+
+They follow the rows that raise them, so that a bounded run does not depend on the clock. Rows without a time can be in
+no window and say nothing about time: they go to the dead letters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from streamlab.core.errors import OptionError, explained
+from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Batch, Idle, Message, Watermark
+from streamlab.core.time import MIN_TIME_US, tick_us, time_us
+from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class AssignWatermarksSpec(OperatorSpec):
+    """Drops the watermarks from above, but for the last, and gives ``max(column) - delay - 1 tick`` after each batch.
+
+    Attributes
+    ----------
+    column : str
+        The event time.
+    dtype : pl.DataType
+        Its dtype: says what one tick is.
+    delay_us : int
+        How far rows may come out of order, in microseconds.
+    idle_timeout_us : int | None
+        Processing time without rows after which the stream counts as idle; None: never.
+    """
+
+    column: str
+    dtype: pl.DataType
+    delay_us: int
+    idle_timeout_us: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.idle_timeout_us is not None and self.idle_timeout_us <= 0:
+            got = f"{self.idle_timeout_us} µs"
+            raise OptionError(explained(self.step, needed="an idle_timeout above zero", got=got))
+        tick_us(self.dtype)
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator; its state is its watermark."""
+        reached = snapshot.values.get("watermark_us") if snapshot else None
+        return _AssignWatermarks(self, reached if isinstance(reached, int) else MIN_TIME_US)
+
+
+class _AssignWatermarks(Operator):
+    def __init__(self, spec: AssignWatermarksSpec, start_us: int) -> None:
+        self._spec = spec
+        self._times = BoundedOutOfOrderness(spec.delay_us, tick_us(spec.dtype), start_us=start_us)
+        self._assigner = WatermarkAssigner(idle_timeout_us=spec.idle_timeout_us, start_us=start_us)
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        out = _messages(self._assigner.before_rows())
+        frame = batch.collected()
+        column = self._spec.column
+        if frame.get_column(column).null_count():
+            unknown = pl.col(column).is_null()
+            out.append(Batch(self._refused(frame.filter(unknown)), DEAD_LETTERS, batch.ingested_us))
+            frame = frame.filter(~unknown)
+        if frame.height:
+            out.append(Batch(frame, batch.tag, batch.ingested_us))
+            latest = frame.select(time_us(column).max()).item()
+            out += _messages(self._assigner.after_rows(self._times.observe(latest)))
+        return out
+
+    def on_watermark(self, us: int) -> list[Message]:
+        return _messages(self._assigner.on_upstream_watermark(us))
+
+    def on_timer(self, now_us: int) -> list[Message]:
+        return _messages(self._assigner.on_timer(now_us))
+
+    @property
+    def next_timer_us(self) -> int | None:
+        """When to look whether rows have stopped coming."""
+        return self._assigner.next_timer_us
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(values={"watermark_us": self._times.current})
+
+    def _refused(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select(
+            step=pl.lit(self._spec.step),
+            reason=pl.lit(f"the event time {self._spec.column!r} is null"),
+            input=pl.struct(pl.all()).struct.json_encode(),
+            origin=pl.lit(""),
+        ).cast(DEAD_LETTER_SCHEMA)
+
+
+def _messages(signals: list[Signal]) -> list[Message]:
+    """Return the signals that are messages: activity shows in the rows that follow."""
+    return [signal for signal in signals if isinstance(signal, Watermark | Idle)]
