@@ -1,7 +1,7 @@
 """Every metric of a task, in one typed list: its name, kind, unit and meaning.
 
 Names are those of :class:`~streamlab.observe.status.TaskStatus`; meanings are Flink's where Flink has the metric. A
-counter grows from the start of the attempt; a gauge is the value now; a rate is per second over the last report interval.
+counter grows from the start of the attempt; a gauge is the value now; a rate is per second, over the last interval.
 """
 
 from __future__ import annotations

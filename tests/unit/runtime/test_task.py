@@ -116,7 +116,7 @@ def _rows(*values: int) -> Batch:
 
 
 def _messages(outputs: list[Output]) -> list[object]:
-    """What went downstream, with batches as lists of numbers."""
+    """Return what went downstream, with batches as lists of numbers."""
     sent = [output.message for output in outputs if isinstance(output, Emission)]
     return [message.collected()["n"].to_list() if isinstance(message, Batch) else message for message in sent]
 
