@@ -86,6 +86,11 @@ class Sink(ABC):
         """How many writers there may be; None means any number."""
         return None
 
+    @property
+    def is_user_code(self) -> bool:
+        """Whether writing calls a user's Python function, whose input is worth showing when it fails."""
+        return False
+
     @abstractmethod
     def open(self, context: SinkContext) -> SinkWriter:
         """Start writing."""

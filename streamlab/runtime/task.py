@@ -140,6 +140,8 @@ class Task:
         self.current_step = vertex.id
         self.current_input: pl.DataFrame | None = None
         self.finished = False
+        self.before_step: Callable[[str, pl.DataFrame | None], None] | None = None
+        """Called with the step and its input before each call of a step; the driver may set it."""
         self._reader = reader
         self._writer = writer
         context = OperatorContext(subtask, vertex.parallelism)
@@ -415,6 +417,8 @@ class Task:
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Run a step; what it raises becomes a StepFailed that shows the step, the traceback and a sample."""
+        if self.before_step is not None:
+            self.before_step(self.current_step, self.current_input)
         try:
             return call()
         except StreamlabError:

@@ -1,0 +1,260 @@
+"""A client's side of jobs: start one, find it again, ask things of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from streamlab.core.errors import JobError, OptionError, explained
+from streamlab.core.options import JobOptions
+from streamlab.graph.job_graph import JobGraph
+from streamlab.observe.status import JobState, JobStatus
+from streamlab.runtime.control import SOCKET_NAME, ask
+from streamlab.runtime.folder import (
+    JobFolder,
+    JobMeta,
+    VertexLayout,
+    checked_name,
+    create_folder,
+    create_sockets_folder,
+    list_folders,
+    registry_lock,
+    remove_sockets_folder,
+)
+from streamlab.runtime.pickling import pickled_graph
+from streamlab.runtime.processes import kill_group, process_id
+from streamlab.runtime.protocol import Request
+from streamlab.runtime.results import ResultTable, TableReader, write_table_facts
+from streamlab.runtime.supervisor import KEY_BYTES
+from streamlab.runtime.watchdog import write_lost_status
+
+KEEP_ENDED_JOBS = 50
+"""How many ended jobs keep their folders."""
+_START_GRACE_US = 30_000_000
+_POLL_S = 0.01
+
+
+class JobHandle:
+    """A job as a client sees it, whichever process has started it.
+
+    Parameters
+    ----------
+    folder
+        The job's folder.
+    coordinator
+        The coordinator's process, when this process has started it.
+    """
+
+    def __init__(self, folder: JobFolder, coordinator: subprocess.Popen[bytes] | None = None) -> None:
+        self.folder = folder
+        self.meta = folder.read_meta()
+        self.table = TableReader(folder.results)
+        self._coordinator = coordinator
+
+    def status(self) -> JobStatus:
+        """Return the latest status; a job whose coordinator is gone or hangs is ended here, as failed."""
+        status = self.folder.read_status()
+        if status is not None and status.state.is_final:
+            self._reap()
+            return status
+        reason = self._loss(status)
+        if reason:
+            self._clean_up()
+            write_lost_status(self.folder, reason)
+            status = self.folder.read_status()
+        return status or JobStatus(
+            id=self.meta.id,
+            name=self.meta.name,
+            state=JobState.STARTING,
+            parallelism=self.meta.options.parallelism,
+            submitted_us=self.meta.created_us,
+        )
+
+    def wait(self, timeout_s: float | None = None) -> JobStatus:
+        """Return the status once it is final, or when the time is over."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            status = self.status()
+            if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
+                return status
+            time.sleep(_POLL_S)
+
+    def request(self, request: Request) -> None:
+        """Have the coordinator take a request. Raises JobError when the job has ended or does not answer."""
+        status = self.status()
+        if status.state.is_final:
+            text = explained(f"job {self.meta.name}", needed="to be running for that", got=f"{status.state} job")
+            raise JobError(text)
+        path = Path(self.meta.sockets) / SOCKET_NAME
+        deadline = time.monotonic() + _START_GRACE_US / 1e6
+        while not path.exists() and time.monotonic() < deadline and not self.status().state.is_final:
+            time.sleep(_POLL_S)
+        try:
+            ask(path, self.folder.read_control_key(), request)
+        except JobError:
+            # It may have ended just now, which is no error of the request's.
+            if not self.wait(1.0).state.is_final:
+                raise
+
+    def remove(self) -> None:
+        """Delete everything that is stored of an ended job."""
+        if self.status().state.is_final:
+            self._reap()
+            self.folder.remove()
+
+    def _loss(self, status: JobStatus | None) -> str:
+        """Return why the coordinator cannot be expected to go on; empty when it can."""
+        if self._coordinator is not None and self._coordinator.poll() is not None:
+            return self._unless_ended(f"its coordinator process ended with code {self._coordinator.returncode}")
+        process = self.folder.read_process()
+        if process is not None and not process.is_alive:
+            return self._unless_ended("its coordinator process ended unexpectedly")
+        now_us = time.time_ns() // 1000
+        if process is None and now_us - self.meta.created_us > _START_GRACE_US:
+            return self._unless_ended("its coordinator process never started")
+        silent_us = now_us - (status.reported_us if status else self.meta.created_us)
+        # Workers notice a coordinator that hangs, too; this is for when they are gone.
+        if process is not None and silent_us > 2_000 * self.meta.options.heartbeat_timeout_ms:
+            return "its coordinator process did not answer"
+        return ""
+
+    def _unless_ended(self, reason: str) -> str:
+        """Return the reason, unless the coordinator wrote a final status right before it went."""
+        status = self.folder.read_status()
+        return "" if status is not None and status.state.is_final else reason
+
+    def _clean_up(self) -> None:
+        process = self.folder.read_process()
+        if process is not None and process.is_alive:
+            kill_group(process.pid)
+        self._reap()
+        remove_sockets_folder(self.meta.sockets)
+
+    def _reap(self) -> None:
+        if self._coordinator is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._coordinator.wait(1.0)
+            if self._coordinator.stdin is not None:
+                self._coordinator.stdin.close()
+
+
+def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle:
+    """Start a job in processes of its own and return at once.
+
+    Parameters
+    ----------
+    graph
+        What runs.
+    options
+        How.
+    plan
+        The text of ``explain()``, kept for :meth:`streamlab.session.job.Job.explain`.
+
+    Raises
+    ------
+    OptionError
+        If the name is no good, or a running job has it.
+    PlanError
+        If the graph holds something that cannot be sent to another process.
+    StateError
+        If the job's folder cannot be made.
+    """
+    name = checked_name(options.name)
+    pickled = pickled_graph(graph)
+    with registry_lock():
+        _refuse_taken(name)
+        sweep()
+        folder = create_folder()
+        sockets = create_sockets_folder(folder.id)
+        meta = JobMeta(
+            id=folder.id,
+            name=name,
+            options=options,
+            created_us=time.time_ns() // 1000,
+            client=process_id(),
+            sockets=str(sockets),
+            vertices=tuple(
+                VertexLayout(v.id, v.steps, v.parallelism, v.source is not None, v.sink is not None)
+                for v in graph.vertices
+            ),
+            plan=plan,
+        )
+        try:
+            folder.write_graph(pickled)
+            for vertex in graph.vertices:
+                if isinstance(vertex.sink, ResultTable):
+                    write_table_facts(folder.results, vertex.sink)
+            folder.write_meta(meta)
+            coordinator = _start_coordinator(folder)
+        except BaseException:
+            remove_sockets_folder(sockets)
+            folder.remove()
+            raise
+    if coordinator.stdin is not None:
+        coordinator.stdin.write(secrets.token_bytes(KEY_BYTES))
+        coordinator.stdin.flush()
+        if options.detach:
+            coordinator.stdin.close()
+    return JobHandle(folder, coordinator)
+
+
+def find(name_or_id: str) -> JobHandle:
+    """Return a job by its id, or the newest by its name, running ones first. Raises JobError when there is none."""
+    handles = list_jobs()
+    matching = [h for h in handles if name_or_id in {h.meta.id, h.meta.name}]
+    running = [h for h in matching if not h.status().state.is_final]
+    if matching:
+        return (running or matching)[-1]
+    known = ", ".join(sorted({h.meta.name for h in handles})) or "none"
+    raise JobError(explained("attach", needed="the name or id of a job", got=repr(name_or_id), hint=f"jobs: {known}"))
+
+
+def list_jobs() -> list[JobHandle]:
+    """Return all jobs whose folders there are, oldest first."""
+    handles = []
+    for folder in list_folders():
+        # A folder that another version wrote, or that is being removed right now, is not one of our jobs.
+        with contextlib.suppress(Exception):
+            handles.append(JobHandle(folder))
+    return handles
+
+
+def sweep(keep: int = KEEP_ENDED_JOBS) -> int:
+    """Delete the folders of ended jobs except for the newest `keep`, and return how many were deleted."""
+    ended = [handle for handle in list_jobs() if handle.status().state.is_final]
+    old = ended[:-keep] if keep else ended
+    for handle in old:
+        handle.remove()
+    return len(old)
+
+
+def _refuse_taken(name: str) -> None:
+    for handle in list_jobs():
+        if handle.meta.name == name and not handle.status().state.is_final:
+            text = explained(
+                "start",
+                needed="a name that no running job has",
+                got=f"{name!r}, the name of job {handle.meta.id}",
+                hint=f"stop that one first: sl.attach({name!r}).stop()",
+            )
+            raise OptionError(text)
+
+
+def _start_coordinator(folder: JobFolder) -> subprocess.Popen[bytes]:
+    # User code that was imported from somewhere on this process's path must be found by the workers, too.
+    inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    with (folder.log / "coordinator.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", str(folder.path)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": search, **inherited},
+            start_new_session=True,
+        )

@@ -1,0 +1,302 @@
+"""The folder that a job lives in, and the short-lived folder of its sockets.
+
+::
+
+    <home>/jobs/j-20131231-8f3a2c/     0700
+        meta.json                      what the job is: never changes
+        graph.pickle                   the job graph; read only by the job's own workers
+        process.json                   the coordinator's process
+        control.key                    authenticates clients; 0600
+        status.json                    the latest JobStatus
+        reserve                        space set aside so that the last status fits on a full disk
+        log/                           what the processes printed
+        results/<tag>/                 result table and side outputs (see `results`)
+
+Files are replaced whole (written aside, then renamed), so a reader never sees half of one. Names given by users are
+never used as paths. ``<home>`` is the environment variable STREAMLAB_HOME or the user's state folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from streamlab.core.errors import OptionError, StateError, explained
+from streamlab.core.options import JobOptions
+from streamlab.observe.status import JobStatus
+from streamlab.runtime.processes import ProcessId
+
+FORMAT = 1
+_ID = re.compile(r"j-\d{8}-[0-9a-f]{6}")
+_RESERVE_BYTES = 256 * 1024
+_MAX_NAME = 100
+_MAX_SOCKET_FOLDER = 60
+"""Socket paths end at 107 bytes on Linux and 103 on macOS; job and socket names need about 30 of them."""
+
+
+class VertexLayout(msgspec.Struct, frozen=True):
+    """What the coordinator must know of a vertex, without reading the graph with the user's code in it."""
+
+    id: str
+    steps: tuple[str, ...]
+    parallelism: int
+    is_source: bool
+    is_sink: bool
+
+
+class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job is; written once."""
+
+    format: int = FORMAT
+    id: str
+    name: str
+    options: JobOptions
+    created_us: int
+    client: ProcessId | None
+    sockets: str
+    """Folder of the job's sockets."""
+    vertices: tuple[VertexLayout, ...]
+    plan: str = ""
+    """The text of ``explain()``."""
+
+
+class JobFolder:
+    """One job's folder.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+        self.log = path / "log"
+        self.results = path / "results"
+        self.graph = path / "graph.pickle"
+
+    def read_meta(self) -> JobMeta:
+        """Return what the job is. Raises StateError when the folder is not one that this version wrote."""
+        try:
+            meta = msgspec.json.decode((self.path / "meta.json").read_bytes(), type=JobMeta)
+        except (OSError, msgspec.MsgspecError) as error:
+            text = explained(f"job {self.id}", needed="a readable meta.json", got=f"{type(error).__name__}: {error}")
+            raise StateError(text) from error
+        if meta.format != FORMAT:
+            text = explained(f"job {self.id}", needed=f"a folder of format {FORMAT}", got=f"format {meta.format}")
+            raise StateError(text)
+        return meta
+
+    def write_meta(self, meta: JobMeta) -> None:
+        """Store what the job is."""
+        self._replace("meta.json", msgspec.json.format(msgspec.json.encode(meta)))
+
+    def read_status(self) -> JobStatus | None:
+        """Return the latest status, or None before the first."""
+        try:
+            return msgspec.json.decode((self.path / "status.json").read_bytes(), type=JobStatus)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            text = explained(f"job {self.id}", needed="a readable status.json", got=str(error))
+            raise StateError(text) from error
+
+    def write_status(self, status: JobStatus) -> None:
+        """Store a status; a final one finds room even when the disk is full."""
+        data = msgspec.json.encode(status)
+        try:
+            self._replace("status.json", data)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not status.state.is_final:
+                raise
+            (self.path / "reserve").unlink(missing_ok=True)
+            self._replace("status.json", data)
+
+    def read_process(self) -> ProcessId | None:
+        """Return the coordinator's process, or None before it has said so."""
+        try:
+            return msgspec.json.decode((self.path / "process.json").read_bytes(), type=ProcessId)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+
+    def write_process(self, process: ProcessId) -> None:
+        """Store the coordinator's process."""
+        self._replace("process.json", msgspec.json.encode(process))
+
+    def read_control_key(self) -> bytes:
+        """Return the key that authenticates clients."""
+        return (self.path / "control.key").read_bytes()
+
+    def write_graph(self, pickled: bytes) -> None:
+        """Store the pickled job graph."""
+        self._replace("graph.pickle", pickled)
+
+    def black_box(self, worker: int) -> Path:
+        """Return where a worker notes what it is doing."""
+        return self.log / f"worker-{worker}.box"
+
+    def fault_log(self, worker: int) -> Path:
+        """Return where a worker's interpreter writes tracebacks when it crashes."""
+        return self.log / f"worker-{worker}.fault"
+
+    def worker_log(self, worker: int) -> Path:
+        """Return where what a worker prints goes."""
+        return self.log / f"worker-{worker}.log"
+
+    def read_logs(self) -> str:
+        """Return everything that the job's processes printed, coordinator first."""
+        parts = []
+        for path in sorted(self.log.glob("*.log")):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if text:
+                parts.append(f"== {path.stem} ==\n{text.rstrip()}\n")
+        return "\n".join(parts)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        self.path.mkdir(mode=0o700)
+        self.log.mkdir(mode=0o700)
+        self.results.mkdir(mode=0o700)
+        self._replace("control.key", secrets.token_bytes(32))
+        self._replace("reserve", os.urandom(_RESERVE_BYTES))
+
+    def _replace(self, name: str, data: bytes) -> None:
+        target = self.path / name
+        aside = self.path / f".{name}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(data)
+            aside.replace(target)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def home() -> Path:
+    """Return the folder that holds everything that streamlab stores for this user."""
+    given = os.environ.get("STREAMLAB_HOME")
+    if given:
+        return Path(given)
+    import platformdirs  # noqa: PLC0415 - workers and coordinators are told their folder and never need it
+
+    return Path(platformdirs.user_state_dir("streamlab"))
+
+
+def create_folder() -> JobFolder:
+    """Make the folder of a new job, with an id that no other job has. Raises StateError if it cannot be made."""
+    jobs = home() / "jobs"
+    while True:
+        folder = JobFolder(jobs / f"j-{time.strftime('%Y%m%d')}-{secrets.token_hex(3)}")
+        try:
+            jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder._prepare()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            folder.remove()
+            text = explained(
+                "job folder",
+                needed=f"a writable folder with free space at {jobs}",
+                got=f"{error.strerror or error}",
+                hint="set STREAMLAB_HOME to another folder",
+            )
+            raise StateError(text) from error
+        return folder
+
+
+def list_folders() -> list[JobFolder]:
+    """Return the folders of all jobs, oldest first."""
+    jobs = home() / "jobs"
+    paths = [path for path in jobs.iterdir() if _ID.fullmatch(path.name)] if jobs.is_dir() else []
+    made = [(_made(path), path) for path in paths]
+    return [JobFolder(path) for when, path in sorted(made) if when]
+
+
+def _made(path: Path) -> int:
+    try:
+        return (path / "meta.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@contextlib.contextmanager
+def registry_lock() -> Iterator[None]:
+    """Hold the one lock under which a job's name is checked and its folder made."""
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a job if it is a good one.
+
+    Raises
+    ------
+    OptionError
+        If it is empty, too long, or has characters that no one could type or that mean something to a shell's paths.
+    """
+    bad = (
+        not isinstance(name, str)
+        or not name.strip()
+        or name != name.strip()
+        or len(name) > _MAX_NAME
+        or not name.isprintable()
+        or "/" in name
+        or "\\" in name
+        or name in {".", ".."}
+        or name.startswith("-")
+        or _ID.fullmatch(name) is not None
+    )
+    if bad:
+        text = explained(
+            "start",
+            needed=f"a name of 1 to {_MAX_NAME} printable characters without slashes, not starting with '-'",
+            got=repr(name),
+        )
+        raise OptionError(text)
+    return name
+
+
+def create_sockets_folder(job_id: str) -> Path:
+    """Make the folder for a job's sockets: short, private, in a place that ends with the session or the boot.
+
+    Raises
+    ------
+    StateError
+        If the folder above it belongs to someone else or is open to others.
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given and len(given) < _MAX_SOCKET_FOLDER and Path(given).is_dir():
+        root = Path(given) / "streamlab"
+    else:
+        root = Path("/tmp") / f"streamlab-{os.getuid()}"  # noqa: S108 - checked below; TMPDIR is too long on macOS
+    root.mkdir(mode=0o700, exist_ok=True)
+    facts = root.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        text = explained("sockets", needed=f"{root} to be a private folder of this user", got="one open to others")
+        raise StateError(text)
+    path = root / job_id
+    path.mkdir(mode=0o700)
+    return path
+
+
+def remove_sockets_folder(path: str | Path) -> None:
+    """Delete a job's sockets."""
+    shutil.rmtree(path, ignore_errors=True)

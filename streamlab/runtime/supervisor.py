@@ -1,0 +1,305 @@
+"""The coordinator process of a job: ``python -m streamlab.runtime.supervisor <job folder>``, started by a client.
+
+It is the shell around the pure :class:`~streamlab.runtime.coordinator.Coordinator`: it starts workers, carries events
+in and commands out, serves clients on a socket, writes the status, and cleans up. It reads neither the job graph nor
+any rows, so user code cannot hurt it, and it imports no Polars, so it is there at once.
+
+Standard input is a pipe from the client: first the key that authenticates what workers send each other, then nothing.
+When it ends, the client has ended, and so does the job, unless it is detached. (Signals would not do: on a restart
+the notebook's kernel ends its own process group only, and on SIGKILL it ends nothing.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from streamlab.core.errors import explained
+from streamlab.observe.status import Failure, JobState, JobStatus
+from streamlab.runtime import protocol
+from streamlab.runtime.black_box import read_black_box
+from streamlab.runtime.control import SOCKET_NAME, ControlServer
+from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.folder import JobFolder, remove_sockets_folder
+from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
+from streamlab.runtime.processes import exit_reason, kill_group, process_id
+from streamlab.runtime.protocol import Command, Event
+
+KEY_BYTES = 32
+_TICK_S = 0.05
+_DISMISSAL_S = 1.0
+_INSPECTION_S = 0.2
+
+
+@dataclass
+class _WorkerProcess:
+    index: int
+    attempt: int
+    process: subprocess.Popen[bytes]
+    commands: PipeWriter
+    events_fd: int
+    frames: FrameBuffer = field(default_factory=FrameBuffer)
+    lost: bool = False
+    inspected: bool = False
+
+
+class Supervisor:
+    """See the module.
+
+    Parameters
+    ----------
+    folder
+        The job's folder.
+    client_fd
+        The pipe from the client.
+    """
+
+    def __init__(self, folder: JobFolder, client_fd: int) -> None:
+        self._folder = folder
+        self._meta = folder.read_meta()
+        self._sockets = Path(self._meta.sockets)
+        self._coordinator = Coordinator(
+            self._meta.id, self._meta.options, self._meta.vertices, submitted_us=self._meta.created_us
+        )
+        self._client_fd = client_fd
+        self._key = b""
+        self._workers: dict[int, _WorkerProcess] = {}
+        self._selector = selectors.DefaultSelector()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(protocol.WorkerEvent)
+        self._final: JobStatus | None = None
+        self._signalled = False
+        self._ticked = time.monotonic()
+
+    def run(self) -> None:
+        """Run the job to its end."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._read_key()
+        self._carry_out(self._coordinator.start(_now_us()))
+        own = process_id()
+        if own is not None:
+            self._folder.write_process(own)
+        server = ControlServer(self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._take)
+        if self._meta.options.detach:
+            os.close(self._client_fd)
+        else:
+            self._selector.register(self._client_fd, selectors.EVENT_READ, self._read_client)
+        try:
+            while self._final is None:
+                self._round()
+        finally:
+            server.close()
+            self._end_workers()
+            remove_sockets_folder(self._sockets)
+        self._folder.write_status(self._final)
+
+    def end_after_defect(self, report: str) -> None:
+        """End everything when this process itself has failed."""
+        self._end_workers()
+        remove_sockets_folder(self._sockets)
+        status = self._coordinator.status()
+        text = explained("coordinator", needed="to run", got=report.strip().splitlines()[-1], hint="see job.log()")
+        failure = Failure(message=text, traceback=report, kind="InternalError")
+        now_us = _now_us()
+        self._folder.write_status(
+            msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
+        )
+
+    # -- what comes in -------------------------------------------------------------------------------------------
+
+    def _round(self) -> None:
+        for key, _ in self._selector.select(_TICK_S):
+            key.data()
+        for worker in list(self._workers.values()):
+            self._watch(worker)
+        now = time.monotonic()
+        elapsed, self._ticked = now - self._ticked, now
+        self._take(protocol.Tick(int(elapsed * 1e6)))
+        if self._signalled:
+            self._signalled = False
+            self._take(protocol.CancelRequested("the coordinator was told to end"))
+
+    def _take(self, event: Event) -> None:
+        self._carry_out(self._coordinator.handle(event, _now_us()))
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._signalled = True
+
+    def _read_key(self) -> None:
+        while len(self._key) < KEY_BYTES:
+            piece = os.read(self._client_fd, KEY_BYTES - len(self._key))
+            if not piece:
+                text = "the client ended before it had handed over the job"
+                raise EOFError(text)
+            self._key += piece
+
+    def _read_client(self) -> None:
+        if read_available(self._client_fd) == b"":
+            self._selector.unregister(self._client_fd)
+            self._take(protocol.CancelRequested("the process that started it has ended"))
+
+    def _read_worker(self, worker: _WorkerProcess) -> None:
+        data = read_available(worker.events_fd)
+        if data is None:
+            return
+        if not data:
+            self._selector.unregister(worker.events_fd)
+            os.close(worker.events_fd)
+            worker.events_fd = -1
+            return
+        for frame in worker.frames.feed(data):
+            self._take(self._decoder.decode(frame))
+
+    def _watch(self, worker: _WorkerProcess) -> None:
+        """See whether a worker still runs, and report its loss once everything that it said has been read."""
+        if worker.lost or not _has_ended(worker.process.pid):
+            self._send(worker)
+            return
+        while worker.events_fd >= 0 and self._final is None:
+            before = worker.events_fd
+            if read_is_empty(before):
+                break
+            self._read_worker(worker)
+        worker.lost = True
+        kill_group(worker.process.pid)
+        code = worker.process.wait()
+        self._take(protocol.WorkerLost(worker.index, worker.attempt, self._loss_of(worker, code)))
+
+    def _loss_of(self, worker: _WorkerProcess, code: int) -> Failure:
+        step, sample = read_black_box(self._folder.black_box(worker.index))
+        with contextlib.suppress(OSError):
+            fault = self._folder.fault_log(worker.index).read_text(encoding="utf-8", errors="replace")
+        timeout_s = self._meta.options.heartbeat_timeout_ms / 1000
+        stuck = worker.inspected or "Timeout (" in fault
+        reason = f"it did not answer for {timeout_s:g} s and was ended" if stuck else exit_reason(code)
+        text = explained(
+            step or "start",
+            needed=f"worker process {worker.index} to stay alive",
+            got=reason,
+            hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
+        )
+        return Failure(message=text, step=step, traceback=fault, sample=sample, kind="WorkerLost")
+
+    # -- what goes out -------------------------------------------------------------------------------------------
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case protocol.StartWorkers(attempt, count):
+                    for index in range(count):
+                        self._start_worker(index, attempt)
+                case protocol.InspectWorker(index):
+                    self._inspect(self._workers[index])
+                case protocol.Publish(status):
+                    self._publish(status)
+                case protocol.Finish(status):
+                    self._final = status
+                case _:
+                    for worker in self._workers.values():
+                        self._send(worker, command)
+
+    def _start_worker(self, index: int, attempt: int) -> None:
+        commands_read, commands_write = os.pipe()
+        events_read, events_write = os.pipe()
+        with self._folder.worker_log(index).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-u", "-m", "streamlab.runtime.worker", str(events_write), self._meta.id],
+                stdin=commands_read,
+                stdout=log,
+                stderr=log,
+                pass_fds=(events_write,),
+                env={**os.environ, "POLARS_MAX_THREADS": "1"},
+                start_new_session=True,
+            )
+        os.close(commands_read)
+        os.close(events_write)
+        os.set_blocking(events_read, False)
+        worker = _WorkerProcess(index, attempt, process, PipeWriter(commands_write), events_read)
+        self._workers[index] = worker
+        self._selector.register(events_read, selectors.EVENT_READ, lambda: self._read_worker(worker))
+        self._send(worker, protocol.Hello(str(self._folder.path), index, attempt, self._key))
+
+    def _send(self, worker: _WorkerProcess, command: protocol.ToWorker | None = None) -> None:
+        # A worker that has died is found out by `_watch`, with the reason.
+        with contextlib.suppress(BrokenPipeError):
+            worker.commands.send(b"" if command is None else self._encoder.encode(command))
+
+    def _inspect(self, worker: _WorkerProcess) -> None:
+        """Ask a silent worker's interpreter for its tracebacks, in a way that works while native code hogs it."""
+        worker.inspected = True
+        os.kill(worker.process.pid, signal.SIGABRT)
+        deadline = time.monotonic() + _INSPECTION_S
+        while not _has_ended(worker.process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        kill_group(worker.process.pid)
+
+    def _publish(self, status: JobStatus) -> None:
+        try:
+            self._folder.write_status(status)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            self._take(protocol.JobFolderFailed(error.strerror or str(error)))
+
+    def _end_workers(self) -> None:
+        """Let workers that were dismissed end by themselves, then end them and all that they have started."""
+        alive = [worker for worker in self._workers.values() if not worker.lost]
+        patience_s = _DISMISSAL_S if self._final and self._final.state != JobState.CANCELLED else 0.1
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline and not all(_has_ended(worker.process.pid) for worker in alive):
+            for worker in alive:
+                self._send(worker)
+                if worker.events_fd >= 0:
+                    read_available(worker.events_fd)
+            time.sleep(0.002)
+        for worker in alive:
+            kill_group(worker.process.pid)
+            worker.process.wait()
+
+
+def read_is_empty(fd: int) -> bool:
+    """Return whether nothing waits to be read and the end has not been reached."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        return not selector.select(0)
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a child has ended, without taking its return code: its number stays reserved for its group."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def main(path: str) -> None:
+    """Run this process as the coordinator of the job in a folder."""
+    supervisor = Supervisor(JobFolder(Path(path)), client_fd=0)
+    try:
+        supervisor.run()
+    except Exception:
+        report = traceback.format_exc()
+        sys.stderr.write(report)
+        supervisor.end_after_defect(report)
+        raise
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

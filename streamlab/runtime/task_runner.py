@@ -1,0 +1,291 @@
+"""Runs one task inside a worker: hands it what arrives, sends what it gives, and measures.
+
+How a task's time is divided (the three add up to the time that passes):
+
+*busy*           one of its own calls runs
+*backpressured*  it has work but is held back: an output has no credit, or its worker is running another task
+*idle*           it has nothing to do
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from streamlab.connectors.reader import SourceReader
+from streamlab.core.errors import StepFailed, StreamlabError
+from streamlab.core.messages import Message
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.observe.status import Failure, TaskStatus
+from streamlab.runtime.exchange import Channel, Emission
+from streamlab.runtime.task import Output, SideOutput, Task
+from streamlab.runtime.transport import Inbox, Outlet
+
+RATE_INTERVAL_NS = 500_000_000
+"""Figures per second are taken over intervals of at least this length."""
+FLUSH_INTERVAL_NS = 20_000_000
+"""A sink that is never out of work shows what it holds this often."""
+_EMPTY_POLL_US = 1_000
+_MAX_EMPTY_POLL_US = 10_000
+
+
+class TaskRunner:
+    """One task with the ends of its channels.
+
+    Parameters
+    ----------
+    task
+        What runs.
+    reader
+        The task's source reader, if it has one.
+    inboxes, outlets
+        Its ends of channels.
+    store
+        Takes side outputs.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        reader: SourceReader | None,
+        inboxes: Sequence[Inbox],
+        outlets: dict[Channel, Outlet],
+        store: Callable[[SideOutput], None],
+    ) -> None:
+        self.task = task
+        self.first_row_us: int | None = None
+        self._reader = reader
+        self._inboxes = list(inboxes)
+        self._outlets = outlets
+        self._store = store
+        self._next_inbox = 0
+        self._poll_pause_us = _EMPTY_POLL_US
+        self._poll_at_us = 0
+        self._flushed_rows = 0
+        self._meter = _Meter(task)
+
+    def run_once(self, now_us: int, *, paused: bool) -> bool:
+        """Do the next piece of work, if there is one that may be done, and return whether there was.
+
+        Raises
+        ------
+        StreamlabError
+            What the task raised.
+        """
+        if self.task.finished:
+            return False
+        started_ns = self._meter.begin()
+        worked = self._can_send() and self._work(now_us, paused=paused)
+        if self.task.vertex.sink is not None:
+            self._show(started_ns, worked=worked)
+        held_back = not self._can_send() or (worked and (self.task.is_source or any(self._inboxes)))
+        self._meter.end(held_back=held_back)
+        return worked
+
+    def stop(self, now_us: int) -> None:
+        """Stop reading, if it is a source; what was read is drained."""
+        self._send(self.task.stop(now_us))
+
+    def wakeup_us(self, *, paused: bool, now_us: int) -> int | None:
+        """Return the wall clock at which there is something to do even if nothing arrives, or None."""
+        if self.task.finished or not self._can_send():
+            return None
+        if self._reader is None:
+            return self.task.wakeup_us(now_us)
+        if paused:
+            return None
+        wish = self.task.wakeup_us(now_us)
+        return self._poll_at_us if wish is None else min(wish, self._poll_at_us)
+
+    def status(self, now_us: int) -> TaskStatus:
+        """Return the task's figures."""
+        return self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes))
+
+    def _can_send(self) -> bool:
+        return all(outlet.credit > 0 for outlet in self._outlets.values())
+
+    def _work(self, now_us: int, *, paused: bool) -> bool:
+        out = self.task.on_time(now_us)
+        self._send(out)
+        received = self._next_message()
+        if received is not None:
+            self._send(self.task.receive(*received))
+            return True
+        if self._reader is None or paused or self.task.finished:
+            return bool(out)
+        return self._poll(self._reader, now_us) or bool(out)
+
+    def _poll(self, reader: SourceReader, now_us: int) -> bool:
+        if now_us < self._poll_at_us - _MAX_EMPTY_POLL_US:
+            self._poll_at_us = now_us  # the clock was set back
+        if now_us < self._poll_at_us:
+            return False
+        rows = reader.rows_read
+        out = self.task.poll(now_us)
+        self._send(out)
+        if reader.rows_read > rows or self.task.finished:
+            if self.first_row_us is None:
+                self.first_row_us = now_us
+            self._poll_pause_us, self._poll_at_us = _EMPTY_POLL_US, 0
+            return True
+        wish = reader.wakeup_us(now_us)
+        if wish is None:
+            self._poll_at_us = now_us + self._poll_pause_us
+            self._poll_pause_us = min(self._poll_pause_us * 2, _MAX_EMPTY_POLL_US)
+        else:
+            self._poll_at_us = min(wish, now_us + _MAX_EMPTY_POLL_US)
+        return bool(out)
+
+    def _next_message(self) -> tuple[Channel, Message] | None:
+        """Take the next message, one input after the other in turn, leaving out those that wait for a barrier."""
+        for step in range(len(self._inboxes)):
+            at = (self._next_inbox + step) % len(self._inboxes)
+            inbox = self._inboxes[at]
+            if len(inbox) and not self.task.is_blocked(inbox.channel):
+                self._next_inbox = at + 1
+                return inbox.channel, inbox.take()
+        return None
+
+    def _send(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, Emission):
+                self._outlets[output.channel].send(output.message)
+            elif isinstance(output, SideOutput):
+                self._store(output)
+
+    def _show(self, now_ns: int, *, worked: bool) -> None:
+        """Let the sink show its rows when nothing else is to do, or when that is long ago; take latencies then."""
+        counters = self.task.counters
+        if counters.rows_out == self._flushed_rows and not counters.ingested_us:
+            return
+        if worked and not self.task.finished and now_ns - self._meter.flushed_ns < FLUSH_INTERVAL_NS:
+            return
+        self.task.flush()
+        self._flushed_rows = counters.rows_out
+        self._meter.flushed(counters.ingested_us)
+        counters.ingested_us = []
+
+
+class _Meter:
+    """Measures a task: how its time divides, rates over an interval, latency."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        now = time.perf_counter_ns()
+        self.flushed_ns = now
+        self._last_ns = now
+        self._started_ns = 0
+        self._held_back = False
+        self._made_ns = self._interval_ns = now
+        self._busy_ns = self._backpressured_ns = 0
+        self._total = (0, 0)
+        self._rows = self._interval_rows = (0, 0, 0)
+        self._rates = _NO_RATES
+        self._latencies_ms: list[float] = []
+        self._p50: float | None = None
+        self._p99: float | None = None
+        self._state = (0, 0)
+
+    def begin(self) -> int:
+        """Begin the task's turn: what passed since the last one was waiting."""
+        now = time.perf_counter_ns()
+        if self._held_back:
+            self._backpressured_ns += now - self._last_ns
+        self._started_ns = now
+        return now
+
+    def end(self, *, held_back: bool) -> None:
+        """End its turn."""
+        now = time.perf_counter_ns()
+        self._busy_ns += now - self._started_ns
+        self._last_ns = now
+        self._held_back = held_back
+
+    def flushed(self, ingested_us: Sequence[int]) -> None:
+        """Take the latencies of rows that the sink has just shown."""
+        self.flushed_ns = time.perf_counter_ns()
+        now_us = time.time_ns() // 1000
+        self._latencies_ms += [(now_us - us) / 1000 for us in ingested_us]
+
+    def status(self, now_us: int, queued_batches: int) -> TaskStatus:
+        """Return the figures; rates of a finished task are those of its whole life."""
+        now = time.perf_counter_ns()
+        task, counters = self._task, self._task.counters
+        if task.finished or now - self._interval_ns >= RATE_INTERVAL_NS:
+            self._close_interval(now)
+        watermark = counters.watermark_us
+        is_time = watermark is not None and MIN_TIME_US < watermark < MAX_TIME_US
+        return TaskStatus(
+            vertex=task.vertex.id,
+            subtask=task.subtask,
+            steps=task.vertex.steps,
+            rows_in=counters.rows_in,
+            rows_out=counters.rows_out,
+            bytes_in=counters.bytes_in,
+            bytes_out=counters.bytes_out,
+            queued_batches=queued_batches,
+            watermark_us=watermark if watermark is None or watermark > MIN_TIME_US else None,
+            lag_ms=(now_us - watermark) / 1000 if watermark is not None and is_time else None,
+            late_rows=counters.late_rows,
+            dead_letters=counters.dead_letters,
+            state_rows=self._state[0],
+            state_bytes=self._state[1],
+            latency_p50_ms=self._p50,
+            latency_p99_ms=self._p99,
+            finished=task.finished,
+            **self._rates,
+        )
+
+    def _close_interval(self, now: int) -> None:
+        counters = self._task.counters
+        self._total = self._total[0] + self._busy_ns, self._total[1] + self._backpressured_ns
+        rows = counters.rows_in, counters.rows_out, counters.batches_in
+        if self._task.finished:
+            elapsed_s = max(now - self._made_ns, 1) / 1e9
+            (busy, held), past = self._total, (0, 0, 0)
+        else:
+            elapsed_s = max(now - self._interval_ns, 1) / 1e9
+            busy, held, past = self._busy_ns, self._backpressured_ns, self._interval_rows
+        busy_ms = min(busy / 1e6 / elapsed_s, 1000.0)
+        held_ms = min(held / 1e6 / elapsed_s, 1000.0 - busy_ms)
+        batches = rows[2] - past[2]
+        self._rates = {
+            "rows_in_per_s": (rows[0] - past[0]) / elapsed_s,
+            "rows_out_per_s": (rows[1] - past[1]) / elapsed_s,
+            "busy_ms_per_s": busy_ms,
+            "backpressured_ms_per_s": held_ms,
+            "idle_ms_per_s": 1000.0 - busy_ms - held_ms,
+            "batch_rows": (rows[0] - past[0]) / batches if batches else 0.0,
+        }
+        self._interval_ns, self._interval_rows = now, rows
+        self._busy_ns = self._backpressured_ns = 0
+        if self._latencies_ms:
+            ordered = sorted(self._latencies_ms)
+            self._p50, self._p99 = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+            self._latencies_ms = []
+        metrics = self._task.operator_metrics().values()
+        self._state = (
+            int(sum(m.get("state_rows", 0) for m in metrics)),
+            int(sum(m.get("state_bytes", 0) for m in metrics)),
+        )
+
+
+_NO_RATES = {"rows_in_per_s": 0.0, "rows_out_per_s": 0.0}
+
+
+def failure_of(error: BaseException, step: str, traceback_text: str, sample: str = "") -> Failure:
+    """Return what is told of an error that ended a job."""
+    if isinstance(error, StepFailed):
+        return Failure(
+            message=str(error),
+            step=error.step or step,
+            traceback=error.traceback_text or traceback_text,
+            sample=error.sample or sample,
+        )
+    if isinstance(error, StreamlabError):
+        return Failure(
+            message=str(error), step=step, traceback=traceback_text, sample=sample, kind=type(error).__name__
+        )
+    return Failure(
+        message=f"{step}: {type(error).__name__}: {error}", step=step, traceback=traceback_text, sample=sample
+    )

@@ -1,0 +1,214 @@
+"""The thread of a worker that speaks with the coordinator, whatever the main thread is doing.
+
+It reads commands from one pipe and writes events to another, gives a sign of life several times a second, and watches
+three things:
+
+*the main thread*   A call of a user's code that does not return in time is reported with the place where it hangs.
+*the coordinator*   When its pipe ends, or nothing comes from it any more, the job cannot go on: the worker writes that
+                    into the job's status, removes what the coordinator can no longer remove, and ends.
+*itself*            A native call that never gives back the interpreter stops this thread too. For that case a timer in
+                    C (faulthandler's) is armed and set back every second: it writes all tracebacks and ends the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from streamlab.core.errors import explained
+from streamlab.core.options import JobOptions
+from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.runtime.folder import JobFolder, remove_sockets_folder
+from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
+from streamlab.runtime.processes import kill_group
+from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
+
+REPORT_S = 0.1
+_ARM_S = 1.0
+_GRACE_S = 5.0
+
+
+class StepClock:
+    """What the main thread runs now; written by it, read by the watchdog."""
+
+    def __init__(self) -> None:
+        self.limited: tuple[str, float, str] | None = None
+        """Step, monotonic start and sample of a call that must return in time; None while no such call runs."""
+
+
+class Watchdog(threading.Thread):
+    """See the module.
+
+    Parameters
+    ----------
+    commands_fd, events_fd
+        The pipes from and to the coordinator.
+    """
+
+    def __init__(self, commands_fd: int, events_fd: int) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self.commands: deque[ToWorker] = deque()
+        self.clock = StepClock()
+        self._tasks: tuple[TaskStatus, ...] = ()
+        self._first_row_us: int | None = None
+        self._events: deque[WorkerEvent] = deque()
+        self._commands_fd = commands_fd
+        self._writer = PipeWriter(events_fd)
+        self._frames = FrameBuffer()
+        self._decoder = msgspec.msgpack.Decoder(ToWorker)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._coordinator = os.getppid()
+        self._main = threading.main_thread().ident
+        self._heard = self._armed = time.monotonic()
+        self._reported = 0.0
+        self._hanging = False
+        self.command_fd, self._command_signal = os.pipe()
+        self._event_fd, self._event_signal = os.pipe()
+        for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, commands_fd):
+            os.set_blocking(fd, False)
+        self.hello = self._wait_for_hello()
+        self._folder = JobFolder(Path(self.hello.folder))
+        self._meta = self._folder.read_meta()
+        self.fault_log = os.open(
+            self._folder.fault_log(self.hello.worker), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+        )
+
+    @property
+    def options(self) -> JobOptions:
+        """The job's options."""
+        return self._meta.options
+
+    @property
+    def sockets(self) -> Path:
+        """The folder for the job's sockets."""
+        return Path(self._meta.sockets)
+
+    def report(self, event: WorkerEvent) -> None:
+        """Send an event; from any thread."""
+        self._events.append(event)
+        _wake(self._event_signal)
+
+    def publish(self, tasks: tuple[TaskStatus, ...], first_row_us: int | None) -> None:
+        """Set the figures that go with the next sign of life."""
+        self._tasks, self._first_row_us = tasks, first_row_us
+
+    def run(self) -> None:
+        """Speak with the coordinator until the process ends."""
+        try:
+            while True:
+                self._round()
+        except BaseException:
+            traceback.print_exc()
+            self._orphaned("its worker's watchdog failed; see the log")
+
+    def _wait_for_hello(self) -> Hello:
+        while not self.commands:
+            select.select([self._commands_fd], [], [])
+            self._read_commands()
+        hello = self.commands.popleft()
+        if not isinstance(hello, Hello):
+            text = f"expected Hello, got {type(hello).__name__}"
+            raise TypeError(text)
+        return hello
+
+    def _round(self) -> None:
+        waiting = [self._writer.fd] if self._writer.pending else []
+        readable, _, _ = select.select([self._commands_fd, self._event_fd], waiting, [], REPORT_S)
+        now = time.monotonic()
+        if self._commands_fd in readable:
+            self._read_commands()
+            self._heard = now
+        if self._event_fd in readable:
+            read_available(self._event_fd)
+        elif now - self._reported >= REPORT_S and not self._writer.pending:
+            self._reported = now
+            self._events.append(WorkerReport(self.hello.worker, self.hello.attempt, self._tasks, self._first_row_us))
+        try:
+            self._writer.send()
+            while self._events:
+                self._writer.send(self._encoder.encode(self._events.popleft()))
+        except BrokenPipeError:
+            self._orphaned("its coordinator process ended unexpectedly")
+        self._watch(now)
+
+    def _read_commands(self) -> None:
+        data = read_available(self._commands_fd)
+        if data is None:
+            return
+        if not data:
+            self._orphaned("its coordinator process ended unexpectedly")
+        for frame in self._frames.feed(data):
+            command = self._decoder.decode(frame)
+            if not isinstance(command, Ping):
+                self.commands.append(command)
+                _wake(self._command_signal)
+
+    def _watch(self, now: float) -> None:
+        timeout_s = self.options.heartbeat_timeout_ms / 1000
+        if now - self._armed >= _ARM_S:
+            self._armed = now
+            faulthandler.dump_traceback_later(timeout_s + _GRACE_S, exit=True, file=self.fault_log)
+        if now - self._heard > timeout_s:
+            self._orphaned(f"its coordinator process did not answer for {timeout_s:g} s")
+        call = self.clock.limited
+        limit_s = self.options.step_timeout_ms / 1000
+        if call is not None and now - call[1] > limit_s and not self._hanging:
+            self._hanging = True
+            step, _, sample = call
+            stack = sys._current_frames().get(self._main or 0)
+            text = explained(
+                step,
+                needed=f"each call to return within {limit_s:g} s",
+                got="one that did not",
+                hint="see the traceback for where it hangs, or raise step_timeout_ms",
+            )
+            failure = Failure(
+                message=text,
+                step=step,
+                traceback="".join(traceback.format_stack(stack)) if stack else "",
+                sample=sample,
+            )
+            self.report(TaskFailed(self.hello.worker, self.hello.attempt, failure))
+
+    def _orphaned(self, reason: str) -> None:
+        """End the job in the coordinator's place. Every worker may do this: the outcome is the same."""
+        with contextlib.suppress(Exception):
+            if os.getppid() == self._coordinator:
+                os.kill(self._coordinator, signal.SIGKILL)
+            if hasattr(self, "_meta"):
+                write_lost_status(self._folder, reason)
+                remove_sockets_folder(self._meta.sockets)
+        kill_group(os.getpid())
+        os._exit(1)
+
+
+def write_lost_status(folder: JobFolder, reason: str) -> None:
+    """Say in a job's status that it failed because its coordinator is gone, unless it had ended before."""
+    meta = folder.read_meta()
+    status = folder.read_status() or JobStatus(
+        id=meta.id, name=meta.name, state=JobState.STARTING, submitted_us=meta.created_us
+    )
+    if status.state.is_final:
+        return
+    now_us = time.time_ns() // 1000
+    text = explained(f"job {meta.name}", needed="its coordinator to run", got=reason, hint="see job.log()")
+    failure = Failure(message=text, kind="WorkerLost")
+    folder.write_status(
+        msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
+    )
+
+
+def _wake(fd: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.write(fd, b"!")

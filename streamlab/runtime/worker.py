@@ -1,0 +1,293 @@
+"""A worker process: ``python -m streamlab.runtime.worker <events fd> <job id>``, started by the job's coordinator.
+
+One cooperative loop over its tasks, last in the graph first, so that rows leave before new ones are read. In each round
+everything that has arrived is taken in before any task runs, so two workers that send to each other cannot block.
+Commands come on standard input; when that ends, so does the worker. What user code prints goes to the job's log.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import resource
+import signal
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import zmq
+
+from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.source import Split
+from streamlab.graph.job_graph import JobGraph, Vertex
+from streamlab.observe.status import Failure
+from streamlab.runtime.black_box import BlackBox
+from streamlab.runtime.coordinator import worker_count, worker_of
+from streamlab.runtime.exchange import Channel
+from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.pipes import read_available
+from streamlab.runtime.protocol import Deploy, Dismiss, SetPaused, StopSources, TaskFailed, TaskFinished, WorkerStarted
+from streamlab.runtime.results import SideTables
+from streamlab.runtime.task import Task
+from streamlab.runtime.task_runner import TaskRunner, failure_of
+from streamlab.runtime.transport import Outlet, Transport
+from streamlab.runtime.watchdog import Watchdog
+
+_SAMPLE_ROWS = 5
+_PUBLISH_NS = 100_000_000
+_MAX_WAIT_MS = 100
+
+
+class Worker:
+    """The main thread's side of a worker.
+
+    Parameters
+    ----------
+    watchdog
+        Speaks with the coordinator.
+    """
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
+        self._hello = watchdog.hello
+        self._folder = JobFolder(Path(self._hello.folder))
+        self._black_box = BlackBox(self._folder.black_box(self._hello.worker))
+        self._transport = Transport(
+            watchdog.sockets,
+            self._hello.worker,
+            self._hello.attempt,
+            self._hello.key,
+            watchdog.options.channel_batches,
+        )
+        self._side_tables = SideTables(
+            self._folder.results, self._hello.worker, self._hello.attempt, watchdog.options.keep_rows
+        )
+        self._graph: JobGraph | None = None
+        self._runners: list[TaskRunner] = []
+        self._current: Task | None = None
+        self._starting = "start"
+        self._paused = False
+        self._published_ns = 0
+        self._poller = zmq.Poller()
+        self._poller.register(self._transport.socket, zmq.POLLIN)
+        self._poller.register(watchdog.command_fd, zmq.POLLIN)
+
+    def run(self) -> None:
+        """Run until dismissed."""
+        try:
+            self._load()
+            while self._obey():
+                if not self._round():
+                    self._wait()
+        except BaseException as error:
+            self._fail(error)
+            while self._obey(only_dismissal=True):
+                self._poller.poll(_MAX_WAIT_MS)
+
+    def close(self) -> None:
+        """Release what is open; what sinks did not commit stays invisible."""
+        for runner in self._runners:
+            runner.task.close()
+        self._side_tables.close()
+        self._transport.close()
+
+    # -- rounds --------------------------------------------------------------------------------------------------
+
+    def _round(self) -> bool:
+        self._transport.receive_waiting()
+        worked = False
+        for runner in self._runners:
+            if runner.task.finished:
+                continue
+            self._current = runner.task
+            worked = runner.run_once(_now_us(), paused=self._paused) or worked
+            self._watchdog.clock.limited = None
+            if runner.task.finished:
+                self._report_end(runner)
+        self._side_tables.flush()
+        now_ns = time.perf_counter_ns()
+        if now_ns - self._published_ns >= _PUBLISH_NS:
+            self._published_ns = now_ns
+            self._publish()
+        return worked
+
+    def _wait(self) -> None:
+        now_us = _now_us()
+        wishes = [runner.wakeup_us(paused=self._paused, now_us=now_us) for runner in self._runners]
+        earliest = min((wish for wish in wishes if wish is not None), default=None)
+        wait_ms = _MAX_WAIT_MS
+        if earliest is not None:
+            wait_ms = min(max(-((now_us - earliest) // 1000), 0), _MAX_WAIT_MS)
+        self._poller.poll(wait_ms)
+
+    def _publish(self) -> None:
+        now_us = _now_us()
+        first_rows = [r.first_row_us for r in self._runners if r.first_row_us is not None]
+        self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
+
+    def _report_end(self, runner: TaskRunner) -> None:
+        self._side_tables.flush(now=True)
+        self._publish()
+        hello = self._hello
+        self._watchdog.report(TaskFinished(hello.worker, hello.attempt, runner.status(_now_us())))
+
+    def _fail(self, error: BaseException) -> None:
+        self._watchdog.clock.limited = None
+        task = self._current
+        step = task.current_step if task is not None else self._starting
+        sample = ""
+        if task is not None and task.current_input is not None:
+            sample = str(task.current_input.head(_SAMPLE_ROWS))
+        failure: Failure = failure_of(error, step, "".join(traceback.format_exception(error)), sample)
+        self._publish()
+        self._watchdog.report(TaskFailed(self._hello.worker, self._hello.attempt, failure))
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    def _obey(self, *, only_dismissal: bool = False) -> bool:
+        """Carry out the commands that have come; return False when the worker is dismissed."""
+        commands = self._watchdog.commands
+        if commands:
+            read_available(self._watchdog.command_fd)
+        while commands:
+            match commands.popleft():
+                case Dismiss():
+                    return False
+                case _ if only_dismissal:
+                    continue
+                case Deploy(splits):
+                    self._deploy(pickle.loads(splits))  # noqa: S301 - from worker 0 of this very attempt
+                case SetPaused(paused):
+                    self._paused = paused
+                case StopSources():
+                    self._stop()
+        return True
+
+    def _stop(self) -> None:
+        for runner in self._runners:
+            self._current = runner.task
+            runner.stop(_now_us())
+            if runner.task.finished:
+                self._report_end(runner)
+
+    def _load(self) -> None:
+        self._graph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
+        hello = self._hello
+        if hello.worker:
+            self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
+            return
+        splits = {v.id: tuple(v.source.splits()) for v in self._graph.vertices if v.source is not None}
+        rows = [split.rows for parts in splits.values() for split in parts]
+        bounded = all(v.source.bounded for v in self._graph.vertices if v.source is not None)
+        total = sum(r for r in rows if r is not None) if bounded and None not in rows else None
+        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, pickle.dumps(splits), total))
+
+    def _deploy(self, splits: dict[str, tuple[Split, ...]]) -> None:
+        graph = self._graph
+        if graph is None:
+            return
+        workers = worker_count(vertex.parallelism for vertex in graph.vertices)
+        mine = [
+            (vertex, subtask)
+            for vertex in reversed(graph.vertices)
+            for subtask in range(vertex.parallelism)
+            if worker_of(subtask, workers) == self._hello.worker
+        ]
+        tasks: list[tuple[Task, SourceReader | None]] = []
+        for vertex, subtask in mine:
+            self._starting = vertex.id
+            tasks.append(self._build(graph, vertex, subtask, splits))
+        inboxes = {task: [self._transport.open_inbox(channel) for channel in task.inputs] for task, _ in tasks}
+        for task, reader in tasks:
+            for channel in task.inputs:
+                sender = worker_of(channel.source_subtask, workers)
+                if sender != self._hello.worker:
+                    self._transport.connect_inbox(channel, sender)
+            outlets = {channel: self._outlet(channel, workers) for channel in task.outputs}
+            self._runners.append(TaskRunner(task, reader, inboxes[task], outlets, self._side_tables.store))
+
+    def _build(
+        self, graph: JobGraph, vertex: Vertex, subtask: int, splits: dict[str, tuple[Split, ...]]
+    ) -> tuple[Task, SourceReader | None]:
+        reader = writer = None
+        options = self._watchdog.options
+        if vertex.source is not None:
+            reader = SourceReader(
+                vertex.source,
+                splits[vertex.id],
+                subtask,
+                vertex.parallelism,
+                batch_rows=options.batch_rows,
+                batch_ms=options.batch_ms,
+            )
+        if vertex.sink is not None:
+            context = SinkContext(
+                str(self._folder.path), subtask, vertex.parallelism, self._hello.attempt, vertex.sink.name
+            )
+            writer = vertex.sink.open(context)
+        task = Task(graph, vertex.id, subtask, reader=reader, writer=writer)
+        task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
+        return task, reader
+
+    def _outlet(self, channel: Channel, workers: int) -> Outlet:
+        target = worker_of(channel.target_subtask, workers)
+        return self._transport.open_outlet(channel, None if target == self._hello.worker else target)
+
+    def _note(
+        self, user_steps: frozenset[str], limited_steps: frozenset[str], step: str, frame: pl.DataFrame | None
+    ) -> None:
+        """Tell the black box and the watchdog what runs next."""
+        sample = str(frame.head(_SAMPLE_ROWS)) if frame is not None and step in user_steps else ""
+        self._black_box.note(step, sample)
+        self._watchdog.clock.limited = (step, time.monotonic(), sample) if step in limited_steps else None
+
+
+def _user_steps(vertex: Vertex) -> frozenset[str]:
+    """Return the steps whose input is shown when the process dies in them."""
+    steps = {spec.step for spec in vertex.operators if spec.is_user_code}
+    return frozenset(steps | ({vertex.sink.name} if vertex.sink is not None and vertex.sink.is_user_code else set()))
+
+
+def _limited_steps(vertex: Vertex) -> frozenset[str]:
+    """Return the steps whose calls must return in time: user code, and what waits for the outside."""
+    outside = {end.name for end in (vertex.source, vertex.sink) if end is not None}
+    return _user_steps(vertex) | outside
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def main(events_fd: int) -> None:
+    """Run this process as a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A crash in user code must not leave a core file in the user's folder.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # User code may start processes: they must neither hold the coordinator's pipes open nor read commands.
+    os.set_inheritable(events_fd, False)
+    commands_fd = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.environ.pop("PYTHONPATH", None)
+    if "STREAMLAB_PYTHONPATH" in os.environ:
+        os.environ["PYTHONPATH"] = os.environ.pop("STREAMLAB_PYTHONPATH")
+    watchdog = Watchdog(commands_fd, events_fd)
+    faulthandler.enable(watchdog.fault_log)
+    watchdog.start()
+    worker = Worker(watchdog)
+    worker.run()
+    worker.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads and exit handlers of user code must not keep the job from ending.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
