@@ -34,10 +34,10 @@ class WordTable:
     Examples
     --------
     >>> table = WordTable(1)
-    >>> table.slots([np.array([7, 9, 7], np.uint64)], insert=True)
-    array([0, 1, 0])
-    >>> table.slots([np.array([9, 8], np.uint64)], insert=False)
-    array([ 1, -1])
+    >>> table.slots([np.array([9, 9], np.uint64)], insert=True)
+    array([0, 0])
+    >>> table.slots([np.array([7, 9], np.uint64)], insert=False)
+    array([-1,  0])
     """
 
     def __init__(self, width: int) -> None:

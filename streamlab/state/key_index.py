@@ -40,10 +40,10 @@ class KeyIndex:
     Examples
     --------
     >>> index = KeyIndex(pl.Schema({"city": pl.String, "n": pl.Int64}))
-    >>> index.slots(pl.DataFrame({"city": ["Rome", "Bern", "Rome"], "n": [1, 1, 1]}), insert=True)
-    array([0, 1, 0])
-    >>> index.slots(pl.DataFrame({"city": ["Bern", "Oslo"], "n": [1, 1]}), insert=False)
-    array([ 1, -1])
+    >>> index.slots(pl.DataFrame({"city": ["Bern", "Bern"], "n": [1, 1]}), insert=True)
+    array([0, 0])
+    >>> index.slots(pl.DataFrame({"city": ["Oslo", "Bern"], "n": [1, 1]}), insert=False)
+    array([-1,  0])
     """
 
     def __init__(self, key_schema: pl.Schema) -> None:
