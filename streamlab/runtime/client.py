@@ -28,10 +28,8 @@ from streamlab.runtime.folder import (
 )
 from streamlab.runtime.pickling import pickled_graph
 from streamlab.runtime.processes import kill_group, process_id
-from streamlab.runtime.protocol import Request
+from streamlab.runtime.protocol import KEY_BYTES, Request
 from streamlab.runtime.results import ResultTable, TableReader, write_table_facts
-from streamlab.runtime.supervisor import KEY_BYTES
-from streamlab.runtime.watchdog import write_lost_status
 
 KEEP_ENDED_JOBS = 50
 """How many ended jobs keep their folders."""
@@ -65,7 +63,7 @@ class JobHandle:
         reason = self._loss(status)
         if reason:
             self._clean_up()
-            write_lost_status(self.folder, reason)
+            self.folder.write_lost(reason)
             status = self.folder.read_status()
         return status or JobStatus(
             id=self.meta.id,

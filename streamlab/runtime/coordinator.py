@@ -183,9 +183,7 @@ class Coordinator:
         for task in event.tasks:
             if (task.vertex, task.subtask) not in self._attempt.finished:
                 self._attempt.tasks[task.vertex, task.subtask] = task
-        if event.first_row_us is not None:
-            known = self._started_us
-            self._started_us = event.first_row_us if known is None else min(known, event.first_row_us)
+        self._note_first_row(event.first_row_us)
         return self._publish_if_due()
 
     @_on.register
@@ -193,6 +191,7 @@ class Coordinator:
         key = event.status.vertex, event.status.subtask
         self._attempt.tasks[key] = event.status
         self._attempt.finished.add(key)
+        self._note_first_row(event.first_row_us)
         if self._attempt.finished != self._all_tasks:
             return self._publish_if_due()
         return self._end(JobState.STOPPED if self._stopping else JobState.FINISHED)
@@ -258,6 +257,10 @@ class Coordinator:
                 worker.inspected = True
                 commands.append(protocol.InspectWorker(index))
         return [*commands, *self._publish_if_due()]
+
+    def _note_first_row(self, us: int | None) -> None:
+        if us is not None:
+            self._started_us = us if self._started_us is None else min(self._started_us, us)
 
     # -- what follows from them ----------------------------------------------------------------------------------
 

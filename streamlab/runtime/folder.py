@@ -35,7 +35,7 @@ import msgspec
 
 from streamlab.core.errors import OptionError, StateError, explained
 from streamlab.core.options import JobOptions
-from streamlab.observe.status import JobStatus
+from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime.processes import ProcessId
 
 FORMAT = 1
@@ -124,6 +124,21 @@ class JobFolder:
                 raise
             (self.path / "reserve").unlink(missing_ok=True)
             self._replace("status.json", data)
+
+    def write_lost(self, reason: str) -> None:
+        """Say in the status that the job failed because its coordinator is gone, unless it had ended before."""
+        meta = self.read_meta()
+        status = self.read_status() or JobStatus(
+            id=meta.id, name=meta.name, state=JobState.STARTING, submitted_us=meta.created_us
+        )
+        if status.state.is_final:
+            return
+        now_us = time.time_ns() // 1000
+        text = explained(f"job {meta.name}", needed="its coordinator to run", got=reason, hint="see job.log()")
+        failure = Failure(message=text, kind="WorkerLost")
+        self.write_status(
+            msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
+        )
 
     def read_process(self) -> ProcessId | None:
         """Return the coordinator's process, or None before it has said so."""

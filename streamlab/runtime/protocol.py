@@ -10,6 +10,9 @@ import msgspec
 
 from streamlab.observe.status import Failure, JobStatus, TaskStatus
 
+KEY_BYTES = 32
+"""Length of the key that a client hands to the coordinator, first thing on its standard input."""
+
 # -- events that a worker reports ------------------------------------------------------------------------------------
 
 
@@ -40,6 +43,8 @@ class TaskFinished(msgspec.Struct, frozen=True, tag=True):
     worker: int
     attempt: int
     status: TaskStatus
+    first_row_us: int | None = None
+    """As in `WorkerReport`."""
 
 
 class TaskFailed(msgspec.Struct, frozen=True, tag=True):

@@ -36,9 +36,10 @@ from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
 
-KEY_BYTES = 32
 _TICK_S = 0.05
-_DISMISSAL_S = 1.0
+_DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
+_SHORT_DISMISSAL_S = 0.3
+"""How long workers may take to close: long after success, short when one of them may hang."""
 _INSPECTION_S = 0.2
 
 
@@ -139,8 +140,8 @@ class Supervisor:
         self._signalled = True
 
     def _read_key(self) -> None:
-        while len(self._key) < KEY_BYTES:
-            piece = os.read(self._client_fd, KEY_BYTES - len(self._key))
+        while len(self._key) < protocol.KEY_BYTES:
+            piece = os.read(self._client_fd, protocol.KEY_BYTES - len(self._key))
             if not piece:
                 text = "the client ended before it had handed over the job"
                 raise EOFError(text)
@@ -257,8 +258,8 @@ class Supervisor:
     def _end_workers(self) -> None:
         """Let workers that were dismissed end by themselves, then end them and all that they have started."""
         alive = [worker for worker in self._workers.values() if not worker.lost]
-        patience_s = _DISMISSAL_S if self._final and self._final.state != JobState.CANCELLED else 0.1
-        deadline = time.monotonic() + patience_s
+        state = self._final.state if self._final else JobState.FAILED
+        deadline = time.monotonic() + _DISMISSAL_S.get(state, _SHORT_DISMISSAL_S)
         while time.monotonic() < deadline and not all(_has_ended(worker.process.pid) for worker in alive):
             for worker in alive:
                 self._send(worker)

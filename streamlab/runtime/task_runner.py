@@ -10,6 +10,7 @@ How a task's time is divided (the three add up to the time that passes):
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 from streamlab.connectors.reader import SourceReader
@@ -17,6 +18,7 @@ from streamlab.core.errors import StepFailed, StreamlabError
 from streamlab.core.messages import Message
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import Failure, TaskStatus
+from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
 from streamlab.runtime.task import Output, SideOutput, Task
 from streamlab.runtime.transport import Inbox, Outlet
@@ -273,8 +275,17 @@ class _Meter:
 _NO_RATES = {"rows_in_per_s": 0.0, "rows_out_per_s": 0.0}
 
 
-def failure_of(error: BaseException, step: str, traceback_text: str, sample: str = "") -> Failure:
+def stack_text(stack: traceback.StackSummary) -> str:
+    """Return a stack as text, from the task's call of a step on."""
+    calls = [index for index, frame in enumerate(stack) if frame.filename == task_module.__file__]
+    below = traceback.StackSummary.from_list(stack[calls[-1] + 1 :] if calls else stack)
+    return "".join(below.format())
+
+
+def failure_of(error: BaseException, step: str, sample: str = "") -> Failure:
     """Return what is told of an error that ended a job."""
+    stack = stack_text(traceback.extract_tb(error.__traceback__))
+    traceback_text = f"Traceback (most recent call last):\n{stack}{type(error).__name__}: {error}\n"
     if isinstance(error, StepFailed):
         return Failure(
             message=str(error),

@@ -28,11 +28,12 @@ import msgspec
 
 from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
-from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime.folder import JobFolder, remove_sockets_folder
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
+from streamlab.runtime.task_runner import stack_text
 
 REPORT_S = 0.1
 _ARM_S = 1.0
@@ -173,12 +174,8 @@ class Watchdog(threading.Thread):
                 got="one that did not",
                 hint="see the traceback for where it hangs, or raise step_timeout_ms",
             )
-            failure = Failure(
-                message=text,
-                step=step,
-                traceback="".join(traceback.format_stack(stack)) if stack else "",
-                sample=sample,
-            )
+            place = stack_text(traceback.extract_stack(stack))
+            failure = Failure(message=text, step=step, traceback=place, sample=sample)
             self.report(TaskFailed(self.hello.worker, self.hello.attempt, failure))
 
     def _orphaned(self, reason: str) -> None:
@@ -187,26 +184,10 @@ class Watchdog(threading.Thread):
             if os.getppid() == self._coordinator:
                 os.kill(self._coordinator, signal.SIGKILL)
             if hasattr(self, "_meta"):
-                write_lost_status(self._folder, reason)
+                self._folder.write_lost(reason)
                 remove_sockets_folder(self._meta.sockets)
         kill_group(os.getpid())
         os._exit(1)
-
-
-def write_lost_status(folder: JobFolder, reason: str) -> None:
-    """Say in a job's status that it failed because its coordinator is gone, unless it had ended before."""
-    meta = folder.read_meta()
-    status = folder.read_status() or JobStatus(
-        id=meta.id, name=meta.name, state=JobState.STARTING, submitted_us=meta.created_us
-    )
-    if status.state.is_final:
-        return
-    now_us = time.time_ns() // 1000
-    text = explained(f"job {meta.name}", needed="its coordinator to run", got=reason, hint="see job.log()")
-    failure = Failure(message=text, kind="WorkerLost")
-    folder.write_status(
-        msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
-    )
 
 
 def _wake(fd: int) -> None:

@@ -14,7 +14,6 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from functools import partial
 from pathlib import Path
 
@@ -134,7 +133,7 @@ class Worker:
         self._side_tables.flush(now=True)
         self._publish()
         hello = self._hello
-        self._watchdog.report(TaskFinished(hello.worker, hello.attempt, runner.status(_now_us())))
+        self._watchdog.report(TaskFinished(hello.worker, hello.attempt, runner.status(_now_us()), runner.first_row_us))
 
     def _fail(self, error: BaseException) -> None:
         self._watchdog.clock.limited = None
@@ -143,7 +142,7 @@ class Worker:
         sample = ""
         if task is not None and task.current_input is not None:
             sample = str(task.current_input.head(_SAMPLE_ROWS))
-        failure: Failure = failure_of(error, step, "".join(traceback.format_exception(error)), sample)
+        failure: Failure = failure_of(error, step, sample)
         self._publish()
         self._watchdog.report(TaskFailed(self._hello.worker, self._hello.attempt, failure))
 

@@ -1,0 +1,267 @@
+"""A job as users hold it: ``job = stream.start("flights")``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from streamlab.core import errors
+from streamlab.core.changelog import ROW_KIND, RowKind
+from streamlab.core.errors import OptionError, StepFailed, StreamlabError, explained
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
+from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.runtime.client import JobHandle
+from streamlab.runtime.protocol import CancelRequested, PauseRequested, Request, ResumeRequested, StopRequested
+from streamlab.runtime.results import read_dead_letters, read_late_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DTYPES: dict[object, type[pl.DataType]] = {
+    str: pl.String,
+    bool: pl.Boolean,
+    int: pl.Int64,
+    int | None: pl.Int64,
+    float: pl.Float64,
+    float | None: pl.Float64,
+    tuple[str, ...]: pl.String,
+}
+"""Dtypes of the columns of `Job.metrics`, by the types of a status' fields."""
+
+
+class Job:
+    """A running or ended job.
+
+    All methods read what the job has written, or send it a request; none of them runs the query here. A job goes on
+    when this object is dropped. It ends with the process that started it, unless it was started with ``detach=True``.
+
+    Parameters
+    ----------
+    handle
+        The client's side of the job.
+    """
+
+    def __init__(self, handle: JobHandle) -> None:
+        self._handle = handle
+
+    @property
+    def id(self) -> str:
+        """Its id, unique for all time."""
+        return self._handle.meta.id
+
+    @property
+    def name(self) -> str:
+        """Its name, unique among running jobs."""
+        return self._handle.meta.name
+
+    @property
+    def status(self) -> JobState:
+        """Where it is in its life; compares equal to plain text such as ``"running"``."""
+        return self._handle.status().state
+
+    def report(self) -> JobStatus:
+        """Return everything that is known of it now: rows, rates, watermark, latency, and the figures of each task."""
+        return self._handle.status()
+
+    def wait(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
+        """Wait until it has ended, and return its state.
+
+        Ctrl-C ends the waiting, not the job.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait: seconds, or a duration such as ``"1m"``. The state is then perhaps not final.
+
+        Raises
+        ------
+        StreamlabError
+            Why the job failed, if it did: `StepFailed`, `SourceError`, `SinkError`, `WorkerLost`, …
+        """
+        status = self._handle.wait(_seconds(timeout))
+        if status.failure is not None:
+            raise _error(status.failure)
+        return status.state
+
+    @property
+    def exception(self) -> StreamlabError | None:
+        """Why it failed; None if it did not, or not yet."""
+        failure = self._handle.status().failure
+        return None if failure is None else _error(failure)
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def results(self) -> pl.DataFrame:
+        """Return its result table as it is now, changelogs folded; row order is not defined."""
+        return self._handle.table.table()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return its result table as it is now, as a pandas DataFrame."""
+        return self.results().to_pandas()
+
+    def changelog(self) -> pl.DataFrame:
+        """Return the changes that make up the result table, oldest first within a key.
+
+        The first column, ``op``, says what a row does: ``+I`` (insert), ``-U`` and ``+U`` (a row before and after an
+        update), ``-D`` (delete). The oldest changes of a long-running job are merged into one ``+I`` per row.
+        """
+        log = self._handle.table.changelog()
+        symbols = {int(kind): kind.symbol for kind in RowKind}
+        op = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String).alias("op")
+        return log.select(op, pl.exclude(ROW_KIND))
+
+    def late_rows(self) -> pl.DataFrame:
+        """Return the rows that came after their window had closed, as they came to the window."""
+        return read_late_rows(self._handle.folder.results)
+
+    def dead_letters(self) -> pl.DataFrame:
+        """Return the input that could not be understood: ``step``, ``reason``, ``input``, ``origin``."""
+        return read_dead_letters(self._handle.folder.results)
+
+    # -- figures -------------------------------------------------------------------------------------------------
+
+    def metrics(self) -> pl.DataFrame:
+        """Return the figures of each task, one row per subtask; see `streamlab.observe.status.TaskStatus`."""
+        rows = [
+            {**msgspec.structs.asdict(task), "steps": " → ".join(task.steps)} for task in self._handle.status().tasks
+        ]
+        return pl.DataFrame(
+            rows, schema={field.name: _DTYPES[field.type] for field in msgspec.structs.fields(TaskStatus)}
+        )
+
+    def watermarks(self) -> pl.DataFrame:
+        """Return the watermark of each task: null before the first and after the end of the input."""
+        tasks = self._handle.status().tasks
+        times = [t.watermark_us if t.watermark_us is None or _is_time(t.watermark_us) else None for t in tasks]
+        return pl.DataFrame(
+            {
+                "vertex": [task.vertex for task in tasks],
+                "subtask": [task.subtask for task in tasks],
+                "watermark": times,
+                "lag_ms": [task.lag_ms for task in tasks],
+                "at_end": [task.watermark_us == MAX_TIME_US for task in tasks],
+            },
+            schema={
+                "vertex": pl.String,
+                "subtask": pl.Int64,
+                "watermark": pl.Int64,
+                "lag_ms": pl.Float64,
+                "at_end": pl.Boolean,
+            },
+        ).with_columns(pl.col("watermark").cast(pl.Datetime("us", "UTC")))
+
+    def explain(self) -> str:
+        """Return the plan that it runs, as text."""
+        return self._handle.meta.plan
+
+    def log(self) -> str:
+        """Return what its processes and the user functions in them have printed."""
+        return self._handle.folder.read_logs()
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop reading sources; what was read goes on its way. Raises JobError when the job has ended."""
+        self._handle.request(PauseRequested())
+
+    def resume(self) -> None:
+        """Read on. Raises JobError when the job has ended."""
+        self._handle.request(ResumeRequested())
+
+    def stop(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
+        """Stop reading sources, drain what was read, end; wait for that, and return the state.
+
+        A job that has ended already stays as it is.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait; 0 does not wait.
+        """
+        return self._end(StopRequested(), timeout)
+
+    def cancel(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
+        """End it now, and return the state. What is in the result table stays; what is on its way is dropped.
+
+        A job that has ended already stays as it is.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait; 0 does not wait.
+        """
+        return self._end(CancelRequested("asked for"), timeout)
+
+    def _end(self, request: Request, timeout: float | str | dt.timedelta | None) -> JobState:
+        status = self._handle.status()
+        if not status.state.is_final:
+            self._handle.request(request)
+            status = self._handle.wait(_seconds(timeout))
+        return status.state
+
+    # -- looks ---------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        status = self._handle.status()
+        figures = ", ".join(f"{label} {value}" for label, value in _figures(status))
+        text = f"<Job {self.name!r} ({self.id}): {status.state}, {figures}>"
+        return f"{text}\n{status.failure.message}" if status.failure is not None else text
+
+    def _repr_html_(self) -> str:
+        status = self._handle.status()
+        rows = [("state", str(status.state)), *_figures(status)]
+        cells = "".join(
+            f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(label)}</th>"
+            f"<td style='text-align:right'>{html.escape(value)}</td></tr>"
+            for label, value in rows
+        )
+        title = f"<b>{html.escape(self.name)}</b> <code>{html.escape(self.id)}</code>"
+        failure = f"<pre>{html.escape(str(_error(status.failure)))}</pre>" if status.failure is not None else ""
+        return f"<div>{title}<table>{cells}</table>{failure}</div>"
+
+
+def _figures(status: JobStatus) -> list[tuple[str, str]]:
+    total = f" of {status.rows_total:,}" if status.rows_total is not None else ""
+    figures = [
+        ("rows in", f"{status.rows_in:,}{total}"),
+        ("rows out", f"{status.rows_out:,}"),
+        ("late rows", f"{status.late_rows:,}"),
+        ("dead letters", f"{status.dead_letters:,}"),
+    ]
+    if status.watermark_us is not None:
+        figures.append(("watermark", show_us(status.watermark_us)))
+    if not status.state.is_final:
+        figures.append(("rows/s", f"{status.rows_in_per_s:,.0f}"))
+    return figures
+
+
+def _error(failure: Failure) -> StreamlabError:
+    """Return the error that a job's failure stands for, with all that helps in its text."""
+    parts = [failure.message]
+    if failure.sample:
+        parts.append(f"Rows that the step {failure.step!r} was given:\n{failure.sample.rstrip()}")
+    if failure.traceback:
+        parts.append(f"In the worker:\n{failure.traceback.rstrip()}")
+    text = "\n\n".join(parts)
+    kind = getattr(errors, failure.kind, None)
+    if kind is StepFailed or not (isinstance(kind, type) and issubclass(kind, StreamlabError)):
+        return StepFailed(text, step=failure.step, traceback_text=failure.traceback, sample=failure.sample)
+    return kind(text)
+
+
+def _seconds(timeout: float | str | dt.timedelta | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, str | dt.timedelta):
+        return Duration.parse(timeout, name="timeout").fixed_us("timeout") / 1e6
+    if timeout < 0:
+        raise OptionError(explained("timeout", needed="0 or more seconds", got=str(timeout)))
+    return float(timeout)
+
+
+def _is_time(us: int) -> bool:
+    return MIN_TIME_US < us < MAX_TIME_US
