@@ -4,16 +4,18 @@ For every function here the law is: for rows cut in any way, the states of the p
 state of all rows. Rules that hold throughout:
 
 - Integers never wrap. Narrow ones are summed in 64 bits, 64-bit ones in 128 (which costs the streaming engine about a
-  tenth more than a plain sum), and the last cast, to the dtype that Polars gives, is strict, so that a sum that does
-  not fit is an error that shows the value.
-- A condition (``filter`` inside the aggregation) becomes nulls where nulls don't count; that keeps the aggregation one
-  that the streaming engine runs natively.
+  tenth more than a plain sum). What comes out is cast strictly to the dtype that Polars gives, so that a sum that does
+  not fit is an error that shows it. Products and 128-bit sums, for which there is nothing wider, are compared with the
+  same in Float64.
+- Where nulls don't count, a filter inside the aggregation becomes nulls (``Rows.nulled``), so that the streaming engine
+  runs the aggregation natively.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 
 import polars as pl
 
@@ -22,9 +24,11 @@ from streamlab.plan.expressions.states import States
 _WIDE = pl.Decimal(38, 0)
 """Holds sums of 64-bit integers. Not Int128: Arrow has none, and state must be readable elsewhere."""
 
+_DECIMAL_DIGITS = 38
+
 
 class NotMergeable(ValueError):
-    """The aggregation has no state that merges, for a reason that the message gives."""
+    """The aggregation has no state that merges; the message completes "<aggregation> …"."""
 
 
 @dataclass(frozen=True)
@@ -33,67 +37,89 @@ class Rows:
 
     Attributes
     ----------
-    value : pl.Expr
-        Row-wise, from all rows of the group.
-    dtype : pl.DataType
-        Of `value`.
+    kept : pl.Expr
+        The values that count.
+    nulled : pl.Expr
+        The same for an aggregation that skips nulls: those that don't count may still be there, as nulls.
     condition : pl.Expr | None
-        Which rows count; None for all.
+        Over all rows: which ones are in `kept`; None for all.
+    dtype : pl.DataType
+        Of the values.
+    by : pl.Expr | None
+        The second input of ``min_by`` and ``max_by``, of the same length as `kept`.
     event_time : pl.Expr | None
         What "first" and "last" go by; None for order of arrival.
-    grouped : bool
-        Whether there are keys, so that a group has at least one row.
+    never_empty : bool
+        Whether every group has at least one value that counts.
     """
 
-    value: pl.Expr
-    dtype: pl.DataType
+    kept: pl.Expr
+    nulled: pl.Expr
     condition: pl.Expr | None
+    dtype: pl.DataType
+    by: pl.Expr | None
     event_time: pl.Expr | None
-    grouped: bool
-
-    @property
-    def kept(self) -> pl.Expr:
-        """The values that count, fewer than the rows when there is a condition."""
-        return self.value if self.condition is None else self.value.filter(self.condition)
-
-    @property
-    def nulled(self) -> pl.Expr:
-        """One value a row, null where it does not count."""
-        return self.value if self.condition is None else pl.when(self.condition).then(self.value)
+    never_empty: bool
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The aggregation itself: what Polars calls it, its options, and the dtype that Polars gives it."""
+    """The aggregation itself: its name for messages, the dtype that Polars gives it, and its options."""
 
+    name: str
     dtype: pl.DataType
     ddof: int = 1
-    ignore_nulls: bool = True
-    include_nulls: bool = False
 
 
-def summed(column: pl.Expr) -> pl.Expr:
-    """Merge states by adding them."""
-    return column.sum()
+Taker = Callable[[States, Rows, Wanted], pl.Expr]
+"""Adds the states of an aggregation and returns the result as an expression over their merged columns."""
+
+
+SUMMED = methodcaller("sum")
+"""Merges states by adding them."""
+
+_MULTIPLIED = methodcaller("product")
 
 
 def length(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     """Count the rows."""
+    return length_state(states, rows).cast(wanted.dtype)
+
+
+def length_state(states: States, rows: Rows) -> pl.Expr:
+    """Return the state that counts rows, Int64."""
     partial = pl.len() if rows.condition is None else rows.condition.sum()
-    return states.add(partial.cast(pl.Int64), summed).cast(wanted.dtype)
-
-
-def _count_state(states: States, rows: Rows) -> pl.Expr:
-    return states.add(rows.nulled.count().cast(pl.Int64), summed)
+    return states.add(partial.cast(pl.Int64), SUMMED)
 
 
 def count(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
-    """Count the values that are not null, or all of them (``Expr.len``)."""
-    return length(states, rows, wanted) if wanted.include_nulls else _count_state(states, rows).cast(wanted.dtype)
+    """Count the values that are not null."""
+    return _count(states, rows).cast(wanted.dtype)
 
 
-def _sum_state(states: States, values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return the sum in a dtype that does not overflow: Int64, Decimal(38, …) or Float64."""
+def _count(states: States, rows: Rows) -> pl.Expr:
+    return states.add(rows.nulled.count().cast(pl.Int64), SUMMED)
+
+
+def null_count(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+    """Count the nulls."""
+    return states.add(rows.kept.is_null().sum().cast(pl.Int64), SUMMED).cast(wanted.dtype)
+
+
+def total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+    """Sum the values that are not null; 0 of none."""
+    dtype = rows.dtype
+    if dtype.is_temporal() and dtype != pl.Duration:
+        msg = f"of {dtype}"
+        raise NotMergeable(msg)
+    if dtype.is_decimal() or dtype in {pl.Int128, pl.UInt128}:
+        return _guarded_total(states, rows, wanted)
+    column = _sum(states, rows.nulled, dtype).alias(wanted.name)
+    return (column.cast(pl.Int64) if dtype == pl.Duration else column).cast(wanted.dtype)
+
+
+def _sum(states: States, values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return the sum in a dtype that does not overflow: Int64, Decimal(38, 0) or Float64."""
     if dtype in {pl.Int64, pl.UInt64} or dtype.is_temporal():
         whole = values.to_physical() if dtype.is_temporal() else values
         partial = whole.cast(pl.Int128, strict=False).sum().cast(_WIDE)
@@ -101,62 +127,120 @@ def _sum_state(states: States, values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         partial = values.cast(pl.Int64, strict=False).sum()
     elif dtype in {pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Float64}:
         partial = values.sum()
-    elif dtype in {pl.Float32, pl.Float16}:
+    elif dtype.is_numeric():
         partial = values.cast(pl.Float64, strict=False).sum()
     else:
         msg = f"of {dtype}"
         raise NotMergeable(msg)
-    return states.add(partial, summed)
+    return states.add(partial, SUMMED)
 
 
-def total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
-    """Sum the values that are not null; 0 of none."""
-    if rows.dtype.is_temporal() and rows.dtype != pl.Duration:
-        msg = f"of {rows.dtype}"
-        raise NotMergeable(msg)
-    column = _sum_state(states, rows.nulled, rows.dtype)
-    if rows.dtype == pl.Duration:
-        column = column.cast(pl.Int64)
-    return column.cast(wanted.dtype)
+def _guarded_total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+    column = states.add(rows.nulled.sum(), SUMMED)
+    about = states.add(rows.nulled.cast(pl.Float64, strict=False).sum(), SUMMED)
+    scale = wanted.dtype.scale if isinstance(wanted.dtype, pl.Decimal) else 0
+    limit = 10.0 ** (_DECIMAL_DIGITS - scale) if wanted.dtype.is_decimal() else 2.0**128
+    fits = (about.abs() <= limit) & ((about - column.cast(pl.Float64)).abs() < limit / 4)
+    return _checked(column, fits, about, wanted)
+
+
+def _checked(column: pl.Expr, fits: pl.Expr, about: pl.Expr, wanted: Wanted) -> pl.Expr:
+    """Return the column, in an expression that fails with a text where it does not fit its dtype."""
+    text = pl.format(f"{wanted.name} is about {{}} and overflows {wanted.dtype}", about)
+    return pl.when(fits).then(column).otherwise(pl.when(~fits).then(text).cast(pl.Int64).cast(wanted.dtype))
 
 
 def mean(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     """Average the values that are not null; null of none. Temporal means are exact to the unit, cut towards zero."""
-    n = _count_state(states, rows)
+    n = _count(states, rows)
     if rows.dtype.is_temporal():
-        values = rows.nulled.cast(wanted.dtype)
-        column = _sum_state(states, values, wanted.dtype)
+        column = _sum(states, rows.nulled.cast(wanted.dtype), wanted.dtype)
         quotient = column.cast(pl.Int128).truncdiv(n.cast(pl.Int128)).cast(pl.Int64)
     else:
-        column = _sum_state(states, rows.nulled, rows.dtype)
-        quotient = column.cast(pl.Float64) / n
+        quotient = _sum(states, rows.nulled, rows.dtype).cast(pl.Float64) / n
     return pl.when(n > 0).then(quotient).cast(wanted.dtype)
 
 
-def _min(column: pl.Expr) -> pl.Expr:
-    return column.min()
+def variance(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+    """Return the variance by count, mean and sum of squared deviations.
 
-
-def _max(column: pl.Expr) -> pl.Expr:
-    return column.max()
-
-
-def smallest(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
-    """Find the smallest value that is neither null nor NaN."""
-    _check_ordered(rows.dtype)
-    return states.add(rows.nulled.min(), _min)
-
-
-def largest(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
-    """Find the largest value that is neither null nor NaN."""
-    _check_ordered(rows.dtype)
-    return states.add(rows.nulled.max(), _max)
-
-
-def _check_ordered(dtype: pl.DataType) -> None:
-    if dtype.is_nested() or dtype == pl.Null:
-        msg = f"of {dtype}"
+    Merged as by T. F. Chan, G. H. Golub and R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), for any number of pieces at once.
+    """
+    if not rows.dtype.is_numeric() and rows.dtype != pl.Boolean:
+        msg = f"of {rows.dtype}"
         raise NotMergeable(msg)
+    values = rows.nulled.cast(pl.Float64, strict=False)
+    n = _count(states, rows)
+    centre = states.add(values.mean(), _merged_mean, n)
+    deviations = states.add(values.var(ddof=0) * rows.nulled.count(), _merged_deviations, n, centre)
+    return pl.when(n > wanted.ddof).then(deviations / (n - wanted.ddof)).cast(wanted.dtype)
 
 
-Taker = Callable[[States, Rows, Wanted], pl.Expr]
+def deviation(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+    """Return the standard deviation: the root of the variance."""
+    return variance(states, rows, wanted).sqrt().cast(wanted.dtype)
+
+
+def _merged_mean(centre: pl.Expr, n: pl.Expr) -> pl.Expr:
+    # Relative to one of the means: the mean of the means would lose the digits in which they differ.
+    origin = centre.min()
+    return origin + ((centre - origin) * n).sum() / n.sum()
+
+
+def _merged_deviations(deviations: pl.Expr, n: pl.Expr, centre: pl.Expr) -> pl.Expr:
+    return deviations.sum() + ((centre - _merged_mean(centre, n)).pow(2) * n).sum()
+
+
+def product(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+    """Multiply the values that are not null; 1 of none."""
+    if not (rows.dtype.is_numeric() or rows.dtype == pl.Boolean) or wanted.dtype not in {
+        *(pl.Int64, pl.UInt64),
+        *(pl.Float64, pl.Float32, pl.Float16),
+    }:
+        msg = f"of {rows.dtype}"
+        raise NotMergeable(msg)
+    about = states.add(rows.nulled.cast(pl.Float64, strict=False).product(), _MULTIPLIED)
+    if wanted.dtype.is_float():
+        return about.cast(wanted.dtype)
+    column = states.add(rows.nulled.cast(wanted.dtype).product(), _MULTIPLIED)
+    # Wrapping is off by a multiple of 2⁶⁴, at least as much as the product itself. NaN: infinity times zero.
+    fits = ((about - column.cast(pl.Float64)).abs() <= 0.5 * about.abs()) | about.is_nan()
+    return _checked(column, fits, about, wanted)
+
+
+def repeated(method: str, **options: bool) -> Taker:
+    """Return the taker of an aggregation that skips nulls, and that merges by being run again over its own results."""
+
+    def take(states: States, rows: Rows, _: Wanted) -> pl.Expr:
+        again = methodcaller(method, **options)
+        return states.add(again(rows.nulled), again)
+
+    return take
+
+
+def extreme(method: str) -> Taker:
+    """Return the taker of ``min``, ``max``, ``nan_min`` or ``nan_max``: for dtypes that have an order."""
+
+    def take(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+        if rows.dtype.is_nested() or rows.dtype == pl.Null:
+            msg = f"of {rows.dtype}"
+            raise NotMergeable(msg)
+        return repeated(method)(states, rows, wanted)
+
+    return take
+
+
+def kleene(method: str) -> Taker:
+    """Return the taker of ``any`` or ``all`` where null means "unknown" (Kleene), and so is not skipped."""
+
+    def take(states: States, rows: Rows, _: Wanted) -> pl.Expr:
+        again = methodcaller(method, ignore_nulls=False)
+        return states.add(again(rows.kept), again)
+
+    return take
+
+
+def has_nulls(states: States, rows: Rows, _: Wanted) -> pl.Expr:
+    """Return whether any value is null."""
+    return states.add(rows.kept.is_null().any(), methodcaller("any"))

@@ -8,6 +8,7 @@ asked about one function at a time.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -51,8 +52,6 @@ class Verdict:
 
 _ROWS = Verdict(Extent.ROWS)
 _LITERAL = Verdict(Extent.LITERAL)
-_CHANGES_ROWS = frozenset({"Filter", "Explode", "Slice", "Gather"})
-_ELEMENTWISE = frozenset({"Alias", "KeepName", "RenameAlias", "BinaryExpr", "Cast", "Ternary", "StructEval"})
 
 
 def rowwise_problem(expression: pl.Expr, schema: pl.Schema) -> str | None:
@@ -112,26 +111,11 @@ def examine_tree(tree: Tree, schema: pl.Schema | None = None) -> Verdict:
     UnknownShape
         If it has a node that is not known.
     """
-    name = kind(tree)
-    if name in {"Column", "Selector", "Element", "Field"}:
-        return _ROWS
-    if name == "Literal":
-        if kind(body(tree)) in {"Dyn", "Scalar"}:
-            return _LITERAL
-        return Verdict(Extent.OTHER, "a Series has rows of its own")
-    if name in {"Len", "Agg"}:
-        return _aggregates(tree)
-    if name in _ELEMENTWISE or (name == "Eval" and _is_within_row(tree)):
-        return _combined(tree, schema)
-    if name in _CHANGES_ROWS:
-        if name == "Gather" and body(tree).get("returns_scalar") is True:
-            return _aggregates(tree)
-        return Verdict(Extent.OTHER, f"{in_words(tree)} inside an expression changes the number of rows")
-    if name == "AnonymousFunction":
-        return _python(tree, schema)
-    if name == "Function":
-        return _function(tree, schema)
-    return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
+    judge = _JUDGES.get(kind(tree))
+    if judge is None:
+        children(tree)
+        return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
+    return judge(tree, schema)
 
 
 def is_rowwise_node(tree: Tree) -> bool:
@@ -142,16 +126,31 @@ def is_rowwise_node(tree: Tree) -> bool:
     return examine_tree(plain).extent in {Extent.ROWS, Extent.LITERAL}
 
 
-def _aggregates(tree: Tree) -> Verdict:
+def _reads_row(_: Tree, _schema: pl.Schema | None) -> Verdict:
+    return _ROWS
+
+
+def _literal(tree: Tree, _: pl.Schema | None) -> Verdict:
+    if kind(body(tree)) in {"Dyn", "Scalar"}:
+        return _LITERAL
+    return Verdict(Extent.OTHER, "a Series has rows of its own")
+
+
+def _resizes(tree: Tree, _: pl.Schema | None) -> Verdict:
+    return Verdict(Extent.OTHER, f"{in_words(tree)} inside an expression changes the number of rows")
+
+
+def _gathers(tree: Tree, schema: pl.Schema | None) -> Verdict:
+    return _aggregates(tree, schema) if body(tree).get("returns_scalar") is True else _resizes(tree, schema)
+
+
+def _aggregates(tree: Tree, _: pl.Schema | None) -> Verdict:
     return Verdict(Extent.SCALAR, f"{in_words(tree)} aggregates the whole stream")
 
 
 def _combined(tree: Tree, schema: pl.Schema | None) -> Verdict:
     """Return the verdict on a row-wise function of the children."""
-    inputs = children(tree)
-    if kind(tree) == "Eval":
-        inputs = inputs[:1]
-    verdicts = [examine_tree(child, schema) for child in inputs]
+    verdicts = [examine_tree(child, schema) for child in children(tree)]
     for extent in (Extent.OTHER, Extent.SCALAR, Extent.ROWS):
         worst = next((verdict for verdict in verdicts if verdict.extent is extent), None)
         if worst is None:
@@ -162,9 +161,11 @@ def _combined(tree: Tree, schema: pl.Schema | None) -> Verdict:
     return _LITERAL
 
 
-def _is_within_row(tree: Tree) -> bool:
-    """Return whether an ``Eval`` runs over the elements of each row's list, not over the column."""
-    return kind(body(tree)["variant"]) in {"List", "ListAgg", "Array"}
+def _evaluates(tree: Tree, schema: pl.Schema | None) -> Verdict:
+    if kind(body(tree)["variant"]) in {"List", "ListAgg", "Array"}:
+        # What is evaluated sees the elements of one row's list only.
+        return examine_tree(children(tree)[0], schema)
+    return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
 
 
 def _python(tree: Tree, schema: pl.Schema | None) -> Verdict:
@@ -187,9 +188,11 @@ def _function(tree: Tree, schema: pl.Schema | None) -> Verdict:
     # With nothing but literals, Polars answers for the literals; with a column it answers for the function.
     literal = [kind(child) == "Literal" and not (at == 0 and _all_literals(inputs)) for at, child in enumerate(inputs)]
     probe = [child if is_one else {"Column": "a"} for child, is_one in zip(inputs, literal, strict=True)]
+    if name in {"DropNulls", "DropNans"}:
+        return _resizes(tree, schema)
     nature = _nature(json.dumps({"Function": {**body(tree), "input": probe}}))
     if nature is Extent.SCALAR:
-        return _aggregates(tree)
+        return _aggregates(tree, schema)
     if nature is not Extent.ROWS or (name == "Boolean.IsIn" and _searches_column(inputs[1], schema)):
         return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
     if name.startswith("Business."):
@@ -220,3 +223,17 @@ def _nature(probe: str) -> Extent:
     except pl.exceptions.PolarsError:
         # Polars needs the schema, or literal arguments, to plan it; whatever it is, it is not known to be row-wise.
         return Extent.OTHER
+
+
+_JUDGES: dict[str, Callable[[Tree, pl.Schema | None], Verdict]] = {
+    **dict.fromkeys(("Column", "Selector", "Element", "Field"), _reads_row),
+    **dict.fromkeys(("Alias", "KeepName", "RenameAlias", "BinaryExpr", "Cast", "Ternary", "StructEval"), _combined),
+    **dict.fromkeys(("Filter", "Explode", "Slice"), _resizes),
+    **dict.fromkeys(("Len", "Agg"), _aggregates),
+    "Literal": _literal,
+    "Gather": _gathers,
+    "Eval": _evaluates,
+    "AnonymousFunction": _python,
+    "Function": _function,
+}
+"""By kind of node; every other kind that is known looks at other rows."""

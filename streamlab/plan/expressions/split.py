@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.core.aggregation import AggregateReport, AggregateSplit
-from streamlab.plan.expressions import leaves
 from streamlab.plan.expressions.expansion import expand, output_columns
-from streamlab.plan.expressions.leaves import NotMergeable, Rows, Taker, Wanted
+from streamlab.plan.expressions.known import ddof_of, distinct_taker, taker_of
+from streamlab.plan.expressions.leaves import SUMMED, NotMergeable, Rows, Taker, Wanted
 from streamlab.plan.expressions.rowwise import Extent, examine_tree, is_rowwise_node
+from streamlab.plan.expressions.selection import NotRowwise, select
 from streamlab.plan.expressions.states import States
 from streamlab.plan.expressions.tree import (
     Tree,
@@ -27,22 +28,11 @@ from streamlab.plan.expressions.tree import (
     in_words,
     kind,
     operation,
-    options,
     to_expr,
     to_tree,
     with_children,
     without_name,
 )
-
-_TAKERS: dict[str, Taker] = {
-    "Len": leaves.length,
-    "Agg.Count": leaves.count,
-    "Agg.Sum": leaves.total,
-    "Agg.Mean": leaves.mean,
-    "Agg.Min": leaves.smallest,
-    "Agg.Max": leaves.largest,
-}
-"""By kind and operation; what is not here is buffered."""
 
 
 def split_aggregates(
@@ -77,7 +67,7 @@ def split_aggregates(
     (True, ('a',))
     """
     splitter = _Splitter(keys, schema, event_time)
-    singles = [splitter.single(expression) for expression in expand(aggregates, schema, keys)]
+    singles = splitter.checked([splitter.single(expression) for expression in expand(aggregates, schema, keys)])
     reports = tuple(
         AggregateReport(name, incremental=not single.reason, reason=single.reason)
         for single in singles
@@ -85,7 +75,7 @@ def split_aggregates(
     )
     states = splitter.states
     if not states.partial and all(single.final is not None for single in singles):
-        states.add(pl.len().cast(pl.Int64), leaves.summed)
+        states.add(pl.len().cast(pl.Int64), SUMMED)
     if not any(single.reason for single in singles):
         return AggregateSplit(
             partial=tuple(states.partial),
@@ -93,7 +83,7 @@ def split_aggregates(
             final=tuple(to_expr(alias(single.final, single.outputs[0])) for single in singles),
             buffered=(),
             columns=splitter.columns(states.partial),
-            ordered=splitter.ordered,
+            ordered=states.ordered,
             reports=reports,
         )
     buffered = tuple(splitter.over_rows(single) for single in singles)
@@ -114,6 +104,7 @@ class _Single:
 
     expression: pl.Expr
     outputs: tuple[str, ...]
+    dtype: pl.DataType | None = None
     final: Tree | None = None
     reason: str = ""
 
@@ -127,7 +118,6 @@ class _Splitter:
         self.event_time = event_time
         self.frame = pl.LazyFrame(schema=schema)
         self.states = States()
-        self.ordered = False
 
     def single(self, expression: pl.Expr) -> _Single:
         """Return one expression, split if that is possible."""
@@ -136,14 +126,28 @@ class _Splitter:
         try:
             if len(wanted) != 1:
                 return _Single(expression, outputs, reason="it cannot be told apart into single columns")
-            final = self._final(without_name(to_tree(expression)))
-            if self._final_dtype(final) != wanted[0][1]:
-                return _Single(expression, outputs, reason="its parts do not give the dtype that the whole gives")
+            tree = without_name(to_tree(expression))
+            distinct = distinct_taker(tree)
+            final = self._final(tree) if distinct is None else self._leaf(tree, distinct)
         except UnknownShape as error:
             return _Single(expression, outputs, reason=f"it cannot be read: {error}")
         except NotMergeable as error:
             return _Single(expression, outputs, reason=str(error))
-        return _Single(expression, outputs, final)
+        return _Single(expression, outputs, dtype=wanted[0][1], final=final)
+
+    def checked(self, singles: list[_Single]) -> list[_Single]:
+        """Return the expressions; those whose parts would not give Polars' dtype become buffered."""
+        finals = [to_expr(alias(one.final, f"__r{at}")) for at, one in enumerate(singles) if one.final is not None]
+        grouped = self.frame.group_by(pl.lit(0).alias("__key")).agg(self.states.partial)
+        merged = grouped.group_by("__key").agg(self.states.merge)
+        found = merged.select(pl.col("__key"), *finals).collect_schema()
+        reason = "its parts do not give the dtype of the whole"
+        return [
+            one
+            if one.final is None or found[f"__r{at}"] == one.dtype
+            else _Single(one.expression, one.outputs, reason=reason)
+            for at, one in enumerate(singles)
+        ]
 
     def columns(self, expressions: Sequence[pl.Expr]) -> tuple[str, ...]:
         """Return the input columns that the expressions read, in the order of the schema."""
@@ -166,9 +170,9 @@ class _Splitter:
 
     def _final(self, tree: Tree) -> Tree:
         """Return the tree over merged columns, adding the states that it needs."""
-        name = f"Agg.{operation(tree)}" if kind(tree) == "Agg" else operation(tree)
-        if name in _TAKERS:
-            return self._leaf(tree, _TAKERS[name])
+        taker = taker_of(tree)
+        if taker is not None:
+            return self._leaf(tree, taker)
         if kind(tree) == "Literal" and examine_tree(tree).extent is Extent.LITERAL:
             return tree
         if kind(tree) in {"Column", "Filter", "Explode"}:
@@ -180,63 +184,43 @@ class _Splitter:
         return with_children(tree, self._final)
 
     def _leaf(self, tree: Tree, taker: Taker) -> Tree:
-        inputs = children(tree)
-        value, condition = self._selection(inputs[0]) if inputs else (None, None)
+        wanted = Wanted(
+            name=str(to_expr(tree).meta.undo_aliases()),
+            dtype=output_columns(to_expr(tree), self.schema, [pl.lit(0).alias("__key")])[0][1],
+            ddof=ddof_of(tree),
+        )
+        rows = self._rows(tree, wanted.dtype)
         try:
-            final = taker(
-                self.states,
-                Rows(
-                    value=pl.len() if value is None else to_expr(value),
-                    dtype=pl.Null() if value is None else self._dtype(value),
-                    condition=None if condition is None else to_expr(condition),
-                    event_time=None if self.event_time is None else pl.col(self.event_time),
-                    grouped=bool(self.keys),
-                ),
-                self._wanted(tree),
-            )
+            final = taker(self.states, rows, wanted)
         except NotMergeable as error:
             msg = f"{in_words(tree)} {error} needs all rows of the group"
             raise NotMergeable(msg) from error
         return alias(to_tree(final), to_expr(tree).meta.output_name())
 
-    def _wanted(self, tree: Tree) -> Wanted:
-        chosen = options(tree)
-        return Wanted(
-            dtype=self._dtype(tree),
-            include_nulls=bool(chosen.get("include_nulls", False)),
+    def _rows(self, tree: Tree, dtype: pl.DataType) -> Rows:
+        """Return what the aggregation at the top of the tree reads."""
+        inputs = children(tree)
+        time = None if self.event_time is None else pl.col(self.event_time)
+        if not inputs:
+            return Rows(pl.len(), pl.len(), None, dtype, None, time, never_empty=bool(self.keys))
+        if time is not None and operation(tree) in {"FirstNonNull", "LastNonNull"}:
+            inputs = [to_tree(to_expr(inputs[0]).drop_nulls())]
+        try:
+            values, *others = [select(child, self.schema) for child in inputs]
+        except NotRowwise as error:
+            raise NotMergeable(str(error)) from error
+        if any(other.condition != values.condition for other in others):
+            msg = "columns filtered in different ways stand side by side"
+            raise NotMergeable(msg)
+        return Rows(
+            kept=to_expr(values.kept),
+            nulled=to_expr(values.nulled),
+            condition=None if values.condition is None else to_expr(values.condition),
+            dtype=self._dtype(inputs[0]),
+            by=to_expr(others[0].kept) if others else None,
+            event_time=time,
+            never_empty=bool(self.keys) and values.condition is None,
         )
-
-    def _selection(self, tree: Tree) -> tuple[Tree, Tree | None]:
-        """Return what an aggregation reads as a row-wise value and the condition under which a row counts."""
-        value, condition = self._peeled(tree)
-        for part in (value, condition):
-            if part is None:
-                continue
-            verdict = examine_tree(part, self.schema)
-            if verdict.extent is Extent.LITERAL:
-                msg = "an aggregation of a literal sees one row"
-                raise NotMergeable(msg)
-            if verdict.extent is not Extent.ROWS:
-                raise NotMergeable(verdict.reason.replace("the whole stream", "all rows of the group"))
-        return value, condition
-
-    def _peeled(self, tree: Tree) -> tuple[Tree, Tree | None]:
-        """Take the filters out of a tree: those of a filtered column, and of functions of one."""
-        if kind(tree) == "Filter":
-            value, by = children(tree)
-            return value, by
-        if kind(tree) == "Function" and operation(tree) in {"DropNulls", "DropNans"}:
-            value = children(tree)[0]
-            kept = to_expr(value)
-            keeps = kept.is_not_null() if operation(tree) == "DropNulls" else kept.is_null() | kept.is_not_nan()
-            return value, to_tree(keeps)
-        return tree, None
 
     def _dtype(self, tree: Tree) -> pl.DataType:
         return self.frame.select(to_expr(tree)).collect_schema().dtypes()[0]
-
-    def _final_dtype(self, final: Tree) -> pl.DataType:
-        states = self.states
-        grouped = self.frame.group_by(pl.lit(0).alias("__key"))
-        merged = grouped.agg(states.partial).group_by("__key").agg(states.merge)
-        return merged.select(pl.col("__key"), to_expr(alias(final, "__result"))).collect_schema()["__result"]

@@ -23,6 +23,8 @@ class States:
 
     partial: list[pl.Expr] = field(default_factory=list)
     merge: list[pl.Expr] = field(default_factory=list)
+    ordered: bool = False
+    """Whether merging must see the pieces in order of arrival."""
     trees: dict[str, Tree] = field(default_factory=dict)
     """The partial tree of each column, without its name."""
     _known: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -35,12 +37,13 @@ class States:
         partial
             The state of some rows; an aggregation.
         merge
-            Gives the merged state from the state's own column and `others`.
+            Gives the merged state from the state's own column and `others`: a function at the top of a module, or a
+            ``methodcaller``.
         others
             Columns of other states that the merge reads.
         """
         tree = to_tree(partial)
-        key = (json.dumps(tree), merge.__qualname__, *map(str, others))
+        key = (json.dumps(tree), getattr(merge, "__qualname__", repr(merge)), *map(str, others))
         name = self._known.get(key)
         if name is None:
             name = self._known[key] = f"__p{len(self.partial)}"

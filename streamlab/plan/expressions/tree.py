@@ -144,27 +144,28 @@ def operation(tree: Tree) -> str:
 
     For instance ``Sum``, ``CumSum``, ``RollingExpr.Mean`` or ``Boolean.Any``.
     """
+    return _described(tree)[0]
+
+
+def payload(tree: Tree) -> Any:
+    """Return what an aggregation or function was written with beside its inputs: options, or one bare value."""
+    return _described(tree)[1]
+
+
+def _described(tree: Tree) -> tuple[str, Any]:
     if kind(tree) == "Agg":
-        return str(next(iter(body(tree))))
+        return kind(body(tree)), body(body(tree))
     if kind(tree) != "Function":
-        return kind(tree)
+        return kind(tree), {}
     function = body(tree)["function"]
     name = kind(function)
     if name not in _FAMILIES:
-        return name
+        return name, body(function)
     inner = body(function)
     for member in ("function", "function_by", "method"):
         if isinstance(inner, dict) and member in inner:
             inner = inner[member]
-    return f"{name}.{kind(inner)}"
-
-
-def options(tree: Tree) -> dict[str, Any]:
-    """Return the options that an aggregation or function was written with; empty when it has none."""
-    inner = body(tree).get("function", {}) if kind(tree) == "Function" else body(tree)
-    while isinstance(inner, dict) and len(inner) == 1:
-        inner = next(iter(inner.values()))
-    return inner if isinstance(inner, dict) else {}
+    return f"{name}.{kind(inner)}", body(inner)
 
 
 def _slots(tree: Tree) -> Iterator[tuple[Any, Any]]:
@@ -281,6 +282,8 @@ _WORDS = {
     "Correlation.SpearmanRank": "corr",
     "Correlation.Covariance": "cov",
     "FillNullWithStrategy": "fill_null(strategy=...)",
+    "Gather": "get",
+    "Filter": "filter(...)",
     "Over": "over(...)",
     "Rolling": "rolling(...)",
     "Eval": "cumulative_eval(...)",
