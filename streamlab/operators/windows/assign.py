@@ -1,0 +1,115 @@
+"""Which windows and panes a time is in, and which sessions intervals merge into: pure functions over frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from streamlab.core.errors import PlanError, explained
+from streamlab.core.time import time_us
+from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
+from streamlab.operators.windows.calendar_grid import CalendarGrid
+from streamlab.operators.windows.columns import END, PANE, START
+from streamlab.operators.windows.grid import FixedGrid, Grid
+
+
+def grid_of(windows: HoppingWindows | CumulativeWindows, dtype: pl.DataType) -> Grid:
+    """Return the grid of windows over a time column of `dtype`: integer arithmetic where the calendar allows it."""
+    time_zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    fixed = FixedGrid.of(windows) if time_zone in {None, "UTC"} else None
+    return fixed or CalendarGrid(windows, time_zone)
+
+
+def windows_of(frame: pl.DataFrame, index_column: str, windows: Windows) -> pl.DataFrame:
+    """Return a row for each row of `frame` and each window that it is in.
+
+    Parameters
+    ----------
+    frame
+        Rows; a row whose time is null is in no window.
+    index_column
+        A Datetime or Date column.
+    windows
+        A session gives the window that a row opens alone: from its time to `gap` later.
+
+    Returns
+    -------
+    pl.DataFrame
+        The columns of `frame`, then ``__start`` and ``__end``: Int64 microseconds since the epoch, the end exclusive.
+        Order of the rows, then of the starts and ends.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> from streamlab.core.time import Duration
+    >>> rows = pl.DataFrame({"at": [datetime(1970, 1, 1, 0, 0, 5)]})
+    >>> hopping = HoppingWindows(*map(Duration.parse, ("2s", "4s", "0s")))
+    >>> windows_of(rows, "at", hopping).select("__start", "__end").rows()
+    [(2000000, 6000000), (4000000, 8000000)]
+    """
+    if isinstance(windows, SessionWindows):
+        start = time_us(index_column)
+        return frame.with_columns(start.alias(START), (start + gap_us(windows)).alias(END)).drop_nulls(START)
+    grid = grid_of(windows, frame.schema[index_column])
+    placed = frame.with_columns(grid.pane(index_column).alias(PANE))
+    panes = placed[PANE].drop_nulls().unique()
+    return placed.join(grid.windows(panes).sort(PANE, START, END), on=PANE, maintain_order="left_right").drop(PANE)
+
+
+def panes_of(frame: pl.DataFrame, index_column: str, windows: HoppingWindows | CumulativeWindows) -> pl.DataFrame:
+    """Return `frame` with ``__pane``: the start (Int64, µs) of the pane that each row is in (Flink: slice).
+
+    A pane is what two neighbouring window edges enclose; null when a row is in no window.
+    """
+    return frame.with_columns(grid_of(windows, frame.schema[index_column]).pane(index_column).alias(PANE))
+
+
+def merge_sessions(intervals: pl.DataFrame, keys: Sequence[str] = ()) -> pl.DataFrame:
+    """Merge intervals that overlap or touch (Flink: ``TimeWindow.mergeWindows``).
+
+    Parameters
+    ----------
+    intervals
+        Columns `keys`, ``__start`` and ``__end`` (Int64), and any others; the end is exclusive.
+    keys
+        Only intervals with equal keys merge; null is a key like any other.
+
+    Returns
+    -------
+    pl.DataFrame
+        The same rows in the same order, with ``__start`` and ``__end`` widened to the merged interval.
+
+    Examples
+    --------
+    >>> intervals = pl.DataFrame({"__start": [0, 1, 4], "__end": [1, 2, 5]})
+    >>> merge_sessions(intervals).rows()
+    [(0, 2), (0, 2), (4, 5)]
+    """
+    at, session = "__at", "__session"
+    ordered = intervals.select(*keys, START, END, pl.int_range(pl.len()).alias(at)).sort(*keys, START, END)
+    reached = pl.col(END).cum_max().shift(1)
+    opens = (pl.col(START) > (reached.over(*keys) if keys else reached)).fill_null(value=True)
+    merged = (
+        ordered.lazy()
+        .with_columns(opens.cum_sum().alias(session))
+        .with_columns(pl.col(START).first().over(session), pl.col(END).max().over(session))
+        .sort(at)
+        .select(START, END)
+        .collect()
+    )
+    return intervals.with_columns(merged[START], merged[END])
+
+
+def gap_us(windows: SessionWindows) -> int:
+    """Return the gap of sessions in microseconds.
+
+    Raises
+    ------
+    PlanError
+        If it has no fixed length or is not longer than nothing.
+    """
+    gap = windows.gap.fixed_us("gap")
+    if gap <= 0:
+        raise PlanError(explained("session windows", needed="a gap longer than 0", got=repr(windows.gap.text)))
+    return gap

@@ -1,0 +1,99 @@
+"""The half of a window aggregation before the hash exchange: combines the rows of one batch, so that few travel.
+
+Lateness is judged at the window operator, whose watermark is the minimum over all inputs and so never ahead of the
+local one. Rows that are in a window which the *local* watermark has closed may be late there, and a late row must be
+handed out whole; so these, and only these, travel as rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from streamlab.core.messages import UNAGGREGATED, Batch, Message, Watermark
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.windows.columns import PANE
+from streamlab.operators.windows.window_plan import WindowPlan
+from streamlab.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class PreAggregateSpec(OperatorSpec):
+    """Local pre-aggregation of a window aggregation.
+
+    Attributes
+    ----------
+    plan : WindowPlan
+        The aggregation.
+    combines : bool
+        Whether rows may be combined. They may not if the window operator's watermark can be ahead of the local one,
+        which happens when inputs become idle: then all travel as rows.
+    """
+
+    plan: WindowPlan = field(kw_only=True)
+    combines: bool = field(kw_only=True, default=True)
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator; its state is the local watermark."""
+        return PreAggregate(self.plan, combines=self.combines, snapshot=snapshot)
+
+
+class PreAggregate(Operator):
+    """Turns rows into state rows (`MAIN`) and, where they may be late, keyed rows (`UNAGGREGATED`)."""
+
+    accepts_lazy = True
+
+    def __init__(self, plan: WindowPlan, *, combines: bool, snapshot: Snapshot | None = None) -> None:
+        self._plan = plan
+        self._combines = combines
+        restored = snapshot.values.get("watermark") if snapshot else None
+        self._watermark = restored if isinstance(restored, int) else MIN_TIME_US
+        self._closed_before = self._closing()
+        self._rows_combined = 0
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        """Return at most one batch of state rows, then at most one of keyed rows."""
+        rows = batch.frame.lazy()
+        plan = self._plan
+        if not self._combines:
+            keyed = plan.keyed(rows).collect()
+            return [replace(batch, frame=keyed, tag=UNAGGREGATED)] if keyed.height else []
+        state_rows = plan.collected(plan.state_rows(rows, keyed=False), large=plan.is_large(batch.frame))
+        if not state_rows.height:
+            return []
+        out: list[Message] = []
+        first = state_rows[PANE].min()
+        if isinstance(first, int) and first < self._closed_before:
+            closed = plan.keyed(rows.filter(plan.pane() < self._closed_before)).collect()
+            out.append(replace(batch, frame=closed, tag=UNAGGREGATED))
+            state_rows = state_rows.filter(pl.col(PANE) >= self._closed_before)
+        if state_rows.height:
+            out.insert(0, replace(batch, frame=state_rows))
+            self._rows_combined += state_rows.height
+        return out
+
+    def on_watermark(self, us: int) -> list[Message]:
+        """Pass the watermark on."""
+        self._watermark = us
+        self._closed_before = self._closing()
+        return [Watermark(us)]
+
+    def snapshot(self) -> Snapshot:
+        """Return the local watermark."""
+        return Snapshot(values={"watermark": self._watermark})
+
+    def metrics(self) -> dict[str, float]:
+        """Return how many state rows were given."""
+        return {"combined_rows": float(self._rows_combined)}
+
+    def _closing(self) -> int:
+        """Return the pane before which a row may be in a window that the local watermark has closed."""
+        gap = self._plan.gap_us
+        if self._watermark in {MIN_TIME_US, MAX_TIME_US}:
+            return self._watermark
+        limit = self._watermark + self._plan.tick_us
+        if gap is None:
+            return self._plan.grid.bounds(limit)[0]
+        return max(MIN_TIME_US, min(MAX_TIME_US, limit - gap + 1))
