@@ -29,7 +29,7 @@ Step = tuple[str, tuple[Any, ...], Mapping[str, Any]]
 _ONE_FOR_ONE = frozenset(("select", "with_columns", "drop", "rename", "cast", "fill_null", "fill_nan", "unnest"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolarsStepsSpec(OperatorSpec):
     """Applies LazyFrame methods to every batch.
 
