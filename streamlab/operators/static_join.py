@@ -79,13 +79,20 @@ class _StaticJoin(Operator):
         right = self._right
         if right.height > max(_SMALL, frame.height):
             right = self._matches.of(frame.select(*self._spec.left_on))
-        spec = self._spec
-        joined = frame.join(
-            right, left_on=list(spec.left_on), right_on=list(spec.right_on), how=spec.how, **self._options
-        )
+        joined = self._join(frame, right)
         if is_updating(joined):
             joined = joined.select(pl.exclude(ROW_KIND), ROW_KIND)
         return [Batch(joined, batch.tag, batch.ingested_us)] if joined.height else []
+
+    def _join(self, frame: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+        if frame.height == right.height == 1:
+            # Polars joins one row with one row by ==, which NaN keys fail; with any other number of rows they match.
+            twice = self._join(pl.concat([frame, frame]), right)
+            return twice.head(twice.height // 2)
+        spec = self._spec
+        return frame.join(
+            right, left_on=list(spec.left_on), right_on=list(spec.right_on), how=spec.how, **self._options
+        )
 
     def metrics(self) -> dict[str, float]:
         return {"state_rows": float(self._right.height), "state_bytes": float(self._right.estimated_size())}
