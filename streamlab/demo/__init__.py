@@ -1,0 +1,1 @@
+"""Real data to try streamlab with, and the job of ``streamlab demo``."""

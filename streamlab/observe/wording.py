@@ -1,0 +1,152 @@
+"""How a job's figures are written for people: the same words in the terminal, the live view and the saved page.
+
+Numbers are exact up to 10,000 and short beyond; a unit stands behind its number; what is not known is ``—``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
+from streamlab.observe.status import JobState, JobStatus
+
+UNKNOWN = "—"
+
+STATE_MARKS = {
+    JobState.STARTING: "○",
+    JobState.RUNNING: "●",
+    JobState.PAUSED: "‖",
+    JobState.STOPPING: "◐",
+    JobState.FINISHED: "✓",
+    JobState.STOPPED: "■",
+    JobState.CANCELLED: "■",
+    JobState.FAILED: "✗",
+}
+"""A sign per state, so that colour never carries it alone."""
+
+_EXACT_BELOW = 10_000
+_MINUTE_S = 60
+_HOUR_S = 3600
+_DAY_S = 86_400
+_YEAR_S = 31_557_600
+_PAIRS = ((_DAY_S, "d", _HOUR_S, "h"), (_HOUR_S, "h", _MINUTE_S, "min"), (_MINUTE_S, "min", 1, "s"))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a job.
+
+    Attributes
+    ----------
+    label : str
+        What it is, in one or two words.
+    value : str
+        What it is now.
+    meaning : str
+        One line for people who wonder.
+    alarming : bool
+        Whether it deserves a look, such as rows that were late.
+    """
+
+    label: str
+    value: str
+    meaning: str
+    alarming: bool = False
+
+
+def short_number(number: float) -> str:
+    """Return a number in at most six characters.
+
+    >>> [short_number(n) for n in (0, 999.4, 9_999, 12_345, 1_234_567, 25e9)]
+    ['0', '999', '9,999', '12.3k', '1.23M', '25.0G']
+    """
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= max(factor, _EXACT_BELOW):
+            scaled = number / factor
+            digits = 2 if scaled < 10 else 1 if scaled < 100 else 0  # noqa: PLR2004 - three significant digits
+            return f"{scaled:.{digits}f}{unit}"
+    return f"{number:,.0f}"
+
+
+def span(ms: float | None) -> str:
+    """Return a span of time in its two largest units.
+
+    >>> [span(ms) for ms in (0.4, 12, 1300, 75_000, 7_500_000, 90_000_000, 4e11)]
+    ['0.4 ms', '12 ms', '1.3 s', '1 min 15 s', '2 h 5 min', '1 d 1 h', '12.7 years']
+    """
+    if ms is None:
+        return UNKNOWN
+    seconds = ms / 1000
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{ms:.1f} ms" if ms < 1 else f"{ms:.0f} ms"
+    if seconds >= _YEAR_S:
+        return f"{seconds / _YEAR_S:.1f} years"
+    large, large_unit, small, small_unit = next(units for units in _PAIRS if seconds >= units[0])
+    return f"{seconds // large:.0f} {large_unit} {seconds % large // small:.0f} {small_unit}"
+
+
+def size(n_bytes: int) -> str:
+    """Return a size in memory or on disk.
+
+    >>> [size(n) for n in (0, 900, 1_500, 2_500_000)]
+    ['0 B', '900 B', '1.5 kB', '2.5 MB']
+    """
+    for factor, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
+def watermark(us: int | None) -> str:
+    """Return where a watermark stands, to the second.
+
+    >>> watermark(1_357_016_399_999_999), watermark(None), watermark(MAX_TIME_US)
+    ('2013-01-01 04:59:59', '—', 'end of input')
+    """
+    if us is None or us <= MIN_TIME_US:
+        return UNKNOWN
+    return "end of input" if us >= MAX_TIME_US else show_us(us).partition(".")[0]
+
+
+def progress(status: JobStatus) -> float | None:
+    """Return how much of bounded input has been read, from 0 to 1; None when that is not known."""
+    if status.state is JobState.FINISHED:
+        return 1.0
+    if not status.rows_total:
+        return None
+    return min(1.0, status.rows_in / status.rows_total)
+
+
+def mean_rows_per_s(status: JobStatus) -> float | None:
+    """Return the rows read per second from the first row to the end (or to the latest report)."""
+    end_us = status.ended_us or status.reported_us
+    if not status.started_us or end_us <= status.started_us:
+        return None
+    return status.rows_in / ((end_us - status.started_us) / 1e6)
+
+
+def figures(status: JobStatus) -> tuple[Figure, ...]:
+    """Return what is worth showing of a job, always in the same order."""
+    ended = status.state.is_final
+    rate = mean_rows_per_s(status) if ended else status.rows_in_per_s
+    total = f" of {status.rows_total:,}" if status.rows_total and not ended else ""
+    shown = [
+        Figure("rows in", f"{status.rows_in:,}{total}", "rows read from the sources"),
+        Figure(
+            "throughput",
+            UNKNOWN if rate is None else f"{short_number(rate)} rows/s",
+            "rows read per second" + (", on average over the run" if ended else ""),
+        ),
+        Figure("watermark", watermark(status.watermark_us), "event time up to which all rows are thought to be in"),
+        Figure("rows out", f"{status.rows_out:,}", "result rows and changes written"),
+        Figure("late rows", f"{status.late_rows:,}", "rows whose windows had closed", alarming=status.late_rows > 0),
+    ]
+    if status.dead_letters:
+        meaning = "pieces of input that could not be understood"
+        shown.append(Figure("dead letters", f"{status.dead_letters:,}", meaning, alarming=True))
+    if status.latency_p50_ms is not None and not ended:
+        both = f"{span(status.latency_p50_ms)} / {span(status.latency_p99_ms)}"
+        shown.append(Figure("latency", both, "from reading a row to writing its result: median / 99th percentile"))
+    if not ended:
+        shown.append(Figure("state", size(status.state_bytes), "size of what the steps remember"))
+    return tuple(shown)
