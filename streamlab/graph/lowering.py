@@ -197,6 +197,7 @@ class _Lowering:
             include_boundaries=node.include_boundaries,
             allowed_lateness_us=node.allowed_lateness_us,
             trigger=node.trigger,
+            combines=not _can_idle(node),
         )
         return self._exchanged(self._open(node.input), local, keys, keyed)
 
@@ -226,3 +227,13 @@ class _Lowering:
             chain = self._new(limit, _Input(chain, Exchange.REBALANCE))
         chain.sink = replace(node.sink, name=self._step(node.sink.name))
         return chain
+
+
+def _can_idle(node: nodes.Node) -> bool:
+    """Return whether some input below can become idle, and so fall behind the watermark of the others."""
+    for below in node.walk():
+        if isinstance(below, nodes.Scan) and below.source.timing.idle_timeout is not None:
+            return True
+        if isinstance(below, nodes.AssignWatermarks) and below.idle_timeout is not None:
+            return True
+    return False
