@@ -82,9 +82,10 @@ class SessionState(WindowState):
 
     def open_results(self, added: pl.DataFrame, limits: Limits) -> pl.DataFrame | None:
         """Put together the open sessions that got rows."""
-        keys = self.keys_of(added)
-        parts = self._together(self._of_keys(self._retained, keys), self._of_keys(self._open, keys))
-        rows = _as_sessions(pl.concat(parts)).filter(pl.col(END) > limits.fire)
+        parts = self._sessions(self.keys_of(added))
+        if parts is None:
+            return None
+        rows = parts.filter(pl.col(END) > limits.fire)
         sessions = rows.select(self.identity).unique()
         mine = _as_sessions(self._within(added, sessions))
         rows = self.among(rows, mine)
@@ -105,10 +106,10 @@ class SessionState(WindowState):
     def goes_on(self, results: pl.DataFrame) -> pl.Series:
         """Look for a session that each result lies in."""
         keys = self.keys_of(results)
-        kept = [self._of_keys(self._retained, keys), self._of_keys(self._open, keys)]
-        if kept == [None, None]:
+        parts = self._sessions(keys)
+        if parts is None:
             return super().goes_on(results)
-        sessions = _as_sessions(pl.concat(self._together(*kept))).select(self.identity).unique()
+        sessions = parts.select(self.identity).unique()
         numbered = results.select(self.identity).with_row_index("__at")
         found = self._within(numbered, sessions).select("__at", _SESSION_END)
         return numbered.join(found, on="__at", how="left", maintain_order="left")[_SESSION_END]
@@ -129,6 +130,12 @@ class SessionState(WindowState):
         """Return all parts with one of the keys; None when there are no parts at all."""
         frames = [self.of_keys(frame, keys) for frame in runs.frames]
         return pl.concat(frames) if frames else None
+
+    def _sessions(self, keys: pl.DataFrame) -> pl.DataFrame | None:
+        """Return all parts of the keys under their sessions' start and end; None when there are no parts at all."""
+        kept = [self._of_keys(self._retained, keys), self._of_keys(self._open, keys)]
+        known = [parts for parts in kept if parts is not None]
+        return _as_sessions(pl.concat(self._together(*known))) if known else None
 
     def _together(self, *groups: pl.DataFrame | None) -> list[pl.DataFrame]:
         """Return each group of parts with the start and the end of the session that each part is in, all together."""
