@@ -23,9 +23,9 @@ _TAKERS: dict[str, Taker] = {
     "Function.MinBy": picks.smallest_by,
     "Function.MaxBy": picks.largest_by,
     "Function.Boolean.HasNulls": leaves.has_nulls,
-    "Function.Bitwise.And": leaves.repeated("bitwise_and"),
-    "Function.Bitwise.Or": leaves.repeated("bitwise_or"),
-    "Function.Bitwise.Xor": leaves.repeated("bitwise_xor"),
+    "Function.Bitwise.And": leaves.bitwise("bitwise_and"),
+    "Function.Bitwise.Or": leaves.bitwise("bitwise_or"),
+    "Function.Bitwise.Xor": leaves.bitwise("bitwise_xor"),
 }
 
 _BY_OPTION: dict[str, tuple[str, Taker, Taker]] = {

@@ -231,6 +231,18 @@ def extreme(method: str) -> Taker:
     return take
 
 
+def bitwise(method: str) -> Taker:
+    """Return the taker of ``bitwise_and`` and its like, for integers; of no Booleans Polars makes a value, not null."""
+
+    def take(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
+        if not rows.dtype.is_integer():
+            msg = f"of {rows.dtype}"
+            raise NotMergeable(msg)
+        return repeated(method)(states, rows, wanted)
+
+    return take
+
+
 def kleene(method: str) -> Taker:
     """Return the taker of ``any`` or ``all`` where null means "unknown" (Kleene), and so is not skipped."""
 

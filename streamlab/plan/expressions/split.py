@@ -127,7 +127,7 @@ class _Splitter:
             if len(wanted) != 1:
                 return _Single(expression, outputs, reason="it cannot be told apart into single columns")
             tree = without_name(to_tree(expression))
-            distinct = distinct_taker(tree)
+            distinct = distinct_taker(tree) if self.keys else None
             final = self._final(tree) if distinct is None else self._leaf(tree, distinct)
         except UnknownShape as error:
             return _Single(expression, outputs, reason=f"it cannot be read: {error}")

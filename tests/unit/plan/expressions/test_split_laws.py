@@ -83,6 +83,8 @@ def split_of(aggregate: str, column: str, shape: str, keyed: bool, event_time: s
 
 def cases() -> list[tuple[str, str]]:
     pairs = [(aggregate, column) for aggregate in MERGEABLE for column in COLUMNS]
+    # Polars types these, and refuses them when it meets a text.
+    pairs = [(a, c) for a, c in pairs if not (a.startswith(("any", "all")) and c in {"text", "raw"})]
     return [pair for pair in pairs if (split := split_of(*pair, "whole", True)) is not None and split.is_incremental]
 
 
@@ -111,15 +113,15 @@ def test_cases_are_the_ones_meant() -> None:
 def test_parts_give_what_polars_gives(
     data: st.DataObject, case: tuple[str, str], shape: str, keyed: bool, engine: str, grouping: list[int]
 ) -> None:
+    keyed = keyed or case[0] == "unique"  # without keys it gives rows, not one list
     split = split_of(*case, shape, keyed)
     if split is None:
         return
     assert split.is_incremental, split.reports
     frame = data.draw(frames([case[1]]))
     expression = SHAPES[shape](case[1], MERGEABLE[case[0]])
-    if case[0] == "unique" and not keyed:
-        expression = expression.implode()
-    expected = grouped(frame.lazy(), (expression,), keyed=keyed).collect()
+    # Not the streaming engine: its var(ddof=0) of a single null is 0.
+    expected = grouped(frame.lazy(), (expression,), keyed=keyed).collect(engine="in-memory")
     pieces = data.draw(cuts(frame))
     got = in_parts(split, pieces, grouping, engine, keyed=keyed)
     assert_same(got.sort("key") if keyed else got, expected.sort("key") if keyed else expected)
