@@ -1,1 +1,34 @@
-"""Jupyter: the %%stream magic, live tables and charts. The only place that knows IPython, ipywidgets and bokeh."""
+"""Streams in notebooks: the ``%%stream`` magic and its live view.
+
+The only package that knows IPython, ipywidgets and anywidget; nothing else imports it, so that worker processes never
+do. ``%load_ext streamlab`` leads to :func:`load_ipython_extension`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_ATTRIBUTE = "_streamlab_magics"
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Give the shell the ``stream`` magic; loading twice changes nothing."""
+    from streamlab.notebook.magics import StreamMagics  # noqa: PLC0415 - costs a second, and only notebooks need it
+
+    if not hasattr(shell, _ATTRIBUTE):
+        magics = StreamMagics(shell)
+        setattr(shell, _ATTRIBUTE, magics)
+        shell.register_magics(magics)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magic away; jobs go on."""
+    magics = getattr(shell, _ATTRIBUTE, None)
+    if magics is not None:
+        magics.close()
+        delattr(shell, _ATTRIBUTE)
+        for kind in ("line", "cell"):
+            shell.magics_manager.magics[kind].pop("stream", None)

@@ -1,0 +1,209 @@
+"""``%%stream``: start a stream from a cell and watch it; ``%stream``: list jobs, see one, stop one.
+
+::
+
+    %%stream hourly --parallelism 2
+    flights.group_by_dynamic("dep_time", every="1h", group_by="origin").agg(pl.len())
+
+starts the job ``hourly`` in the background, binds it to the name ``hourly`` and returns at once. Running the cell again
+replaces the job.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+
+from streamlab import session
+from streamlab.core.errors import StreamlabError
+from streamlab.frame import StreamFrame
+from streamlab.notebook import static_view
+from streamlab.notebook.cell import run_cell
+from streamlab.notebook.errors import StreamError
+from streamlab.notebook.job_list import JobList
+from streamlab.notebook.live_view import LiveView, Pump, render_mode
+from streamlab.notebook.panel import panel
+from streamlab.session.job import Job
+
+_VERBS = ("stop", "cancel", "show")
+_REPLACE_WAIT_S = 10.0
+
+
+@magics_class
+class StreamMagics(Magics):
+    """The ``stream`` magic of one shell.
+
+    Parameters
+    ----------
+    shell
+        The shell that it belongs to.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._pump = Pump()
+        self._views: dict[str, LiveView] = {}
+        self._own: dict[str, Job] = {}
+        shell.events.register("post_run_cell", self._pump.tick)
+
+    def close(self) -> None:
+        """Stop drawing; jobs go on."""
+        self.shell.events.unregister("post_run_cell", self._pump.tick)
+        self._pump.stop()
+
+    @no_var_expand
+    @needs_local_scope
+    @magic_arguments()
+    @argument("name", nargs="?", help="name of the job, and of the variable that it is bound to")
+    @argument("-p", "--parallelism", type=int, help="subtasks per step, and worker processes")
+    @argument("--pace", help="replay by event time: 'max', 'realtime' or a factor such as '60x'")
+    @argument("--limit", type=int, default=10, help="result rows that the live view shows (default: 10)")
+    @argument("--keep-rows", type=int, help="newest result rows that an endless stream keeps")
+    @argument("--wait", action="store_true", help="wait for the job's end; interrupting ends the waiting, not the job")
+    @argument("--detach", action="store_true", help="let the job go on when this kernel ends")
+    @argument("--explain", action="store_true", help="show the plan and start nothing")
+    @argument("--no-display", action="store_true", help="start without a live view")
+    @argument("-h", "--help", action="store_true", help="show this text")
+    @line_cell_magic
+    def stream(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Run a stream in the background.
+
+        As a cell: the body is Python and its last expression a StreamFrame. The job starts at once, is bound to NAME,
+        and its live view stands below the cell. Running the cell again replaces the job.
+
+        As a line: `%stream` lists jobs, `%stream NAME` or `%stream show NAME` shows one, `%stream stop NAME` drains and
+        ends one, `%stream cancel NAME` ends one now.
+        """
+        words = _split(line)
+        if cell is None:
+            return self._line(words)
+        options = self._parse(words)
+        if options.help:
+            print(self._parser.format_help())
+            return None
+        return self._cell(options, cell, local_ns)
+
+    # -- the cell ------------------------------------------------------------------------------------------------
+
+    def _cell(self, options: Any, body: str, local_ns: dict[str, Any] | None) -> Any:
+        name = options.name
+        if name is None or not name.isidentifier():
+            got = "none" if name is None else repr(name)
+            text = f"%%stream needs a name that can be a variable, got {got}\n  → for instance: %%stream hourly"
+            raise StreamError(text)
+        mode = render_mode(self.shell)
+        value = run_cell(self.shell, body, local_ns)
+        if not isinstance(value, StreamFrame):
+            text = (
+                f"the last line of the cell must be a StreamFrame, got {type(value).__name__}\n"
+                "  → streams begin with sl.from_frame(…), sl.scan_parquet(…), sl.generate(…) and the like"
+            )
+            raise StreamError(text)
+        try:
+            frame = value if options.pace is None else value.with_pace(options.pace)
+            if options.explain:
+                print(frame.explain(parallelism=options.parallelism))
+                return None
+            self._replace(name)
+            given = {"keep_rows": options.keep_rows} if options.keep_rows is not None else {}
+            job = frame.start(name, parallelism=options.parallelism, detach=options.detach, **given)
+        except StreamlabError as error:
+            raise _shown(error) from error
+        self._own[name] = job
+        self.shell.user_ns[name] = job
+        if local_ns is not None:
+            local_ns[name] = job
+        if not options.no_display:
+            self._show(job, mode, options.limit)
+        if options.wait:
+            self._wait(job)
+        return None
+
+    def _replace(self, name: str) -> None:
+        """End the job of this name that this kernel has started before, and say so."""
+        old = self._own.pop(name, None)
+        view = self._views.pop(name, None)
+        if old is not None and not old.status.is_final:
+            old.cancel(timeout=_REPLACE_WAIT_S)
+            print(f"Replaced job {name} ({old.id}), which was running.")
+        if view is not None:
+            view.close()
+
+    def _wait(self, job: Job) -> None:
+        try:
+            job.wait()
+        except KeyboardInterrupt:
+            print(f"Job {job.name} goes on; {job.name}.stop() ends it.")
+        except StreamlabError as error:
+            raise _shown(error) from error
+
+    def _show(self, job: Job, mode: str, limit: int) -> None:
+        # The view reads results from a thread of its own, so it needs an object of its own.
+        view = LiveView(session.attach(job.id), mode, limit)
+        self._views[job.name] = view
+        if not view.ended:
+            self._pump.add(view)
+
+    # -- the line ------------------------------------------------------------------------------------------------
+
+    def _line(self, words: list[str]) -> Any:
+        if not words:
+            return JobList(session.jobs())
+        if words[0] in {"-h", "--help"}:
+            print(self._parser.format_help())
+            return None
+        verb, *names = words if words[0] in _VERBS else ("show", *words)
+        if len(names) != 1:
+            text = f"%stream {verb} needs one job, got {' '.join(names) or 'none'}\n  → %stream lists them"
+            raise StreamError(text)
+        try:
+            job = session.attach(names[0])
+            if verb == "show":
+                return self._look(job)
+            state = job.stop() if verb == "stop" else job.cancel()
+        except StreamlabError as error:
+            raise _shown(error) from error
+        print(f"Job {job.name} ({job.id}): {state}.")
+        return None
+
+    def _look(self, job: Job) -> Any:
+        mode = render_mode(self.shell)
+        if mode == "text":
+            print(static_view.to_text(panel(job.report(), job.results(), 10)))
+        else:
+            self._show(job, mode, 10)
+        return None
+
+    # -- arguments -----------------------------------------------------------------------------------------------
+
+    @property
+    def _parser(self) -> MagicArgumentParser:
+        parser: MagicArgumentParser = self.stream.parser
+        return parser
+
+    def _parse(self, words: list[str]) -> Any:
+        try:
+            return self._parser.parse_args(words)
+        except UsageError as error:
+            _refuse(str(error), error)
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        _refuse(f"%stream {line}: {error}", error)
+
+
+def _refuse(message: str, error: Exception) -> NoReturn:
+    text = f"{message}\n  → %stream --help shows the options"
+    raise StreamError(text, line=1) from error
+
+
+def _shown(error: StreamlabError) -> StreamError:
+    return StreamError(str(error), kind=type(error).__name__)
