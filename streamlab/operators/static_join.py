@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import polars.selectors as cs
 
 from streamlab.core.changelog import ROW_KIND, is_updating
 from streamlab.core.errors import PlanError, explained
@@ -70,7 +71,7 @@ class _StaticJoin(Operator):
     def __init__(self, spec: StaticJoinSpec) -> None:
         self._spec = spec
         self._right = spec.right
-        self._options = {"maintain_order": "left", **spec.kwargs}
+        self._options = {**spec.kwargs, "maintain_order": "left"}
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         frame = batch.collected()
@@ -85,11 +86,15 @@ class _StaticJoin(Operator):
         return [Batch(joined, batch.tag, batch.ingested_us)] if joined.height else []
 
     def _join(self, frame: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
-        if frame.height == right.height == 1:
-            # Polars joins one row with one row by ==, which NaN keys fail; with any other number of rows they match.
-            twice = self._join(pl.concat([frame, frame]), right)
-            return twice.head(twice.height // 2)
         spec = self._spec
+        floats = frame.select(*spec.left_on).select(cs.float())
+        if floats.width and any(column.is_nan().any() for column in floats):
+            # Polars 2.1 merges two sorted columns by ==, which NaN fails; unsorted ones it hashes, which NaN matches.
+            # One row is always sorted: so each row twice, and of the result the first half.
+            twice = _unsorted(pl.concat([frame, frame])).join(
+                right, left_on=list(spec.left_on), right_on=list(spec.right_on), how=spec.how, **self._options
+            )
+            return twice.head(twice.height // 2)
         return frame.join(
             right, left_on=list(spec.left_on), right_on=list(spec.right_on), how=spec.how, **self._options
         )
@@ -124,6 +129,11 @@ class _Matches:
         counts = end - first
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return self._frame[np.sort(self._rows[np.repeat(first, counts) + offsets])]
+
+
+def _unsorted(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the same frame without Polars' knowledge that a column of floats is sorted."""
+    return frame.with_columns(pl.Series(name, frame[name].to_arrow()) for name in frame.select(cs.float()).columns)
 
 
 def _numbered(keys: pl.DataFrame) -> pl.DataFrame:
