@@ -130,6 +130,11 @@ class Head(_Unary):
 
     n: int
 
+    @cached_property
+    def bounded(self) -> bool:
+        """Always: it ends its input."""
+        return True
+
 
 @dataclass(frozen=True, eq=False)
 class StaticJoin(_Unary):

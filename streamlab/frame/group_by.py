@@ -1,0 +1,316 @@
+"""What ``group_by`` and the window methods return: an object whose ``agg`` adds the aggregation to the plan."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, NoReturn, TypeVar
+
+import polars as pl
+
+from streamlab.core.aggregation import AggregateSplit
+from streamlab.core.errors import PlanError, explained
+from streamlab.core.windows import SessionWindows, Trigger, Windows
+from streamlab.frame.base import FrameBase
+from streamlab.plan import nodes
+from streamlab.plan.expressions import expand, parse, split_aggregates
+from streamlab.plan.schema import refusal, show_columns, typed
+
+F = TypeVar("F", bound=FrameBase)
+
+_HAVING = "__having"
+_ANY_LENGTH = "1d"
+"""Length of the windows that stand for others while their result is typed."""
+
+
+class Grouping(ABC, Generic[F]):
+    """Rows grouped by keys, waiting for ``agg``.
+
+    Parameters
+    ----------
+    frame
+        What is grouped.
+    step
+        The method that was called, for plans and errors.
+    keys
+        Row-wise expressions, one column each.
+    """
+
+    def __init__(self, frame: F, step: str, keys: tuple[pl.Expr, ...], having: tuple[pl.Expr, ...] = ()) -> None:
+        self._frame = frame
+        self._step = step
+        self._keys = keys
+        self._having = having
+
+    @abstractmethod
+    def _empty_aggregate(self, frame: pl.LazyFrame, aggregates: Iterable[pl.Expr]) -> pl.LazyFrame:
+        """Return what Polars makes of the same aggregation."""
+
+    @abstractmethod
+    def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
+        """Return how the aggregations are computed in parts."""
+
+    @abstractmethod
+    def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
+        """Return the plan's node."""
+
+    def agg(self, *aggs: Any, **named_aggs: Any) -> F:
+        """Aggregate each group.
+
+        Parameters
+        ----------
+        *aggs
+            Any aggregation that Polars has. Those that can be merged are kept up row by row; for others the rows are
+            kept until the result is due. ``explain()`` says which is which.
+        **named_aggs
+            More, under the names of their columns.
+
+        Raises
+        ------
+        PlanError
+            If a column is missing or a dtype does not fit.
+        """
+        aggregates = parse(*aggs, **named_aggs)
+        schema = self._typed(aggregates)
+        if not self._having:
+            return self._frame._with(self._node(self._split(aggregates), schema))
+        conditions = tuple(expression.alias(f"{_HAVING}{at}") for at, expression in enumerate(self._having))
+        split = self._split((*aggregates, *conditions))
+        names = [f"{_HAVING}{at}" for at in range(len(conditions))]
+        with_conditions = pl.Schema({**schema, **dict.fromkeys(names, pl.Boolean())})
+        aggregated = self._frame._with(self._node(split, with_conditions))
+        event_time = aggregated.plan.event_time
+        kept = aggregated._polars_step(
+            "filter", tuple(map(pl.col, names)), event_time=event_time, step="having", schema=with_conditions
+        )
+        return kept._polars_step("drop", tuple(names), event_time=event_time, step="having", schema=schema)
+
+    def _typed(self, aggregates: tuple[pl.Expr, ...]) -> pl.Schema:
+        before = self._frame.plan.schema
+        used = (*aggregates, *self._keys)
+        schema = typed(self._step, before, lambda frame: self._empty_aggregate(frame, aggregates), used)
+        for expression in (*aggregates, *self._having):
+            # An empty frame has no groups, so Polars has not run the aggregation yet; here it does, on no rows.
+            try:
+                typed(self._step, before, lambda frame, only=expression: frame.select(only), [expression])  # type: ignore[misc]
+            except PlanError as error:
+                if _is_about_lengths(error):
+                    continue
+                raise
+        self._check_having()
+        return schema
+
+    def _check_having(self) -> None:
+        frame = pl.LazyFrame(schema=self._frame.plan.schema)
+        for condition in self._having:
+            dtype = frame.select(condition).collect_schema().dtypes()[0]
+            if dtype != pl.Boolean:
+                raise PlanError(explained("having", needed="a Boolean aggregation", got=f"{condition}, a {dtype}"))
+
+    def having(self, *predicates: Any) -> Grouping[F]:
+        """Keep only the groups for which all predicates, aggregations that give a Boolean, are true."""
+        return self._copy((*self._having, *parse(*predicates)))
+
+    @abstractmethod
+    def _copy(self, having: tuple[pl.Expr, ...]) -> Grouping[F]:
+        """Return the same grouping with other conditions."""
+
+    def len(self, name: str | None = None) -> F:
+        """Count the rows of each group, nulls included, in column ``len`` or `name`."""
+        return self.agg(pl.len() if name is None else pl.len().alias(name))
+
+    def all(self) -> F:
+        """Gather each column's values of each group in a list; the rows are kept."""
+        return self.agg(pl.all())
+
+    def sum(self) -> F:
+        """Sum every column."""
+        return self.agg(pl.all().sum())
+
+    def mean(self) -> F:
+        """Average every column."""
+        return self.agg(pl.all().mean())
+
+    def min(self) -> F:
+        """Take the smallest value of every column."""
+        return self.agg(pl.all().min())
+
+    def max(self) -> F:
+        """Take the largest value of every column."""
+        return self.agg(pl.all().max())
+
+    def median(self) -> F:
+        """Take the median of every column; the rows are kept."""
+        return self.agg(pl.all().median())
+
+    def quantile(self, quantile: float, interpolation: Any = "nearest") -> F:
+        """Take a quantile of every column; the rows are kept."""
+        return self.agg(pl.all().quantile(quantile, interpolation=interpolation))
+
+    def n_unique(self) -> F:
+        """Count the different values of every column."""
+        return self.agg(pl.all().n_unique())
+
+    def count(self) -> F:
+        """Count the values of every column that are not null."""
+        return self.agg(pl.all().count())
+
+    def first(self, *, ignore_nulls: bool = False) -> F:
+        """Take the first value of every column, by event time and then by arrival."""
+        return self.agg(pl.all().first(ignore_nulls=ignore_nulls))
+
+    def last(self, *, ignore_nulls: bool = False) -> F:
+        """Take the last value of every column, by event time and then by arrival."""
+        return self.agg(pl.all().last(ignore_nulls=ignore_nulls))
+
+    def head(self, n: int = 5) -> NoReturn:
+        """Refused: rows of a group that may still come would change which are the first."""
+        self._refuse("head", f"pl.all().head({n}) in agg gathers them in lists: .agg(pl.all().head({n}))")
+
+    def tail(self, n: int = 5) -> NoReturn:
+        """Refused, as :meth:`head`."""
+        self._refuse("tail", f"pl.all().tail({n}) in agg gathers them in lists: .agg(pl.all().tail({n}))")
+
+    def map_groups(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Any = None) -> NoReturn:
+        """Refused: the function would need all rows of a group at once."""
+        self._refuse("map_groups", "write the aggregation as expressions in .agg(…)")
+
+    def __iter__(self) -> NoReturn:
+        self._refuse("iteration", "collect the frame first, then iterate over its group_by(…)")
+
+    def _refuse(self, method: str, hint: str) -> NoReturn:
+        raise PlanError(
+            explained(
+                f"{self._step}(…).{method}",
+                needed="an aggregation of each group",
+                got="whole groups of rows",
+                hint=hint,
+            )
+        )
+
+
+class GroupBy(Grouping[F]):
+    """Rows grouped by keys over the whole stream: the result is an updating table with one row for each key."""
+
+    def _empty_aggregate(self, frame: pl.LazyFrame, aggregates: Iterable[pl.Expr]) -> pl.LazyFrame:
+        return frame.group_by(*self._keys).agg(*aggregates)
+
+    def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
+        plan = self._frame.plan
+        return split_aggregates(self._keys, aggregates, plan.schema, plan.event_time)
+
+    def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
+        return nodes.GroupAggregate(
+            input=self._frame.plan, keys=self._keys, split=split, step=self._step, schema=schema
+        )
+
+    def _copy(self, having: tuple[pl.Expr, ...]) -> GroupBy[F]:
+        return GroupBy(self._frame, self._step, self._keys, having)
+
+
+class WindowGroupBy(Grouping[F]):
+    """Rows grouped by keys and windows of event time: each window's row is given when the watermark closes it.
+
+    Parameters
+    ----------
+    frame, step, keys
+        As for every grouping.
+    index_column
+        The event-time column.
+    windows
+        Which windows.
+    include_boundaries
+        Whether results have ``_lower_boundary`` and ``_upper_boundary``.
+    allowed_lateness_us
+        How long after its end a window still takes rows.
+    trigger
+        When early results are given.
+    """
+
+    def __init__(
+        self,
+        frame: F,
+        step: str,
+        keys: tuple[pl.Expr, ...],
+        having: tuple[pl.Expr, ...] = (),
+        *,
+        index_column: str,
+        windows: Windows,
+        include_boundaries: bool,
+        allowed_lateness_us: int,
+        trigger: Trigger | None,
+    ) -> None:
+        super().__init__(frame, step, keys, having)
+        self._index_column = index_column
+        self._windows = windows
+        self._include_boundaries = include_boundaries
+        self._allowed_lateness_us = allowed_lateness_us
+        self._trigger = trigger
+
+    def _empty_aggregate(self, frame: pl.LazyFrame, aggregates: Iterable[pl.Expr]) -> pl.LazyFrame:
+        every = _ANY_LENGTH if isinstance(self._windows, SessionWindows) else self._windows.every.text
+        return frame.group_by_dynamic(
+            self._index_column,
+            every=every,
+            include_boundaries=self._include_boundaries,
+            group_by=list(self._keys) or None,
+        ).agg(*aggregates)
+
+    def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
+        index = self._index_column
+        return split_aggregates([*self._keys, pl.col(index)], aggregates, self._frame.plan.schema, index)
+
+    def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
+        return nodes.WindowAggregate(
+            input=self._frame.plan,
+            index_column=self._index_column,
+            windows=self._windows,
+            keys=self._keys,
+            split=split,
+            include_boundaries=self._include_boundaries,
+            allowed_lateness_us=self._allowed_lateness_us,
+            trigger=self._trigger,
+            step=self._step,
+            schema=schema,
+            event_time=self._index_column,
+        )
+
+    def _copy(self, having: tuple[pl.Expr, ...]) -> WindowGroupBy[F]:
+        return WindowGroupBy(
+            self._frame,
+            self._step,
+            self._keys,
+            having,
+            index_column=self._index_column,
+            windows=self._windows,
+            include_boundaries=self._include_boundaries,
+            allowed_lateness_us=self._allowed_lateness_us,
+            trigger=self._trigger,
+        )
+
+
+def parse_keys(frame: FrameBase, step: str, by: tuple[Any, ...], named_by: dict[str, Any]) -> tuple[pl.Expr, ...]:
+    """Return the keys as expressions of one column each.
+
+    Raises
+    ------
+    PlanError
+        If a column is missing or a key must see other rows.
+    """
+    keys = parse(*by, **named_by)
+    schema = frame.plan.schema
+    typed(step, schema, lambda empty: empty.select(*keys), keys)
+    try:
+        expanded = expand(keys, schema)
+    except pl.exceptions.PolarsError as error:
+        raise refusal(step, error, schema) from None
+    frame._check_rowwise(step, expanded)
+    names = [expression.meta.output_name() for expression in expanded]
+    if by and not names:
+        raise PlanError(explained(step, needed="a key", got="no column", hint=f"columns: {show_columns(schema)}"))
+    return expanded
+
+
+def _is_about_lengths(error: PlanError) -> bool:
+    """Return whether an aggregation was refused for its length only, which is another one inside of groups."""
+    return "length" in str(error).split("\n", 1)[0]

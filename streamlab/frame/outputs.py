@@ -1,0 +1,209 @@
+"""The ends of a query: run it, look at some rows, or show the plan."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from streamlab.core.changelog import ROW_KIND, RowKind, fold
+from streamlab.core.errors import OptionError, PlanError, explained
+from streamlab.core.time import Duration
+from streamlab.frame.base import FrameBase
+from streamlab.frame.runner import Job, KeepRows, RunOptions
+from streamlab.plan import nodes
+from streamlab.plan.explain import explain_plan
+from streamlab.plan.schema import show_columns
+
+
+class OutputMethods(FrameBase):
+    """Methods that run the query or show it."""
+
+    __slots__ = ()
+
+    def collect(self, *, parallelism: int | None = None, **options: Any) -> pl.DataFrame:
+        """Run a bounded query to its end and return its rows; row order is not defined.
+
+        Parameters
+        ----------
+        parallelism
+            Subtasks per step, and worker processes; None leaves it to streamlab.
+        **options
+            Further fields of :class:`streamlab.core.options.JobOptions`, such as ``batch_rows``.
+
+        Raises
+        ------
+        PlanError
+            If the stream does not end by itself.
+        StreamlabError
+            What made the job fail.
+        """
+        if not self._plan.bounded:
+            raise PlanError(
+                explained(
+                    "collect",
+                    needed="a stream that ends by itself",
+                    got=f"an endless one, from {_endless_source(self._plan)}",
+                    hint="take(n) looks at its first rows, start() runs it in the background, head(n) ends it",
+                )
+            )
+        return self._runner.collect(self._plan, run_options(parallelism=parallelism, keep_rows=None, more=options))
+
+    def start(
+        self,
+        name: str | None = None,
+        *,
+        parallelism: int | None = None,
+        keep_rows: KeepRows = "auto",
+        detach: bool = False,
+        **options: Any,
+    ) -> Job:
+        """Start the query in the background and return at once; its rows go to a live result table.
+
+        Parameters
+        ----------
+        name
+            The job's name, by which ``sl.attach`` finds it; None makes one up.
+        parallelism
+            Subtasks per step, and worker processes; None leaves it to streamlab.
+        keep_rows
+            Newest rows that the table of an append-only stream keeps; None keeps all, and ``"auto"`` keeps all of a
+            stream that ends by itself and a million of an endless one.
+        detach
+            Whether the job goes on when this process ends.
+        **options
+            Further fields of :class:`streamlab.core.options.JobOptions`, such as ``batch_rows``.
+
+        Raises
+        ------
+        OptionError
+            If an argument is no good, or a running job has the name.
+        """
+        return self._runner.run(
+            self._plan,
+            run_options(name=name, parallelism=parallelism, keep_rows=keep_rows, detach=detach, more=options),
+        )
+
+    def take(self, n: int, timeout: float | str | dt.timedelta | None = None) -> pl.DataFrame:
+        """Return the first `n` rows that come out, and leave nothing running.
+
+        Of an updating stream these are rows of its table as soon as it has so many.
+
+        Parameters
+        ----------
+        n
+            How many rows.
+        timeout
+            How long to wait for them, in seconds or as a duration; then there may be fewer. None waits for all.
+        """
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            raise OptionError(explained("take", needed="a number of rows, at least 0", got=repr(n)))
+        plan = self._plan
+        if not plan.updating:
+            plan = nodes.Head(input=plan, n=n, step="take", schema=plan.schema, event_time=plan.event_time)
+        table = plan.schema.to_frame()
+        frames: list[pl.DataFrame] = []
+        rows = self._runner.stream(plan, run_options(keep_rows=None), _seconds("take", timeout))
+        try:
+            while table.height < n:
+                frame = next(rows, None)
+                if frame is None:
+                    break
+                frames.append(frame)
+                table = fold(pl.concat(frames))
+        finally:
+            _close(rows)
+        return table.head(n)
+
+    def iter_batches(self, *, parallelism: int | None = None, **options: Any) -> Iterator[pl.DataFrame]:
+        """Yield frames of rows as they come; the job ends, and leaves nothing, when the loop is left.
+
+        Of an updating stream these are its changes: the first column, ``op``, is ``+I``, ``-U``, ``+U`` or ``-D``.
+
+        Parameters
+        ----------
+        parallelism
+            Subtasks per step, and worker processes.
+        **options
+            Further fields of :class:`streamlab.core.options.JobOptions`.
+        """
+        rows = self._runner.stream(self._plan, run_options(parallelism=parallelism, keep_rows=None, more=options))
+        return _changes(rows) if self._plan.updating else rows
+
+    def explain(self, *, parallelism: int | None = None) -> str:
+        """Return the plan and the job graph as text: what is kept, keys, exchanges, guarantees.
+
+        Parameters
+        ----------
+        parallelism
+            Of the job graph; None stands for what :meth:`start` would choose.
+        """
+        return f"{explain_plan(self._plan)}\n\n{self._runner.explain(self._plan, parallelism)}"
+
+    def __repr__(self) -> str:
+        kind = "updating" if self._plan.updating else "append-only"
+        end = "bounded" if self._plan.bounded else "endless"
+        columns = show_columns(self._plan.schema)
+        return f"StreamFrame, {end}, {kind}\n{columns}\n\n{explain_plan(self._plan)}"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def run_options(
+    *,
+    name: str | None = None,
+    parallelism: int | None = None,
+    keep_rows: KeepRows = "auto",
+    detach: bool = False,
+    more: dict[str, Any] | None = None,
+) -> RunOptions:
+    """Return checked options; raises OptionError."""
+    if parallelism is not None and not _is_count(parallelism):
+        raise OptionError(explained("parallelism", needed="a number of subtasks, at least 1", got=repr(parallelism)))
+    if keep_rows is not None and keep_rows != "auto" and not _is_count(keep_rows):
+        needed = "a number of rows, at least 1, None for all, or 'auto'"
+        raise OptionError(explained("keep_rows", needed=needed, got=repr(keep_rows)))
+    return RunOptions(name, parallelism, keep_rows, bool(detach), more or {})
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _seconds(step: str, timeout: float | str | dt.timedelta | None) -> float | None:
+    if timeout is None:
+        return None
+    seconds = (
+        Duration.parse(timeout, name=f"{step}: timeout").fixed_us("timeout") / 1e6
+        if isinstance(timeout, str | dt.timedelta)
+        else timeout
+    )
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
+        raise OptionError(explained(step, needed="a timeout of 0 or more seconds", got=repr(timeout)))
+    return float(seconds)
+
+
+def _changes(rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield changelogs with their row kinds in words."""
+    symbols = {int(kind): kind.symbol for kind in RowKind}
+    op = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String).alias("op")
+    try:
+        for frame in rows:
+            yield frame.select(op, pl.exclude(ROW_KIND))
+    finally:
+        _close(rows)
+
+
+def _close(rows: Iterator[pl.DataFrame]) -> None:
+    """End what is behind an iterator now, not when it is forgotten."""
+    close = getattr(rows, "close", None)
+    if close is not None:
+        close()
+
+
+def _endless_source(plan: nodes.Node) -> str:
+    return next(node.source.describe() for node in plan.walk() if isinstance(node, nodes.Scan) and not node.bounded)

@@ -1,0 +1,151 @@
+"""What a StreamFrame needs of whatever runs it; :mod:`streamlab.session` has the real one, tests have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import polars as pl
+
+from streamlab.connectors.sink import Sink
+from streamlab.observe.status import JobState
+from streamlab.plan.nodes import Node
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Job(Protocol):
+    """A job, as the frame's outputs hand it back; documented at :class:`streamlab.session.job.Job`."""
+
+    @property
+    def id(self) -> str:
+        """Unique among all jobs."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Unique among running jobs."""
+        ...
+
+    @property
+    def status(self) -> JobState:
+        """Where it is in its life."""
+        ...
+
+    @property
+    def exception(self) -> Exception | None:
+        """What made it fail."""
+        ...
+
+    def wait(self, timeout: Any = None) -> Any:
+        """Wait for its end."""
+        ...
+
+    def results(self) -> pl.DataFrame:
+        """Return the result table as it is now."""
+        ...
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the result table as a pandas frame."""
+        ...
+
+    def changelog(self) -> pl.DataFrame:
+        """Return the changes, not folded."""
+        ...
+
+    def late_rows(self) -> pl.DataFrame:
+        """Return rows that came after their windows."""
+        ...
+
+    def dead_letters(self) -> pl.DataFrame:
+        """Return input that could not be understood."""
+        ...
+
+    def metrics(self) -> Any:
+        """Return figures of every task."""
+        ...
+
+    def watermarks(self) -> Any:
+        """Return how far every step has come in event time."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading for a while."""
+        ...
+
+    def resume(self) -> None:
+        """Go on reading."""
+        ...
+
+    def stop(self) -> Any:
+        """Stop reading, finish what was read, and end."""
+        ...
+
+    def cancel(self) -> Any:
+        """End now."""
+        ...
+
+    def explain(self) -> str:
+        """Return the plan as text."""
+        ...
+
+    def log(self) -> str:
+        """Return what its processes printed."""
+        ...
+
+
+KeepRows = int | None | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a job is to run, as far as the user has said so; None leaves it to the runner.
+
+    Attributes
+    ----------
+    name : str | None
+        The job's name.
+    parallelism : int | None
+        Subtasks per step, and worker processes.
+    keep_rows : int | None | "auto"
+        Newest rows that the result table of an append-only stream keeps; None keeps all, and "auto" keeps all of a
+        bounded stream and a million of an endless one.
+    detach : bool
+        Whether the job goes on when this process ends.
+    more : Mapping[str, Any]
+        Further fields of :class:`streamlab.core.options.JobOptions` by name.
+    """
+
+    name: str | None = None
+    parallelism: int | None = None
+    keep_rows: KeepRows = "auto"
+    detach: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """Runs plans."""
+
+    def run(self, plan: Node, options: RunOptions, sink: Sink | None = None) -> Job:
+        """Start a job in the background and return at once; without a sink its rows go to its result table."""
+        ...
+
+    def stream(self, plan: Node, options: RunOptions, timeout_s: float | None = None) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a job as they come; nothing of it is left when the iterator ends or is closed.
+
+        Raises what made the job fail. With a timeout it ends, without an error, when that time is over.
+        """
+        ...
+
+    def collect(self, plan: Node, options: RunOptions) -> pl.DataFrame:
+        """Run a bounded plan to its end and return its rows, changelogs folded; nothing of the job is left.
+
+        Raises what made the job fail.
+        """
+        ...
+
+    def explain(self, plan: Node, parallelism: int | None) -> str:
+        """Return the text of the job graph that would run."""
+        ...

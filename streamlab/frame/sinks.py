@@ -1,0 +1,81 @@
+"""The ends of a query that write somewhere: each starts a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from streamlab.connectors.sink import Sink
+from streamlab.connectors.sinks.batches import BatchesSink
+from streamlab.connectors.sinks.files import CsvSink, NdjsonSink, ParquetSink
+from streamlab.core.errors import OptionError, PlanError, explained
+from streamlab.frame.base import FrameBase
+from streamlab.frame.outputs import run_options
+from streamlab.frame.runner import Job
+from streamlab.plan.event_time import updating_step
+
+
+class SinkMethods(FrameBase):
+    """``sink_parquet`` and its like."""
+
+    __slots__ = ()
+
+    def sink_parquet(self, folder: str | Path, **options: Any) -> Job:
+        """Start a job that writes Parquet files to a folder; a file that is visible is whole.
+
+        Parameters
+        ----------
+        folder
+            Where; made when it is not there.
+        **options
+            ``name``, ``parallelism``, ``detach`` and further options, as for :meth:`start`.
+        """
+        return self._write("sink_parquet", ParquetSink, folder, options)
+
+    def sink_csv(self, folder: str | Path, **options: Any) -> Job:
+        """Start a job that writes CSV files to a folder; as :meth:`sink_parquet`."""
+        return self._write("sink_csv", CsvSink, folder, options)
+
+    def sink_ndjson(self, folder: str | Path, **options: Any) -> Job:
+        """Start a job that writes files of JSON lines to a folder; as :meth:`sink_parquet`."""
+        return self._write("sink_ndjson", NdjsonSink, folder, options)
+
+    def sink_batches(self, function: Callable[[pl.DataFrame], Any], **options: Any) -> Job:
+        """Start a job that calls a function, in the workers, with each batch of rows.
+
+        Parameters
+        ----------
+        function
+            What it returns is not looked at. After a failure it may see rows again.
+        **options
+            As for :meth:`sink_parquet`.
+        """
+        if not callable(function):
+            raise OptionError(explained("sink_batches", needed="a function", got=f"a {type(function).__name__}"))
+        return self._run_sink("sink_batches", BatchesSink("sink_batches", function), options)
+
+    def write_to(self, sink: Sink, **options: Any) -> Job:
+        """Start a job that writes to any sink; options as for :meth:`sink_parquet`."""
+        return self._run_sink(sink.name, sink, options)
+
+    def _write(self, step: str, kind: Callable[..., Sink], folder: str | Path, options: dict[str, Any]) -> Job:
+        if not isinstance(folder, str | Path) or not str(folder):
+            raise OptionError(explained(step, needed="a folder", got=repr(folder)))
+        return self._run_sink(step, kind(step, str(folder)), options)
+
+    def _run_sink(self, step: str, sink: Sink, options: dict[str, Any]) -> Job:
+        source = updating_step(self._plan)
+        if source is not None and not sink.accepts_updates:
+            raise PlanError(
+                explained(
+                    step,
+                    needed="an append-only stream, since written rows can't be taken back",
+                    got=f"one that {source.step!r} makes an updating one",
+                    hint="start() keeps an updating result table; windows without trigger and allowed_lateness append",
+                )
+            )
+        known = {name: options.pop(name) for name in ("name", "parallelism", "detach") if name in options}
+        return self._runner.run(self._plan, run_options(**known, more=options), sink)

@@ -1,0 +1,355 @@
+"""The row-wise methods of a StreamFrame: Polars' names, arguments and meaning, one plan node each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+
+import polars as pl
+
+from streamlab.core.errors import OptionError, PlanError, explained
+from streamlab.frame.base import FrameBase, flattened
+from streamlab.plan import nodes
+from streamlab.plan.event_time import after_select, after_with_columns, by_name
+from streamlab.plan.expressions import expand, is_aggregation, is_literal, parse, split_aggregates
+from streamlab.plan.schema import check_names, refusal, show_columns
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Exprs = tuple[pl.Expr, ...]
+
+_ROWWISE_FILLS = ("zero", "one")
+
+
+class StepMethods(FrameBase):
+    """Methods whose output rows each depend on one input row."""
+
+    __slots__ = ()
+
+    def select(self, *exprs: Any, **named_exprs: Any) -> Self:
+        """Choose and compute columns; when all expressions aggregate, the result is one row that is kept up to date.
+
+        Parameters
+        ----------
+        *exprs
+            Names of columns, expressions, or literals.
+        **named_exprs
+            More, under the names of their columns.
+
+        Raises
+        ------
+        PlanError
+            If a column is missing, a dtype does not fit, or an expression must see other rows.
+        """
+        return self._select("select", exprs, named_exprs)
+
+    def select_seq(self, *exprs: Any, **named_exprs: Any) -> Self:
+        """As :meth:`select`."""
+        return self._select("select_seq", exprs, named_exprs)
+
+    def _select(self, step: str, exprs: tuple[Any, ...], named_exprs: Mapping[str, Any]) -> Self:
+        before = self._plan.schema
+        expressions = parse(*exprs, **named_exprs)
+        # Polars says what is wrong with a column before anything is said about rows.
+        schema = self._typed(step, "select", expressions, {})
+        aggregating = [e for e in self._expanded(step, expressions) if not is_literal(e)]
+        if aggregating and all(is_aggregation(e) for e in aggregating):
+            return self._aggregate_all(step, expressions, schema)
+        if expressions and not aggregating:
+            raise PlanError(
+                explained(
+                    step,
+                    needed="at least one column",
+                    got="literals only, which are one row and no stream",
+                    hint=f"with_columns(…) keeps the rows; the columns are: {show_columns(before)}",
+                )
+            )
+        self._check_rowwise(step, expressions)
+        event_time = after_select(self._plan.event_time, before, expressions)
+        return self._polars_step("select", expressions, event_time=event_time, step=step, schema=schema)
+
+    def _aggregate_all(self, step: str, aggregates: tuple[pl.Expr, ...], schema: pl.Schema) -> Self:
+        split = split_aggregates([], aggregates, self._plan.schema, self._plan.event_time)
+        return self._with(nodes.GroupAggregate(input=self._plan, keys=(), split=split, step=step, schema=schema))
+
+    def _expanded(self, step: str, expressions: _Exprs) -> _Exprs:
+        try:
+            return expand(expressions, self._plan.schema)
+        except pl.exceptions.PolarsError as error:
+            raise refusal(step, error, self._plan.schema) from None
+
+    def with_columns(self, *exprs: Any, **named_exprs: Any) -> Self:
+        """Add columns, or replace those of the same names."""
+        return self._with_columns("with_columns", exprs, named_exprs)
+
+    def with_columns_seq(self, *exprs: Any, **named_exprs: Any) -> Self:
+        """As :meth:`with_columns`."""
+        return self._with_columns("with_columns_seq", exprs, named_exprs)
+
+    def _with_columns(self, step: str, exprs: tuple[Any, ...], named_exprs: Mapping[str, Any]) -> Self:
+        expressions = parse(*exprs, **named_exprs)
+        schema = self._typed(step, "with_columns", expressions, {})
+        self._check_rowwise(step, expressions)
+        event_time = after_with_columns(self._plan.event_time, self._plan.schema, expressions)
+        return self._polars_step("with_columns", expressions, event_time=event_time, step=step, schema=schema)
+
+    def filter(self, *predicates: Any, **constraints: Any) -> Self:
+        """Keep the rows for which all predicates are true.
+
+        Parameters
+        ----------
+        *predicates
+            Boolean expressions or columns.
+        **constraints
+            Columns and the values that they must equal.
+        """
+        checked = self._predicates("filter", predicates, constraints)
+        return self._polars_step("filter", checked, event_time=self._plan.event_time)
+
+    def remove(self, *predicates: Any, **constraints: Any) -> Self:
+        """Drop the rows for which all predicates are true; a null predicate keeps its row."""
+        checked = self._predicates("remove", predicates, constraints)
+        if not checked:
+            return self
+        kept = ~pl.all_horizontal(*checked).fill_null(value=False)
+        return self._polars_step("filter", (kept,), event_time=self._plan.event_time, step="remove")
+
+    def _predicates(
+        self, step: str, predicates: tuple[Any, ...], constraints: Mapping[str, Any]
+    ) -> tuple[pl.Expr, ...]:
+        given = list(flattened(predicates))
+        for value in given:
+            if not isinstance(value, pl.Expr | str | bool):
+                raise PlanError(
+                    explained(
+                        step,
+                        needed="expressions",
+                        got=f"a {type(value).__name__}",
+                        hint="a stream has no row numbers that a mask could refer to: write a condition on columns",
+                    )
+                )
+        if len(given) > 1 and all(isinstance(value, bool) for value in given):
+            raise PlanError(explained(step, needed="expressions", got="a mask of True and False, one for each row"))
+        expressions = (
+            *(e for value in given for e in parse(value)),
+            *(pl.col(name).eq(value) for name, value in constraints.items()),
+        )
+        self._typed(step, "filter", expressions, {})
+        self._check_rowwise(step, expressions)
+        return expressions
+
+    def drop(self, *columns: Any, strict: bool = True) -> Self:
+        """Leave columns out; with `strict`, each must be there."""
+        schema = self._typed("drop", "drop", columns, {"strict": strict})
+        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
+        return self._polars_step("drop", columns, {"strict": strict}, event_time=event_time, schema=schema)
+
+    def rename(self, mapping: Mapping[str, str] | Callable[[str], str], *, strict: bool = True) -> Self:
+        """Give columns other names, by a mapping or by a function of the name."""
+        before = self._plan.schema
+        names = {name: mapping(name) for name in before} if callable(mapping) else dict(mapping)
+        schema = self._typed("rename", "rename", (names,), {"strict": strict})
+        # Two columns may swap their names, so the new one is looked for by what is at its place.
+        place = before.names().index(self._plan.event_time) if self._plan.event_time else None
+        event_time = None if place is None else schema.names()[place]
+        return self._polars_step("rename", (names,), {"strict": strict}, event_time=event_time, schema=schema)
+
+    def cast(self, dtypes: Any, *, strict: bool = True) -> Self:
+        """Change dtypes: of all columns, or by a mapping of names or selectors."""
+        schema = self._typed("cast", "cast", (dtypes,), {"strict": strict})
+        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
+        return self._polars_step("cast", (dtypes,), {"strict": strict}, event_time=event_time, schema=schema)
+
+    def drop_nulls(self, subset: Any = None) -> Self:
+        """Drop rows with a null in any column, or in any of `subset`."""
+        return self._polars_step("drop_nulls", (), {"subset": subset}, event_time=self._plan.event_time)
+
+    def drop_nans(self, subset: Any = None) -> Self:
+        """Drop rows with a NaN in any float column, or in any of `subset`."""
+        return self._polars_step("drop_nans", (), {"subset": subset}, event_time=self._plan.event_time)
+
+    def fill_null(
+        self,
+        value: Any = None,
+        strategy: str | None = None,
+        limit: int | None = None,
+        *,
+        matches_supertype: bool = True,
+    ) -> Self:
+        """Replace nulls by a value, or by the strategies ``"zero"`` and ``"one"``; others look at other rows."""
+        if strategy is not None and strategy not in _ROWWISE_FILLS:
+            raise PlanError(
+                explained(
+                    "fill_null",
+                    needed="a value, or strategy 'zero' or 'one'",
+                    got=f"strategy {strategy!r}, which looks at other rows",
+                    hint="a stream has no neighbouring rows: fill with a value",
+                )
+            )
+        if isinstance(value, pl.Expr):
+            self._check_rowwise("fill_null", [value])
+        kwargs = {"value": value, "strategy": strategy, "limit": limit, "matches_supertype": matches_supertype}
+        schema = self._typed("fill_null", "fill_null", (), kwargs)
+        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
+        return self._polars_step("fill_null", (), kwargs, event_time=event_time, schema=schema)
+
+    def fill_nan(self, value: Any) -> Self:
+        """Replace NaN by a value or an expression."""
+        if isinstance(value, pl.Expr):
+            self._check_rowwise("fill_nan", [value])
+        return self._polars_step("fill_nan", (value,), event_time=self._plan.event_time)
+
+    def explode(self, columns: Any, *more_columns: Any, empty_as_null: bool = False, keep_nulls: bool = True) -> Self:
+        """Give each element of lists a row of its own."""
+        args, kwargs = (columns, *more_columns), {"empty_as_null": empty_as_null, "keep_nulls": keep_nulls}
+        schema = self._typed("explode", "explode", args, kwargs)
+        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
+        return self._polars_step("explode", args, kwargs, event_time=event_time, schema=schema)
+
+    def unnest(self, columns: Any = None, *more_columns: Any, separator: str | None = None) -> Self:
+        """Give each field of structs a column of its own."""
+        args, kwargs = (columns, *more_columns), {"separator": separator}
+        schema = self._typed("unnest", "unnest", args, kwargs)
+        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
+        return self._polars_step("unnest", args, kwargs, event_time=event_time, schema=schema)
+
+    def unpivot(
+        self, on: Any = None, *, index: Any = None, variable_name: str | None = None, value_name: str | None = None
+    ) -> Self:
+        """Turn columns into rows of name and value; the event time is kept when it is in `index`."""
+        kwargs = {"index": index, "variable_name": variable_name, "value_name": value_name}
+        schema = self._typed("unpivot", "unpivot", (on,), kwargs)
+        # The last two columns are the name and the value, whatever they are called.
+        kept = pl.Schema(list(schema.items())[:-2])
+        event_time = by_name(self._plan.event_time, self._plan.schema, kept)
+        return self._polars_step("unpivot", (on,), kwargs, event_time=event_time, schema=schema)
+
+    def set_sorted(self, column: Any, *more_columns: Any, descending: Any = False, nulls_last: Any = False) -> Self:
+        """Return the stream as it is: it goes by its watermark, not by flags of sortedness. Columns are checked."""
+        self._typed("set_sorted", "select", (column, *more_columns), {})
+        return self
+
+    def head(self, n: int = 5) -> Self:
+        """Pass the first `n` rows that arrive, then end the stream."""
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            raise OptionError(explained("head", needed="a number of rows, at least 0", got=repr(n)))
+        self._check_appends("head", "a row that has been passed on is not taken back")
+        node = nodes.Head(
+            input=self._plan, n=n, step="head", schema=self._plan.schema, event_time=self._plan.event_time
+        )
+        return self._with(node)
+
+    def limit(self, n: int = 5) -> Self:
+        """As :meth:`head`."""
+        return self.head(n)
+
+    def slice(self, offset: int, length: int | None = None) -> Self:
+        """As ``head(length)`` when `offset` is 0; other slices need row numbers, which a stream has not."""
+        if offset == 0 and length is not None:
+            return self.head(length)
+        raise PlanError(
+            explained(
+                "slice",
+                needed="offset 0 and a length",
+                got=f"offset {offset}, length {length}",
+                hint="rows of a stream have no numbers: filter by a column, or slice the collected frame",
+            )
+        )
+
+    def map_batches(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        schema: Any = None,
+        as_: Literal["polars", "pandas"] = "polars",
+        predicate_pushdown: bool = False,
+        projection_pushdown: bool = False,
+        slice_pushdown: bool = False,
+        streamable: bool = True,
+    ) -> Self:
+        """Call a function with every batch, in the workers.
+
+        Nobody promises how rows are cut into batches, so the function must treat a row alike whatever else is in its
+        batch. The four last arguments are Polars' advice to its optimiser and change nothing here.
+
+        Parameters
+        ----------
+        function
+            From a frame to a frame.
+        schema
+            Columns and dtypes of what it returns; None means those that it is given, as in Polars. A column that keeps
+            the event time's name and dtype is taken to hold the same times.
+        as_
+            Whether it is given, and returns, a Polars or a pandas DataFrame.
+        predicate_pushdown, projection_pushdown, slice_pushdown, streamable
+            Accepted as Polars accepts them.
+        """
+        if not callable(function):
+            raise OptionError(explained("map_batches", needed="a function", got=f"a {type(function).__name__}"))
+        if as_ not in {"polars", "pandas"}:
+            raise OptionError(explained("map_batches", needed="as_='polars' or as_='pandas'", got=repr(as_)))
+        before = self._plan.schema
+        after = before if schema is None else declared_schema("map_batches", schema)
+        check_names("map_batches", after)
+        node = nodes.MapBatches(
+            input=self._plan,
+            function=function,
+            as_=as_,
+            step="map_batches",
+            schema=after,
+            event_time=by_name(self._plan.event_time, before, after),
+        )
+        return self._with(node)
+
+    def pipe(self, function: Callable[Concatenate[Self, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``function(self, *args, **kwargs)``, so that functions of frames can be chained."""
+        return function(self, *args, **kwargs)
+
+    def pipe_with_schema(self, function: Callable[[Self, pl.Schema], T]) -> T:
+        """Return ``function(self, schema)``."""
+        return function(self, self._plan.schema)
+
+    def lazy(self) -> Self:
+        """Return the frame itself."""
+        return self
+
+    def clone(self) -> Self:
+        """Return the frame itself: it never changes."""
+        return self
+
+    def cache(self) -> Self:
+        """Return the frame itself: a step that feeds several others runs once anyway."""
+        return self
+
+    def collect_schema(self) -> pl.Schema:
+        """Return columns and dtypes; costs nothing, since every step has typed itself."""
+        return self._plan.schema
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Columns and dtypes."""
+        return self._plan.schema
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._plan.schema.names()
+
+    @property
+    def dtypes(self) -> list[pl.DataType]:
+        """Dtypes of the columns."""
+        return self._plan.schema.dtypes()
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return len(self._plan.schema)
+
+
+def declared_schema(step: str, schema: Any) -> pl.Schema:
+    """Return a schema as a user wrote it: names with Polars dtypes or Python types."""
+    try:
+        return pl.LazyFrame(schema=schema).collect_schema()
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise OptionError(explained(step, needed="a schema such as {'n': pl.Int64}", got=reason)) from None

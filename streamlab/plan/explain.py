@@ -1,0 +1,218 @@
+"""A plan as text: one line per step, its input below it, as Polars draws its own.
+
+The text is stable: it depends on the query only, so tests compare it and jobs keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import singledispatch
+from typing import Any
+
+import polars as pl
+
+from streamlab.core.time import Duration
+from streamlab.core.windows import (
+    CumulativeWindows,
+    EveryDuration,
+    HoppingWindows,
+    SessionWindows,
+    Trigger,
+    Windows,
+)
+from streamlab.plan import nodes
+from streamlab.plan.schema import calls_python
+
+_MAX_TEXT = 160
+
+
+def explain_plan(plan: nodes.Node) -> str:
+    """Return the plan as a tree of text, the last step first."""
+    return "\n".join(_lines(plan))
+
+
+def _lines(node: nodes.Node) -> Iterator[str]:
+    inputs = node.inputs
+    yield _headline(node)
+    rail = "│" if inputs else " "
+    for detail in _details(node):
+        yield f"{rail}    {detail}"
+    for at, child in enumerate(inputs):
+        last = at == len(inputs) - 1
+        first, *rest = _lines(child)
+        yield f"{'└─' if last else '├─'} {first}"
+        for line in rest:
+            yield f"{'  ' if last else '│ '} {line}".rstrip()
+
+
+def _headline(node: nodes.Node) -> str:
+    marks = []
+    if node.updating and not any(child.updating for child in node.inputs):
+        marks.append("makes the stream an updating one")
+    text = _text(node)
+    note = f"  [{'; '.join(marks)}]" if marks else ""
+    return f"{node.step}{': ' + text if text else ''}{note}"
+
+
+@singledispatch
+def _text(_: nodes.Node) -> str:
+    return ""
+
+
+@_text.register
+def _(node: nodes.Scan) -> str:
+    return node.source.describe()
+
+
+@_text.register
+def _(node: nodes.PolarsStep) -> str:
+    arguments = [_shown(value) for value in node.args]
+    arguments += [f"{name}={_shown(value)}" for name, value in node.kwargs.items() if value is not None]
+    python = any(calls_python(value) for value in (*node.args, *node.kwargs.values()))
+    return _short(", ".join(arguments)) + ("  [row-wise Python]" if python else "")
+
+
+@_text.register
+def _(node: nodes.MapBatches) -> str:
+    name = getattr(node.function, "__qualname__", type(node.function).__name__)
+    return f"{name}, on {node.as_} frames  [Python, whole batches]"
+
+
+@_text.register
+def _(node: nodes.AssignWatermarks) -> str:
+    idle = f", idle after {node.idle_timeout}" if node.idle_timeout else ""
+    return f"event time {node.column}, {_behind(node.delay)}{idle}"
+
+
+@_text.register
+def _(node: nodes.Head) -> str:
+    return f"{node.n:,} rows"
+
+
+@_text.register
+def _(node: nodes.StaticJoin) -> str:
+    left, right = (", ".join(map(str, keys)) for keys in (node.left_on, node.right_on))
+    on = left if left == right else f"{left} = {right}"
+    return f"{node.how} on {on} with a static frame of {node.right.height:,} rows, broadcast"
+
+
+@_text.register
+def _(node: nodes.Union) -> str:
+    return f"{len(node.branches)} streams; the lowest watermark counts"
+
+
+@_text.register
+def _(node: nodes.GroupAggregate) -> str:
+    return f"over the whole stream, {_keys(node.keys)}"
+
+
+@_text.register
+def _(node: nodes.WindowAggregate) -> str:
+    return f"{_windows(node.windows)} of {node.index_column}, {_keys(node.keys)}"
+
+
+@_text.register
+def _(node: nodes.Write) -> str:
+    return f"{node.sink.describe()}, {node.sink.guarantee}"
+
+
+@singledispatch
+def _details(_: nodes.Node) -> Sequence[str]:
+    return ()
+
+
+@_details.register
+def _(node: nodes.Scan) -> Sequence[str]:
+    source, timing = node.source, node.source.timing
+    facts = ["ends by itself" if source.bounded else "endless"]
+    facts.append("replayable" if source.replayable else "recorded before it is read, so replayable")
+    if source.max_parallelism is not None:
+        facts.append(f"at most {source.max_parallelism} subtask{'s' if source.max_parallelism > 1 else ''}")
+    lines = ["; ".join(facts)]
+    if timing.event_time is not None:
+        behind = "watermark only at its end" if timing.watermark is None else _behind(timing.watermark)
+        lines.append(f"event time {timing.event_time}, {behind}")
+    if timing.idle_timeout is not None:
+        lines.append(f"idle after {timing.idle_timeout}")
+    if timing.pace is not None:
+        lines.append(f"paced at {timing.pace:g} times real time")
+    if timing.max_advance is not None:
+        lines.append(f"a row may be at most {timing.max_advance} ahead")
+    return lines
+
+
+@_details.register
+def _(node: nodes.GroupAggregate) -> Sequence[str]:
+    return _aggregates(node)
+
+
+@_details.register
+def _(node: nodes.WindowAggregate) -> Sequence[str]:
+    lines = list(_aggregates(node))
+    if node.trigger is not None:
+        lines.append(f"early results {_trigger(node.trigger)}")
+    if node.allowed_lateness_us:
+        lines.append(f"late rows update results for {_span(node.allowed_lateness_us)} more")
+    return lines
+
+
+def _aggregates(node: nodes.GroupAggregate | nodes.WindowAggregate) -> Sequence[str]:
+    return [
+        f"{report.name}: [incremental]" if report.incremental else f"{report.name}: [buffered: {report.reason}]"
+        for report in node.split.reports
+    ]
+
+
+def _windows(windows: Windows) -> str:
+    if isinstance(windows, SessionWindows):
+        return f"sessions with gaps over {windows.gap}"
+    offset = f", offset {windows.offset}" if windows.offset.us != 0 else ""
+    if isinstance(windows, CumulativeWindows):
+        return f"cumulative windows growing by {windows.step} to {windows.every}{offset}"
+    if isinstance(windows, HoppingWindows) and windows.kind == "hopping":
+        return f"hopping windows of {windows.period} every {windows.every}{offset}"
+    return f"tumbling windows of {windows.every}{offset}"
+
+
+def _trigger(trigger: Trigger) -> str:
+    return f"every {trigger.interval}" if isinstance(trigger, EveryDuration) else f"every {trigger.rows:,} rows"
+
+
+def _keys(keys: Sequence[pl.Expr]) -> str:
+    if not keys:
+        return "no keys: one subtask"
+    return f"keys {', '.join(_name(key) for key in keys)}"
+
+
+def _name(key: pl.Expr) -> str:
+    name = key.meta.output_name()
+    return name if key.meta.eq(pl.col(name)) else str(key)
+
+
+def _behind(delay: Duration) -> str:
+    return f"watermark {delay} behind"
+
+
+def _span(us: int) -> str:
+    """Return a length of time in the largest unit that fits."""
+    for unit, length in (
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("m", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1000),
+    ):
+        if us % length == 0:
+            return f"{us // length}{unit}"
+    return f"{us}us"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value) if isinstance(value, pl.Expr) else repr(value)
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _MAX_TEXT else flat[: _MAX_TEXT - 1] + "…"

@@ -1,0 +1,136 @@
+"""How a step types itself: it runs on an empty frame of its input's schema, and what Polars says becomes a PlanError.
+
+The error names the step, says what was wrong in one line, and lists the columns that there are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import polars as pl
+
+from streamlab.core.errors import PlanError, explained
+from streamlab.plan.expressions.tree import UnknownShape, kind, to_tree, walk
+
+RESERVED = "__"
+"""Names that start so are streamlab's own."""
+
+_COLUMNS_SHOWN = 24
+_MISSING = re.compile(r'^(?:unable to find column )?"(?P<name>.+?)"(?: not found|;|$)')
+_NOT_BOOLEAN = re.compile(r"^filter predicate must be of type `Boolean`, got `(?P<dtype>.+)`")
+
+
+def typed(
+    step: str, schema: pl.Schema, run: Callable[[pl.LazyFrame], pl.LazyFrame], expressions: Iterable[Any] = ()
+) -> pl.Schema:
+    """Return the schema of the rows that a step gives.
+
+    Parameters
+    ----------
+    step
+        The step as the user wrote it, for errors.
+    schema
+        Of its input.
+    run
+        What it does to a frame.
+    expressions
+        What the user gave it. With a Python function among them the empty frame is typed but not run, because user
+        code runs in workers only.
+
+    Raises
+    ------
+    PlanError
+        If Polars refuses the step, or if it gives a column with a reserved name.
+    """
+    try:
+        result = run(pl.LazyFrame(schema=schema))
+        given = result.collect_schema()
+        if not any(calls_python(expression) for expression in expressions):
+            result.collect(engine="in-memory")
+    except pl.exceptions.PolarsError as error:
+        raise refusal(step, error, schema) from None
+    check_names(step, [name for name in given if name not in schema])
+    return given
+
+
+def check_names(step: str, names: Iterable[str]) -> None:
+    """Raise PlanError if a column has a name that streamlab keeps for itself."""
+    reserved = [name for name in names if name.startswith(RESERVED)]
+    if reserved:
+        raise PlanError(
+            explained(
+                step,
+                needed="column names that do not start with two underscores",
+                got=", ".join(map(repr, reserved)),
+                hint="streamlab keeps such names for itself: choose another with .alias(…) or rename",
+            )
+        )
+
+
+def calls_python(expression: Any) -> bool:
+    """Return whether an expression calls a user's Python function; False for what is no expression.
+
+    Examples
+    --------
+    >>> calls_python(pl.col("a") + 1)
+    False
+    >>> calls_python(pl.col("a").map_elements(print, return_dtype=pl.Null))
+    True
+    """
+    if not isinstance(expression, pl.Expr):
+        return False
+    try:
+        return any(kind(node) == "AnonymousFunction" for node in walk(to_tree(expression)))
+    except UnknownShape:
+        return True
+
+
+def refusal(step: str, error: Exception, schema: pl.Schema) -> PlanError:
+    """Return Polars' refusal of a step as a PlanError: the reason in one line, and the columns there are."""
+    reason = str(error).split("\n", 1)[0].strip().rstrip(".")
+    columns = f"the columns are: {show_columns(schema)}" if schema else "there are no columns"
+    missing = _MISSING.match(reason) if isinstance(error, pl.exceptions.ColumnNotFoundError) else None
+    if missing and missing["name"] not in schema:
+        return missing_column(step, missing["name"], schema)
+    wrong = _NOT_BOOLEAN.match(reason)
+    if wrong:
+        hint = f"compare the column with something, such as pl.col('n') > 0; {columns}"
+        return PlanError(explained(step, needed="a Boolean predicate", got=wrong["dtype"], hint=hint))
+    return PlanError(explained(step, needed="what Polars accepts for its columns", got=f"“{reason}”", hint=columns))
+
+
+def missing_column(step: str, name: str, schema: pl.Schema) -> PlanError:
+    """Return the error for a column that is not there, with the closest name that is."""
+    names = schema.names()
+    folded = {other.casefold(): other for other in reversed(names)}
+    close = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
+    guess = f"did you mean {folded[close[0]]!r}? " if close else ""
+    columns = f"the columns are: {show_columns(schema)}" if names else "there are no columns"
+    return PlanError(
+        explained(step, needed="columns of its input", got=f"{name!r}, which is none", hint=f"{guess}{columns}")
+    )
+
+
+def show_columns(schema: pl.Schema) -> str:
+    """Return names and dtypes in one line, cut when there are many.
+
+    >>> show_columns(pl.Schema({"ts": pl.Datetime("us"), "n": pl.Int64}))
+    'ts Datetime(us), n Int64'
+    """
+    shown = [f"{name} {show_dtype(dtype)}" for name, dtype in list(schema.items())[:_COLUMNS_SHOWN]]
+    more = len(schema) - len(shown)
+    return ", ".join(shown) + (f", and {more} more" if more else "")
+
+
+def show_dtype(dtype: pl.DataType) -> str:
+    """Return a dtype as short text.
+
+    >>> show_dtype(pl.Datetime("ms", "UTC")), show_dtype(pl.List(pl.Int8))
+    ('Datetime(ms, UTC)', 'List(Int8)')
+    """
+    if isinstance(dtype, pl.Datetime):
+        return f"Datetime({dtype.time_unit}, {dtype.time_zone})" if dtype.time_zone else f"Datetime({dtype.time_unit})"
+    return str(dtype)
