@@ -177,7 +177,7 @@ class _writing:  # noqa: N801 - reads as a word at its uses
             text = explained(
                 self._step,
                 needed="free space in the job's folder" if full else "a writable job folder",
-                got=f"{error.strerror or error} ({error.filename})" if error.filename else str(error),
+                got=f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}",
                 hint="free some space, lower keep_rows, or set STREAMLAB_HOME to another disk",
             )
             raise SinkError(text) from error

@@ -40,6 +40,7 @@ from streamlab.runtime.watchdog import Watchdog
 _SAMPLE_ROWS = 5
 _PUBLISH_NS = 100_000_000
 _MAX_WAIT_MS = 100
+_TURNS = 8
 
 
 class Worker:
@@ -104,7 +105,11 @@ class Worker:
             if runner.task.finished:
                 continue
             self._current = runner.task
-            worked = runner.run_once(_now_us(), paused=self._paused) or worked
+            # What waits is worked off before new rows are read: a source gets one turn, the others several.
+            turns = 1 if runner.task.is_source else _TURNS
+            while turns and runner.run_once(_now_us(), paused=self._paused):
+                turns -= 1
+                worked = True
             self._watchdog.clock.limited = None
             if runner.task.finished:
                 self._report_end(runner)
@@ -223,6 +228,7 @@ class Worker:
                 vertex.parallelism,
                 batch_rows=options.batch_rows,
                 batch_ms=options.batch_ms,
+                on_error=options.on_error,
             )
         if vertex.sink is not None:
             context = SinkContext(
