@@ -11,8 +11,9 @@ Order of calls: ``splits()`` once (again and again when ``discovers``), ``open()
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import polars as pl
 
@@ -36,12 +37,16 @@ class Split:
     rows : int | None
         How many rows it holds, when that is known without reading them.
     min_time_us : int | None
-        Earliest event time in it, when known: a split that is still to be read holds the watermark back to there.
+        Earliest event time in it, or a lower bound, when known: a split that is still to be read holds the watermark
+        back to there.
+    first_time_us : int | None
+        Event time at which it begins, as good as it can be told cheaply: a paced replay starts at the earliest one.
     """
 
     id: str
     rows: int | None = None
     min_time_us: int | None = None
+    first_time_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,14 @@ class Source(ABC):
         Columns and dtypes of every frame that it reads.
     timing : Timing
         Event time, watermark, idleness and pace.
+    on_error : {"fail", "dead_letter"} | None
+        What happens to input that cannot be understood; None leaves it to the job's options.
     """
 
     name: str
     schema: pl.Schema
     timing: Timing = field(kw_only=True, default_factory=Timing)
+    on_error: Literal["fail", "dead_letter"] | None = field(kw_only=True, default=None)
 
     @property
     @abstractmethod
@@ -157,6 +165,11 @@ class Source(ABC):
         return False
 
     @property
+    def keeps_batches(self) -> bool:
+        """Whether every read is a batch of its own, because the user made the cuts."""
+        return False
+
+    @property
     def max_parallelism(self) -> int | None:
         """How many subtasks can share the source; None means any number."""
         return None
@@ -164,6 +177,10 @@ class Source(ABC):
     @abstractmethod
     def splits(self) -> Sequence[Split]:
         """List the splits there are now, in the order in which they are best read."""
+
+    def new_splits(self, known: Collection[str]) -> Sequence[Split]:
+        """List the splits there are now whose ids are not `known`; asked again and again when :attr:`discovers`."""
+        return [split for split in self.splits() if split.id not in known]
 
     @abstractmethod
     def open(self, split: Split, position: Position) -> SplitReader:

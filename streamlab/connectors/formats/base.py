@@ -1,0 +1,120 @@
+"""The contract of a file format: infer a schema, list the parts of a file, open one part."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from streamlab.connectors.source import Position, Split, SplitReader, Timing
+from streamlab.core.errors import SourceError, explained
+from streamlab.core.time import time_us
+
+SchemaPolicy = Literal["strict", "coerce"]
+
+UNREADABLE = (OSError, pl.exceptions.PolarsError, pa.ArrowException)
+"""What opening or reading a damaged file raises."""
+
+
+class FileRefused(Exception):
+    """A whole file cannot be read as what the source says it is."""
+
+    @classmethod
+    def schema(cls, found: Sequence[str]) -> FileRefused:
+        """Return the refusal of a file with another schema."""
+        return cls(f"another schema: {'; '.join(found)}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to read.
+
+    Attributes
+    ----------
+    step : str
+        Name of the source, for dead letters.
+    path : str
+        The file.
+    schema : pl.Schema
+        What its rows must look like.
+    policy : {"strict", "coerce"}
+        What happens if they don't.
+    timing : Timing
+        Event time of the source.
+    """
+
+    step: str
+    path: str
+    schema: pl.Schema
+    policy: SchemaPolicy
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Format(ABC):
+    """Reads files of one format; holds the format's options."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """How the names of such files end; other files in a folder are not read."""
+
+    @abstractmethod
+    def infer(self, path: str, event_time: str | None) -> pl.Schema:
+        """Return the schema of a file. Raises one of `UNREADABLE` or FileRefused when it has none."""
+
+    def check_schema(self, schema: pl.Schema) -> None:
+        """Raise PlanError if the format cannot hold a schema that the user gave."""
+
+    @abstractmethod
+    def parts(self, target: Target) -> Sequence[Split]:
+        """List the parts that a file can be read in, in order; their ids are unique within the file.
+
+        A part's `min_time_us` is a lower bound of its event times. A part whose id is empty is the whole file.
+        """
+
+    @abstractmethod
+    def open(self, target: Target, part: str, position: Position) -> SplitReader:
+        """Start reading a part. Raises one of `UNREADABLE` or FileRefused."""
+
+
+def differences(expected: pl.Schema, got: pl.Schema) -> list[str]:
+    """Return how a file's schema differs from the expected one, one text each. The order of columns does not matter.
+
+    >>> differences(pl.Schema({"a": pl.Int64(), "b": pl.String()}), pl.Schema({"a": pl.String(), "c": pl.Date()}))
+    ["column 'b' is missing", "column 'c' is new", "column 'a' is String, not Int64"]
+    """
+    parts = [f"column {name!r} is missing" for name in expected if name not in got]
+    parts += [f"column {name!r} is new" for name in got if name not in expected]
+    parts += [
+        f"column {name!r} is {got[name]}, not {dtype}"
+        for name, dtype in expected.items()
+        if name in got and got[name] != dtype
+    ]
+    return parts
+
+
+def begins_us(rows: pl.DataFrame, timing: Timing) -> tuple[int | None, int | None]:
+    """Return what a file's first rows tell: a lower bound of all its event times, and the time at which it begins.
+
+    The bound is what the watermark's delay promises; without a delay there is none.
+    """
+    if timing.event_time is None or timing.event_time not in rows.columns:
+        return None, None
+    first: int | None = rows.select(time_us(timing.event_time).min()).item()
+    if first is None or timing.watermark is None:
+        return None, first
+    return first - timing.watermark.fixed_us("watermark"), first
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, which is what a dead letter has room for."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def cannot_infer(step: str, got: str) -> SourceError:
+    """Return the error for input that shows no schema."""
+    hint = "give the columns and their dtypes: schema={'t': pl.Datetime('us'), ...}"
+    return SourceError(explained(step, needed="at least one readable file to learn its schema", got=got, hint=hint))

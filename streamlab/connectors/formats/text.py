@@ -1,0 +1,198 @@
+"""Files of text records, CSV and NDJSON, read in chunks whose ends depend on the file alone.
+
+A position is ``(byte offset of a chunk, number of its first line, rows taken from it)``. Because a chunk's extent
+depends on where it starts and on nothing else, any position can be opened again and gives exactly the rows that follow,
+whatever the limits were.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import polars as pl
+
+from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Target, begins_us
+from streamlab.connectors.letters import Letter, letters
+from streamlab.connectors.source import Position, Read, Split, SplitReader
+
+CHUNK_BYTES = 4 * 2**20
+PEEK_BYTES = 2**16
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a chunk holds: good rows, and (line number, reason, text) of each bad record."""
+
+    frame: pl.DataFrame
+    bad: tuple[tuple[int, str, str], ...] = ()
+
+
+class TextParser(ABC):
+    """Understands the text of one file."""
+
+    @abstractmethod
+    def begin(self, file: IO[bytes]) -> tuple[int, int]:
+        """Read what stands before the first record and return its bytes and lines. Raises FileRefused."""
+
+    @abstractmethod
+    def cut(self, data: bytes) -> int:
+        """Return where the last whole record ends; 0 when there is no line's end at all."""
+
+    @abstractmethod
+    def parse(self, data: bytes, line: int) -> Parsed:
+        """Parse whole records, the first of which stands in line `line`."""
+
+    def check(self, data: bytes) -> None:
+        """Look at the first chunk of a file. Raises FileRefused when its columns are not the expected ones."""
+
+
+class TextReader(SplitReader):
+    """Reads one file."""
+
+    def __init__(self, target: Target, parser: TextParser, position: Position) -> None:
+        self._target = target
+        self._parser = parser
+        self._size = os.path.getsize(target.path)
+        self._begun = False
+        self._chunk: Parsed | None = None
+        self._chunk_end = (0, 1)
+        match position:
+            case (int(offset), int(line), int(taken)):
+                self._offset, self._line, self._taken = offset, line, taken
+            case _:
+                self._offset, self._line, self._taken = 0, 1, 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the end of the file, as long as it was when it was opened, has been read."""
+        return self._chunk is None and self._offset >= self._size
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        """Return the next rows and the bad records between them."""
+        frames: list[pl.DataFrame] = []
+        found: list[Letter] = []
+        rows = 0
+        while rows < limit and not self.done:
+            chunk = self._chunk
+            if chunk is None:
+                chunk = self._chunk = self._load()
+                if not self._taken:
+                    found += [(why, text, f"{self._target.path}:{line}") for line, why, text in chunk.bad]
+            part = chunk.frame.slice(self._taken, limit - rows)
+            frames.append(part)
+            rows += part.height
+            self._taken += part.height
+            if self._taken >= chunk.frame.height:
+                (self._offset, self._line), self._taken, self._chunk = self._chunk_end, 0, None
+        frame = pl.concat(frames) if frames else pl.DataFrame(schema=self._target.schema)
+        position = (self._offset, self._line, self._taken)
+        return Read(frame, position, rows, dead_letters=letters(self._target.step, found))
+
+    def _load(self) -> Parsed:
+        with open(self._target.path, "rb") as file:
+            if not self._begun:
+                start, lines = self._parser.begin(file)
+                self._begun = True
+                if self._offset == 0:
+                    self._offset, self._line = start, lines + 1
+                    data = self._next_chunk(file)
+                    self._parser.check(data)
+                    return self._parsed(data)
+            return self._parsed(self._next_chunk(file))
+
+    def _parsed(self, data: bytes) -> Parsed:
+        self._chunk_end = (self._offset + len(data), self._line + data.count(b"\n"))
+        return self._parser.parse(data, self._line)
+
+    def _next_chunk(self, file: IO[bytes]) -> bytes:
+        wanted = CHUNK_BYTES
+        while True:
+            file.seek(self._offset)
+            data = file.read(min(wanted, self._size - self._offset))
+            if self._offset + len(data) >= self._size or not data:
+                if not data:
+                    self._size = self._offset
+                return data
+            if cut := self._parser.cut(data):
+                return data[:cut]
+            wanted *= 2
+
+
+def sample(path: str, parser: TextParser, size: int) -> bytes:
+    """Return the first whole records of a file, about `size` bytes. Raises OSError or FileRefused."""
+    with open(path, "rb") as file:
+        start, _ = parser.begin(file)
+        file.seek(start)
+        data = file.read(size)
+        return data if len(data) < size else data[: parser.cut(data)] or data + file.readline()
+
+
+def whole_file(target: Target, parser: TextParser) -> Sequence[Split]:
+    """Return the one part of a text file, with the earliest time that its first lines allow."""
+    if target.timing.event_time is None:
+        return [Split("")]
+    try:
+        rows = parser.parse(sample(target.path, parser, PEEK_BYTES), 1).frame
+    except (*UNREADABLE, FileRefused):
+        return [Split("")]  # what is wrong with the file is said when it is read
+    earliest, first = begins_us(rows, target.timing)
+    return [Split("", None, earliest, first)]
+
+
+def read_halves(
+    records: Sequence[str], read: Callable[[Sequence[str]], pl.DataFrame]
+) -> tuple[list[pl.DataFrame], list[tuple[int, str]]]:
+    """Read records of which a few cannot be read: halve what fails until the bad ones stand alone.
+
+    Returns the frames of the good ones in order, and the index of each bad one with the reason.
+    """
+    frames: list[pl.DataFrame] = []
+    bad: list[tuple[int, str]] = []
+    stack = [(0, len(records))]
+    while stack:
+        start, end = stack.pop()
+        if start == end:
+            continue
+        try:
+            frame = read(records[start:end])
+            if frame.height != end - start:
+                text = f"{frame.height} records where there is {end - start}"
+                raise pl.exceptions.ComputeError(text)
+            frames.append(frame)
+        except pl.exceptions.PolarsError as error:
+            if end - start == 1:
+                bad.append((start, (str(error).strip().splitlines() or ["unreadable"])[0]))
+            else:
+                middle = (start + end) // 2
+                stack += [(middle, end), (start, middle)]
+    return frames, bad
+
+
+def lines_of(data: bytes) -> tuple[list[str], set[int]]:
+    r"""Split text into lines (a ``\r`` stays); the second value are the indices of those that are not UTF-8."""
+    raw = data.split(b"\n")
+    if raw and not raw[-1]:
+        raw.pop()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        lines = [line.decode("utf-8", "replace") for line in raw]
+        broken = {at for at, line in enumerate(lines) if "\ufffd" in line and not _is_utf8(raw[at])}
+        return lines, broken
+    lines = text.split("\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    return lines, set()
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""Frames that are already in memory, as a bounded source: one split, in the order given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeAlias
+
+import pandas as pd
+import polars as pl
+import psutil
+
+from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
+from streamlab.core.errors import OptionError, PlanError, explained
+from streamlab.core.time import time_us
+
+STEP = "from_frame"
+_MAX_FRAMES = 100_000
+
+AnyFrame: TypeAlias = pl.DataFrame | pl.LazyFrame | pd.DataFrame
+
+
+def from_frame(
+    frame: AnyFrame | Iterable[AnyFrame],
+    *,
+    event_time: str | None = None,
+    watermark: DurationLike | None = None,
+    idle_timeout: DurationLike | None = None,
+    pace: Pace = "max",
+    max_advance: DurationLike | None = None,
+    name: str = STEP,
+) -> FrameSource:
+    """Return a source that reads frames in memory.
+
+    Parameters
+    ----------
+    frame
+        A Polars or pandas DataFrame (its index is left out), a LazyFrame, which is collected here, or several of them.
+        Several frames arrive one by one: each is a batch of its own, with the watermark after it. A generator is
+        read to its end here.
+    event_time, watermark, idle_timeout, pace, max_advance
+        See :func:`~streamlab.connectors.timing.timing`.
+    name
+        Shown in plans.
+
+    Raises
+    ------
+    OptionError
+        If it is no frame, the frames have different columns, or a generator has no end in sight.
+    PlanError
+        If the event time is no time column of it.
+    """
+    several = not isinstance(frame, AnyFrame)
+    frames = tuple(_each(frame) if several else [_polars(frame)])
+    schema = frames[0].schema
+    for before, after in pairwise(frames):
+        if before.schema != after.schema:
+            got = f"{dict(before.schema)} and then {dict(after.schema)}"
+            raise OptionError(explained(name, needed="frames with the same columns", got=got))
+    said = timing(event_time, watermark, idle_timeout, pace, max_advance)
+    check_timing(name, schema, said)
+    return FrameSource(name, schema, frames, several, timing=said)
+
+
+@dataclass(frozen=True)
+class FrameSource(Source):
+    """Reads frames that travel with the plan.
+
+    Attributes
+    ----------
+    frames : tuple[pl.DataFrame, ...]
+        All with the source's schema.
+    cut : bool
+        Whether each frame is a batch of its own.
+    """
+
+    frames: tuple[pl.DataFrame, ...] = field(repr=False)
+    cut: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def keeps_batches(self) -> bool:
+        """Whether the user gave several frames."""
+        return self.cut
+
+    @property
+    def max_parallelism(self) -> int | None:
+        """One: the order of arrival is kept."""
+        return 1
+
+    @property
+    def rows(self) -> int:
+        """Rows in all frames."""
+        return sum(frame.height for frame in self.frames)
+
+    def splits(self) -> Sequence[Split]:
+        """One, with the earliest event time."""
+        column = self.timing.event_time
+        times = [frame.select(time_us(column).min()).item() for frame in self.frames] if column else []
+        earliest = min((time for time in times if time is not None), default=None)
+        return [Split("frame", self.rows, earliest, earliest)]
+
+    def open(self, split: Split, position: Position) -> SplitReader:
+        """Start at ``(frame, row)``."""
+        return _FrameReader(self.frames, position)
+
+    def describe(self) -> str:
+        """Say how many rows there are."""
+        several = f" in {len(self.frames):,} frames" if self.cut else ""
+        return f"{self.name}: {self.rows:,} rows{several}"
+
+
+class _FrameReader(SplitReader):
+    def __init__(self, frames: Sequence[pl.DataFrame], position: Position) -> None:
+        self._frames = frames
+        match position:
+            case (int(frame), int(row)):
+                self._frame, self._row = frame, row
+            case _:
+                self._frame, self._row = 0, 0
+        self._skip_read()
+
+    @property
+    def done(self) -> bool:
+        """Whether all frames have been read."""
+        return self._frame >= len(self._frames)
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        """Return rows of one frame."""
+        if self.done:
+            return None
+        part = self._frames[self._frame].slice(self._row, limit)
+        self._row += part.height
+        self._skip_read()
+        return Read(part, (self._frame, self._row), part.height)
+
+    def _skip_read(self) -> None:
+        while not self.done and self._row >= self._frames[self._frame].height:
+            self._frame, self._row = self._frame + 1, 0
+
+
+def _each(frames: object) -> list[pl.DataFrame]:
+    if isinstance(frames, str | bytes | dict) or not isinstance(frames, Iterable):
+        raise _no_frame(frames)
+    budget = psutil.virtual_memory().available // 2
+    out: list[pl.DataFrame] = []
+    for frame in frames:
+        out.append(_polars(frame))
+        budget -= int(out[-1].estimated_size())
+        if not isinstance(frames, Sequence) and (len(out) > _MAX_FRAMES or budget < 0):
+            got = f"no end after {len(out):,} frames"
+            hint = "a stream without end is a function of the row number: sl.generate(function)"
+            raise OptionError(explained(STEP, needed="a generator that ends", got=got, hint=hint))
+    if not out:
+        hint = "give an empty frame with the right columns instead: pl.DataFrame(schema=...)"
+        raise OptionError(explained(STEP, needed="at least one frame", got="none", hint=hint))
+    return out
+
+
+def _polars(frame: object) -> pl.DataFrame:
+    if isinstance(frame, pl.DataFrame):
+        out = frame
+    elif isinstance(frame, pl.LazyFrame):
+        out = frame.collect()
+    elif isinstance(frame, pd.DataFrame):
+        out = pl.from_pandas(frame)
+    else:
+        raise _no_frame(frame)
+    objects = [name for name, dtype in out.schema.items() if isinstance(dtype, pl.Object)]
+    if objects:
+        hint = "turn it into text, numbers or a struct first"
+        raise PlanError(explained(STEP, needed="columns without Python objects", got=repr(objects[0]), hint=hint))
+    return out
+
+
+def _no_frame(got: object) -> OptionError:
+    needed = "a Polars or pandas DataFrame, a LazyFrame, or several of them"
+    return OptionError(explained(STEP, needed=needed, got=type(got).__name__))

@@ -1,0 +1,196 @@
+"""One split while it is read: opened when its turn comes, read ahead, and given out piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from streamlab.connectors.source import START, Position, Source, Split, SplitReader
+from streamlab.connectors.vetting import Vetting
+from streamlab.core.time import time_us
+from streamlab.core.watermarks import IdleClock
+
+
+@dataclass
+class Piece:
+    """Rows that were read and are not yet given out, all of them or the last of them.
+
+    Attributes
+    ----------
+    lane : Lane
+        The split that they come from.
+    frame : pl.DataFrame | pl.LazyFrame
+        The rows; a DataFrame when the source has a pace.
+    rows, taken : int
+        How many there are, and how many of them were given out.
+    max_time_us : int | None
+        Latest event time of the rows.
+    letters : pl.DataFrame | None
+        Dead letters among them, which leave with the last row.
+    start, end : Position
+        Where the read began and ended.
+    skip_after : int
+        Good rows after `end` that were given out before a restart.
+    """
+
+    lane: Lane
+    frame: pl.DataFrame | pl.LazyFrame
+    rows: int
+    max_time_us: int | None
+    letters: pl.DataFrame | None
+    start: Position
+    end: Position
+    skip_after: int
+    taken: int = 0
+
+    @property
+    def left(self) -> int:
+        """Rows still to be given out."""
+        return self.rows - self.taken
+
+    def due(self, column: str, allowed_us: int) -> int:
+        """Return how many of the rows left come before the first one later than `allowed_us`."""
+        if self.max_time_us is None or self.max_time_us <= allowed_us:
+            return self.left
+        early = self._rest().select(time_us(column) <= allowed_us).to_series()
+        return self.left if early.all() else early.arg_min() or 0
+
+    def next_time_us(self, column: str) -> int | None:
+        """Return the event time of the first row left."""
+        time: int | None = self._rest().head(1).select(time_us(column).first()).item() if self.left else None
+        return time
+
+    def take(self, rows: int, column: str | None) -> tuple[pl.DataFrame | pl.LazyFrame, int | None]:
+        """Give out the next rows, with their latest event time."""
+        if rows == self.rows:
+            self.taken = rows
+            return self.frame, self.max_time_us
+        part = self._rest().head(rows)
+        self.taken += rows
+        latest = part.select(time_us(column).max()).item() if column else None
+        return part, latest
+
+    def _rest(self) -> pl.DataFrame:
+        if isinstance(self.frame, pl.LazyFrame):
+            self.frame = self.frame.collect()
+        return self.frame.slice(self.taken) if self.taken else self.frame
+
+
+class Lane:
+    """Reads one split.
+
+    Parameters
+    ----------
+    source, split
+        What is read.
+    vetting
+        Judges the rows.
+    reached_us
+        Latest event time of the split in an earlier attempt.
+    position, skip
+        Where to go on, and how many good rows after it were given out already.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        split: Split,
+        vetting: Vetting,
+        *,
+        reached_us: int | None = None,
+        position: Position = START,
+        skip: int = 0,
+    ) -> None:
+        self.split = split
+        self.position, self.skip = position, skip
+        """As of what was given out."""
+        self.begun = position != START or skip > 0
+        """Whether something was given out, so that a snapshot must know the position."""
+        self.order_us = 0
+        """The split's watermark as of what was read: the lowest is read next."""
+        self.queued = 0
+        """Pieces that wait to be given out."""
+        self.dry = False
+        """Whether the last attempt to read found nothing."""
+        self.clock: IdleClock | None = None
+        self.rows_fetched = 0
+        self._source = source
+        self._vetting = vetting
+        self._reached_us = reached_us
+        self._at = position
+        self._to_skip = skip
+        self._reader: SplitReader | None = None
+        self._exhausted = False
+
+    @property
+    def opened(self) -> bool:
+        """Whether reading has begun."""
+        return self._reader is not None or self._exhausted
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all of it has been read."""
+        return self._exhausted
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it has been given out."""
+        return self._exhausted and not self.queued
+
+    def rows_left(self) -> int | None:
+        """Return how many rows are still to be read, when that is known."""
+        return None if self.split.rows is None else max(0, self.split.rows - self.rows_fetched)
+
+    def fetch(self, limit: int, now_us: int) -> Piece | None:
+        """Read the next rows; None when there are none now, or none at all."""
+        if self._reader is None:
+            self._reader = self._source.open(self.split, self._at)
+        start, read = self._at, None
+        if not self._reader.done:
+            read = self._reader.read(limit, now_us)
+        if self._reader.done:
+            self.close()
+            self._exhausted = True
+        if read is None or (not read.rows and read.dead_letters is None and read.position == start):
+            self.dry = not self._exhausted
+            return None
+        vetted = self._vetting.vet(read, self.split.id, self._reached_us)
+        self.rows_fetched += read.rows
+        self._at = read.position
+        if vetted.max_time_us is not None:
+            self._reached_us = max(vetted.max_time_us, self._reached_us or vetted.max_time_us)
+        drop = min(self._to_skip, vetted.rows)
+        self._to_skip -= drop
+        piece = Piece(
+            lane=self,
+            frame=vetted.frame,
+            rows=vetted.rows,
+            max_time_us=vetted.max_time_us,
+            letters=vetted.letters,
+            start=start,
+            end=read.position,
+            skip_after=self._to_skip,
+            taken=drop,
+        )
+        self.queued += 1
+        return piece
+
+    def given(self, piece: Piece) -> None:
+        """Note that rows of a piece were given out."""
+        self.begun = True
+        if piece.left:
+            self.position, self.skip = piece.start, piece.taken
+        else:
+            self.position, self.skip = piece.end, piece.skip_after
+            self.queued -= 1
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        """Return when to read again; None: soon."""
+        return self._reader.wakeup_us(now_us) if self._reader is not None else now_us
+
+    def close(self) -> None:
+        """Release the reader."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -1,0 +1,92 @@
+"""Which files a path, glob, folder or list of them stands for.
+
+In folders and globs, names that begin with ``.`` or ``_`` or end like a temporary file are left out: they are being
+written, or belong to a tool. A file that is named outright is always taken. Order is natural: ``part-2`` before
+``part-10``.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from streamlab.core.errors import OptionError, SourceError, explained
+
+PathLike = str | os.PathLike[str]
+TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", "~")
+_GLOB = re.compile(r"[*?\[]")
+_DIGITS = re.compile(r"(\d+)")
+
+
+def absolute_paths(step: str, paths: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
+    """Return the paths as absolute text, so that a worker in another folder finds the same files.
+
+    Raises
+    ------
+    OptionError
+        If there is none, one is no path, or one is an address on the network.
+    """
+    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not several:
+        raise OptionError(explained(step, needed="at least one path", got="an empty list"))
+    out = []
+    for path in several:
+        if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes) or not os.fspath(path):
+            raise OptionError(explained(step, needed="paths as str or Path", got=repr(path)))
+        if "://" in os.fspath(path):
+            raise OptionError(explained(step, needed="a local path", got=repr(path), hint="download it first"))
+        out.append(os.path.abspath(os.path.expanduser(path)))
+    return tuple(out)
+
+
+def find_files(step: str, paths: Iterable[str], suffixes: Sequence[str]) -> list[str]:
+    """Return the files there are now, each once, in natural order per path.
+
+    A folder stands for the files below it whose names end in one of `suffixes`.
+
+    Raises
+    ------
+    SourceError
+        If a path without wildcards does not exist.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            some = [file for file in _below(path) if file.lower().endswith(tuple(suffixes))]
+        elif os.path.exists(path):
+            found[path] = None
+            continue
+        elif _GLOB.search(path):
+            some = [file for file in glob.iglob(path, recursive=True) if os.path.isfile(file) and not is_hidden(file)]
+        else:
+            raise SourceError(explained(step, needed="a file, folder or glob", got=f"{path!r}, which does not exist"))
+        found |= dict.fromkeys(sorted(some, key=natural))
+    return list(found)
+
+
+def is_hidden(path: PathLike) -> bool:
+    """Return whether a file's name says that it is hidden or still being written.
+
+    >>> [is_hidden(p) for p in ("a/_SUCCESS", "a/.x.parquet", "a/x.csv.tmp", "a/x.csv")]
+    [True, True, True, False]
+    """
+    name = os.path.basename(os.fspath(path))
+    return name.startswith((".", "_")) or name.lower().endswith(TEMPORARY_SUFFIXES)
+
+
+def natural(path: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that orders digits in names by their value.
+
+    >>> sorted(["f10", "f2", "f"], key=natural)
+    ['f', 'f2', 'f10']
+    """
+    return [(1, int(part), part) if part.isdecimal() else (0, 0, part) for part in _DIGITS.split(path) if part]
+
+
+def _below(folder: str) -> Iterable[str]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield from (str(Path(root, name)) for name in names if not is_hidden(name))

@@ -1,0 +1,453 @@
+"""What drives the splits of one source subtask: order, watermarks, pace, idleness, dead letters.
+
+Rules
+-----
+- The split whose watermark is lowest is read next, and a split that is still to be read holds the watermark below its
+  earliest time (at the minimum when that is unknown). So the order of reading never makes a row late.
+- A watermark follows each batch, from the data alone. The reader's is the minimum over its splits that are not idle; a
+  split that has ended no longer counts, and when all have, the watermark is the maximum and the stream ends.
+- Rows that are read at full speed are gathered up to `batch_rows`; rows that trickle in for up to `batch_ms`.
+- With a pace, rows wait until their event time has come, measured from the earliest time of all splits.
+- Positions in a snapshot are those of rows that were given out, not of rows that were read.
+
+The reader is pure with respect to time: the clock is an argument.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import zlib
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from streamlab.connectors.lane import Lane, Piece
+from streamlab.connectors.letters import refuse
+from streamlab.connectors.paths import natural
+from streamlab.connectors.source import Position, Source, Split
+from streamlab.connectors.vetting import Vetting
+from streamlab.core.messages import DEAD_LETTERS, Batch, End, Idle, Message, Watermark
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, tick_us
+from streamlab.core.watermarks import IdleClock, PartitionWatermarks, Signal
+
+DISCOVER_EVERY_US = 250_000
+"""How often a source that discovers splits is asked for new ones."""
+
+_FINISHED = ""
+"""Stands, in the combined watermark, for all splits of a discovering source that have ended."""
+
+
+@dataclass(frozen=True)
+class SplitProgress:
+    """How far a split has been given out.
+
+    Attributes
+    ----------
+    position : Position
+        Where a new reader is opened.
+    skip : int
+        Good rows after that position which were given out too.
+    watermark_us : int
+        The split's own watermark.
+    finished : bool
+        Whether nothing of it is left.
+    """
+
+    position: Position
+    skip: int
+    watermark_us: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class ReaderSnapshot:
+    """State of a reader, all plain values. For another parallelism: :func:`merge_snapshots`.
+
+    Attributes
+    ----------
+    splits : Mapping[str, SplitProgress]
+        By split id; splits that were not begun are left out.
+    watermark_us : int
+        What was last given out.
+    latest_us : int | None
+        Latest event time that was given out, from which a paced replay goes on.
+    """
+
+    splits: Mapping[str, SplitProgress] = field(default_factory=dict)
+    watermark_us: int = MIN_TIME_US
+    latest_us: int | None = None
+
+
+def merge_snapshots(snapshots: Iterable[ReaderSnapshot]) -> ReaderSnapshot:
+    """Return what the readers of all subtasks start with together, whatever the new parallelism is."""
+    every = list(snapshots)
+    splits = {split: progress for one in every for split, progress in one.splits.items()}
+    latest = [one.latest_us for one in every if one.latest_us is not None]
+    watermark = min((one.watermark_us for one in every), default=MIN_TIME_US)
+    return ReaderSnapshot(splits, watermark, min(latest, default=None))
+
+
+def assigned(splits: Sequence[Split], subtask: int, parallelism: int) -> list[Split]:
+    """Return the splits that one of several subtasks reads, earliest first.
+
+    >>> [s.id for s in assigned([Split("b"), Split("a10"), Split("a9")], 0, 2)]
+    ['a9', 'b']
+    """
+
+    def order(split: Split) -> tuple[int, list[tuple[int, int, str]]]:
+        return (MIN_TIME_US if split.min_time_us is None else split.min_time_us, natural(split.id))
+
+    return sorted(splits, key=order)[subtask::parallelism]
+
+
+class SourceReader:
+    """Reads a source's splits for one subtask.
+
+    Parameters
+    ----------
+    source
+        What is read.
+    splits
+        *All* splits of the source; the reader takes its own share.
+    subtask, parallelism
+        Which of how many readers this is.
+    snapshot
+        Where to go on.
+    batch_rows
+        Rows that a batch grows to at full speed.
+    batch_ms
+        How long rows that trickle in are gathered.
+    on_error
+        What happens to input that cannot be understood, unless the source says it itself.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        splits: Sequence[Split],
+        subtask: int = 0,
+        parallelism: int = 1,
+        snapshot: ReaderSnapshot | None = None,
+        *,
+        batch_rows: int = 500_000,
+        batch_ms: int = 10,
+        on_error: Literal["fail", "dead_letter"] = "dead_letter",
+    ) -> None:
+        self.source = source
+        self.rows_read = 0
+        """Rows that were given out, dead letters included."""
+        self._subtask, self._parallelism = subtask, parallelism
+        self._batch_rows, self._batch_us = max(1, batch_rows), batch_ms * 1000
+        self._fails = (source.on_error or on_error) == "fail"
+        timing = source.timing
+        column = timing.event_time
+        self._delay_us = timing.watermark.fixed_us("watermark") if timing.watermark else None
+        self._tick_us = tick_us(source.schema[column]) if column else 1
+        self._idle_us = timing.idle_timeout.fixed_us("idle_timeout") if timing.idle_timeout else None
+        self._pace = timing.pace
+        self._column = column
+        self._vetting = Vetting(source)
+        self._restored = restored = snapshot or ReaderSnapshot()
+        self._known = {split.id for split in splits} | set(restored.splits)
+        self._lanes: dict[str, Lane] = {}
+        self._finished: dict[str, SplitProgress] = {}
+        self._queue: deque[Piece] = deque()
+        self._watermarks = PartitionWatermarks.restore({"current": restored.watermark_us, "idle": False, "splits": []})
+        self._latest_us = restored.latest_us
+        starts = [split.first_time_us for split in splits if split.first_time_us is not None]
+        self._begins_us = min(starts, default=None) if restored.latest_us is None else restored.latest_us
+        self._started_us: int | None = None
+        self._given_us: int | None = None
+        self._next_look_us = MIN_TIME_US
+        self._folder_clock = IdleClock(self._idle_us) if self._idle_us else None
+        self._ended = False
+        if source.discovers:
+            self._watermarks.add(_FINISHED, restored.watermark_us)
+        self._adopt(assigned(splits, subtask, parallelism))
+
+    # -- what the task calls -------------------------------------------------------------------------------------
+
+    def poll(self, now_us: int) -> list[Message]:
+        """Read on and return what there is: batches, dead letters, the watermark, idleness, at last the end.
+
+        Raises
+        ------
+        SourceError
+            If input cannot be understood and that is to fail, or a split cannot be read at all.
+        """
+        if self._ended:
+            return []
+        if self._started_us is None:
+            self._started_us = now_us
+        self._discover(now_us)
+        self._fill(now_us)
+        if self._must_wait(now_us):
+            return []
+        out = self._give(now_us, self._allowed_us(now_us))
+        if not self._lanes and not self.source.discovers:
+            return out + self._end()
+        return out + self._idleness(now_us)
+
+    def stop(self, now_us: int) -> list[Message]:
+        """Stop reading: give out what was read, then the last watermark and the end."""
+        return [] if self._ended else self._give(now_us, None) + self._end()
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        """Return when the next poll is worth making (now or earlier: at once), or None: soon, nobody can tell."""
+        if self._ended:
+            return None
+        if self._must_wait(now_us) and self._given_us is not None:
+            return self._given_us + self._batch_us
+        wishes = [self._next_look_us] if self.source.discovers else []
+        unsure = False
+        for lane in self._lanes.values():
+            wish = now_us
+            if lane.queued or self._is_early(lane, now_us):
+                continue
+            if lane.dry:
+                if lane.clock is not None and lane.clock.due_us is not None:
+                    wishes.append(lane.clock.due_us)
+                known = lane.wakeup_us(now_us)
+                unsure = unsure or known is None
+                wish = known if known is not None else MAX_TIME_US
+            wishes.append(wish)
+        wishes += [self._clock_us(time) for time in self._waiting_times()]
+        earliest = min(wishes, default=None)
+        return None if unsure and (earliest is None or earliest > now_us) else earliest
+
+    def snapshot(self) -> ReaderSnapshot:
+        """Return positions and watermarks as of what was given out."""
+        running = {
+            name: SplitProgress(lane.position, lane.skip, self._watermarks.watermark_of(name), finished=False)
+            for name, lane in self._lanes.items()
+            if lane.begun
+        }
+        return ReaderSnapshot(self._finished | running, self._watermarks.current, self._latest_us)
+
+    def close(self) -> None:
+        """Release what is open."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    # -- splits --------------------------------------------------------------------------------------------------
+
+    def _discover(self, now_us: int) -> None:
+        if not self.source.discovers or self._next_look_us - DISCOVER_EVERY_US <= now_us < self._next_look_us:
+            return
+        self._next_look_us = now_us + DISCOVER_EVERY_US
+        found = self.source.new_splits(self._known)
+        self._known |= {split.id for split in found}
+        self._adopt([s for s in found if zlib.crc32(s.id.encode()) % self._parallelism == self._subtask])
+
+    def _adopt(self, splits: Sequence[Split]) -> None:
+        for split in splits:
+            progress = self._restored.splits.get(split.id)
+            if progress is not None and progress.finished:
+                self._finished[split.id] = progress
+                continue
+            start = MIN_TIME_US
+            if self._delay_us is not None and split.min_time_us is not None:
+                start = split.min_time_us - self._tick_us
+            lane = Lane(self.source, split, self._vetting)
+            if progress is not None:
+                start = max(progress.watermark_us, start)
+                reached = progress.watermark_us + self._behind_us if progress.watermark_us > MIN_TIME_US else None
+                lane = Lane(
+                    self.source,
+                    split,
+                    self._vetting,
+                    reached_us=reached,
+                    position=progress.position,
+                    skip=progress.skip,
+                )
+            lane.order_us = start
+            lane.clock = IdleClock(self._idle_us) if self._idle_us else None
+            self._watermarks.add(split.id, start)
+            self._lanes[split.id] = lane
+        if self._lanes and self.source.discovers:
+            self._watermarks.on_idle(_FINISHED, deferred=True)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _fill(self, now_us: int) -> None:
+        """Read until a batch is full, or nothing more can be had now."""
+        lanes = [lane for lane in self._lanes.values() if self._can_read(lane, now_us)]
+        order = [(lane.order_us, at, lane) for at, lane in enumerate(lanes)]
+        heapq.heapify(order)
+        rows = sum(piece.left for piece in self._queue) if self._pace is None else 0
+        while order and rows < self._batch_rows and not (self._queue and self.source.keeps_batches):
+            _, at, lane = heapq.heappop(order)
+            left = lane.rows_left()
+            if rows and left is not None and left > self._batch_rows - rows and self._pace is None:
+                break
+            lane.dry = False
+            piece = lane.fetch(self._batch_rows - rows, now_us)
+            if piece is None:
+                continue
+            self._queue.append(piece)
+            if piece.max_time_us is not None and self._delay_us is not None:
+                lane.order_us = max(lane.order_us, piece.max_time_us - self._behind_us)
+            if self._pace is None:
+                rows += piece.left
+            else:
+                allowed = self._allowed_us(now_us)
+                if allowed is None or not self._column or piece.due(self._column, allowed) < piece.left:
+                    continue
+                rows += piece.left
+            if not lane.exhausted:
+                heapq.heappush(order, (lane.order_us, at, lane))
+        if self._begins_us is None and self._pace is not None and self._column:
+            times = [piece.next_time_us(self._column) for piece in self._queue]
+            self._begins_us = min((time for time in times if time is not None), default=None)
+
+    def _can_read(self, lane: Lane, now_us: int) -> bool:
+        if lane.exhausted:
+            return False
+        return self._pace is None or not (lane.queued or self._is_early(lane, now_us))
+
+    def _must_wait(self, now_us: int) -> bool:
+        """Return whether rows that trickle in are to be gathered a little longer."""
+        if not self._queue or self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
+            return False
+        waiting = self._pace is not None or any(lane.dry for lane in self._lanes.values())
+        return waiting and sum(piece.left for piece in self._queue) < self._batch_rows
+
+    # -- pace ----------------------------------------------------------------------------------------------------
+
+    def _allowed_us(self, now_us: int) -> int | None:
+        """Return the event time up to which rows are due; None: all are."""
+        if self._pace is None:
+            return None
+        if self._begins_us is None or self._started_us is None:
+            return MIN_TIME_US
+        return self._begins_us + int((now_us - self._started_us) * self._pace)
+
+    def _clock_us(self, event_us: int) -> int:
+        """Return when a row with this event time is due."""
+        if self._pace is None or self._begins_us is None or self._started_us is None:
+            return MIN_TIME_US
+        return self._started_us + math.ceil((event_us - self._begins_us) / self._pace)
+
+    def _is_early(self, lane: Lane, now_us: int) -> bool:
+        """Return whether a paced split need not be opened yet."""
+        first = lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us
+        allowed = self._allowed_us(now_us)
+        return not lane.opened and allowed is not None and first is not None and first > allowed
+
+    def _waiting_times(self) -> list[int]:
+        """Return the event times that the pace waits for, one for each split."""
+        if self._pace is None or not self._column:
+            return []
+        times = {piece.lane.split.id: piece.next_time_us(self._column) for piece in reversed(self._queue)}
+        unread = [
+            lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us
+            for lane in self._lanes.values()
+            if not lane.opened
+        ]
+        return [time for time in (*times.values(), *unread) if time is not None]
+
+    # -- giving out ----------------------------------------------------------------------------------------------
+
+    def _give(self, now_us: int, allowed_us: int | None) -> list[Message]:
+        """Give out what is due, then the watermark that it allows."""
+        frames: list[pl.DataFrame | pl.LazyFrame] = []
+        refused: list[pl.DataFrame] = []
+        kept: deque[Piece] = deque()
+        blocked: set[str] = set()
+        for piece in self._queue:
+            name = piece.lane.split.id
+            if name in blocked:
+                kept.append(piece)
+                continue
+            due = piece.left if allowed_us is None else piece.due(self._column or "", allowed_us)
+            if due:
+                frame, latest = piece.take(due, self._column)
+                frames.append(frame)
+                self.rows_read += due
+                self._observe(piece.lane, latest)
+            if piece.left:
+                blocked.add(name)
+                kept.append(piece)
+            elif piece.letters is not None:
+                refused.append(piece.letters)
+                self.rows_read += piece.letters.height
+            if due or not piece.left:
+                piece.lane.given(piece)
+        self._queue = kept
+        if frames or refused:
+            self._given_us = now_us
+        return self._batches(frames, refused, now_us) + self._after_rows()
+
+    def _batches(
+        self, frames: list[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int
+    ) -> list[Message]:
+        out: list[Message] = []
+        if refused:
+            letters = pl.concat(refused)
+            if self._fails:
+                raise refuse(letters)
+            out.append(Batch(letters, DEAD_LETTERS, now_us))
+        if len(frames) == 1:
+            out.insert(0, Batch(frames[0], ingested_us=now_us))
+        elif frames and any(isinstance(frame, pl.LazyFrame) for frame in frames):
+            out.insert(0, Batch(pl.concat([frame.lazy() for frame in frames]), ingested_us=now_us))
+        elif frames:
+            eager = [frame for frame in frames if isinstance(frame, pl.DataFrame)]
+            out.insert(0, Batch(pl.concat(eager), ingested_us=now_us))
+        return out
+
+    def _observe(self, lane: Lane, latest_us: int | None) -> None:
+        if lane.clock is not None:
+            lane.clock.activity()
+        if latest_us is not None:
+            self._latest_us = max(latest_us, self._latest_us if self._latest_us is not None else latest_us)
+        if latest_us is not None and self._delay_us is not None:
+            self._watermarks.on_watermark(lane.split.id, max(latest_us - self._behind_us, MIN_TIME_US), deferred=True)
+        else:
+            self._watermarks.on_active(lane.split.id, deferred=True)
+
+    def _after_rows(self) -> list[Message]:
+        for name in [name for name, lane in self._lanes.items() if lane.finished]:
+            lane = self._lanes.pop(name)
+            watermark = self._watermarks.watermark_of(name)
+            self._watermarks.remove(name)
+            self._finished[name] = SplitProgress(lane.position, lane.skip, watermark, finished=True)
+            if self.source.discovers:
+                self._watermarks.on_watermark(_FINISHED, watermark, deferred=True)
+                if self._lanes:
+                    self._watermarks.on_idle(_FINISHED, deferred=True)
+        return self._said(self._watermarks.emit())
+
+    def _idleness(self, now_us: int) -> list[Message]:
+        for name, lane in self._lanes.items():
+            if lane.clock is None:
+                continue
+            if not lane.dry or lane.queued:
+                lane.clock.activity()
+            if lane.clock.is_idle(now_us):
+                self._watermarks.on_idle(name, deferred=True)
+        if self.source.discovers and not self._lanes:
+            never = not self._finished and self._parallelism > 1
+            if never or (self._folder_clock is not None and self._folder_clock.is_idle(now_us)):
+                self._watermarks.on_idle(_FINISHED, deferred=True)
+        elif self._folder_clock is not None:
+            self._folder_clock.activity()
+        return self._said(self._watermarks.emit())
+
+    def _said(self, signals: Iterable[Signal]) -> list[Message]:
+        """Return the signals that are messages: activity shows in the rows that follow."""
+        return [signal for signal in signals if isinstance(signal, Watermark | Idle)]
+
+    def _end(self) -> list[Message]:
+        self._ended = True
+        self.close()
+        return [Watermark(MAX_TIME_US), End()]
+
+    @property
+    def _behind_us(self) -> int:
+        """How far the watermark stays behind the latest row."""
+        return (self._delay_us or 0) + self._tick_us

@@ -1,0 +1,86 @@
+"""Rows that say nothing usable about time are taken out before they can do harm.
+
+- A null event time belongs to no window.
+- With `max_advance`, a row too far ahead of all others would close every window. It is refused when no chain of rows,
+  each at most `max_advance` later than one before, leads from what the split has reached up to it.
+
+A lazy frame whose statistics show that it has no such rows stays lazy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from streamlab.connectors.letters import row_letters
+from streamlab.connectors.source import Read, Source
+from streamlab.core.time import show_us, time_us
+
+_TIME = "__time_us"
+
+
+@dataclass(frozen=True)
+class Vetted:
+    """Rows fit to be given out; `letters` holds the others and what the reader itself refused."""
+
+    frame: pl.DataFrame | pl.LazyFrame
+    rows: int
+    max_time_us: int | None
+    letters: pl.DataFrame | None
+
+
+class Vetting:
+    """Judges what the splits of one source read.
+
+    Parameters
+    ----------
+    source
+        Says which column is the event time, and `max_advance`.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._step = source.name
+        self._column = source.timing.event_time
+        advance = source.timing.max_advance
+        self._max_advance_us = advance.fixed_us("max_advance") if advance else None
+        self._needs_rows = source.timing.pace is not None
+
+    def vet(self, read: Read, split: str, reached_us: int | None) -> Vetted:
+        """Judge rows of a split whose latest accepted event time so far is `reached_us`."""
+        if self._column is None:
+            return Vetted(read.frame, read.rows, None, read.dead_letters)
+        if isinstance(read.frame, pl.LazyFrame) and not self._must_look(read, reached_us):
+            return Vetted(read.frame, read.rows, read.max_time_us, read.dead_letters)
+        frame = read.frame.collect() if isinstance(read.frame, pl.LazyFrame) else read.frame
+        refused = [] if read.dead_letters is None else [read.dead_letters]
+        if frame.get_column(self._column).null_count():
+            unknown = frame.filter(pl.col(self._column).is_null())
+            refused.append(row_letters(self._step, unknown, f"the event time {self._column!r} is null", split))
+            frame = frame.filter(pl.col(self._column).is_not_null())
+        latest: int | None = frame.select(time_us(self._column).max()).item()
+        if self._max_advance_us is not None and latest is not None:
+            first: int = frame.select(time_us(self._column).first()).item()
+            bound = self._reachable_us(frame, first if reached_us is None else reached_us, self._max_advance_us)
+            if latest > bound:
+                beyond = frame.filter(time_us(self._column) > bound)
+                reason = f"the event time {self._column!r} is more than max_advance after {show_us(bound)}"
+                refused.append(row_letters(self._step, beyond, reason, split))
+                frame = frame.filter(time_us(self._column) <= bound)
+                latest = frame.select(time_us(self._column).max()).item()
+        return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None)
+
+    def _must_look(self, read: Read, reached_us: int | None) -> bool:
+        if self._needs_rows or read.max_time_us is None:
+            return True
+        if self._max_advance_us is None:
+            return False
+        return reached_us is None or read.max_time_us > reached_us + self._max_advance_us
+
+    def _reachable_us(self, frame: pl.DataFrame, reached_us: int, advance_us: int) -> int:
+        """Return the latest time that a chain of steps of at most `advance_us` leads to from `reached_us`."""
+        times = frame.select(time_us(self._column or "").alias(_TIME)).filter(pl.col(_TIME) > reached_us)
+        times = times.unique().sort(_TIME)
+        too_far = pl.col(_TIME) - pl.col(_TIME).shift(1, fill_value=reached_us) > advance_us
+        near = times.filter(~too_far.cum_max()).get_column(_TIME)
+        return int(near[-1]) if near.len() else reached_us
