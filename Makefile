@@ -1,0 +1,39 @@
+# make demo   the main job on real data           make test    everything: lint, tests, notebooks, browser
+# make lint   style, types, layers                make bench   speed, as ratios; writes docs/performance.md
+# Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/installed-demo
+	$(BIN)/streamlab demo
+
+test: $(VENV)/installed-test lint
+	.ci/install-chromium
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
+	$(BIN)/python -m pytest tests/notebook
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 -p no:doctest notebooks
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/installed-test
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/installed-demo: pyproject.toml
+	.ci/install $(PYTHON) $(VENV) demo
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml
+	.ci/install $(PYTHON) $(VENV) test,lint
+	touch $@

@@ -1,0 +1,7 @@
+"""The ``streamlab`` command."""
+
+from __future__ import annotations
+
+from streamlab.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,221 @@
+"""Commands, their help and their exit codes.
+
+Exit codes: 0 all went well · 1 a job failed (for ``demo`` also: its results are wrong) · 2 the command or the script
+cannot be used as written · 3 there is no such job · 130 interrupted with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streamlab import session
+from streamlab.cli import demo_command
+from streamlab.cli.scripts import find_stream, run_script
+from streamlab.cli.terminal_view import watch
+from streamlab.core.errors import JobError, StreamlabError
+from streamlab.observe.status import JobState
+from streamlab.observe.wording import STATE_MARKS, short_number, watermark
+from streamlab.session.job import Job
+
+_EPILOG = (
+    "Exit codes: 0 all went well · 1 a job failed · 2 wrong usage · 3 no such job · 130 interrupted.\n\n"
+    "Example: streamlab demo        then, in another terminal:  streamlab jobs; streamlab attach demo"
+)
+
+
+class ExitCode(IntEnum):
+    """What the command tells the shell."""
+
+    FAILED = 1
+    USAGE = 2
+    NO_SUCH_JOB = 3
+    INTERRUPTED = 130
+
+
+app = typer.Typer(
+    name="streamlab",
+    help="Stateful stream processing on Polars: run streams, watch them, stop them.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name or id; see: streamlab jobs")]
+Script = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A Python script.")]
+Variable = Annotated[
+    str | None,
+    typer.Option("--stream", metavar="VARIABLE", help="Which StreamFrame of the script, if it has several."),
+]
+Parallelism = Annotated[
+    int | None, typer.Option("--parallelism", "-p", min=1, help="Subtasks per step, and worker processes.")
+]
+
+
+@app.command(epilog="Example: streamlab demo --delay 4h        more flights are late when the watermark is nearer")
+def demo(
+    delay: Annotated[str, typer.Option(help="How far the watermark stays behind the latest departure.")] = "6h",
+    pace: Annotated[str, typer.Option(help="'max', or how much faster than the year itself: 1000000x.")] = "max",
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+) -> None:
+    """Stream a year of flights out of New York and check the result against Polars.
+
+    336,776 flights of 2013, in the order in which they landed; flights and mean delay per airport and hour of
+    departure. Long flights land long after they left: some are late.
+    """
+    with _errors_shown():
+        equal = demo_command.run(out, delay=delay, pace=pace, workers=workers)
+    if not equal:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: streamlab run hourly.py --parallelism 2",
+)
+def run(
+    context: typer.Context,
+    script: Script,
+    stream: Variable = None,
+    parallelism: Parallelism = None,
+) -> None:
+    """Run a script, watch the jobs that it starts, and wait for their end.
+
+    A script that starts no job has the StreamFrame started that it leaves behind: the variable 'stream', or its only
+    one. Further arguments are the script's own. Ctrl-C ends the jobs.
+    """
+    with _errors_shown():
+        names = run_script(script, context.args)
+        jobs = [job for job in session.jobs() if job.started_by(os.getpid())]
+        if not jobs:
+            jobs = [find_stream(names, stream, script).start(script.stem, parallelism=parallelism)]
+        try:
+            states = [watch(job, out).state for job in jobs]
+        except KeyboardInterrupt:
+            for job in jobs:
+                job.cancel()
+            raise
+    if JobState.FAILED in states:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command(epilog="Example: streamlab jobs --json | jq 'select(.state == \"running\") | .name'")
+def jobs(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")] = False,  # noqa: FBT002
+) -> None:
+    """List jobs, the newest first."""
+    found = [job.report() for job in reversed(session.jobs())]
+    if as_json:
+        for status in found:
+            typer.echo(msgspec.json.encode(status).decode())
+        return
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for column, justify in (("name", "left"), ("state", "left"), ("rows in", "right"), ("rows/s", "right")):
+        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=True)
+    for column in ("watermark", "id"):
+        table.add_column(column, no_wrap=True)
+    for status in found:
+        state = f"{STATE_MARKS[status.state]} {status.state}"
+        rate = "" if status.state.is_final else short_number(status.rows_in_per_s)
+        cells = (status.name, state, f"{status.rows_in:,}", rate, watermark(status.watermark_us), status.id)
+        table.add_row(*map(Text, cells))
+    out.print(table if found else "No jobs.")
+
+
+@app.command(epilog="Example: streamlab attach demo")
+def attach(
+    name: Name,
+    rows: Annotated[int, typer.Option(min=0, help="Result rows to show.")] = 10,
+) -> None:
+    """Watch a job until it ends. Ctrl-C ends the watching, not the job."""
+    with _errors_shown():
+        job = _find(name)
+        try:
+            state = watch(job, out, limit=rows).state
+        except KeyboardInterrupt:
+            err.print(f"Job {job.name} goes on.", markup=False)
+            raise
+    if state is JobState.FAILED:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command(epilog="Example: streamlab stop demo")
+def stop(name: Name) -> None:
+    """Stop a job: read no more, finish what was read, end."""
+    _end(name, "stop")
+
+
+@app.command(epilog="Example: streamlab cancel demo")
+def cancel(name: Name) -> None:
+    """End a job now; what is on its way is dropped."""
+    _end(name, "cancel")
+
+
+@app.command(epilog="Example: streamlab logs demo | grep -i warning")
+def logs(name: Name) -> None:
+    """Print what a job's processes and the functions in them have printed."""
+    with _errors_shown():
+        typer.echo(_find(name).log(), nl=False)
+
+
+@app.command(epilog="Example: streamlab explain hourly.py --parallelism 4")
+def explain(script: Script, stream: Variable = None, parallelism: Parallelism = None) -> None:
+    """Show the plan and the job graph of a script's stream, and start nothing.
+
+    The script is executed, but for what stands under if __name__ == "__main__": start jobs there.
+    """
+    with _errors_shown():
+        names = run_script(script, as_main=False)
+        typer.echo(find_stream(names, stream, script).explain(parallelism=parallelism))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _end(name: str, verb: str) -> None:
+    with _errors_shown():
+        job = _find(name)
+        if job.status.is_final:
+            out.print(f"Job {job.name} ({job.id}) has ended already: {job.status}.", markup=False)
+            return
+        state = job.stop() if verb == "stop" else job.cancel()
+        out.print(f"Job {job.name} ({job.id}): {state}.", markup=False)
+    if state is JobState.FAILED:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _find(name: str) -> Job:
+    try:
+        return session.attach(name)
+    except JobError as error:
+        err.print(str(error), style="red", markup=False)
+        raise typer.Exit(ExitCode.NO_SUCH_JOB) from error
+
+
+@contextlib.contextmanager
+def _errors_shown() -> Iterator[None]:
+    """Print an error of ours in its own words, without a traceback, and choose the exit code."""
+    try:
+        yield
+    except StreamlabError as error:
+        err.print(str(error), style="red", markup=False)
+        usage = isinstance(error, ValueError)
+        raise typer.Exit(ExitCode.USAGE if usage else ExitCode.FAILED) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(ExitCode.INTERRUPTED) from error

@@ -1,0 +1,113 @@
+"""A job in the terminal: a live view where there is one, plain lines where output goes to a file or a pipe."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from streamlab.observe.preview import preview
+from streamlab.observe.status import JobState, JobStatus
+from streamlab.observe.wording import STATE_MARKS, figures, progress, short_number, watermark
+from streamlab.session.job import Job
+
+REFRESH_S = 0.2
+_LINE_EVERY_S = 2.0
+_BAR_WIDTH = 60
+_STATE_STYLES = {
+    JobState.RUNNING: "bold blue",
+    JobState.FINISHED: "bold green",
+    JobState.FAILED: "bold red",
+    JobState.PAUSED: "bold yellow",
+}
+
+
+def watch(job: Job, console: Console, *, limit: int = 10) -> JobStatus:
+    """Show a job until it has ended, and return its last status.
+
+    Parameters
+    ----------
+    job
+        The job.
+    console
+        Where to; a live view needs a terminal, else plain lines are printed.
+    limit
+        Most result rows to show.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When the user has seen enough; the job goes on.
+    """
+    if not console.is_terminal:
+        return _watch_in_lines(job, console)
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            status = job.report()
+            live.update(draw(status, job, limit), refresh=True)
+            if status.state.is_final:
+                return status
+            time.sleep(REFRESH_S)
+
+
+def draw(status: JobStatus, job: Job, limit: int) -> RenderableType:
+    """Return a job as something that rich can print."""
+    title = Text.assemble(
+        (f"{STATE_MARKS[status.state]} {status.state}", _STATE_STYLES.get(status.state, "bold")),
+        "  ",
+        (status.name, "bold"),
+        "  ",
+        (status.id, "dim"),
+    )
+    parts: list[RenderableType] = [title]
+    done = progress(status)
+    if done is not None:
+        parts.append(ProgressBar(total=1.0, completed=done, width=_BAR_WIDTH))
+    grid = Table.grid(padding=(0, 3))
+    shown = figures(status)
+    grid.add_row(*(Text(figure.label, "dim") for figure in shown))
+    grid.add_row(*(Text(figure.value, "bold yellow" if figure.alarming else "") for figure in shown))
+    parts.append(grid)
+    if status.failure is not None:
+        parts.append(Text(status.failure.message, "red"))
+    parts.append(_rows(job, limit))
+    return Group(*parts)
+
+
+def line(status: JobStatus) -> str:
+    """Return a job as one line of text."""
+    done = progress(status)
+    share = f"{done:4.0%}  " if done is not None else ""
+    return (
+        f"{share}{status.state}  {status.rows_in:,} rows in  {short_number(status.rows_in_per_s)} rows/s  "
+        f"watermark {watermark(status.watermark_us)}  {status.rows_out:,} rows out  {status.late_rows:,} late"
+    )
+
+
+def _watch_in_lines(job: Job, console: Console) -> JobStatus:
+    next_line_s = 0.0
+    while True:
+        status = job.report()
+        now = time.monotonic()
+        if status.state.is_final or now >= next_line_s:
+            console.out(line(status), highlight=False)
+            next_line_s = now + _LINE_EVERY_S
+        if status.state.is_final:
+            return status
+        time.sleep(REFRESH_S)
+
+
+def _rows(job: Job, limit: int) -> RenderableType:
+    shown = preview(job.results(), limit)
+    if not shown.rows:
+        return Text("")
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", title_justify="left")
+    for name, numeric in zip(shown.columns, shown.numeric, strict=True):
+        table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
+    for row in shown.rows:
+        table.add_row(*(Text("null", "dim italic") if cell is None else Text(cell) for cell in row))
+    return table

@@ -1,0 +1,127 @@
+"""What all tests share: folders of their own, and the proof that nothing is left behind.
+
+A test that started a job is followed by a look at everything that a job uses: its coordinator and workers, its sockets,
+shared memory, temporary files. What a test leaves running fails that very test, and is ended so that the others can go
+on. Processes of any other kind are looked for once per file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+GRACE_S = 10.0
+"""How long what a test has ended may take to be gone."""
+_SHARED_MEMORY = Path("/dev/shm")
+_saved: dict[str, str | None] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point jobs, sockets and temporary files to folders of this test run; the paths of sockets must be short."""
+    root = Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp"))
+    places = {"STREAMLAB_HOME": root / "home", "XDG_RUNTIME_DIR": root / "run", "TMPDIR": root / "tmp"}
+    for variable, folder in places.items():
+        folder.mkdir(mode=0o700)
+        _saved[variable] = os.environ.get(variable)
+        os.environ[variable] = str(folder)
+    tempfile.tempdir = None
+    config.stash[_ROOT] = root
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove those folders."""
+    for variable, value in _saved.items():
+        if value is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = value
+    tempfile.tempdir = None
+    shutil.rmtree(config.stash[_ROOT], ignore_errors=True)
+
+
+_ROOT = pytest.StashKey[Path]()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_of_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves something of a job that it started."""
+    root = request.config.stash[_ROOT]
+    before = _started(root)
+    yield
+    if _started(root) != before:
+        left = _wait_until_gone(lambda: _left_of_jobs(root))
+        _end_children()
+        assert not left, f"left behind: {', '.join(left)}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the last test of a file that leaves a process."""
+    before = {child.pid for child in _children()}
+    yield
+    left = _wait_until_gone(lambda: [_named(child) for child in _children() if child.pid not in before])
+    _end_children(but=before)
+    assert not left, f"left running: {', '.join(left)}"
+
+
+def _started(root: Path) -> set[str]:
+    """Everything that tells that a job was started: job folders come and go, but seldom unseen with their sockets."""
+    return {entry.name for folder in ("home/jobs", "run/streamlab") for entry in _entries(root / folder)}
+
+
+def _left_of_jobs(root: Path) -> list[str]:
+    processes = [_named(child) for child in _children() if "streamlab" in " ".join(_command(child))]
+    processes += [_named(process) for process in psutil.process_iter() if str(root) in " ".join(_command(process))]
+    sockets = [f"sockets {entry}" for entry in _entries(root / "run" / "streamlab")]
+    memory = [f"shared memory {entry}" for entry in _entries(_SHARED_MEMORY) if entry.name.startswith("streamlab")]
+    files = [f"temporary file {entry}" for entry in _entries(root / "tmp")]
+    return [*dict.fromkeys(processes), *sockets, *memory, *files]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _children() -> list[psutil.Process]:
+    alive = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                alive.append(child)
+    return alive
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return []
+
+
+def _named(process: psutil.Process) -> str:
+    return f"process {process.pid} ({' '.join(_command(process))[:120]})"
+
+
+def _wait_until_gone(look) -> list[str]:
+    deadline = time.monotonic() + GRACE_S
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _end_children(but: set[int] = frozenset()) -> None:
+    for child in _children():
+        if child.pid not in but:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
