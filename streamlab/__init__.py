@@ -1,1 +1,92 @@
-"""Stateful stream processing in a notebook, on Polars."""
+"""Stateful stream processing in a notebook, on Polars.
+
+``import streamlab as sl`` is quick: what is named here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamlab.core.errors import (
+        InternalError,
+        JobError,
+        OptionError,
+        PlanError,
+        SinkError,
+        SourceError,
+        StateError,
+        StepFailed,
+        StreamlabError,
+        WorkerLost,
+    )
+    from streamlab.frame.join import concat
+    from streamlab.frame.stream_frame import StreamFrame
+    from streamlab.frame.triggers import every, every_rows
+    from streamlab.notebook import load_ipython_extension
+    from streamlab.session import attach, jobs
+    from streamlab.session.job import Job
+    from streamlab.session.sources import from_frame, stream
+
+__version__ = _version("streamlab")
+
+_HOMES = {
+    "streamlab.core.errors": (
+        "InternalError",
+        "JobError",
+        "OptionError",
+        "PlanError",
+        "SinkError",
+        "SourceError",
+        "StateError",
+        "StepFailed",
+        "StreamlabError",
+        "WorkerLost",
+    ),
+    "streamlab.frame.join": ("concat",),
+    "streamlab.frame.stream_frame": ("StreamFrame",),
+    "streamlab.frame.triggers": ("every", "every_rows"),
+    "streamlab.notebook": ("load_ipython_extension",),
+    "streamlab.session": ("attach", "jobs"),
+    "streamlab.session.job": ("Job",),
+    "streamlab.session.sources": ("from_frame", "stream"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "InternalError",
+    "Job",
+    "JobError",
+    "OptionError",
+    "PlanError",
+    "SinkError",
+    "SourceError",
+    "StateError",
+    "StepFailed",
+    "StreamFrame",
+    "StreamlabError",
+    "WorkerLost",
+    "attach",
+    "concat",
+    "every",
+    "every_rows",
+    "from_frame",
+    "jobs",
+    "load_ipython_extension",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        text = f"module 'streamlab' has no attribute {name!r}"
+        raise AttributeError(text)
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

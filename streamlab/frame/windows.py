@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import polars as pl
 
+from streamlab.connectors.source import Source
+from streamlab.connectors.timing import Pace, timing
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration, is_time
 from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Trigger, Windows
@@ -15,6 +18,7 @@ from streamlab.frame.group_by import GroupBy, WindowGroupBy, parse_keys
 from streamlab.frame.triggers import checked_trigger
 from streamlab.plan import nodes
 from streamlab.plan.event_time import has_watermark
+from streamlab.plan.rewrite import with_sources
 from streamlab.plan.schema import refusal, show_columns, show_dtype
 
 Span = str | dt.timedelta
@@ -57,6 +61,29 @@ class WindowMethods(FrameBase):
         )
         self._check_appends("with_watermark", "an update has no place in time")
         return self._with(node)
+
+    def with_pace(self, pace: Pace) -> Self:
+        """Replay the sources by their event times: ``"max"``, ``"realtime"``, or a factor such as ``"60x"``.
+
+        Raises
+        ------
+        OptionError
+            If the pace can't be read.
+        PlanError
+            If no source has an event time to go by.
+        """
+        timed = [n for n in self._plan.walk() if isinstance(n, nodes.Scan) and n.source.timing.event_time is not None]
+        if not timed:
+            hint = "say event_time= at the source"
+            raise PlanError(explained("with_pace", needed="a source with an event time", got="none", hint=hint))
+        # Any event time will do: only the pace is read here.
+        factor = timing("time", pace=pace).pace
+
+        def paced(source: Source) -> Source:
+            has_time = source.timing.event_time is not None
+            return replace(source, timing=replace(source.timing, pace=factor)) if has_time else source
+
+        return self._with(with_sources(self._plan, paced))
 
     def group_by(self, *by: Any, maintain_order: bool = False, **named_by: Any) -> GroupBy[Self]:
         """Group by keys over the whole stream: ``agg`` gives an updating table with one row for each key.

@@ -51,7 +51,8 @@ def _headline(node: nodes.Node) -> str:
         marks.append("makes the stream an updating one")
     text = _text(node)
     note = f"  [{'; '.join(marks)}]" if marks else ""
-    return f"{node.step}{': ' + text if text else ''}{note}"
+    named = text.startswith(node.step) and isinstance(node, nodes.Scan)
+    return f"{text if named else ': '.join(filter(None, (node.step, text)))}{note}"
 
 
 @singledispatch
@@ -143,12 +144,15 @@ def _(node: nodes.Scan) -> Sequence[str]:
 
 @_details.register
 def _(node: nodes.GroupAggregate) -> Sequence[str]:
-    return _aggregates(node)
+    kept = [] if node.split.is_incremental else ["rows are kept for good"]
+    return [*_aggregates(node), *kept]
 
 
 @_details.register
 def _(node: nodes.WindowAggregate) -> Sequence[str]:
     lines = list(_aggregates(node))
+    if not node.split.is_incremental:
+        lines.append("rows are kept until their window is over")
     if node.trigger is not None:
         lines.append(f"early results {_trigger(node.trigger)}")
     if node.allowed_lateness_us:

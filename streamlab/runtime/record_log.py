@@ -194,6 +194,13 @@ class LogReader:
                     self._positions[prefix] = number, end
                     yield Record(prefix, number, header, frame)
 
+    def drop_read(self) -> None:
+        """Delete the files that have been read to their end and are no longer written to."""
+        for prefix, (at, _) in self._positions.items():
+            for number in _segments(self.folder).get(prefix, ()):
+                if number < at:
+                    (self.folder / f"{prefix}-{number:06d}.arrows").unlink(missing_ok=True)
+
     def segments(self) -> set[tuple[str, int]]:
         """Return the files that there are now."""
         return {(prefix, number) for prefix, numbers in _segments(self.folder).items() for number in numbers}

@@ -1,1 +1,24 @@
-"""Wires things: options, jobs, sources and the runner that frames use."""
+"""The one place that wires things: sources make frames, frames run as jobs, jobs are found again."""
+
+from __future__ import annotations
+
+from streamlab.runtime.client import find, list_jobs
+from streamlab.session.job import Job
+
+__all__ = ["Job", "attach", "jobs"]
+
+
+def jobs() -> list[Job]:
+    """Return all jobs of this user that are still stored, running ones and ended ones, oldest first."""
+    return [Job(handle) for handle in list_jobs()]
+
+
+def attach(name_or_id: str) -> Job:
+    """Return a job by its id or its name, whichever process has started it; of several the newest that runs.
+
+    Raises
+    ------
+    JobError
+        If there is none.
+    """
+    return Job(find(name_or_id))

@@ -4,9 +4,8 @@ For every function here the law is: for rows cut in any way, the states of the p
 state of all rows. Rules that hold throughout:
 
 - Integers never wrap. Narrow ones are summed in 64 bits, 64-bit ones in 128 (which costs the streaming engine about a
-  tenth more than a plain sum). What comes out is cast strictly to the dtype that Polars gives, so that a sum that does
-  not fit is an error that shows it. Products and 128-bit sums, for which there is nothing wider, are compared with the
-  same in Float64.
+  tenth more than a plain sum), and what does not fit the dtype that Polars gives is an error, at the end. Products and
+  128-bit sums, for which there is nothing wider, are compared with the same in Float64.
 - Where nulls don't count, a filter inside the aggregation becomes nulls (``Rows.nulled``), so that the streaming engine
   runs the aggregation natively.
 """
@@ -25,6 +24,18 @@ _WIDE = pl.Decimal(38, 0)
 """Holds sums of 64-bit integers. Not Int128: Arrow has none, and state must be readable elsewhere."""
 
 _DECIMAL_DIGITS = 38
+
+_NARROW = frozenset((pl.Int8, pl.Int16, pl.UInt8, pl.UInt16))
+"""Polars sums these in Int64, which would take more than 10¹⁴ rows to overflow."""
+
+_WIDENED = frozenset((pl.Int64, pl.UInt64))
+
+_BOUNDS: dict[type[pl.DataType], tuple[int, int]] = {
+    pl.Int32: (-(2**31), 2**31 - 1),
+    pl.Int64: (-(2**63), 2**63 - 1),
+    pl.UInt32: (0, 2**32 - 1),
+    pl.UInt64: (0, 2**64 - 1),
+}
 
 
 class NotMergeable(ValueError):
@@ -114,18 +125,24 @@ def total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
         raise NotMergeable(msg)
     if dtype.is_decimal() or dtype in {pl.Int128, pl.UInt128}:
         return _guarded_total(states, rows, wanted)
-    column = _sum(states, rows.nulled, dtype).alias(wanted.name)
-    return (column.cast(pl.Int64) if dtype == pl.Duration else column).cast(wanted.dtype)
+    column = _sum(states, rows.nulled, dtype)
+    result = pl.Int64() if dtype == pl.Duration else wanted.dtype
+    if not result.is_integer() or dtype in _NARROW:
+        return column.cast(result)
+    low, high = _BOUNDS[type(result)]
+    held = _WIDE if dtype in _WIDENED or dtype == pl.Duration else pl.Int64()
+    fits = column.is_between(pl.lit(low, pl.Int128).cast(held), pl.lit(high, pl.Int128).cast(held))
+    return _checked(column.cast(result, strict=False), fits, wanted)
 
 
 def _sum(states: States, values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Return the sum in a dtype that does not overflow: Int64, Decimal(38, 0) or Float64."""
-    if dtype in {pl.Int64, pl.UInt64} or dtype.is_temporal():
+    if dtype in _WIDENED or dtype.is_temporal():
         whole = values.to_physical() if dtype.is_temporal() else values
         partial = whole.cast(pl.Int128, strict=False).sum().cast(_WIDE)
     elif dtype in {pl.Int32, pl.UInt32, pl.Boolean}:
         partial = values.cast(pl.Int64, strict=False).sum()
-    elif dtype in {pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Float64}:
+    elif dtype in _NARROW or dtype == pl.Float64:
         partial = values.sum()
     elif dtype.is_numeric():
         partial = values.cast(pl.Float64, strict=False).sum()
@@ -140,14 +157,18 @@ def _guarded_total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     about = states.add(rows.nulled.cast(pl.Float64, strict=False).sum(), SUMMED)
     scale = wanted.dtype.scale if isinstance(wanted.dtype, pl.Decimal) else 0
     limit = 10.0 ** (_DECIMAL_DIGITS - scale) if wanted.dtype.is_decimal() else 2.0**128
-    fits = (about.abs() <= limit) & ((about - column.cast(pl.Float64)).abs() < limit / 4)
-    return _checked(column, fits, about, wanted)
+    fits = (about.abs() < limit) & ((about - column.cast(pl.Float64)).abs() < limit / 4)
+    return _checked(column, fits, wanted)
 
 
-def _checked(column: pl.Expr, fits: pl.Expr, about: pl.Expr, wanted: Wanted) -> pl.Expr:
-    """Return the column, in an expression that fails with a text where it does not fit its dtype."""
-    text = pl.format(f"{wanted.name} is about {{}} and overflows {wanted.dtype}", about)
-    return pl.when(fits).then(column).otherwise(pl.when(~fits).then(text).cast(pl.Int64).cast(wanted.dtype))
+def _checked(column: pl.Expr, fits: pl.Expr, wanted: Wanted) -> pl.Expr:
+    """Return the column, in an expression that fails where it does not fit its dtype.
+
+    Only a cast can fail in an expression, so a text that says what is wrong is cast to a number.
+    """
+    text = pl.lit(f"{wanted.name} overflows {wanted.dtype}: cast its input to a wider dtype first")
+    failing = pl.when(~fits).then(text).cast(pl.Int64).cast(wanted.dtype)
+    return pl.when(fits).then(column.cast(wanted.dtype)).otherwise(failing)
 
 
 def mean(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
@@ -206,7 +227,7 @@ def product(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     column = states.add(rows.nulled.cast(wanted.dtype).product(), _MULTIPLIED)
     # Wrapping is off by a multiple of 2⁶⁴, at least as much as the product itself. NaN: infinity times zero.
     fits = ((about - column.cast(pl.Float64)).abs() <= 0.5 * about.abs()) | about.is_nan()
-    return _checked(column, fits, about, wanted)
+    return _checked(column, fits, wanted)
 
 
 def repeated(method: str, **options: bool) -> Taker:

@@ -25,16 +25,20 @@ def last(states: States, rows: Rows, _: Wanted) -> pl.Expr:
 
 
 def first_non_null(states: States, rows: Rows, _: Wanted) -> pl.Expr:
-    """Pick the first value that is not null, by arrival."""
-    states.ordered = True
-    again = methodcaller("first", ignore_nulls=True)
-    return states.add(again(rows.kept), again)
+    """Pick the first value that is not null; with event time, `rows` holds no nulls."""
+    return _non_null_end(states, rows, "first")
 
 
 def last_non_null(states: States, rows: Rows, _: Wanted) -> pl.Expr:
-    """Pick the last value that is not null, by arrival."""
+    """Pick the last value that is not null; with event time, `rows` holds no nulls."""
+    return _non_null_end(states, rows, "last")
+
+
+def _non_null_end(states: States, rows: Rows, which: Literal["first", "last"]) -> pl.Expr:
+    if rows.event_time is not None:
+        return _end(states, rows, which)
     states.ordered = True
-    again = methodcaller("last", ignore_nulls=True)
+    again = methodcaller(which, ignore_nulls=True)
     return states.add(again(rows.kept), again)
 
 
@@ -68,11 +72,13 @@ def _last_of_some(column: pl.Expr, n: pl.Expr) -> pl.Expr:
 
 
 def _first_in_time(column: pl.Expr, at: pl.Expr) -> pl.Expr:
-    return column.filter(at.is_not_null()).sort_by(at.drop_nulls(), maintain_order=True).first()
+    some = at.is_not_null()
+    return column.filter(some).sort_by(at.filter(some), maintain_order=True).first()
 
 
 def _last_in_time(column: pl.Expr, at: pl.Expr) -> pl.Expr:
-    return column.filter(at.is_not_null()).sort_by(at.drop_nulls(), maintain_order=True).last()
+    some = at.is_not_null()
+    return column.filter(some).sort_by(at.filter(some), maintain_order=True).last()
 
 
 _MERGE_ENDS = {"first": _first_of_some, "last": _last_of_some}

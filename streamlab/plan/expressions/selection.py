@@ -24,7 +24,7 @@ class Selection:
     Attributes
     ----------
     kept : Tree
-        The values that count, as the user wrote them.
+        The values that count.
     nulled : Tree
         The same for an aggregation that skips nulls; where possible one value a row, null if it does not count.
     condition : Tree | None
@@ -80,7 +80,8 @@ def _dropped(tree: Tree, schema: pl.Schema) -> Selection:
     keeps = value.is_not_null() if nulls else value.is_null() | value.is_not_nan()
     condition = keeps if inner.condition is None else to_expr(inner.condition) & keeps
     nulled = inner.nulled if nulls else to_tree(pl.when(condition).then(value))
-    return Selection(kept=tree, nulled=nulled, condition=to_tree(condition), value=inner.value)
+    # One filter rather than a chain: in a group_by, Polars 2.1 sorts `filter(...).drop_nulls()` by stray memory.
+    return Selection(to_tree(value.filter(condition)), nulled, to_tree(condition), inner.value)
 
 
 def _check(tree: Tree, schema: pl.Schema) -> None:

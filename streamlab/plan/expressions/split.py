@@ -34,6 +34,8 @@ from streamlab.plan.expressions.tree import (
     without_name,
 )
 
+_ENDS = frozenset(("First", "Last", "FirstNonNull", "LastNonNull"))
+
 
 def split_aggregates(
     keys: Sequence[pl.Expr], aggregates: Sequence[pl.Expr], schema: pl.Schema, event_time: str | None = None
@@ -203,7 +205,7 @@ class _Splitter:
         time = None if self.event_time is None else pl.col(self.event_time)
         if not inputs:
             return Rows(pl.len(), pl.len(), None, dtype, None, time, never_empty=bool(self.keys))
-        if time is not None and operation(tree) in {"FirstNonNull", "LastNonNull"}:
+        if time is not None and operation(tree) in _ENDS - {"First", "Last"}:
             inputs = [to_tree(to_expr(inputs[0]).drop_nulls())]
         try:
             values, *others = [select(child, self.schema) for child in inputs]
@@ -211,6 +213,10 @@ class _Splitter:
             raise NotMergeable(str(error)) from error
         if any(other.condition != values.condition for other in others):
             msg = "columns filtered in different ways stand side by side"
+            raise NotMergeable(msg)
+        in_time = time is not None and operation(tree) in _ENDS
+        if (in_time or others) and any(one.value is None for one in (values, *others)):
+            msg = f"{in_words(tree)} of a function of filtered rows needs all rows of the group"
             raise NotMergeable(msg)
         return Rows(
             kept=to_expr(values.kept),

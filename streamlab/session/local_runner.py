@@ -1,0 +1,114 @@
+"""Runs the plans of StreamFrames as jobs on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from streamlab.connectors.sink import Sink
+from streamlab.core.errors import OptionError, explained
+from streamlab.core.options import JobOptions
+from streamlab.frame.runner import RunOptions
+from streamlab.graph.explain import explain_graph
+from streamlab.graph.job_graph import JobGraph
+from streamlab.graph.lowering import lower
+from streamlab.plan import nodes
+from streamlab.plan.explain import explain_plan
+from streamlab.plan.table_keys import table_keys
+from streamlab.runtime.client import JobHandle, launch
+from streamlab.runtime.results import ResultTable
+from streamlab.session.job import Job
+from streamlab.session.row_stream import discard, stream_rows
+
+_MOST_BY_DEFAULT = 4
+_MOST_AT_ALL = 256
+_OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach"})
+_MORE_OPTIONS = tuple(f.name for f in dataclasses.fields(JobOptions) if f.name not in _OWN_OPTIONS)
+
+
+class LocalRunner:
+    """The runner of all frames; satisfies :class:`streamlab.frame.runner.Runner`."""
+
+    def run(self, plan: nodes.Node, options: RunOptions, sink: Sink | None = None) -> Job:
+        """Start a job in processes of its own and return at once; without a sink its rows go to a result table."""
+        return Job(self._launch(plan, options, sink))
+
+    def collect(self, plan: nodes.Node, options: RunOptions) -> pl.DataFrame:
+        """Run a bounded plan to its end and return its rows; nothing of the job is left."""
+        handle = self._launch(plan, options)
+        try:
+            job = Job(handle)
+            job.wait()
+            return job.results()
+        finally:
+            discard(handle)
+
+    def stream(self, plan: nodes.Node, options: RunOptions, timeout_s: float | None = None) -> Iterator[pl.DataFrame]:
+        """Yield rows as they come; the job starts with the first step of the loop and ends with the loop."""
+        yield from stream_rows(self._launch(plan, options), timeout_s)
+
+    def explain(self, plan: nodes.Node, parallelism: int | None) -> str:
+        """Return the text of the job graph that would run."""
+        return explain_graph(_graph(plan, _table(plan, None), _subtasks(parallelism)))
+
+    def _launch(self, plan: nodes.Node, options: RunOptions, sink: Sink | None = None) -> JobHandle:
+        job_options = _job_options(plan, options)
+        graph = _graph(plan, sink or _table(plan, job_options.keep_rows), job_options.parallelism)
+        return launch(graph, job_options, plan=f"{explain_plan(plan)}\n\n{explain_graph(graph)}")
+
+
+def default_parallelism() -> int:
+    """Return how many subtasks a step gets when nobody says so: one per processor that we may use, at most four."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_BY_DEFAULT, processors))
+
+
+def _subtasks(parallelism: int | None) -> int:
+    if parallelism is None:
+        return default_parallelism()
+    if not isinstance(parallelism, int) or isinstance(parallelism, bool) or not 1 <= parallelism <= _MOST_AT_ALL:
+        needed = f"a number of subtasks from 1 to {_MOST_AT_ALL}"
+        raise OptionError(explained("parallelism", needed=needed, got=repr(parallelism)))
+    return parallelism
+
+
+def _table(plan: nodes.Node, keep_rows: int | None) -> ResultTable:
+    keys = table_keys(plan) if plan.updating else None
+    return ResultTable("results", plan.schema, keys, None if plan.updating else keep_rows)
+
+
+def _graph(plan: nodes.Node, sink: Sink, parallelism: int) -> JobGraph:
+    return lower(nodes.Write(input=plan, sink=sink, step=sink.name, schema=plan.schema), parallelism)
+
+
+def _job_options(plan: nodes.Node, options: RunOptions) -> JobOptions:
+    more = _checked(dict(options.more))
+    keep_rows = options.keep_rows
+    if keep_rows == "auto":
+        keep_rows = None if plan.bounded else JobOptions.keep_rows
+    return JobOptions(
+        name=f"job-{secrets.token_hex(3)}" if options.name is None else options.name,
+        parallelism=_subtasks(options.parallelism),
+        keep_rows=keep_rows,
+        detach=options.detach,
+        **more,
+    )
+
+
+def _checked(more: dict[str, Any]) -> dict[str, Any]:
+    """Return further options if there are such and their values can be."""
+    for name, value in more.items():
+        if name not in _MORE_OPTIONS:
+            text = explained("options", needed=f"one of {', '.join(_MORE_OPTIONS)}", got=repr(name))
+            raise OptionError(text)
+        if name == "on_error":
+            if value not in {"fail", "dead_letter"}:
+                raise OptionError(explained(name, needed="'fail' or 'dead_letter'", got=repr(value)))
+        elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise OptionError(explained(name, needed="a whole number, at least 1", got=repr(value)))
+    return more

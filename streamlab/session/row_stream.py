@@ -1,0 +1,112 @@
+"""The rows of a job as they come, for a loop in the process that started it; nothing of the job is left afterwards.
+
+The rows are read from the log of the job's result table. What was read is deleted, and a job that runs ahead of the
+loop is paused, so neither memory nor disk grows with the length of the stream.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import polars as pl
+
+from streamlab.core.errors import JobError, explained
+from streamlab.core.messages import MAIN
+from streamlab.runtime.client import JobHandle
+from streamlab.runtime.protocol import CancelRequested, PauseRequested, ResumeRequested
+from streamlab.runtime.record_log import LogReader
+from streamlab.session.job import Job
+
+_POLL_S = 0.005
+_AHEAD_ROWS = 2_000_000
+"""Rows that a job may have given beyond those that the loop has taken, before it is paused."""
+
+
+def stream_rows(handle: JobHandle, timeout_s: float | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the frames of a job's result table as they are written, changelogs with their row kinds.
+
+    Parameters
+    ----------
+    handle
+        A job that was started for this, with a result table that keeps all rows.
+    timeout_s
+        How long to wait in all; None waits for the job's end.
+
+    Raises
+    ------
+    StreamlabError
+        What made the job fail.
+    JobError
+        If the loop fell so far behind an updating stream that its changes were merged.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    rows = _Rows(handle)
+    try:
+        while True:
+            # Asked before reading: what a job wrote before its end is there when the end is known.
+            ended = handle.status().state.is_final
+            yield from rows.new()
+            if ended:
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+            time.sleep(_POLL_S)
+        failure = Job(handle).exception
+        if failure is not None:
+            raise failure
+    finally:
+        discard(handle)
+
+
+def discard(handle: JobHandle) -> None:
+    """End a job if it still runs, and delete what is stored of it."""
+    if not handle.status().state.is_final:
+        handle.request(CancelRequested("no longer needed"))
+        handle.wait()
+    handle.remove()
+
+
+class _Rows:
+    """What the loop has taken, and whether the job is paused."""
+
+    def __init__(self, handle: JobHandle) -> None:
+        self._handle = handle
+        self._log = LogReader(handle.folder.results / MAIN)
+        self._next_row: dict[str, int] = {}
+        self._taken = 0
+        self._paused = False
+
+    def new(self) -> Iterator[pl.DataFrame]:
+        """Yield what is new, and hold the job back while it is far ahead."""
+        for record in self._log.read_new():
+            first = self._next_row.get(record.prefix, 0)
+            self._next_row[record.prefix] = record.header.first_row + record.header.rows
+            if record.header.first_row != first:
+                raise JobError(
+                    explained(
+                        "iter_batches",
+                        needed="to keep up with an updating stream",
+                        got=f"{record.header.first_row - first:,} changes that were merged before they were read",
+                        hint="do less in the loop, or look at job.results() of a started job now and then",
+                    )
+                )
+            if record.header.is_base:
+                continue
+            self._taken += record.header.rows
+            yield record.frame
+            self._hold_back()
+        self._hold_back()
+        self._log.drop_read()
+
+    def _hold_back(self) -> None:
+        status = self._handle.status()
+        if status.state.is_final:
+            return
+        ahead = status.rows_out - self._taken
+        if not self._paused and ahead > _AHEAD_ROWS:
+            self._handle.request(PauseRequested())
+            self._paused = True
+        elif self._paused and ahead <= _AHEAD_ROWS // 2:
+            self._handle.request(ResumeRequested())
+            self._paused = False
