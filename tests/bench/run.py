@@ -1,0 +1,192 @@
+"""Measures streamlab against Polars' streaming engine on the same files, and the job's own times: ``make bench``.
+
+Every figure is a ratio within one run, or a time that the job itself reports, so it can be compared between machines
+only with care. The results table goes into ``docs/performance.md``.
+
+Usage: ``python tests/bench/run.py [--quick] [--data DIR] [--only NAME,NAME]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import polars as pl
+import psutil
+from bench_data import readings
+from bench_queries import QUERIES, Query
+
+import streamlab as sl
+
+_HERE = Path(__file__).parent
+_PAGE = _HERE.parent.parent / "docs" / "performance.md"
+_BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
+_ROUNDS = 3
+_WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One query's rates, in rows per second."""
+
+    query: Query
+    rows: int
+    streamlab: float
+    polars: float
+    whole_s: float
+    """From the call to the end, processes' start included."""
+
+
+def _nothing(batch: pl.DataFrame) -> None:
+    """Take rows and do nothing: what is measured is the engine, not a result table."""
+
+
+def run_streamlab(folder: Path, query: Query) -> tuple[float, float]:
+    """Return the seconds from the first row that was read to the end, and from the call to the end."""
+    called = time.perf_counter()
+    frame = sl.scan_parquet(folder, event_time="at", watermark="5s")
+    job = query.streamlab(frame).sink_batches(_nothing, parallelism=_WORKERS)
+    job.wait(600)
+    whole = time.perf_counter() - called
+    status = job.status
+    if job.exception is not None:
+        raise job.exception
+    return (status.ended_us - status.started_us) / 1e6, whole
+
+
+def run_polars(folder: Path, name: str) -> float:
+    """Return the seconds that Polars' streaming engine takes with as many threads as streamlab has workers."""
+    command = [sys.executable, str(_HERE / "bench_polars.py"), str(folder), name, str(_WORKERS)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure(name: str, data: Path, rows: int) -> Timing:
+    """Measure one query, streamlab and Polars in turn, and take the medians."""
+    query = QUERIES[name]
+    folder = readings(data, rows, query.keys)
+    ours, wholes, theirs = [], [], []
+    for _ in range(_ROUNDS):
+        theirs.append(run_polars(folder, name))
+        running, whole = run_streamlab(folder, query)
+        ours.append(running)
+        wholes.append(whole)
+    result = Timing(query, rows, rows / median(ours), rows / median(theirs), median(wholes))
+    _say(f"{query.title}: {result.streamlab / 1e6:.1f} against {result.polars / 1e6:.1f} million rows/s")
+    return result
+
+
+def latency(seconds: float) -> tuple[float, float]:
+    """Return p50 and p99 in ms from a source of 10,000 rows/s to the result table."""
+
+    def rows(start: int, n: int) -> pl.DataFrame:
+        return pl.DataFrame({"n": range(start, start + n)})
+
+    job = sl.generate(rows, rows_per_second=10_000).with_columns(double=pl.col("n") * 2).start("bench-latency")
+    time.sleep(seconds)
+    status = job.status
+    job.cancel()
+    return status.latency_p50_ms or float("nan"), status.latency_p99_ms or float("nan")
+
+
+def first_row() -> float:
+    """Return the seconds from ``start()`` to the first row that a source reads."""
+    called_us = time.time_ns() // 1000
+    job = sl.from_frame(pl.DataFrame({"n": range(1000)})).start("bench-start")
+    job.wait(60)
+    return (job.status.started_us - called_us) / 1e6
+
+
+def slow_sink(seconds: float) -> tuple[float, float]:
+    """Return the workers' memory in MB early and late in a run whose sink cannot keep up."""
+
+    def rows(start: int, n: int) -> pl.DataFrame:
+        return pl.DataFrame({"n": range(start, start + n)}).with_columns(text=pl.lit("x" * 100))
+
+    def slow(batch: pl.DataFrame) -> None:
+        time.sleep(0.2)
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    job = sl.generate(rows).sink_batches(slow, parallelism=_WORKERS)
+    time.sleep(seconds / 3)
+    early = _memory_mb(before)
+    time.sleep(2 * seconds / 3)
+    late = _memory_mb(before)
+    job.cancel()
+    return early, late
+
+
+def _memory_mb(known: set[int]) -> float:
+    children = [child for child in psutil.Process().children(recursive=True) if child.pid not in known]
+    return sum(child.memory_info().rss for child in children) / 1e6
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def table(timings: list[Timing], others: dict[str, str], command: str) -> str:
+    """Return the results as Markdown."""
+    machine = f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
+    lines = [
+        f"`{command}` on {machine}, Polars {pl.__version__}. Rows per second from the first row read to the end of the",
+        "job (median of three runs); Polars: its streaming engine on the same files with two threads.",
+        "",
+        "| query | rows | streamlab, million rows/s | Polars, million rows/s | ratio | job in all, s |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {t.query.title} | {t.rows:,} | {t.streamlab / 1e6:.1f} | {t.polars / 1e6:.1f} | "
+        f"{t.streamlab / t.polars:.2f} | {t.whole_s:.1f} |"
+        for t in timings
+    ]
+    lines += ["", "| measure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in others.items())]
+    return "\n".join(lines)
+
+
+def write_page(text: str) -> None:
+    """Put the results between the markers of the page."""
+    page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else f"# Performance\n\n{_BEGIN}\n{_END}\n"
+    head, _, rest = page.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    _PAGE.parent.mkdir(exist_ok=True)
+    _PAGE.write_text(f"{head}{_BEGIN}\n{text}\n{_END}{tail}", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure everything, or what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
+    parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "streamlab-bench")
+    parser.add_argument("--only", default="", help="names of queries, or latency, start, memory; with commas")
+    options = parser.parse_args()
+    rows = 2_000_000 if options.quick else 20_000_000
+    chosen = options.only.split(",") if options.only else [*QUERIES, "latency", "start", "memory"]
+    timings = {name: measure(name, options.data, rows) for name in QUERIES if name in chosen}
+    others: dict[str, str] = {}
+    if {"unbounded-1e4", "unbounded-1e7"} <= set(timings):
+        ratio = timings["unbounded-1e4"].streamlab / timings["unbounded-1e7"].streamlab
+        others["cost per row, 10 million keys to 10 thousand"] = f"{ratio:.1f} to 1"
+    if "latency" in chosen:
+        p50, p99 = latency(4 if options.quick else 15)
+        others["latency at 10,000 rows/s, source to result table"] = f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
+    if "start" in chosen:
+        others["job start to first row"] = f"{median(first_row() for _ in range(_ROUNDS)):.2f} s"
+    if "memory" in chosen:
+        early, late = slow_sink(6 if options.quick else 20)
+        others["memory of the job under a slow sink"] = f"{early:.0f} MB early, {late:.0f} MB late"
+    command = " ".join(["python", "tests/bench/run.py", *sys.argv[1:]])
+    text = table(list(timings.values()), others, command)
+    sys.stdout.write(text + "\n")
+    if not options.only:
+        write_page(text)
+
+
+if __name__ == "__main__":
+    main()
