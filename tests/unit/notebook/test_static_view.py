@@ -1,0 +1,97 @@
+"""A panel as plain HTML and as text: complete, escaped, and without anything that a viewer would strip or run."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from streamlab.notebook import static_view
+from streamlab.notebook.panel import Panel, panel
+from streamlab.observe.status import Failure, JobState, JobStatus
+
+EVIL = "<script>alert('x')</script>&\""
+
+
+class Reader(HTMLParser):
+    """Collects tags and attributes, and fails on tags that are not closed in order."""
+
+    VOID = frozenset({"br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+def shown(results: pl.DataFrame | None = None, **changes: object) -> Panel:
+    status = JobStatus(**{"id": "j-1", "name": "hourly", "state": JobState.RUNNING, "rows_in": 12_345, **changes})
+    return panel(status, pl.DataFrame() if results is None else results, 10)
+
+
+def test_the_page_has_the_figures_and_the_rows() -> None:
+    page = read(static_view.to_html(shown(pl.DataFrame({"origin": ["JFK", None], "n": [7, 8]}), late_rows=3)))
+    for text in ("hourly", "● running", "12,345", "late rows", "JFK", "null", "2 result rows"):
+        assert text in page.text
+
+
+def test_only_inert_tags_and_inline_styles() -> None:
+    failure = Failure(message="m", sample="s", traceback="t")
+    page = read(static_view.to_html(shown(pl.DataFrame({"a": [1]}), state=JobState.FAILED, failure=failure)))
+    assert page.tags <= set("div span b br i table thead tbody tr th td pre details summary".split())
+    assert page.attributes <= {"style", "title"}
+
+
+@pytest.mark.parametrize("place", ["name", "column", "cell", "message", "traceback", "sample"])
+def test_every_value_is_escaped(place: str) -> None:
+    failure = Failure(
+        message=EVIL if place == "message" else "",
+        traceback=EVIL if place == "traceback" else "",
+        sample=EVIL if place == "sample" else "",
+    )
+    column = EVIL if place == "column" else "c"
+    results = pl.DataFrame({column: [EVIL if place == "cell" else "v"]})
+    name = EVIL if place == "name" else "n"
+    text = static_view.to_html(shown(results, name=name, state=JobState.FAILED, failure=failure))
+    assert "<script" not in text
+    assert EVIL in read(text).text
+
+
+def test_the_text_is_made_of_plain_lines() -> None:
+    text = static_view.to_text(shown(pl.DataFrame({"origin": ["JFK"], "n": [7]})))
+    assert re.search(r"JFK\s*┆\s*7", text)
+    assert text.splitlines()[0] == "● running  hourly  (j-1)"
+    assert text.splitlines()[-1] == "1 result row"
+
+
+def test_a_failed_job_says_why_in_the_text() -> None:
+    assert "boom" in static_view.to_text(shown(state=JobState.FAILED, failure=Failure(message="boom")))
+
+
+def test_no_rows_yet_and_no_rows_at_all() -> None:
+    assert static_view.to_text(shown()).endswith("no result rows yet")
+    assert static_view.to_text(shown(state=JobState.FINISHED)).endswith("no result rows")
