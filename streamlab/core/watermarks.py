@@ -470,11 +470,12 @@ class WatermarkAssigner:
         """Look at the clock. The first call only starts it."""
         if self._next_timer is None or self._timer_interval is None or now_us < self._next_timer:
             return []
-        first = self._next_timer == MIN_TIME_US
-        self._next_timer = now_us + self._timer_interval
-        if first:
+        if self._next_timer == MIN_TIME_US:
+            self._next_timer = now_us + self._timer_interval
             self._emitted_at = self._active_since = now_us
             return []
+        # From when it was due, not from now: a look at the clock that comes late must not shift those that follow.
+        self._next_timer += ((now_us - self._next_timer) // self._timer_interval + 1) * self._timer_interval
         out: list[Signal] = []
         if self._interval > 0 and now_us >= self._emitted_at + self._interval:
             self._emitted_at = now_us
