@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import typer
@@ -26,6 +26,7 @@ from streamlab.cli.terminal_view import watch
 from streamlab.core.errors import JobError, StreamlabError
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import STATE_MARKS, short_number, watermark
+from streamlab.runtime.client import list_jobs
 from streamlab.session.job import Job
 
 _EPILOG = (
@@ -100,9 +101,9 @@ def run(
     """
     with _errors_shown():
         names = run_script(script, context.args)
-        jobs = [job for job in session.jobs() if job.started_by(os.getpid())]
+        jobs = _jobs_of_this_process()
         if not jobs:
-            jobs = [find_stream(names, stream, script).start(script.stem, parallelism=parallelism)]
+            jobs = [cast("Job", find_stream(names, stream, script).start(script.stem, parallelism=parallelism))]
         try:
             states = [watch(job, out).state for job in jobs]
         except KeyboardInterrupt:
@@ -115,7 +116,8 @@ def run(
 
 @app.command(epilog="Example: streamlab jobs --json | jq 'select(.state == \"running\") | .name'")
 def jobs(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")] = False,  # noqa: FBT002
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")] = False,
 ) -> None:
     """List jobs, the newest first."""
     found = [job.report() for job in reversed(session.jobs())]
@@ -124,10 +126,8 @@ def jobs(
             typer.echo(msgspec.json.encode(status).decode())
         return
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for column, justify in (("name", "left"), ("state", "left"), ("rows in", "right"), ("rows/s", "right")):
-        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=True)
-    for column in ("watermark", "id"):
-        table.add_column(column, no_wrap=True)
+    for column in ("name", "state", "rows in", "rows/s", "watermark", "id"):
+        table.add_column(column, justify="right" if column.startswith("rows") else "left", no_wrap=True)
     for status in found:
         state = f"{STATE_MARKS[status.state]} {status.state}"
         rate = "" if status.state.is_final else short_number(status.rows_in_per_s)
@@ -198,6 +198,11 @@ def _end(name: str, verb: str) -> None:
         out.print(f"Job {job.name} ({job.id}): {state}.", markup=False)
     if state is JobState.FAILED:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _jobs_of_this_process() -> list[Job]:
+    clients = [(handle, handle.meta.client) for handle in list_jobs()]
+    return [Job(handle) for handle, client in clients if client is not None and client.pid == os.getpid()]
 
 
 def _find(name: str) -> Job:

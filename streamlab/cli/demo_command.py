@@ -21,7 +21,7 @@ def run(console: Console, *, delay: str, pace: str, workers: int) -> bool:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in year.left_out.rows())
     console.print(f"{year.scheduled:,} flights out of New York in 2013; left out: {reasons}.")
     console.print(
-        f"{year.frame.height:,} arrive in order of landing; event time is take-off; the watermark stays {delay} behind.\n"
+        f"{year.frame.height:,} arrive in order of landing; event time is take-off; the watermark is {delay} behind.\n"
         f"Counting flights and averaging delays per airport and hour, on {workers} worker processes:\n",
         markup=False,
     )
@@ -68,6 +68,7 @@ def _where(proof: demo_job.Proof) -> str:
     places = demo_job.destinations(proof.late)
     if places.is_empty():
         return ""
-    shown = [f"{name or dest} {count:,}" for dest, count, name in places.head(_SHOWN_DESTINATIONS).rows()]
-    rest = int(places["flights"].sum() - places.head(_SHOWN_DESTINATIONS)["flights"].sum())
+    rows = places.rows()
+    shown = [f"{name or dest} {count:,}" for dest, count, name in rows[:_SHOWN_DESTINATIONS]]
+    rest = sum(count for _, count, _ in rows[_SHOWN_DESTINATIONS:])
     return "  to  " + ", ".join([*shown, *([f"elsewhere {rest:,}"] if rest else [])])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamlab.core.errors import OptionError, explained
-from streamlab.frame import StreamFrame
+from streamlab.frame.stream_frame import StreamFrame
 
 
 def run_script(path: Path, arguments: Sequence[str] = (), *, as_main: bool = True) -> dict[str, object]:

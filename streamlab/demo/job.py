@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import polars as pl
 
-from streamlab import session
 from streamlab.demo import flights
-from streamlab.frame import StreamFrame
+from streamlab.frame.stream_frame import StreamFrame
 from streamlab.session.job import Job
+from streamlab.session.sources import from_frame
 
 FrameLike = TypeVar("FrameLike", StreamFrame, pl.LazyFrame)
 
-BATCH_ROWS = 200
-"""Rows are judged late batch by batch, so small batches judge as a live stream would: about five hours of flights."""
 _KEY = ("carrier", "flight", "dep_time")
 
 
@@ -45,8 +43,8 @@ def start(*, delay: str = "6h", pace: str = "max", workers: int = 2, name: str =
     name
         The job's name.
     """
-    stream = session.from_frame(flights.load().frame, event_time="dep_time", watermark=delay, pace=pace)
-    return hourly(stream).start(name, parallelism=workers, batch_rows=BATCH_ROWS)
+    stream = from_frame(flights.by_landing_hour(), event_time="dep_time", watermark=delay, pace=pace)
+    return cast("Job", hourly(stream).start(name, parallelism=workers))
 
 
 @dataclass(frozen=True)

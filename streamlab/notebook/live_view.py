@@ -65,7 +65,7 @@ def render_mode(shell: InteractiveShell) -> str:
     return "widget" if metadata else "static"
 
 
-class PanelWidget(anywidget.AnyWidget):  # type: ignore[misc]
+class PanelWidget(anywidget.AnyWidget):
     """The browser's side of a live view."""
 
     _esm = _SIDE / "live_view.js"

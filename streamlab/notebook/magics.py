@@ -12,7 +12,7 @@ replaces the job.
 from __future__ import annotations
 
 import shlex
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -21,7 +21,7 @@ from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_ar
 
 from streamlab import session
 from streamlab.core.errors import StreamlabError
-from streamlab.frame import StreamFrame
+from streamlab.frame.stream_frame import StreamFrame
 from streamlab.notebook import static_view
 from streamlab.notebook.cell import run_cell
 from streamlab.notebook.errors import StreamError
@@ -112,7 +112,7 @@ class StreamMagics(Magics):
                 return None
             self._replace(name)
             given = {"keep_rows": options.keep_rows} if options.keep_rows is not None else {}
-            job = frame.start(name, parallelism=options.parallelism, detach=options.detach, **given)
+            job = cast("Job", frame.start(name, parallelism=options.parallelism, detach=options.detach, **given))
         except StreamlabError as error:
             raise _shown(error) from error
         self._own[name] = job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from streamlab.connectors.timing import timing
-from streamlab.frame import StreamFrame
+from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan import nodes
 
 

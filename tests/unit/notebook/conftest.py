@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from collections.abc import Iterator
 
@@ -19,10 +20,11 @@ def _session_shell() -> Iterator[InteractiveShell]:
     yield shell
     # Now, while the folder with its history is still there; at the end of the process it is not.
     shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)
 
 
 @pytest.fixture
 def shell(_session_shell: InteractiveShell) -> Iterator[InteractiveShell]:
-    """A shell whose names are gone after the test."""
+    """Give a shell whose names are gone after the test."""
     yield _session_shell
     _session_shell.reset(new_session=False, aggressive=False)

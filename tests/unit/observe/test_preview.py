@@ -13,7 +13,7 @@ from streamlab.observe.preview import MAX_CELL, preview
 
 
 def test_the_newest_windows_come_first() -> None:
-    hours = [dt.datetime(2013, 1, 1, hour) for hour in (3, 9, 5, 9)]
+    hours = [dt.datetime(2013, 1, 1, hour, tzinfo=dt.UTC) for hour in (3, 9, 5, 9)]
     shown = preview(pl.DataFrame({"origin": ["a", "c", "d", "b"], "t": hours}), 3)
     assert [row[0] for row in shown.rows] == ["b", "c", "d"]
     assert (shown.height, shown.order) == (4, "newest t first")
