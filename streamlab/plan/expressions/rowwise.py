@@ -122,7 +122,11 @@ def is_rowwise_node(tree: Tree) -> bool:
     """Return whether the topmost node, whatever its inputs are, gives each row from the inputs' same row."""
     if not children(tree):
         return False
-    plain = with_children(tree, lambda child: child if kind(child) == "Literal" else {"Column": "a"})
+
+    def plainly(child: Tree) -> Tree:
+        return child if kind(child) == "Literal" and _literal(child, None) is _LITERAL else {"Column": "a"}
+
+    plain = with_children(tree, plainly)
     return examine_tree(plain).extent in {Extent.ROWS, Extent.LITERAL}
 
 

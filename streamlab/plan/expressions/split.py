@@ -175,8 +175,14 @@ class _Splitter:
         taker = taker_of(tree)
         if taker is not None:
             return self._leaf(tree, taker)
-        if kind(tree) == "Literal" and examine_tree(tree).extent is Extent.LITERAL:
+        if kind(tree) == "Literal":
+            verdict = examine_tree(tree)
+            if verdict.extent is not Extent.LITERAL:
+                raise NotMergeable(verdict.reason)
             return tree
+        if kind(tree) == "KeepName":
+            # The root name of the merged columns would be that of a state.
+            return alias(self._final(children(tree)[0]), self._output(tree)[0])
         if kind(tree) in {"Column", "Filter", "Explode"}:
             msg = "it gives a list of the rows of the group"
             raise NotMergeable(msg)
@@ -186,18 +192,15 @@ class _Splitter:
         return with_children(tree, self._final)
 
     def _leaf(self, tree: Tree, taker: Taker) -> Tree:
-        wanted = Wanted(
-            name=str(to_expr(tree).meta.undo_aliases()),
-            dtype=output_columns(to_expr(tree), self.schema, [pl.lit(0).alias("__key")])[0][1],
-            ddof=ddof_of(tree),
-        )
+        name, dtype = self._output(tree)
+        wanted = Wanted(str(to_expr(tree)), dtype, ddof_of(tree))
         rows = self._rows(tree, wanted.dtype)
         try:
             final = taker(self.states, rows, wanted)
         except NotMergeable as error:
             msg = f"{in_words(tree)} {error} needs all rows of the group"
             raise NotMergeable(msg) from error
-        return alias(to_tree(final), to_expr(tree).meta.output_name())
+        return alias(to_tree(final), name)
 
     def _rows(self, tree: Tree, dtype: pl.DataType) -> Rows:
         """Return what the aggregation at the top of the tree reads."""
@@ -227,6 +230,10 @@ class _Splitter:
             event_time=time,
             never_empty=bool(self.keys) and values.condition is None,
         )
+
+    def _output(self, tree: Tree) -> tuple[str, pl.DataType]:
+        """Return name and dtype of an aggregation in a group."""
+        return output_columns(to_expr(tree), self.schema, [pl.lit(0).alias("__key")])[0]
 
     def _dtype(self, tree: Tree) -> pl.DataType:
         return self.frame.select(to_expr(tree)).collect_schema().dtypes()[0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 UTC = dt.UTC
 _DAYS = st.dates(dt.date(1950, 1, 1), dt.date(2050, 1, 1))
-_TIMES = st.datetimes(dt.datetime(1950, 1, 1), dt.datetime(2050, 1, 1))
+_TIMES = st.datetimes(dt.datetime.fromisoformat("1950-01-01"), dt.datetime.fromisoformat("2050-01-01"))
 _FLOATS = st.one_of(
     st.floats(-1e3, 1e3, width=16), st.sampled_from([math.nan, 0.0, -0.0, 1.0]), st.sampled_from([math.inf, -math.inf])
 )
@@ -57,7 +57,7 @@ def frames(draw: st.DrawFn, columns: list[str], max_rows: int = 25) -> pl.DataFr
         items = st.one_of(values, values, values, st.none()) if nulls else values
         return pl.Series(name, draw(st.lists(items, min_size=rows, max_size=rows)), dtype=SCHEMA[name])
 
-    base = dt.datetime(1969, 12, 31, 23, 59, 58)
+    base = dt.datetime.fromisoformat("1969-12-31T23:59:58")
     return pl.DataFrame(
         [
             series("key", st.integers(0, 2)),
@@ -83,6 +83,8 @@ def same(got: object, expected: object, tolerance: float) -> bool:
         return math.isclose(got, expected, rel_tol=tolerance, abs_tol=tolerance)
     if isinstance(got, list) and isinstance(expected, list):
         return len(got) == len(expected) and all(same(g, e, tolerance) for g, e in zip(got, expected, strict=True))
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return got.keys() == expected.keys() and all(same(got[key], expected[key], tolerance) for key in got)
     return got == expected
 
 
