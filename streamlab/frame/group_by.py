@@ -46,6 +46,10 @@ class Grouping(ABC, Generic[F]):
     def _empty_aggregate(self, frame: pl.LazyFrame, aggregates: Iterable[pl.Expr]) -> pl.LazyFrame:
         """Return what Polars makes of the same aggregation."""
 
+    def _all_keys(self) -> tuple[pl.Expr, ...]:
+        """Return what Polars leaves out of ``pl.all()`` in ``agg``."""
+        return self._keys
+
     @abstractmethod
     def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
         """Return how the aggregations are computed in parts."""
@@ -89,23 +93,28 @@ class Grouping(ABC, Generic[F]):
         before = self._frame.plan.schema
         used = (*aggregates, *self._keys)
         schema = typed(self._step, before, lambda frame: self._empty_aggregate(frame, aggregates), used)
-        for expression in (*aggregates, *self._having):
-            # An empty frame has no groups, so Polars has not run the aggregation yet; here it does, on no rows.
+        self._check_having()
+        # An empty frame has no groups, so Polars has not run the aggregations yet; here it does, on no rows.
+        for expression in expand((*aggregates, *self._having), before, self._all_keys()):
             try:
                 typed(self._step, before, lambda frame, only=expression: frame.select(only), [expression])  # type: ignore[misc]
             except PlanError as error:
-                if _is_about_lengths(error):
-                    continue
-                raise
-        self._check_having()
+                if not _is_about_lengths(error):
+                    raise
         return schema
 
     def _check_having(self) -> None:
-        frame = pl.LazyFrame(schema=self._frame.plan.schema)
+        """Raise PlanError unless each condition gives one Boolean for each group."""
         for condition in self._having:
-            dtype = frame.select(condition).collect_schema().dtypes()[0]
-            if dtype != pl.Boolean:
-                raise PlanError(explained("having", needed="a Boolean aggregation", got=f"{condition}, a {dtype}"))
+            schema = typed(
+                "having",
+                self._frame.plan.schema,
+                lambda frame, only=condition: self._empty_aggregate(frame, [only.alias("having")]),  # type: ignore[misc]
+                [condition, *self._keys],
+            )
+            if schema["having"] != pl.Boolean:
+                got = f"{condition}, a {schema['having']}"
+                raise PlanError(explained("having", needed="an aggregation that gives a Boolean", got=got))
 
     def having(self, *predicates: Any) -> Grouping[F]:
         """Keep only the groups for which all predicates, aggregations that give a Boolean, are true."""
@@ -257,8 +266,10 @@ class WindowGroupBy(Grouping[F]):
         ).agg(*aggregates)
 
     def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
-        index = self._index_column
-        return split_aggregates([*self._keys, pl.col(index)], aggregates, self._frame.plan.schema, index)
+        return split_aggregates(self._all_keys(), aggregates, self._frame.plan.schema, self._index_column)
+
+    def _all_keys(self) -> tuple[pl.Expr, ...]:
+        return (*self._keys, pl.col(self._index_column))
 
     def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
         return nodes.WindowAggregate(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from streamlab.plan import nodes
-from streamlab.plan.expressions import output_columns
+from streamlab.plan.expressions import expand, output_columns
 
 _UNITS = ("ms", "us", "ns")
 
@@ -41,7 +41,7 @@ def after_select(event_time: str | None, before: pl.Schema, expressions: Sequenc
         return None
     carriers = [
         name
-        for expression in expressions
+        for expression in expand(expressions, before)
         for name, dtype in output_columns(expression, before)
         if _carries(expression, event_time, before[event_time], dtype)
     ]
@@ -50,7 +50,7 @@ def after_select(event_time: str | None, before: pl.Schema, expressions: Sequenc
 
 def after_with_columns(event_time: str | None, before: pl.Schema, expressions: Sequence[pl.Expr]) -> str | None:
     """Return the event time after ``with_columns(expressions)``: lost when another column takes its name."""
-    for expression in expressions:
+    for expression in expand(expressions, before):
         for name, dtype in output_columns(expression, before):
             if name == event_time and not _carries(expression, event_time, before[event_time], dtype):
                 return None
