@@ -1,0 +1,28 @@
+"""The operator behind the exchange, as the job graph describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.group_aggregate.group_plan import GroupPlan
+from streamlab.operators.group_aggregate.partial_groups import PartialGroups
+from streamlab.operators.group_aggregate.row_groups import RowGroups
+from streamlab.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class GroupAggregateSpec(OperatorSpec):
+    """Gives the changes of one result row per key: ``+I`` first, ``-U`` and ``+U`` when it changes, ``-D`` at its end.
+
+    Attributes
+    ----------
+    plan : GroupPlan
+        The aggregation.
+    """
+
+    plan: GroupPlan = field(repr=False)
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator, with the groups of a snapshot if there is one."""
+        return (RowGroups if self.plan.keeps_rows else PartialGroups)(self.plan, snapshot)

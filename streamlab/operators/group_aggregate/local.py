@@ -1,0 +1,84 @@
+"""Before the hash exchange: rows of a batch are combined per key, or cut down to the columns that are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import polars as pl
+
+from streamlab.core.messages import Batch, Message
+from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.group_aggregate.group_plan import ALL, GroupPlan
+from streamlab.state.snapshot import Snapshot
+
+_STREAMING_ROWS = 100_000
+"""Rows of a batch for which starting Polars' streaming engine pays: it groups many keys in half the time."""
+
+
+@dataclass(frozen=True)
+class LocalAggregateSpec(OperatorSpec):
+    """Gives a row of partial results for each key of a batch.
+
+    Attributes
+    ----------
+    plan : GroupPlan
+        The aggregation.
+    """
+
+    plan: GroupPlan = field(repr=False)
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator; it has no state."""
+        return _LocalAggregate(self.plan)
+
+
+class _LocalAggregate(Operator):
+    accepts_lazy: ClassVar[bool] = True
+
+    def __init__(self, plan: GroupPlan) -> None:
+        self._plan = plan
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        plan = self._plan
+        rows = batch.frame.lazy()
+        large = isinstance(batch.frame, pl.LazyFrame) or batch.frame.height >= _STREAMING_ROWS
+        # The streaming engine groups in any order, which first and last must not see.
+        streaming = large and not plan.split.ordered
+        if plan.keys:
+            grouped = rows.group_by(*plan.keys, maintain_order=not streaming).agg(*plan.split.partial)
+        else:
+            kept = rows.select(*plan.split.columns, pl.lit(0, pl.Int8).alias(ALL))
+            grouped = kept.group_by(ALL).agg(*plan.split.partial)
+        partials = grouped.collect(engine="streaming" if streaming else "in-memory")
+        return [Batch(partials, batch.tag, batch.ingested_us)] if partials.height else []
+
+
+@dataclass(frozen=True)
+class KeyProjectionSpec(OperatorSpec):
+    """Gives the key columns and those that the aggregations read, row by row.
+
+    Attributes
+    ----------
+    plan : GroupPlan
+        The aggregation.
+    """
+
+    plan: GroupPlan = field(repr=False)
+
+    def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
+        """Return the operator; it has no state."""
+        return _KeyProjection(self.plan)
+
+
+class _KeyProjection(Operator):
+    accepts_lazy: ClassVar[bool] = True
+
+    def __init__(self, plan: GroupPlan) -> None:
+        self._plan = plan
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        frame = self._plan.keyed(batch.frame.lazy())
+        if isinstance(batch.frame, pl.DataFrame):
+            return [Batch(frame.collect(), batch.tag, batch.ingested_us)]
+        return [Batch(frame, batch.tag, batch.ingested_us)]

@@ -1,0 +1,118 @@
+"""Groups that keep their rows: for aggregations that cannot be merged, or whose input takes back rows.
+
+A batch brings the rows of the touched keys up to date and runs the user's own aggregations over those, so its cost is
+that of the rows of the touched keys, however many others there are. The results that a key had before are computed
+again from its former rows, so the aggregations must give equal results for equal rows.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from streamlab.core.changelog import ADDS, ROW_KIND
+from streamlab.core.messages import Batch, Message
+from streamlab.operators.base import Operator
+from streamlab.operators.group_aggregate.changes import changelog
+from streamlab.operators.group_aggregate.group_plan import GroupPlan
+from streamlab.state.key_index import KeyIndex
+from streamlab.state.slot_runs import SLOT, SlotRuns
+from streamlab.state.snapshot import Snapshot
+
+
+class RowGroups(Operator):
+    """Keeps rows per key and gives the changes of the results."""
+
+    def __init__(self, plan: GroupPlan, snapshot: Snapshot | None) -> None:
+        self._plan = plan
+        self._index = KeyIndex(plan.key_schema)
+        self._runs = SlotRuns()
+        self._ignored = 0
+        self._columns = list(plan.row_schema)
+        for frame in snapshot.keyed.get("rows", ()) if snapshot else ():
+            self._runs.append(self._numbered(frame))
+
+    def process(self, batch: Batch, port: int = 0) -> list[Message]:
+        """Return the changes that the rows bring about, each key's at most once."""
+        rows = self._numbered(batch.collected())
+        slots = rows.get_column(SLOT).unique().sort().to_numpy()
+        old = self._runs.fetch(slots)
+        if old is None:
+            old = rows.drop(ROW_KIND, strict=False).clear()
+        if self._plan.updating:
+            kept, ignored = _folded(old, rows, self._columns)
+            self._ignored += ignored
+            self._runs.replace(slots, kept)
+        else:
+            kept = pl.concat([old, rows])
+            self._runs.append(rows)
+        changes = self._changes(self._results(old), self._results(kept))
+        return [Batch(changes, batch.tag, batch.ingested_us)] if changes.height else []
+
+    def on_end(self) -> list[Message]:
+        """Return the aggregates of no rows, if that is what there were and there are no keys."""
+        plan = self._plan
+        if plan.keys or not plan.global_row_at_end or self._runs.rows:
+            return []
+        row = plan.over_nothing()
+        none = row.clear()
+        return [Batch(changelog(added=row, before=none, after=none, removed=none))]
+
+    def snapshot(self) -> Snapshot:
+        """Return the groups."""
+        return Snapshot(keyed={"rows": self._runs.frames()}, key_columns=self._plan.exchange_keys)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the size of the state, and how many retractions found nothing to take back."""
+        return {
+            "state_rows": float(self._runs.rows),
+            "state_bytes": float(self._runs.size_bytes + self._index.size_bytes),
+            "ignored_retractions": float(self._ignored),
+        }
+
+    def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(pl.Series(SLOT, self._index.slots(rows, insert=True)))
+
+    def _results(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return `SLOT` and the result row of each key, by slot."""
+        plan = self._plan
+        split = plan.split
+        keys = [pl.col(name).first().alias(f"__of_{name}") for name in plan.key_columns]
+        grouped = rows.lazy().group_by(SLOT)
+        if split.is_incremental:
+            found = grouped.agg(*keys, *split.partial).select(SLOT, *(k.meta.output_name() for k in keys), *split.final)
+        else:
+            found = grouped.agg(*keys, *split.buffered)
+        renamed = {f"__of_{column}": name for column, name in zip(plan.key_columns, plan.key_names, strict=False)}
+        return found.sort(SLOT).rename(renamed, strict=False).select(SLOT, *plan.result_schema).collect()
+
+    def _changes(self, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+        """Return the changes between the results of the same keys, both with `SLOT` and ordered by it."""
+        was, now = pl.col(SLOT).is_in(old[SLOT].implode()), pl.col(SLOT).is_in(new[SLOT].implode())
+        return changelog(
+            added=new.filter(~was).drop(SLOT),
+            before=old.filter(now).drop(SLOT),
+            after=new.filter(was).drop(SLOT),
+            removed=old.filter(~now).drop(SLOT),
+            emit_update_before=self._plan.emit_update_before,
+        )
+
+
+def _folded(old: pl.DataFrame, changes: pl.DataFrame, columns: list[str]) -> tuple[pl.DataFrame, int]:
+    """Return the rows after some changes, and how many retractions found nothing to take back.
+
+    Of equal rows the first that came is the first to go.
+    """
+    adds = pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])
+    sign = pl.when(adds).then(1).otherwise(-1).cast(pl.Int64)
+    history = pl.concat([old.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND)), changes.select(*old.columns, ROW_KIND)])
+    equal = [SLOT, *columns]
+    counted = history.with_columns(sign.alias("__sign")).with_columns(
+        pl.col("__sign").cum_sum().over(equal).alias("__count"),
+        pl.when(adds).then(1).otherwise(0).cast(pl.Int64).cum_sum().over(equal).alias("__nth_add"),
+        (pl.col("__sign") < 0).sum().over(equal).cast(pl.Int64).alias("__taken"),
+    )
+    forgiven = (-pl.col("__count").min().over(equal)).clip(0)
+    counted = counted.with_columns(forgiven.alias("__forgiven"))
+    kept = counted.filter(adds & (pl.col("__nth_add") > pl.col("__taken") - pl.col("__forgiven")))
+    ignored = counted.group_by(equal).agg(pl.col("__forgiven").first())["__forgiven"].sum()
+    return kept.select(old.columns), int(ignored)

@@ -1,0 +1,86 @@
+"""One row of values of any dtype per key: :class:`~streamlab.state.dense_groups.DenseGroups` for strings and lists.
+
+Slower, since values are found by bisection in sorted runs, but never by more than the logarithm of their number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streamlab.state.hash_table import Slots
+from streamlab.state.key_index import KeyIndex
+from streamlab.state.slot_runs import SLOT, SlotRuns
+
+
+class RunGroups:
+    """Keys and their rows of values; the same calls as ``DenseGroups``.
+
+    Parameters
+    ----------
+    key_schema, value_schema
+        Columns of the keys and of the values.
+    """
+
+    def __init__(self, key_schema: pl.Schema, value_schema: pl.Schema) -> None:
+        self.index = KeyIndex(key_schema)
+        self._columns = [*key_schema, *value_schema]
+        self._values = list(value_schema)
+        self._runs = SlotRuns()
+        self._held = np.zeros(1024, np.bool_)
+
+    @property
+    def rows(self) -> int:
+        """How many keys have a row."""
+        return self._runs.rows
+
+    @property
+    def unused(self) -> int:
+        """How many slots belong to keys whose row is gone."""
+        return self.index.size - self.rows
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the index and the rows."""
+        return self.index.size_bytes + self._runs.size_bytes + self._held.nbytes
+
+    def slots(self, keys: pl.DataFrame) -> Slots:
+        """Return the slot of each row's key, giving new keys new ones; `keys` may have other columns too."""
+        slots = self.index.slots(keys, insert=True)
+        if self.index.size > len(self._held):
+            larger = np.zeros(1 << (self.index.size - 1).bit_length(), np.bool_)
+            larger[: len(self._held)] = self._held
+            self._held = larger
+        return slots
+
+    def holds(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Return which slots have a row."""
+        return self._held[slots]
+
+    def get(self, slots: Slots) -> pl.DataFrame:
+        """Return the values of slots that have a row, in their order."""
+        found = self._runs.fetch(slots)
+        if found is None:
+            return pl.DataFrame()
+        back = np.empty(len(slots), np.int64)
+        back[np.argsort(slots)] = np.argsort(found.get_column(SLOT).to_numpy())
+        return found[back].select(self._values)
+
+    def put(self, slots: Slots, rows: pl.DataFrame) -> None:
+        """Set the keys and values of some slots, each given once."""
+        self._held[slots] = True
+        self._runs.replace(slots, rows.select(self._columns).with_columns(pl.Series(SLOT, slots)))
+
+    def drop(self, slots: Slots) -> None:
+        """Remove the rows of some slots that have one, each given once."""
+        self._held[slots] = False
+        self._runs.replace(slots, pl.DataFrame())
+
+    def frames(self) -> tuple[pl.DataFrame, ...]:
+        """Return all rows, keys first, as immutable frames."""
+        return self._runs.frames()
+
+    def load(self, frame: pl.DataFrame) -> None:
+        """Add rows as :meth:`frames` gives them."""
+        self.put(self.slots(frame), frame)
