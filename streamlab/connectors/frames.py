@@ -53,7 +53,7 @@ def from_frame(
         If the event time is no time column of it.
     """
     several = not isinstance(frame, AnyFrame)
-    frames = tuple(_each(frame) if several else [_polars(frame)])
+    frames = tuple(_each(frame) if several else [as_polars(frame)])
     schema = frames[0].schema
     for before, after in pairwise(frames):
         if before.schema != after.schema:
@@ -151,7 +151,7 @@ def _each(frames: object) -> list[pl.DataFrame]:
     budget = psutil.virtual_memory().available // 2
     out: list[pl.DataFrame] = []
     for frame in frames:
-        out.append(_polars(frame))
+        out.append(as_polars(frame))
         budget -= int(out[-1].estimated_size())
         if not isinstance(frames, Sequence) and (len(out) > _MAX_FRAMES or budget < 0):
             got = f"no end after {len(out):,} frames"
@@ -163,7 +163,8 @@ def _each(frames: object) -> list[pl.DataFrame]:
     return out
 
 
-def _polars(frame: object) -> pl.DataFrame:
+def as_polars(frame: object) -> pl.DataFrame:
+    """Return a frame of any kind as a Polars DataFrame; pandas' index is left out."""
     if isinstance(frame, pl.DataFrame):
         out = frame
     elif isinstance(frame, pl.LazyFrame):

@@ -28,15 +28,12 @@ def letters(step: str, found: Sequence[Letter]) -> pl.DataFrame | None:
     return pl.DataFrame(columns, schema=DEAD_LETTER_SCHEMA).with_columns(pl.col("input").str.head(MAX_TEXT))
 
 
-def row_letters(step: str, rows: pl.DataFrame, reason: str | pl.Expr, origin: str) -> pl.DataFrame:
-    """Return one dead letter for each row of a frame; `reason` may be an expression over its columns."""
-    why = rows.select(pl.lit(reason) if isinstance(reason, str) else reason).to_series()
-    return pl.select(
-        step=pl.lit(step),
-        reason=pl.lit(why) if len(why) == rows.height else pl.lit(why).first(),
-        input=pl.lit(rows_as_text(rows)).str.head(MAX_TEXT),
-        origin=pl.lit(origin),
-    ).cast(DEAD_LETTER_SCHEMA)
+def row_letters(step: str, rows: pl.DataFrame, reason: str | pl.Series, origin: str) -> pl.DataFrame:
+    """Return one dead letter for each row of a frame, with one reason for all of them or one for each."""
+    text = rows_as_text(rows).str.head(MAX_TEXT).alias("input")
+    return text.to_frame().select(
+        pl.lit(step).alias("step"), pl.lit(reason).alias("reason"), "input", pl.lit(origin).alias("origin")
+    )
 
 
 def rows_as_text(rows: pl.DataFrame) -> pl.Series:

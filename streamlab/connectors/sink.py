@@ -32,6 +32,8 @@ class SinkContext:
         Which of how many writers, in which attempt of the job.
     step : str
         Name of the sink's step.
+    checkpoints : bool
+        Whether checkpoints are taken: then nothing may become visible before a commit.
     """
 
     folder: str
@@ -39,6 +41,7 @@ class SinkContext:
     parallelism: int
     attempt: int
     step: str
+    checkpoints: bool = False
 
 
 class SinkWriter(ABC):
@@ -90,6 +93,9 @@ class Sink(ABC):
     def is_user_code(self) -> bool:
         """Whether writing calls a user's Python function, whose input is worth showing when it fails."""
         return False
+
+    def check_schema(self, schema: pl.Schema) -> None:
+        """Refuse columns that it cannot hold; called when the plan is built. Raises SinkError."""
 
     @abstractmethod
     def open(self, context: SinkContext) -> SinkWriter:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 import pyarrow as pa
 
 from streamlab.connectors.source import Position, Split, SplitReader, Timing
-from streamlab.core.errors import SourceError, explained
+from streamlab.core.errors import PlanError, SourceError, explained
 from streamlab.core.time import time_us
 
 SchemaPolicy = Literal["strict", "coerce"]
@@ -118,3 +118,19 @@ def cannot_infer(step: str, got: str) -> SourceError:
     """Return the error for input that shows no schema."""
     hint = "give the columns and their dtypes: schema={'t': pl.Datetime('us'), ...}"
     return SourceError(explained(step, needed="at least one readable file to learn its schema", got=got, hint=hint))
+
+
+def complete_schema(step: str, given: Mapping[str, Any]) -> pl.Schema:
+    """Return a user's schema with every dtype complete: ``pl.Datetime`` stands for microseconds without a zone.
+
+    Raises
+    ------
+    PlanError
+        If it is no mapping of names to dtypes.
+    """
+    loose: dict[Any, pl.DataType] = {pl.Datetime: pl.Datetime("us"), pl.Duration: pl.Duration("us")}
+    try:
+        return pl.Schema({name: loose.get(dtype, dtype) for name, dtype in given.items()})
+    except (TypeError, AttributeError) as error:
+        hint = "a mapping of column names to Polars dtypes, such as {'t': pl.Datetime('us'), 'n': pl.Int64}"
+        raise PlanError(explained(step, needed="a schema", got=first_line(error), hint=hint)) from error

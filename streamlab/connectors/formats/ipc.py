@@ -1,0 +1,77 @@
+"""Arrow IPC files (Feather version 2). A position is a row; the file is one part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+
+from streamlab.connectors.convert import converted
+from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Target, begins_us, differences
+from streamlab.connectors.letters import row_letters
+from streamlab.connectors.source import Position, Read, Split, SplitReader
+
+_PEEK_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class IpcFormat(Format):
+    """Arrow IPC, without options."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".ipc", ".feather")
+
+    def infer(self, path: str, event_time: str | None) -> pl.Schema:
+        """Read the footer."""
+        return pl.scan_ipc(path, glob=False).collect_schema()
+
+    def parts(self, target: Target) -> Sequence[Split]:
+        """One: the file."""
+        try:
+            scan = pl.scan_ipc(target.path, glob=False)
+            rows: int = scan.select(pl.len()).collect().item()
+            earliest, first = begins_us(scan.head(_PEEK_ROWS).collect(), target.timing)
+        except UNREADABLE:
+            return [Split("")]  # what is wrong with the file is said when it is read
+        return [Split("", rows, earliest, first)]
+
+    def open(self, target: Target, part: str, position: Position) -> SplitReader:
+        """Read from a row; a file with another schema is coerced or refused."""
+        found = differences(target.schema, self.infer(target.path, None))
+        if found and target.policy == "strict":
+            raise FileRefused.schema(found)
+        return _IpcReader(target, int(str(position)), coerced=bool(found))
+
+
+class _IpcReader(SplitReader):
+    def __init__(self, target: Target, position: int, *, coerced: bool) -> None:
+        self._target = target
+        self._scan = pl.scan_ipc(target.path, glob=False)
+        self._rows: int = self._scan.select(pl.len()).collect().item()
+        self._at = position
+        self._coerced = coerced
+
+    @property
+    def done(self) -> bool:
+        return self._at >= self._rows
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        if self.done:
+            return None
+        rows = min(limit, self._rows - self._at)
+        part = self._scan.slice(self._at, rows)
+        self._at += rows
+        if not self._coerced:
+            part = part.select(self._target.schema.names())
+            if self._target.timing.event_time is None:
+                return Read(part, self._at, rows)
+            return Read(part.collect(), self._at, rows)
+        given = part.collect()
+        good, reasons = converted(given, self._target.schema)
+        failed = reasons.is_not_null()
+        letters = None
+        if failed.any():
+            letters = row_letters(self._target.step, given.filter(failed), reasons.filter(failed), self._target.path)
+            good = good.filter(~failed)
+        return Read(good, self._at, good.height, dead_letters=letters)

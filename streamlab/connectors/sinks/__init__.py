@@ -1,0 +1,1 @@
+"""The built-in sinks: folders of files, and a user's function."""

@@ -1,0 +1,73 @@
+"""A sink that calls a user's function with each batch, in the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from streamlab.connectors.sink import Guarantee, Sink, SinkContext, SinkWriter
+from streamlab.core.changelog import ROW_KIND, RowKind
+from streamlab.core.errors import SinkError, explained
+
+KIND_COLUMN = "op"
+"""The column in which the function finds the row kind of an updating stream: ``+I``, ``-U``, ``+U`` or ``-D``."""
+
+
+@dataclass(frozen=True)
+class BatchesSink(Sink):
+    """Calls a function with every batch; after a failure it may see rows again.
+
+    Attributes
+    ----------
+    function : Callable[[pl.DataFrame], Any]
+        What it returns is not looked at; what it raises fails the step.
+    """
+
+    function: Callable[[pl.DataFrame], Any] = field(repr=False)
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What the function does cannot be undone."""
+        return "at-least-once"
+
+    @property
+    def accepts_updates(self) -> bool:
+        """The row kind comes in the column `KIND_COLUMN`."""
+        return True
+
+    @property
+    def is_user_code(self) -> bool:
+        """Always."""
+        return True
+
+    def open(self, context: SinkContext) -> SinkWriter:
+        """Nothing is opened."""
+        return _Caller(self)
+
+    def describe(self) -> str:
+        """Say which function."""
+        return f"{self.name}: {getattr(self.function, '__qualname__', type(self.function).__name__)}"
+
+
+class _Caller(SinkWriter):
+    def __init__(self, sink: BatchesSink) -> None:
+        self._sink = sink
+
+    def write(self, frame: pl.DataFrame) -> None:
+        if not frame.height:
+            return
+        if ROW_KIND in frame.columns:
+            frame = self._with_words(frame)
+        self._sink.function(frame)
+
+    def _with_words(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if KIND_COLUMN in frame.columns:
+            got = f"a column {KIND_COLUMN!r} in the rows themselves"
+            needed = f"the name {KIND_COLUMN!r} for the kind of each row"
+            raise SinkError(explained(self._sink.name, needed=needed, got=got, hint="rename the column"))
+        symbols = {int(kind): kind.symbol for kind in RowKind}
+        word = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String)
+        return frame.with_columns(word.alias(KIND_COLUMN)).drop(ROW_KIND)

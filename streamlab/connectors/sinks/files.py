@@ -1,0 +1,284 @@
+"""Sinks that write files to a folder: every file that is visible is whole, and its rows are there once.
+
+Rows are kept until a file is full, then written under a hidden name in the same folder and synced to disk. A commit
+renames it. With checkpoints only a commit shows files; without them a file is shown as soon as it is full or old
+enough, and the last ones at the end. What an earlier attempt left uncommitted is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import IO, ClassVar
+
+import polars as pl
+
+from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.core.errors import OptionError, SinkError, explained
+
+ROLL_ROWS = 1_000_000
+ROLL_BYTES = 256 * 2**20
+ROLL_AGE_US = 60_000_000
+_HIDDEN = ".tmp"
+
+
+@dataclass(frozen=True)
+class FolderSink(Sink):
+    """Writes part files; a sink for each format follows.
+
+    Attributes
+    ----------
+    folder : str
+        Where the files appear; made when it is not there, and what is in it stays.
+    roll_rows, roll_bytes : int
+        A file is full when it holds as many rows, or as many bytes in memory.
+    roll_age_us : int
+        Without checkpoints a file is shown when it is this old.
+    """
+
+    folder: str
+    roll_rows: int = field(default=ROLL_ROWS, kw_only=True)
+    roll_bytes: int = field(default=ROLL_BYTES, kw_only=True)
+    roll_age_us: int = field(default=ROLL_AGE_US, kw_only=True)
+    suffix: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        folder = os.path.abspath(os.path.expanduser(self.folder))
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise OptionError(explained(self.name, needed="a folder", got=f"{folder!r}, which is a file"))
+        object.__setattr__(self, "folder", folder)
+        for name in ("roll_rows", "roll_bytes", "roll_age_us"):
+            if getattr(self, name) < 1:
+                raise OptionError(explained(self.name, needed=f"{name} above zero", got=repr(getattr(self, name))))
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """A file's rows are shown by renaming it, once."""
+        return "exactly-once"
+
+    def open(self, context: SinkContext) -> SinkWriter:
+        """Make the folder. Raises SinkError if that is not possible."""
+        return _FolderWriter(self, context)
+
+    def describe(self) -> str:
+        """Say where."""
+        return f"{self.name}: {self.folder}"
+
+    def check_schema(self, schema: pl.Schema) -> None:
+        """Refuse columns that the format cannot hold. Raises SinkError."""
+        for name, dtype in schema.items():
+            if self.cannot_hold(dtype):
+                got = f"column {name!r} of type {dtype}"
+                raise SinkError(explained(self.name, needed=f"types that {self.suffix} files can hold", got=got))
+
+    @abstractmethod
+    def cannot_hold(self, dtype: pl.DataType) -> bool:
+        """Return whether a column of this dtype cannot be written."""
+
+    @abstractmethod
+    def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
+        """Write rows as one whole file."""
+
+
+@dataclass(frozen=True)
+class ParquetSink(FolderSink):
+    """Writes Parquet."""
+
+    suffix: ClassVar[str] = "parquet"
+
+    def cannot_hold(self, dtype: pl.DataType) -> bool:
+        """Python objects only."""
+        return isinstance(dtype, pl.Object)
+
+    def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
+        """With statistics, so that reading it can skip."""
+        frame.write_parquet(file)
+
+
+@dataclass(frozen=True)
+class CsvSink(FolderSink):
+    """Writes CSV, each file with a header."""
+
+    suffix: ClassVar[str] = "csv"
+
+    def cannot_hold(self, dtype: pl.DataType) -> bool:
+        """Nested values, bytes and Python objects."""
+        return dtype.is_nested() or isinstance(dtype, pl.Binary | pl.Object)
+
+    def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
+        """In Polars' dialect."""
+        frame.write_csv(file)
+
+
+@dataclass(frozen=True)
+class NdjsonSink(FolderSink):
+    """Writes one JSON object a line."""
+
+    suffix: ClassVar[str] = "ndjson"
+
+    def cannot_hold(self, dtype: pl.DataType) -> bool:
+        """Bytes and Python objects, at any depth."""
+        if isinstance(dtype, pl.List | pl.Array):
+            return self.cannot_hold(pl.Schema({"inner": dtype.inner})["inner"])
+        if isinstance(dtype, pl.Struct):
+            return any(self.cannot_hold(inner) for inner in dtype.to_schema().values())
+        return isinstance(dtype, pl.Binary | pl.Object)
+
+    def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
+        """In Polars' form of JSON."""
+        frame.write_ndjson(file)
+
+
+class _FolderWriter(SinkWriter):
+    def __init__(self, sink: FolderSink, context: SinkContext) -> None:
+        self._sink = sink
+        self._waits = context.checkpoints
+        # The job's folder and the step say whose files these are: several jobs may write to one folder.
+        whose = hashlib.sha256(f"{context.folder}\0{context.step}".encode()).hexdigest()[:8]
+        self._job = f"part-{whose}-"
+        self._attempt = context.attempt
+        self._subtask = context.subtask
+        self._next = 0
+        self._frames: list[pl.DataFrame] = []
+        self._rows = self._bytes = 0
+        self._since_us: int | None = None
+        self._written: list[tuple[str, str]] = []
+        self._swept = False
+        with self._explained("make"):
+            os.makedirs(sink.folder, exist_ok=True)
+            if not self._waits:
+                self._sweep()
+
+    def write(self, frame: pl.DataFrame) -> None:
+        if not frame.height:
+            return
+        if not self._frames:
+            self._sink.check_schema(frame.schema)
+        self._frames.append(frame)
+        self._rows += frame.height
+        self._bytes += int(frame.estimated_size())
+        if self._rows >= self._sink.roll_rows or self._bytes >= self._sink.roll_bytes:
+            self._roll()
+            self._show_rolled()
+        else:
+            self.flush()
+
+    def prepare(self, checkpoint_id: int) -> Pending:
+        """Write what is left; everything is then on disk under hidden names."""
+        with self._explained("tidy"):
+            self._sweep()
+        self._roll()
+        pending, self._written = tuple(self._written), []
+        return pending
+
+    def commit(self, pending: Pending) -> None:
+        """Rename the files; those that were renamed before are left alone."""
+        with self._explained("show files in"):
+            for hidden, final in pending:
+                if os.path.exists(self._path(hidden)):
+                    os.replace(self._path(hidden), self._path(final))
+                elif not os.path.exists(self._path(final)):
+                    text = f"{hidden!r}, written for a checkpoint, is gone"
+                    raise SinkError(explained(self._sink.name, needed="its own files untouched", got=text))
+            if pending:
+                self._sync_folder()
+
+    def abort(self, pending: Pending) -> None:
+        """Remove the hidden files."""
+        with self._explained("tidy"):
+            for hidden, _ in pending:
+                self._remove(hidden)
+
+    def flush(self) -> None:
+        """Show rows that have waited long enough, when no checkpoint says when."""
+        if self._waits or not self._frames:
+            return
+        now_us = self._clock_us()
+        if self._since_us is None:
+            self._since_us = now_us
+        elif now_us - self._since_us >= self._sink.roll_age_us:
+            self._roll()
+            self._show_rolled()
+
+    def close(self) -> None:
+        """Forget what was not prepared; what was may still be committed."""
+        self._frames = []
+        with self._explained("tidy"):
+            for hidden, _ in self._written:
+                self._remove(hidden)
+        self._written = []
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def _roll(self) -> None:
+        """Write the rows that are kept as a hidden file."""
+        if not self._frames:
+            return
+        frame = pl.concat(self._frames)
+        final = f"{self._job}{self._attempt}-{self._subtask}-{self._next:06d}.{self._sink.suffix}"
+        hidden = f".{final}{_HIDDEN}"
+        with self._explained("write to"):
+            try:
+                with open(self._path(hidden), "wb") as file:
+                    self._sink.encode(frame, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._sync_folder()
+            except BaseException:
+                self._remove(hidden)
+                raise
+        self._next += 1
+        self._written.append((hidden, final))
+        self._frames, self._rows, self._bytes, self._since_us = [], 0, 0, None
+
+    def _show_rolled(self) -> None:
+        if not self._waits:
+            pending, self._written = tuple(self._written), []
+            self.commit(pending)
+
+    def _sweep(self) -> None:
+        """Remove what earlier attempts of this job did not commit.
+
+        With checkpoints that must wait for the first of this attempt: a recovery commits files of earlier ones first.
+        """
+        if self._swept:
+            return
+        self._swept = True
+        for name in os.listdir(self._sink.folder):
+            if not name.startswith(f".{self._job}") or not name.endswith(_HIDDEN):
+                continue
+            attempt = name.removeprefix(f".{self._job}").partition("-")[0]
+            if attempt.isdecimal() and int(attempt) < self._attempt:
+                self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):  # another subtask may sweep the same leftovers
+            os.unlink(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._sink.folder, name)
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._sink.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _clock_us(self) -> int:
+        """Return the file system's time: a writer has no clock of its own."""
+        os.utime(self._sink.folder)
+        return os.stat(self._sink.folder).st_mtime_ns // 1000
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pl.exceptions.PolarsError) as error:
+            needed = f"to {verb} the folder {self._sink.folder!r}"
+            got = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise SinkError(explained(self._sink.name, needed=needed, got=got)) from error
