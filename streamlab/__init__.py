@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from streamlab.notebook import load_ipython_extension
     from streamlab.session import attach, jobs
     from streamlab.session.job import Job
-    from streamlab.session.sources import from_frame, stream
+    from streamlab.session.sources import (
+        from_frame,
+        generate,
+        scan_csv,
+        scan_ipc,
+        scan_ndjson,
+        scan_parquet,
+        socket,
+        stream,
+        system_metrics,
+    )
 
 __version__ = _version("streamlab")
 
@@ -51,7 +61,17 @@ _HOMES = {
     "streamlab.notebook": ("load_ipython_extension",),
     "streamlab.session": ("attach", "jobs"),
     "streamlab.session.job": ("Job",),
-    "streamlab.session.sources": ("from_frame", "stream"),
+    "streamlab.session.sources": (
+        "from_frame",
+        "generate",
+        "scan_csv",
+        "scan_ipc",
+        "scan_ndjson",
+        "scan_parquet",
+        "socket",
+        "stream",
+        "system_metrics",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -73,9 +93,16 @@ __all__ = [
     "every",
     "every_rows",
     "from_frame",
+    "generate",
     "jobs",
     "load_ipython_extension",
+    "scan_csv",
+    "scan_ipc",
+    "scan_ndjson",
+    "scan_parquet",
+    "socket",
     "stream",
+    "system_metrics",
 ]
 
 

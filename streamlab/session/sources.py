@@ -1,58 +1,56 @@
-"""The functions that streams begin with: arguments become a source, and the source a StreamFrame."""
+"""The functions that streams begin with: each makes a source, and the source becomes a StreamFrame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec
 
-from streamlab.connectors import frames
+from streamlab.connectors import files, frames, sockets
+from streamlab.connectors import generate as generating
+from streamlab.connectors import system_metrics as metrics
 from streamlab.connectors.source import Source
-from streamlab.connectors.timing import DurationLike, Pace
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan.nodes import Scan
 from streamlab.plan.schema import check_names
 from streamlab.session.local_runner import LocalRunner
 
+P = ParamSpec("P")
+
 
 def stream(source: Source) -> StreamFrame:
-    """Return a stream that reads a source; the way in for sources that are not streamlab's own."""
+    """Return a stream that reads a source; the way in for sources that are not streamlab's own.
+
+    Raises
+    ------
+    PlanError
+        If a column has a name that streamlab keeps for itself.
+    """
     check_names(source.name, source.schema)
     scan = Scan(source=source, step=source.name, schema=source.schema, event_time=source.timing.event_time)
     return StreamFrame(scan, LocalRunner())
 
 
-def from_frame(
-    frame: frames.AnyFrame | Iterable[frames.AnyFrame],
-    *,
-    event_time: str | None = None,
-    watermark: DurationLike | None = None,
-    idle_timeout: DurationLike | None = None,
-    pace: Pace = "max",
-    max_advance: DurationLike | None = None,
-) -> StreamFrame:
-    """Return a stream of the rows of a frame, or of several frames, one after the other.
+def _streaming(make: Callable[P, Source]) -> Callable[P, StreamFrame]:
+    """Return the function that gives a stream where `make` gives its source, with the same arguments and text."""
 
-    Parameters
-    ----------
-    frame
-        A Polars or pandas DataFrame, a LazyFrame, or an iterable of frames of one schema.
-    event_time
-        Column with the time at which a row happened.
-    watermark
-        How far rows may come out of order, such as ``"10s"``; None keeps windows open until the input ends.
-    idle_timeout
-        After how long without rows the source no longer holds windows of other sources open.
-    pace
-        Replay by event time: ``"max"``, ``"realtime"``, or a factor such as ``"60x"``.
-    max_advance
-        How far ahead of the rows before it a row may be; rows beyond that are dead-lettered.
-    """
-    return stream(
-        frames.from_frame(
-            frame,
-            event_time=event_time,
-            watermark=watermark,
-            idle_timeout=idle_timeout,
-            pace=pace,
-            max_advance=max_advance,
-        )
-    )
+    @functools.wraps(make)
+    def streaming(*args: P.args, **kwargs: P.kwargs) -> StreamFrame:
+        return stream(make(*args, **kwargs))
+
+    streaming.__doc__ = inspect.cleandoc(make.__doc__ or "").replace("Return a source that", "Return a stream that", 1)
+    signature = inspect.signature(make).replace(return_annotation="StreamFrame")
+    streaming.__signature__ = signature  # type: ignore[attr-defined]
+    streaming.__module__ = __name__
+    return streaming
+
+
+from_frame = _streaming(frames.from_frame)
+scan_parquet = _streaming(files.scan_parquet)
+scan_csv = _streaming(files.scan_csv)
+scan_ndjson = _streaming(files.scan_ndjson)
+scan_ipc = _streaming(files.scan_ipc)
+generate = _streaming(generating.generate)
+system_metrics = _streaming(metrics.system_metrics)
+socket = _streaming(sockets.socket)

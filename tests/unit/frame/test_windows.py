@@ -10,6 +10,7 @@ import pytest
 from streamlab.core.errors import OptionError, PlanError
 from streamlab.core.time import Duration
 from streamlab.core.windows import CumulativeWindows, EveryDuration, EveryRows, HoppingWindows, SessionWindows
+from streamlab.frame.join import concat
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.frame.triggers import every, every_rows
 from streamlab.plan import nodes
@@ -282,8 +283,6 @@ def test_with_pace(flights: StreamFrame) -> None:
 
 
 def test_with_pace_keeps_shared_steps_shared(make_stream) -> None:
-    from streamlab.frame.join import concat
-
     shared = make_stream().filter(n=1)
     both = concat([shared.filter(n=2), shared.filter(n=3)]).with_pace("max")
 
