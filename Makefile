@@ -25,7 +25,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/installed-test
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench/run.py
 
 clean:
 	rm -rf $(VENV)

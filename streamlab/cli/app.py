@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -53,8 +54,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_PIPE_WIDTH = 160
+"""Columns where there is no terminal to tell: wide enough that no cell is cut."""
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name or id; see: streamlab jobs")]
 Script = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A Python script.")]
