@@ -10,7 +10,7 @@ import polars as pl
 
 from streamlab.connectors.sink import Sink
 from streamlab.connectors.sinks.batches import BatchesSink
-from streamlab.connectors.sinks.files import CsvSink, NdjsonSink, ParquetSink
+from streamlab.connectors.sinks.files import CsvSink, FolderSink, NdjsonSink, ParquetSink
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.frame.outputs import run_options
@@ -23,25 +23,34 @@ class SinkMethods(FrameBase):
 
     __slots__ = ()
 
-    def sink_parquet(self, folder: str | Path, **options: Any) -> Job:
+    def sink_parquet(self, folder: str | Path, *, roll_rows: int | None = None, **options: Any) -> Job:
         """Start a job that writes Parquet files to a folder; a file that is visible is whole.
 
         Parameters
         ----------
         folder
-            Where; made when it is not there.
+            Where; made when it is not there, and what is in it stays.
+        roll_rows
+            A file is full when it holds so many rows.
         **options
-            ``name``, ``parallelism``, ``detach`` and further options, as for :meth:`start`.
+            ``name``, ``parallelism``, ``detach`` and further options, as for ``start``.
+
+        Raises
+        ------
+        PlanError
+            If the stream is an updating one: written rows cannot be taken back.
+        SinkError
+            If the files cannot hold a column.
         """
-        return self._write("sink_parquet", ParquetSink, folder, options)
+        return self._write("sink_parquet", ParquetSink, folder, roll_rows, options)
 
-    def sink_csv(self, folder: str | Path, **options: Any) -> Job:
+    def sink_csv(self, folder: str | Path, *, roll_rows: int | None = None, **options: Any) -> Job:
         """Start a job that writes CSV files to a folder; as :meth:`sink_parquet`."""
-        return self._write("sink_csv", CsvSink, folder, options)
+        return self._write("sink_csv", CsvSink, folder, roll_rows, options)
 
-    def sink_ndjson(self, folder: str | Path, **options: Any) -> Job:
+    def sink_ndjson(self, folder: str | Path, *, roll_rows: int | None = None, **options: Any) -> Job:
         """Start a job that writes files of JSON lines to a folder; as :meth:`sink_parquet`."""
-        return self._write("sink_ndjson", NdjsonSink, folder, options)
+        return self._write("sink_ndjson", NdjsonSink, folder, roll_rows, options)
 
     def sink_batches(self, function: Callable[[pl.DataFrame], Any], **options: Any) -> Job:
         """Start a job that calls a function, in the workers, with each batch of rows.
@@ -49,24 +58,37 @@ class SinkMethods(FrameBase):
         Parameters
         ----------
         function
-            What it returns is not looked at. After a failure it may see rows again.
+            What it returns is not looked at. After a failure it may see rows again. Of an updating stream it sees the
+            changes, with ``+I``, ``-U``, ``+U`` or ``-D`` in the column ``op``.
         **options
             As for :meth:`sink_parquet`.
         """
         if not callable(function):
             raise OptionError(explained("sink_batches", needed="a function", got=f"a {type(function).__name__}"))
-        return self._run_sink("sink_batches", BatchesSink("sink_batches", function), options)
+        return self._run_sink(BatchesSink("sink_batches", function), options)
 
     def write_to(self, sink: Sink, **options: Any) -> Job:
         """Start a job that writes to any sink; options as for :meth:`sink_parquet`."""
-        return self._run_sink(sink.name, sink, options)
+        self._check_sink(sink.name, sink)
+        return self._run_sink(sink, options)
 
-    def _write(self, step: str, kind: Callable[..., Sink], folder: str | Path, options: dict[str, Any]) -> Job:
+    def _write(
+        self,
+        step: str,
+        kind: Callable[..., FolderSink],
+        folder: str | Path,
+        roll_rows: int | None,
+        options: dict[str, Any],
+    ) -> Job:
         if not isinstance(folder, str | Path) or not str(folder):
             raise OptionError(explained(step, needed="a folder", got=repr(folder)))
-        return self._run_sink(step, kind(step, str(folder)), options)
+        sink = kind(step, str(folder), **({} if roll_rows is None else {"roll_rows": roll_rows}))
+        self._check_sink(step, sink)
+        sink.check_schema(self._plan.schema)
+        return self._run_sink(sink, options)
 
-    def _run_sink(self, step: str, sink: Sink, options: dict[str, Any]) -> Job:
+    def _check_sink(self, step: str, sink: Sink) -> None:
+        """Raise PlanError when the sink takes no updates and the stream has them."""
         source = updating_step(self._plan)
         if source is not None and not sink.accepts_updates:
             raise PlanError(
@@ -77,5 +99,7 @@ class SinkMethods(FrameBase):
                     hint="start() keeps an updating result table; windows without trigger and allowed_lateness append",
                 )
             )
+
+    def _run_sink(self, sink: Sink, options: dict[str, Any]) -> Job:
         known = {name: options.pop(name) for name in ("name", "parallelism", "detach") if name in options}
         return self._runner.run(self._plan, run_options(**known, more=options), sink)

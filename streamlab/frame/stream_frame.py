@@ -9,6 +9,7 @@ import polars as pl
 from streamlab.frame.join import JoinMethods
 from streamlab.frame.outputs import OutputMethods
 from streamlab.frame.refused import RefusedMethods
+from streamlab.frame.sinks import SinkMethods
 from streamlab.frame.windows import WindowMethods
 
 _INSTEAD = {
@@ -29,7 +30,7 @@ _INSTEAD = {
 }
 
 
-class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods):
+class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, SinkMethods):
     """A query over a stream: Polars' LazyFrame, except that rows keep coming.
 
     Methods have Polars' names, arguments and expressions. Each one checks itself at once against the columns there
