@@ -26,7 +26,7 @@ class UnknownShape(ValueError):
 
 
 _ITSELF = object()
-_CHILDREN: dict[str, tuple[object, ...]] = {
+CHILDREN: dict[str, tuple[object, ...]] = {
     "Len": (),
     "Element": (),
     "Column": (),
@@ -54,7 +54,7 @@ _CHILDREN: dict[str, tuple[object, ...]] = {
 }
 """For each kind of node, the members of its body that hold a child or a list of children."""
 
-_AGGREGATIONS: dict[str, object] = {
+AGGREGATIONS: dict[str, object] = {
     "Sum": _ITSELF,
     "Mean": _ITSELF,
     "Median": _ITSELF,
@@ -173,14 +173,14 @@ def _slots(tree: Tree) -> Iterator[tuple[Any, Any]]:
     name = kind(tree)
     if name == "Agg":
         aggregation = next(iter(body(tree)), None)
-        if aggregation not in _AGGREGATIONS:
+        if aggregation not in AGGREGATIONS:
             msg = f"aggregation {aggregation}"
             raise UnknownShape(msg)
-        places: tuple[object, ...] = (_AGGREGATIONS[aggregation],)
+        places: tuple[object, ...] = (AGGREGATIONS[aggregation],)
         holder = body(tree)
         member: Any = aggregation
-    elif name in _CHILDREN:
-        places, holder, member = _CHILDREN[name], tree, name
+    elif name in CHILDREN:
+        places, holder, member = CHILDREN[name], tree, name
     else:
         msg = f"node {name}"
         raise UnknownShape(msg)
@@ -278,6 +278,7 @@ _WORDS = {
     "FirstNonNull": "first",
     "LastNonNull": "last",
     "StringExpr.ConcatVertical": "str.join",
+    "StringExpr.Strptime": "str.to_datetime without a format",
     "Correlation.Pearson": "corr",
     "Correlation.SpearmanRank": "corr",
     "Correlation.Covariance": "cov",
