@@ -5,8 +5,9 @@ The text is stable: it depends on the query only, so tests compare it and jobs k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import singledispatch
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, singledispatch
 from typing import Any
 
 import polars as pl
@@ -68,9 +69,17 @@ def _(node: nodes.Scan) -> str:
 @_text.register
 def _(node: nodes.PolarsStep) -> str:
     arguments = [_shown(value) for value in node.args]
-    arguments += [f"{name}={_shown(value)}" for name, value in node.kwargs.items() if value is not None]
+    defaults = _defaults(node.method)
+    arguments += [f"{name}={_shown(value)}" for name, value in node.kwargs.items() if value is not defaults.get(name)]
     python = any(calls_python(value) for value in (*node.args, *node.kwargs.values()))
     return _short(", ".join(arguments)) + ("  [row-wise Python]" if python else "")
+
+
+@lru_cache
+def _defaults(method: str) -> Mapping[str, Any]:
+    """Return what Polars takes an argument for that is not given."""
+    parameters = inspect.signature(getattr(pl.LazyFrame, method)).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 @_text.register
@@ -109,7 +118,7 @@ def _(node: nodes.GroupAggregate) -> str:
 
 @_text.register
 def _(node: nodes.WindowAggregate) -> str:
-    return f"{_windows(node.windows)} of {node.index_column}, {_keys(node.keys)}"
+    return f"{_windows(node.windows)} on {node.index_column}, {_keys(node.keys)}"
 
 
 @_text.register
