@@ -13,13 +13,14 @@ import streamlab as sl
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.core.time import MAX_TIME_US
 from streamlab.testing.harness import Harness
+from streamlab.testing.sources import split_frames
 
 _SCHEMA = pl.Schema({"key": pl.String, "value": pl.Int64, "at": pl.Datetime("ms")})
 _MAX_MS = 2**63 - 1
 
 
 def _source() -> sl.StreamFrame:
-    return sl.from_frame(pl.DataFrame(schema=_SCHEMA), event_time="at", watermark="0s")
+    return split_frames([pl.DataFrame(schema=_SCHEMA)], event_time="at", watermark="0s")
 
 
 def _element(key: str | None, value: int | None, at_ms: int) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from conformance_case import Case, Unsupported, from_ms, to_ms
+from conformance_case import Case, Row, Unsupported, from_ms, to_ms
 
 from streamlab.core.errors import StreamlabError
 from streamlab.core.time import Duration
@@ -84,11 +84,23 @@ def assigner(case: Case) -> None:
         with pytest.raises(StreamlabError):
             placed([0], windows(case))
         return
-    times = [int(row["ts"] if "ts" in row else row["_ts"]) for row in case.input]
-    found = placed(times, windows(case))
+    times = [_time_of(row) for row in case.input]
+    if any("gap_ms" in row for row in case.input):
+        gaps = [SessionWindows(duration(row["gap_ms"])) for row in case.input]
+        found = [placed([at], gap)[0] for at, gap in zip(times, gaps, strict=True)]
+    else:
+        found = placed(times, windows(case))
     for at, got, row in zip(times, found, case.expected, strict=True):
         wanted = sorted(list(window) for window in row["windows"])
         assert got == wanted, f"windows of {at}: {got}, expected {wanted}"
+
+
+def _time_of(row: Row) -> int:
+    names = [name for name in ("ts", "_ts", "timestamp", "processing_time", "_time", "now") if name in row]
+    if not names:
+        msg = f"the time in {dict(row)}"
+        raise Unsupported(msg)
+    return int(row[names[0]])
 
 
 def slices(case: Case) -> None:

@@ -17,6 +17,7 @@ from streamlab.core.time import MAX_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
 from streamlab.testing.harness import graph_of
+from streamlab.testing.sources import split_frames
 from streamlab.testing.strategies import SCHEMA, Stream
 
 TABLE = pl.DataFrame({"key": ["hot", "a", "x", None], "label": ["H", "A", "X", "N"]})
@@ -89,7 +90,7 @@ class Link:
 
 def source(event_time: str | None = "at") -> sl.StreamFrame:
     """Return a stream of rows of `SCHEMA`."""
-    return sl.from_frame(pl.DataFrame(schema=SCHEMA), event_time=event_time, watermark="0s" if event_time else None)
+    return split_frames([pl.DataFrame(schema=SCHEMA)], event_time=event_time, watermark="0s" if event_time else None)
 
 
 def chain(query: Query) -> list[Link]:
