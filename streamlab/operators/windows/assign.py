@@ -86,14 +86,25 @@ def merge_sessions(intervals: pl.DataFrame, keys: Sequence[str] = ()) -> pl.Data
     >>> merge_sessions(intervals).rows()
     [(0, 2), (0, 2), (4, 5)]
     """
-    at, session = "__at", "__session"
-    ordered = intervals.select(*keys, START, END, pl.int_range(pl.len()).alias(at)).sort(*keys, START, END)
-    reached = pl.col(END).cum_max().shift(1)
-    opens = (pl.col(START) > (reached.over(*keys) if keys else reached)).fill_null(value=True)
+    if not intervals.height:
+        return intervals
+    at, base, reach, opens = "__at", "__base", "__reach", "__opens"
+    ordered = intervals.lazy().select(*keys, START, END, pl.int_range(pl.len()).alias(at)).sort(START)
+    changed = pl.any_horizontal(False, *(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in keys))
+    # Each key gets a stretch of numbers of its own, so that one running maximum does for all keys.
+    start, end = pl.col(START).cast(pl.Int128), pl.col(END).cast(pl.Int128)
     merged = (
-        ordered.lazy()
-        .with_columns(opens.cum_sum().alias(session))
-        .with_columns(pl.col(START).first().over(session), pl.col(END).max().over(session))
+        (ordered.sort(*keys, maintain_order=True) if keys else ordered)
+        .with_columns((changed.cum_sum() * (end.max() - start.min() + 1)).alias(base))
+        .with_columns((pl.col(base) + end).cum_max().alias(reach))
+        .with_columns((pl.col(base) + start > pl.col(reach).shift(1)).fill_null(value=True).alias(opens))
+        .with_columns(
+            pl.when(opens).then(START).forward_fill().alias(START),
+            pl.when(pl.col(opens).shift(-1, fill_value=True))
+            .then((pl.col(reach) - pl.col(base)).cast(pl.Int64))
+            .backward_fill()
+            .alias(END),
+        )
         .sort(at)
         .select(START, END)
         .collect()

@@ -18,7 +18,8 @@ from streamlab.core.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.windows.columns import END, PANE, START
 from streamlab.operators.windows.grid import Grid
 
-_DAY_US = 86_400_000_000
+_HOUR_US = 3_600_000_000
+_DAY_US = 24 * _HOUR_US
 _FURTHEST_US = 250_000 * 365 * _DAY_US
 """The calendar of Polars ends some 262,000 years from now, in both directions."""
 
@@ -141,9 +142,9 @@ class CalendarGrid(Grid):
     def _start_of(self, times: pl.Series) -> pl.Series:
         """Return the latest start of a window that is not after each time."""
         every = self.spec.every.text
-        if self.spec.offset.us == 0:
-            return times.dt.truncate(every)
         bases = times.dt.truncate(every)
+        if self.spec.offset.us == 0 and not self._repeats_starts:
+            return bases
         while (late := self._shifted(bases) > times).any():
             bases = bases.zip_with(~late, _tick_before(bases).dt.truncate(every))
         while True:
@@ -152,6 +153,12 @@ class CalendarGrid(Grid):
             if not early.any():
                 return self._shifted(bases)
             bases = following.zip_with(early, bases)
+
+    @property
+    def _repeats_starts(self) -> bool:
+        """Whether ``truncate`` can go back behind an earlier start in an hour that the clock shows twice."""
+        every = self.spec.every.us or _DAY_US
+        return self.time_zone is not None and every < _DAY_US and _HOUR_US % every != 0
 
     def _shifted(self, bases: pl.Series) -> pl.Series:
         """Return starts moved by the offset: on the wall clock where windows are whole days, in real time else."""

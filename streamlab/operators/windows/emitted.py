@@ -47,13 +47,21 @@ class Emitted:
             results = pl.concat(taken)
             self._runs.add_first(results.with_columns(goes_on(results).alias(DUE)).drop_nulls(DUE))
 
+    def rows_given(self, results: pl.DataFrame) -> pl.Series:
+        """Return how many input rows the results that each of `results` would replace stand for."""
+        new = results.with_row_index(_AT)
+        old = self._replaced(new)
+        if old is None:
+            return pl.zeros(results.height, pl.Int64, eager=True)
+        counted = new.select(_AT).join(old.group_by(_AT).agg(pl.col(ROWS).sum()), on=_AT, how="left")
+        return counted.sort(_AT)[ROWS].fill_null(0)
+
     def changes(self, results: pl.DataFrame) -> pl.DataFrame:
         """Return what turns the results given so far into those that hold with `results`, and take note of them.
 
         Columns are those of `results` and the row kind; each retraction stands before what replaces it. A result that
         did not change is not given again.
         """
-        results = results.drop(ROWS, strict=False)
         new = results.with_row_index(_AT)
         old = self._replaced(new)
         self._runs.add(results.with_columns(pl.col(END).alias(DUE)))
@@ -101,7 +109,7 @@ class Emitted:
     def _unchanged(self, new: pl.DataFrame, old: pl.DataFrame) -> list[int]:
         """Return the numbers of the new results that equal the one that they replace, as far as users see."""
         alone = old.filter(~pl.col(_AT).is_duplicated())
-        seen = [name for name in new.columns if name not in {_AT, END, *self._keys}]
+        seen = [name for name in new.columns if name not in {_AT, END, ROWS, *self._keys}]
         seen += [END] * self._plan.include_boundaries
         both = alone.join(new, on=_AT, suffix=_OLD)
         equal = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name + _OLD)) for name in seen)

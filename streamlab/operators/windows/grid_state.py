@@ -67,8 +67,7 @@ class GridState(WindowState):
     def open_results(self, added: pl.DataFrame, limits: Limits) -> pl.DataFrame | None:
         """Merge the panes of the open windows that got rows."""
         placed = self._placed(added, pl.col(END) > limits.fire)
-        results = self._results_of(placed.select(self.identity).unique())
-        return None if results is None else self.with_new_rows(results, placed)
+        return self._results_of(placed.select(self.identity).unique())
 
     def touched(self, state_rows: pl.DataFrame) -> pl.DataFrame:
         """Return keys and panes."""

@@ -68,9 +68,9 @@ class SessionState(WindowState):
         closed = due.filter(has_closed)
         if not closed.height:
             return None
-        continued = self._of_sessions(retained, closed)
-        closed = pl.concat([continued, closed])
-        if continued.height:
+        if retained.height:
+            continued = self._of_sessions(retained, closed)
+            closed = pl.concat([continued, closed])
             self._retained.replace(lambda frame: self._without(frame, continued))
         if self.plan.allowed_lateness_us:
             self._retained.add(self._stored(closed))
@@ -89,7 +89,7 @@ class SessionState(WindowState):
         sessions = rows.select(self.identity).unique()
         mine = _as_sessions(self._within(added, sessions))
         rows = self.among(rows, mine)
-        return self.with_new_rows(self.plan.results(rows), mine) if rows.height else None
+        return self.plan.results(rows) if rows.height else None
 
     def touched(self, state_rows: pl.DataFrame) -> pl.DataFrame:
         """Return keys and times of parts."""

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
-from streamlab.operators.windows.columns import END, ROWS, START
+from streamlab.operators.windows.columns import END, START
 from streamlab.operators.windows.window_plan import WindowPlan
-
-NEW_ROWS = "__new_rows"
-"""How many of a window's rows are among those that have just been added (Int64)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class WindowState(ABC):
 
     @abstractmethod
     def open_results(self, added: pl.DataFrame, limits: Limits) -> pl.DataFrame | None:
-        """Return results of the open windows that `added` belong to; with ``__rows``, also ``__new_rows``."""
+        """Return results of the open windows that the state rows `added`, already in, belong to."""
 
     @abstractmethod
     def touched(self, state_rows: pl.DataFrame) -> pl.DataFrame:
@@ -104,10 +101,3 @@ class WindowState(ABC):
     def among(self, frame: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows whose key, start and end are those of one of the windows."""
         return frame.join(windows, on=self.identity, how="semi", nulls_equal=True, maintain_order="left")
-
-    def with_new_rows(self, results: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-        """Return results with ``__new_rows``: the ``__rows`` of added rows that carry their window."""
-        if ROWS not in added.columns:
-            return results
-        new = added.group_by(self.identity).agg(pl.col(ROWS).sum().alias(NEW_ROWS))
-        return results.join(new, on=self.identity, how="left", nulls_equal=True, maintain_order="left")

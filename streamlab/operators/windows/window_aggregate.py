@@ -21,7 +21,7 @@ from streamlab.operators.windows.columns import ROWS
 from streamlab.operators.windows.emitted import Emitted
 from streamlab.operators.windows.grid_state import GridState
 from streamlab.operators.windows.session_state import SessionState
-from streamlab.operators.windows.state import NEW_ROWS, Limits, WindowState
+from streamlab.operators.windows.state import Limits, WindowState
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.snapshot import Snapshot
 
@@ -158,8 +158,8 @@ class WindowAggregate(Operator):
         results = self._state.open_results(added, self._limits)
         if results is None:
             return []
-        crossed = pl.col(ROWS) // trigger.rows > (pl.col(ROWS) - pl.col(NEW_ROWS)) // trigger.rows
-        return self._given(results.filter(crossed).drop(NEW_ROWS), ingested_us)
+        since = results[ROWS] - self._emitted.rows_given(results)
+        return self._given(results.filter(since >= trigger.rows), ingested_us)
 
     def _given(self, results: pl.DataFrame | None, ingested_us: int | None = None) -> list[Message]:
         """Return results under the user's names, as a changelog if the stream is one."""

@@ -14,8 +14,8 @@ import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.errors import PlanError, explained
-from streamlab.core.time import from_us, tick_us, time_us
-from streamlab.core.windows import EveryRows, SessionWindows, Trigger, Windows
+from streamlab.core.time import Duration, from_us, tick_us, time_us
+from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows, Trigger, Windows
 from streamlab.operators.windows.assign import gap_us, grid_of
 from streamlab.operators.windows.columns import DUE, END, KEY_PREFIX, PANE, ROWS, START
 from streamlab.operators.windows.grid import Grid
@@ -67,11 +67,23 @@ class WindowPlan:
             raise PlanError(explained("window keys", needed="one column per key", got=", ".join(self.key_names)))
         if isinstance(self.windows, SessionWindows):
             gap_us(self.windows)
-            return
-        lengths = [getattr(self.windows, name) for name in ("every", "period", "step") if hasattr(self.windows, name)]
-        for length in lengths:
-            if length.text.startswith("-") or length.us == 0:
-                raise PlanError(explained("window", needed="a length of at least 1 µs", got=repr(length.text)))
+        for name in ("every", "period", "step", "gap"):
+            length = getattr(self.windows, name, None)
+            if isinstance(length, Duration):
+                self._check_length(name, length)
+        trigger = self.trigger
+        if isinstance(trigger, EveryDuration) and trigger.interval.fixed_us("trigger") <= 0:
+            raise PlanError(explained("trigger", needed="an interval longer than 0", got=repr(trigger.interval.text)))
+        if isinstance(trigger, EveryRows) and trigger.rows < 1:
+            raise PlanError(explained("trigger", needed="at least one row", got=str(trigger.rows)))
+
+    def _check_length(self, name: str, length: Duration) -> None:
+        unit = "1ms" if self.index_dtype == pl.Datetime("ms", "*") else "1us"
+        if length.text.startswith("-") or length.us == 0 or "ns" in length.text:
+            raise PlanError(explained(name, needed=f"a duration of at least {unit}", got=repr(length.text)))
+        if length.us is not None and unit == "1ms" and length.us % 1000:
+            needed = f"whole milliseconds, the unit of {self.index_column!r}"
+            raise PlanError(explained(name, needed=needed, got=repr(length.text)))
 
     @cached_property
     def key_names(self) -> tuple[str, ...]:
@@ -177,7 +189,8 @@ class WindowPlan:
     def results(self, state_rows: pl.DataFrame) -> pl.DataFrame:
         """Return a row per key and window of state rows that carry their window's start and end.
 
-        Columns: keys, ``__start``, ``__end``, perhaps ``__rows``, and the user's aggregates; by end and start.
+        Columns: keys, ``__start``, ``__end``, perhaps ``__rows``, and the user's aggregates. They are sorted by end, start and
+        keys, so that equal input gives equal frames.
         """
         by = [*self.key_columns, START, END]
         rows = [pl.col(ROWS).sum()] * self.counts_rows
@@ -187,7 +200,7 @@ class WindowPlan:
         else:
             in_order = state_rows.sort(self.index_column, maintain_order=True)
             found = in_order.group_by(by).agg(*rows, *self.split.buffered)
-        return found.sort(END, START, maintain_order=True)
+        return found.sort(END, START, *self.key_columns)
 
     def output(self, results: pl.DataFrame, *extra: str) -> pl.DataFrame:
         """Return results under the user's names, with the columns in Polars' order, then `extra` ones as they are."""

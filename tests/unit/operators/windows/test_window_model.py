@@ -31,7 +31,7 @@ rows_event = st.tuples(st.just("rows"), st.lists(row, max_size=8))
 watermark_event = st.tuples(st.just("watermark"), st.integers(-45, 65))
 restart_event = st.tuples(st.just("restart"), st.integers(1, 3))
 timer_event = st.tuples(st.just("timer"), st.just(0))
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def follow(windows: Windows, events: list[tuple[str, Any]], pipeline: Pipeline, model: Model) -> None:

@@ -115,18 +115,18 @@ class Model:
         self.in_gaps: list[Row] = []
 
     def add(self, rows: Sequence[Row]) -> None:
-        got: dict[ModelWindow, int] = {}
+        got: dict[ModelWindow, None] = {}
         place = self._place_sessions if isinstance(self.windows, SessionWindows) else self._place
         place(rows, got)
-        for window, count in got.items():
+        for window in got:
             if window.end - 1 <= self.watermark:
                 self._give(window)
                 continue
             if window not in self.touched:
                 self.touched.append(window)
             if isinstance(self.trigger, EveryRows):
-                n, total = self.trigger.rows, len(window.rows)
-                if total // n > (total - count) // n:
+                since = len(window.rows) - sum(row[3] for row in window.given)
+                if since >= self.trigger.rows:
                     self._give(window)
 
     def advance(self, watermark: float) -> None:
@@ -154,7 +154,7 @@ class Model:
     def _key(self, row: Row) -> str | None:
         return row[1] if self.keyed else None
 
-    def _place(self, rows: Sequence[Row], got: dict[ModelWindow, int]) -> None:
+    def _place(self, rows: Sequence[Row], got: dict[ModelWindow, None]) -> None:
         for row in rows:
             windows = fixed_windows(self.windows, row[0])
             taken = [w for w in windows if not self._is_final(w[1])]
@@ -167,9 +167,9 @@ class Model:
                     window = ModelWindow(self._key(row), start, end)
                     self.live.append(window)
                 window.rows.append(row)
-                got[window] = got.get(window, 0) + 1
+                got[window] = None
 
-    def _place_sessions(self, rows: Sequence[Row], got: dict[ModelWindow, int]) -> None:
+    def _place_sessions(self, rows: Sequence[Row], got: dict[ModelWindow, None]) -> None:
         gap = (self.windows.gap.us or 0) // 1000
         old = {id(w) for w in self.live}
 
@@ -205,7 +205,7 @@ class Model:
             window.given = [g for w in part for g in w.given]
             self.touched = [window if w in part else w for w in self.touched]
             self.live.append(window)
-            got[window] = len(fresh)
+            got[window] = None
 
 
 class Pipeline:
