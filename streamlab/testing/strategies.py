@@ -122,7 +122,7 @@ class Query:
     steps: tuple[Step, ...]
 
     def __call__(self, frame: Any) -> Any:
-        """Return the query over this frame."""
+        """Return the query over this frame: a StreamFrame, or for calls that Polars has as well, a LazyFrame."""
         for step in self.steps:
             frame = step.apply(frame)
         return frame
@@ -132,8 +132,9 @@ class Query:
 
 
 def _step(text: str) -> Step:
-    """Return the step that this text says, with ``pl`` and the frame ``f``."""
-    return Step(text, eval(f"lambda f: f{text}", {"pl": pl, "table": _TABLE}))  # noqa: S307 - our own texts
+    """Return the step that this text says, with ``pl`` and a static ``table`` of the frame's own kind."""
+    apply = eval(f"lambda f, table: f{text}", {"pl": pl})  # noqa: S307 - our own texts
+    return Step(text, lambda frame: apply(frame, _TABLE.lazy() if isinstance(frame, pl.LazyFrame) else _TABLE))
 
 
 _TABLE = pl.DataFrame({"key": [_HOT, "a", "x", None], "label": ["H", "A", "X", "N"]})
