@@ -6,8 +6,6 @@ state of all rows. Rules that hold throughout:
 - Integers never wrap. Narrow ones are summed in 64 bits, 64-bit ones in 128 (which costs the streaming engine about a
   tenth more than a plain sum), and what does not fit the dtype that Polars gives is an error, at the end. Products and
   128-bit sums, for which there is nothing wider, are compared with the same in Float64.
-- Where nulls don't count, a filter inside the aggregation becomes nulls (``Rows.nulled``), so that the streaming engine
-  runs the aggregation natively.
 """
 
 from __future__ import annotations
@@ -50,8 +48,6 @@ class Rows:
     ----------
     kept : pl.Expr
         The values that count.
-    nulled : pl.Expr
-        The same for an aggregation that skips nulls: those that don't count may still be there, as nulls.
     condition : pl.Expr | None
         Over all rows: which ones are in `kept`; None for all.
     dtype : pl.DataType
@@ -65,7 +61,6 @@ class Rows:
     """
 
     kept: pl.Expr
-    nulled: pl.Expr
     condition: pl.Expr | None
     dtype: pl.DataType
     by: pl.Expr | None
@@ -109,7 +104,7 @@ def count(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
 
 
 def _count(states: States, rows: Rows) -> pl.Expr:
-    return states.add(rows.nulled.count().cast(pl.Int64), SUMMED)
+    return states.add(rows.kept.count().cast(pl.Int64), SUMMED)
 
 
 def null_count(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
@@ -125,7 +120,7 @@ def total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
         raise NotMergeable(msg)
     if dtype.is_decimal() or dtype in {pl.Int128, pl.UInt128}:
         return _guarded_total(states, rows, wanted)
-    column = _sum(states, rows.nulled, dtype)
+    column = _sum(states, rows.kept, dtype)
     result = pl.Int64() if dtype == pl.Duration else wanted.dtype
     if not result.is_integer() or dtype in _NARROW:
         return column.cast(result)
@@ -153,8 +148,8 @@ def _sum(states: States, values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _guarded_total(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
-    column = states.add(rows.nulled.sum(), SUMMED)
-    about = states.add(rows.nulled.cast(pl.Float64, strict=False).sum(), SUMMED)
+    column = states.add(rows.kept.sum(), SUMMED)
+    about = states.add(rows.kept.cast(pl.Float64, strict=False).sum(), SUMMED)
     scale = wanted.dtype.scale if isinstance(wanted.dtype, pl.Decimal) else 0
     limit = 10.0 ** (_DECIMAL_DIGITS - scale) if wanted.dtype.is_decimal() else 2.0**128
     fits = (about.abs() < limit) & ((about - column.cast(pl.Float64)).abs() < limit / 4)
@@ -175,10 +170,10 @@ def mean(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     """Average the values that are not null; null of none. Temporal means are exact to the unit, cut towards zero."""
     n = _count(states, rows)
     if rows.dtype.is_temporal():
-        column = _sum(states, rows.nulled.cast(wanted.dtype), wanted.dtype)
+        column = _sum(states, rows.kept.cast(wanted.dtype), wanted.dtype)
         quotient = column.cast(pl.Int128).truncdiv(n.cast(pl.Int128)).cast(pl.Int64)
     else:
-        quotient = _sum(states, rows.nulled, rows.dtype).cast(pl.Float64) / n
+        quotient = _sum(states, rows.kept, rows.dtype).cast(pl.Float64) / n
     return pl.when(n > 0).then(quotient).cast(wanted.dtype)
 
 
@@ -191,10 +186,10 @@ def variance(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     if not rows.dtype.is_numeric() and rows.dtype != pl.Boolean:
         msg = f"of {rows.dtype}"
         raise NotMergeable(msg)
-    values = rows.nulled.cast(pl.Float64, strict=False)
+    values = rows.kept.cast(pl.Float64, strict=False)
     n = _count(states, rows)
     centre = states.add(values.mean(), _merged_mean, n)
-    deviations = states.add(values.var(ddof=0) * rows.nulled.count(), _merged_deviations, n, centre)
+    deviations = states.add(values.var(ddof=0) * rows.kept.count(), _merged_deviations, n, centre)
     return pl.when(n > wanted.ddof).then(deviations / (n - wanted.ddof)).cast(wanted.dtype)
 
 
@@ -221,10 +216,10 @@ def product(states: States, rows: Rows, wanted: Wanted) -> pl.Expr:
     }:
         msg = f"of {rows.dtype}"
         raise NotMergeable(msg)
-    about = states.add(rows.nulled.cast(pl.Float64, strict=False).product(), _MULTIPLIED)
+    about = states.add(rows.kept.cast(pl.Float64, strict=False).product(), _MULTIPLIED)
     if wanted.dtype.is_float():
         return about.cast(wanted.dtype)
-    column = states.add(rows.nulled.cast(wanted.dtype).product(), _MULTIPLIED)
+    column = states.add(rows.kept.cast(wanted.dtype).product(), _MULTIPLIED)
     # Wrapping is off by a multiple of 2⁶⁴, at least as much as the product itself. NaN: infinity times zero.
     fits = ((about - column.cast(pl.Float64)).abs() <= 0.5 * about.abs()) | about.is_nan()
     return _checked(column, fits, wanted)
@@ -235,7 +230,7 @@ def repeated(method: str, **options: bool) -> Taker:
 
     def take(states: States, rows: Rows, _: Wanted) -> pl.Expr:
         again = methodcaller(method, **options)
-        return states.add(again(rows.nulled), again)
+        return states.add(again(rows.kept), again)
 
     return take
 

@@ -55,12 +55,20 @@ def _end(states: States, rows: Rows, which: Literal["first", "last"]) -> pl.Expr
 
 def _end_in_time(states: States, rows: Rows, time: pl.Expr, which: Literal["first", "last"]) -> pl.Expr:
     kept = time if rows.condition is None else time.filter(rows.condition)
-    nulled = time if rows.condition is None else pl.when(rows.condition).then(time)
     outermost = methodcaller("min" if which == "first" else "max")
-    at = states.add(outermost(nulled), outermost)
+    at = states.add(outermost(kept), outermost)
+    pick = _earliest if which == "first" else _latest
+    return states.add(pick(rows.kept, kept), _MERGE_ENDS_IN_TIME[which], at)
+
+
+def _earliest(values: pl.Expr, times: pl.Expr) -> pl.Expr:
     # Not min_by: among equal times it picks any row, in the streaming engine.
-    in_order = rows.kept.sort_by(kept, maintain_order=True)
-    return states.add(methodcaller(which)(in_order), _MERGE_ENDS_IN_TIME[which], at)
+    return values.sort_by(times, maintain_order=True).first()
+
+
+def _latest(values: pl.Expr, times: pl.Expr) -> pl.Expr:
+    # Polars finds the first of a sort without sorting, but not the last.
+    return values.reverse().sort_by(times.reverse(), descending=True, maintain_order=True).first()
 
 
 def _first_of_some(column: pl.Expr, n: pl.Expr) -> pl.Expr:
@@ -73,12 +81,12 @@ def _last_of_some(column: pl.Expr, n: pl.Expr) -> pl.Expr:
 
 def _first_in_time(column: pl.Expr, at: pl.Expr) -> pl.Expr:
     some = at.is_not_null()
-    return column.filter(some).sort_by(at.filter(some), maintain_order=True).first()
+    return _earliest(column.filter(some), at.filter(some))
 
 
 def _last_in_time(column: pl.Expr, at: pl.Expr) -> pl.Expr:
     some = at.is_not_null()
-    return column.filter(some).sort_by(at.filter(some), maintain_order=True).last()
+    return _latest(column.filter(some), at.filter(some))
 
 
 _MERGE_ENDS = {"first": _first_of_some, "last": _last_of_some}

@@ -52,6 +52,7 @@ class Verdict:
 
 _ROWS = Verdict(Extent.ROWS)
 _LITERAL = Verdict(Extent.LITERAL)
+_LONG = 10_000
 
 
 def rowwise_problem(expression: pl.Expr, schema: pl.Schema) -> str | None:
@@ -194,7 +195,9 @@ def _function(tree: Tree, schema: pl.Schema | None) -> Verdict:
     probe = [child if is_one else {"Column": "a"} for child, is_one in zip(inputs, literal, strict=True)]
     if name in {"DropNulls", "DropNans"}:
         return _resizes(tree, schema)
-    nature = _nature(json.dumps({"Function": {**body(tree), "input": probe}}))
+    question = json.dumps({"Function": {**body(tree), "input": probe}})
+    # A function may hold a literal of any size, which is not worth remembering.
+    nature = _nature(question) if len(question) < _LONG else _nature.__wrapped__(question)
     if nature is Extent.SCALAR:
         return _aggregates(tree, schema)
     if nature is not Extent.ROWS or (name == "Boolean.IsIn" and _searches_column(inputs[1], schema)):

@@ -25,8 +25,6 @@ class Selection:
     ----------
     kept : Tree
         The values that count.
-    nulled : Tree
-        The same for an aggregation that skips nulls; where possible one value a row, null if it does not count.
     condition : Tree | None
         Over all rows, which ones count; None for all.
     value : Tree | None
@@ -34,7 +32,6 @@ class Selection:
     """
 
     kept: Tree
-    nulled: Tree
     condition: Tree | None = None
     value: Tree | None = None
 
@@ -51,8 +48,7 @@ def select(tree: Tree, schema: pl.Schema) -> Selection:
         value, by = children(tree)
         _check(value, schema)
         _check(by, schema)
-        nulled = to_tree(pl.when(to_expr(by)).then(to_expr(value)))
-        return Selection(kept=tree, nulled=nulled, condition=by, value=value)
+        return Selection(kept=tree, condition=by, value=value)
     if kind(tree) == "Function" and operation(tree) in {"DropNulls", "DropNans"}:
         return _dropped(tree, schema)
     if is_rowwise_node(tree):
@@ -65,9 +61,9 @@ def select(tree: Tree, schema: pl.Schema) -> Selection:
             if any(condition != conditions[0] for condition in conditions):
                 msg = "columns filtered in different ways stand side by side"
                 raise NotRowwise(msg)
-            return Selection(kept=tree, nulled=tree, condition=conditions[0])
+            return Selection(kept=tree, condition=conditions[0])
     _check(tree, schema)
-    return Selection(kept=tree, nulled=tree, value=tree)
+    return Selection(kept=tree, value=tree)
 
 
 def _dropped(tree: Tree, schema: pl.Schema) -> Selection:
@@ -76,12 +72,10 @@ def _dropped(tree: Tree, schema: pl.Schema) -> Selection:
         msg = f"{operation(tree)} after a function of filtered rows"
         raise NotRowwise(msg)
     value = to_expr(inner.value)
-    nulls = operation(tree) == "DropNulls"
-    keeps = value.is_not_null() if nulls else value.is_null() | value.is_not_nan()
+    keeps = value.is_not_null() if operation(tree) == "DropNulls" else value.is_null() | value.is_not_nan()
     condition = keeps if inner.condition is None else to_expr(inner.condition) & keeps
-    nulled = inner.nulled if nulls else to_tree(pl.when(condition).then(value))
     # One filter rather than a chain: in a group_by, Polars 2.1 sorts `filter(...).drop_nulls()` by stray memory.
-    return Selection(to_tree(value.filter(condition)), nulled, to_tree(condition), inner.value)
+    return Selection(to_tree(value.filter(condition)), to_tree(condition), inner.value)
 
 
 def _check(tree: Tree, schema: pl.Schema) -> None:

@@ -186,7 +186,8 @@ class _Splitter:
         if kind(tree) in {"Column", "Filter", "Explode"}:
             msg = "it gives a list of the rows of the group"
             raise NotMergeable(msg)
-        if not is_rowwise_node(tree):
+        # What a StructEval evaluates reads fields, which mean nothing outside it.
+        if kind(tree) == "StructEval" or not is_rowwise_node(tree):
             msg = f"{in_words(tree)} needs all rows of the group"
             raise NotMergeable(msg)
         return with_children(tree, self._final)
@@ -207,7 +208,7 @@ class _Splitter:
         inputs = children(tree)
         time = None if self.event_time is None else pl.col(self.event_time)
         if not inputs:
-            return Rows(pl.len(), pl.len(), None, dtype, None, time, never_empty=bool(self.keys))
+            return Rows(pl.len(), None, dtype, None, time, never_empty=bool(self.keys))
         if time is not None and operation(tree) in _ENDS - {"First", "Last"}:
             inputs = [to_tree(to_expr(inputs[0]).drop_nulls())]
         try:
@@ -223,7 +224,6 @@ class _Splitter:
             raise NotMergeable(msg)
         return Rows(
             kept=to_expr(values.kept),
-            nulled=to_expr(values.nulled),
             condition=None if values.condition is None else to_expr(values.condition),
             dtype=self._dtype(inputs[0]),
             by=to_expr(others[0].kept) if others else None,

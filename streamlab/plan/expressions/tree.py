@@ -49,10 +49,13 @@ CHILDREN: dict[str, tuple[object, ...]] = {
     "Explode": ("input",),
     "Over": ("function", "partition_by"),
     "Rolling": ("function", "index_column"),
-    "Eval": ("expr", "evaluation"),
+    "Eval": ("expr",),
     "StructEval": ("expr", "evaluation"),
 }
-"""For each kind of node, the members of its body that hold a child or a list of children."""
+"""For each kind of node, the members of its body that hold a child or a list of children.
+
+What an ``Eval`` evaluates is no child: it sees the elements of its input, and Polars lets it read no column.
+"""
 
 AGGREGATIONS: dict[str, object] = {
     "Sum": _ITSELF,
@@ -249,11 +252,6 @@ def walk(tree: Tree) -> Iterator[Tree]:
         yield from walk(child)
 
 
-def columns(tree: Tree) -> list[str]:
-    """Return the names of the columns that the tree reads, each once, in order of appearance."""
-    return list(dict.fromkeys(body(node) for node in walk(tree) if kind(node) == "Column"))
-
-
 def column(name: str) -> Tree:
     """Return the node that reads a column."""
     return {"Column": name}
@@ -289,6 +287,7 @@ _WORDS = {
     "Rolling": "rolling(...)",
     "Eval": "cumulative_eval(...)",
     "Len": "len",
+    "StructEval": "struct.with_fields(...)",
     "FoldHorizontal": "fold",
     "ReduceHorizontal": "reduce",
     "AnonymousFunction": "a Python function",

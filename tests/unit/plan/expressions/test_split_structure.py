@@ -38,6 +38,8 @@ COMPOUND = {
     "two filtered": (A.filter(pl.col("yes")) * B.filter(pl.col("yes"))).sum(),
     "dropped": B.drop_nans().drop_nulls().len(),
     "list": A.implode().list.len().alias("x"),
+    "list eval": A.implode().list.eval(pl.element().sum()).list.first().alias("x"),
+    "of a list eval": pl.concat_list("i64", "i64").list.eval(pl.element() + 1).list.sum().max().alias("x"),
     "weighted": ((A * B).sum() / B.sum()).alias("x"),
     "key": KEY.max().alias("k"),
     "cast": A.sum().cast(pl.Float32),
@@ -104,6 +106,10 @@ BUFFERED = {
     "sum of dates": (pl.col("at").sum(), "sum of Datetime"),
     "shift": (A.shift(1).sum(), "shift looks at other rows"),
     "unique length": (A.unique().len(), "unique looks at other rows"),
+    "struct fields": (
+        pl.struct(A.sum()).struct.with_fields(pl.field("i64").sum()),
+        "struct.with_fields(...) needs all rows",
+    ),
     "get": (A.get(0), "get needs all rows of the group"),
 }
 
