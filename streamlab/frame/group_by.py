@@ -8,7 +8,6 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import polars as pl
 
-from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.errors import PlanError, explained
 from streamlab.core.windows import SessionWindows, Trigger, Windows
 from streamlab.frame.base import FrameBase
@@ -51,11 +50,7 @@ class Grouping(ABC, Generic[F]):
         return self._keys
 
     @abstractmethod
-    def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
-        """Return how the aggregations are computed in parts."""
-
-    @abstractmethod
-    def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
+    def _node(self, aggregates: tuple[pl.Expr, ...], schema: pl.Schema) -> nodes.Node:
         """Return the plan's node."""
 
     def agg(self, *aggs: Any, **named_aggs: Any) -> F:
@@ -77,12 +72,11 @@ class Grouping(ABC, Generic[F]):
         aggregates = parse(*aggs, **named_aggs)
         schema = self._typed(aggregates)
         if not self._having:
-            return self._frame._with(self._node(self._split(aggregates), schema))
+            return self._frame._with(self._node(aggregates, schema))
         conditions = tuple(expression.alias(f"{_HAVING}{at}") for at, expression in enumerate(self._having))
-        split = self._split((*aggregates, *conditions))
         names = [f"{_HAVING}{at}" for at in range(len(conditions))]
         with_conditions = pl.Schema({**schema, **dict.fromkeys(names, pl.Boolean())})
-        aggregated = self._frame._with(self._node(split, with_conditions))
+        aggregated = self._frame._with(self._node((*aggregates, *conditions), with_conditions))
         event_time = aggregated.plan.event_time
         kept = aggregated._polars_step(
             "filter", tuple(map(pl.col, names)), event_time=event_time, step="having", schema=with_conditions
@@ -204,13 +198,15 @@ class GroupBy(Grouping[F]):
     def _empty_aggregate(self, frame: pl.LazyFrame, aggregates: Iterable[pl.Expr]) -> pl.LazyFrame:
         return frame.group_by(*self._keys).agg(*aggregates)
 
-    def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
+    def _node(self, aggregates: tuple[pl.Expr, ...], schema: pl.Schema) -> nodes.Node:
         plan = self._frame.plan
-        return split_aggregates(self._keys, aggregates, plan.schema, plan.event_time)
-
-    def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
         return nodes.GroupAggregate(
-            input=self._frame.plan, keys=self._keys, split=split, step=self._step, schema=schema
+            input=plan,
+            keys=self._keys,
+            split=split_aggregates(self._keys, aggregates, plan.schema, plan.event_time),
+            aggregates=expand(aggregates, plan.schema, self._keys),
+            step=self._step,
+            schema=schema,
         )
 
     def _copy(self, having: tuple[pl.Expr, ...]) -> GroupBy[F]:
@@ -265,19 +261,18 @@ class WindowGroupBy(Grouping[F]):
             group_by=list(self._keys) or None,
         ).agg(*aggregates)
 
-    def _split(self, aggregates: tuple[pl.Expr, ...]) -> AggregateSplit:
-        return split_aggregates(self._all_keys(), aggregates, self._frame.plan.schema, self._index_column)
-
     def _all_keys(self) -> tuple[pl.Expr, ...]:
         return (*self._keys, pl.col(self._index_column))
 
-    def _node(self, split: AggregateSplit, schema: pl.Schema) -> nodes.Node:
+    def _node(self, aggregates: tuple[pl.Expr, ...], schema: pl.Schema) -> nodes.Node:
+        plan, keys = self._frame.plan, self._all_keys()
         return nodes.WindowAggregate(
-            input=self._frame.plan,
+            input=plan,
             index_column=self._index_column,
             windows=self._windows,
             keys=self._keys,
-            split=split,
+            split=split_aggregates(keys, aggregates, plan.schema, self._index_column),
+            aggregates=expand(aggregates, plan.schema, keys),
             include_boundaries=self._include_boundaries,
             allowed_lateness_us=self._allowed_lateness_us,
             trigger=self._trigger,

@@ -70,7 +70,10 @@ class StepMethods(FrameBase):
 
     def _aggregate_all(self, step: str, aggregates: tuple[pl.Expr, ...], schema: pl.Schema) -> Self:
         split = split_aggregates([], aggregates, self._plan.schema, self._plan.event_time)
-        return self._with(nodes.GroupAggregate(input=self._plan, keys=(), split=split, step=step, schema=schema))
+        expanded = self._expanded(step, aggregates)
+        return self._with(
+            nodes.GroupAggregate(input=self._plan, keys=(), split=split, aggregates=expanded, step=step, schema=schema)
+        )
 
     def _expanded(self, step: str, expressions: _Exprs) -> _Exprs:
         try:

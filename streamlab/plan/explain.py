@@ -170,9 +170,11 @@ def _(node: nodes.WindowAggregate) -> Sequence[str]:
 
 
 def _aggregates(node: nodes.GroupAggregate | nodes.WindowAggregate) -> Sequence[str]:
+    reports = node.split.reports
+    written = [_short(str(e)) for e in node.aggregates] if len(node.aggregates) == len(reports) else [""] * len(reports)
     return [
-        f"{report.name}: [incremental]" if report.incremental else f"{report.name}: [buffered: {report.reason}]"
-        for report in node.split.reports
+        f"{report.name}: {text}  {'[incremental]' if report.incremental else f'[buffered: {report.reason}]'}"
+        for report, text in zip(reports, written, strict=True)
     ]
 
 

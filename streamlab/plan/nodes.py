@@ -169,6 +169,8 @@ class GroupAggregate(_Unary):
 
     keys: tuple[pl.Expr, ...]
     split: AggregateSplit
+    aggregates: tuple[pl.Expr, ...] = field(kw_only=True, repr=False, default=())
+    """What the user wrote, one expression for each result column where that is known."""
 
     @cached_property
     def updating(self) -> bool:
@@ -187,6 +189,8 @@ class WindowAggregate(_Unary):
     include_boundaries: bool = False
     allowed_lateness_us: int = 0
     trigger: Trigger | None = None
+    aggregates: tuple[pl.Expr, ...] = field(kw_only=True, repr=False, default=())
+    """What the user wrote, one expression for each result column where that is known."""
 
     @cached_property
     def updating(self) -> bool:
