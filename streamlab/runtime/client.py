@@ -27,7 +27,7 @@ from streamlab.runtime.folder import (
     remove_sockets_folder,
 )
 from streamlab.runtime.pickling import pickled_graph
-from streamlab.runtime.processes import kill_group, process_id
+from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Request
 from streamlab.runtime.results import ResultTable, TableReader, write_table_facts
 
@@ -35,6 +35,11 @@ KEEP_ENDED_JOBS = 50
 """How many ended jobs keep their folders."""
 _START_GRACE_US = 30_000_000
 _POLL_S = 0.01
+_REAP_S = 5.0
+
+_coordinators: dict[str, subprocess.Popen[bytes]] = {}
+"""Coordinators that this process has started, by job id. They live as long as their jobs, not as long as handles: a
+coordinator ends its job when the pipe that is held here closes."""
 
 
 class JobHandle:
@@ -44,27 +49,37 @@ class JobHandle:
     ----------
     folder
         The job's folder.
-    coordinator
-        The coordinator's process, when this process has started it.
     """
 
-    def __init__(self, folder: JobFolder, coordinator: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, folder: JobFolder) -> None:
         self.folder = folder
         self.meta = folder.read_meta()
         self.table = TableReader(folder.results)
-        self._coordinator = coordinator
+        self._final: JobStatus | None = None
 
     def status(self) -> JobStatus:
-        """Return the latest status; a job whose coordinator is gone or hangs is ended here, as failed."""
+        """Return the latest status; a job whose coordinator is gone or hangs is ended here, as failed.
+
+        Raises
+        ------
+        JobError
+            If the job's folder is no longer there.
+        """
+        if self._final is not None:
+            return self._final
         status = self.folder.read_status()
         if status is not None and status.state.is_final:
-            self._reap()
-            return status
+            return self._ended(status)
+        if not self.folder.path.exists():
+            text = explained(f"job {self.meta.name}", needed=f"its folder {self.folder.path}", got="none any more")
+            raise JobError(text)
         reason = self._loss(status)
         if reason:
             self._clean_up()
             self.folder.write_lost(reason)
             status = self.folder.read_status()
+            if status is not None:
+                return self._ended(status)
         return status or JobStatus(
             id=self.meta.id,
             name=self.meta.name,
@@ -105,10 +120,16 @@ class JobHandle:
             self._reap()
             self.folder.remove()
 
+    def _ended(self, status: JobStatus) -> JobStatus:
+        self._final = status
+        self._reap()
+        return status
+
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
-        if self._coordinator is not None and self._coordinator.poll() is not None:
-            return self._unless_ended(f"its coordinator process ended with code {self._coordinator.returncode}")
+        coordinator = _coordinators.get(self.meta.id)
+        if coordinator is not None and coordinator.poll() is not None:
+            return self._unless_ended(f"its coordinator process ended: {exit_reason(coordinator.returncode)}")
         process = self.folder.read_process()
         if process is not None and not process.is_alive:
             return self._unless_ended("its coordinator process ended unexpectedly")
@@ -134,11 +155,13 @@ class JobHandle:
         remove_sockets_folder(self.meta.sockets)
 
     def _reap(self) -> None:
-        if self._coordinator is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._coordinator.wait(1.0)
-            if self._coordinator.stdin is not None:
-                self._coordinator.stdin.close()
+        coordinator = _coordinators.pop(self.meta.id, None)
+        if coordinator is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            coordinator.wait(_REAP_S)
+        if coordinator.stdin is not None:
+            coordinator.stdin.close()
 
 
 def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle:
@@ -188,7 +211,7 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
                 if isinstance(vertex.sink, ResultTable):
                     write_table_facts(folder.results, vertex.sink)
             folder.write_meta(meta)
-            coordinator = _start_coordinator(folder)
+            coordinator = _coordinators[folder.id] = _start_coordinator(folder)
         except BaseException:
             remove_sockets_folder(sockets)
             folder.remove()
@@ -198,7 +221,7 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
         coordinator.stdin.flush()
         if options.detach:
             coordinator.stdin.close()
-    return JobHandle(folder, coordinator)
+    return JobHandle(folder)
 
 
 def find(name_or_id: str) -> JobHandle:

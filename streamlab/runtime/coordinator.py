@@ -14,8 +14,8 @@ FINISHED   Final, like STOPPED, CANCELLED and FAILED: every later event is ignor
 =========  =======================================================================================================
 
 From any state that is not final: CancelRequested → CANCELLED; TaskFailed, WorkerLost or JobFolderFailed → FAILED. A
-worker that is silent for longer than ``heartbeat_timeout_ms`` is inspected, ended and then reported as lost by the
-shell.
+worker that is silent for longer than ``heartbeat_timeout_ms`` (a minute while it starts) is inspected, ended and then
+reported as lost by the shell.
 
 Every event from a worker names its *attempt*; those of another attempt than the present one are ignored.
 """
@@ -39,7 +39,10 @@ PUBLISH_US = 100_000
 """Shortest time between two statuses that differ only in figures."""
 KEEP_FRESH_US = 1_000_000
 """Longest time between two statuses: an older one means that the coordinator does not run."""
-PING_US = 1_000_000
+START_TIMEOUT_US = 60_000_000
+"""How long a worker may take to start, before it can give signs of life: imports take a while on a busy machine."""
+_PING_US = 1_000_000
+_PINGS_PER_TIMEOUT = 4
 _MAX_TICK_US = 1_000_000
 """A longer tick means that the coordinator itself did not run: workers could not be heard."""
 
@@ -47,6 +50,7 @@ _MAX_TICK_US = 1_000_000
 @dataclass
 class _Worker:
     started: bool = False
+    heard: bool = False
     silent_us: int = 0
     inspected: bool = False
 
@@ -119,7 +123,8 @@ class Coordinator:
         if isinstance(event, protocol.WorkerEvent | protocol.WorkerLost):
             if event.attempt != self._attempt.number:
                 return []
-            self._attempt.workers[event.worker].silent_us = 0
+            worker = self._attempt.workers[event.worker]
+            worker.heard, worker.silent_us = True, 0
         return self._on(event)
 
     def status(self) -> JobStatus:
@@ -248,12 +253,14 @@ class Coordinator:
         elapsed_us = min(event.elapsed_us, _MAX_TICK_US)
         commands: list[Command] = []
         self._since_ping_us += elapsed_us
-        if self._since_ping_us >= PING_US:
+        timeout_us = self._options.heartbeat_timeout_ms * 1000
+        if self._since_ping_us >= min(_PING_US, timeout_us // _PINGS_PER_TIMEOUT):
             self._since_ping_us = 0
             commands.append(protocol.Ping())
         for index, worker in self._attempt.workers.items():
             worker.silent_us += elapsed_us
-            if worker.silent_us > self._options.heartbeat_timeout_ms * 1000 and not worker.inspected:
+            limit_us = timeout_us if worker.heard else max(timeout_us, START_TIMEOUT_US)
+            if worker.silent_us > limit_us and not worker.inspected:
                 worker.inspected = True
                 commands.append(protocol.InspectWorker(index))
         return [*commands, *self._publish_if_due()]

@@ -115,9 +115,13 @@ class Supervisor:
         text = explained("coordinator", needed="to run", got=report.strip().splitlines()[-1], hint="see job.log()")
         failure = Failure(message=text, traceback=report, kind="InternalError")
         now_us = _now_us()
-        self._folder.write_status(
-            msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
-        )
+        # When it was the folder that failed, there is no place left to say so; clients find the process gone.
+        with contextlib.suppress(OSError):
+            self._folder.write_status(
+                msgspec.structs.replace(
+                    status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us
+                )
+            )
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
@@ -269,6 +273,7 @@ class Supervisor:
         for worker in alive:
             kill_group(worker.process.pid)
             worker.process.wait()
+            worker.lost = True
 
 
 def read_is_empty(fd: int) -> bool:
@@ -299,7 +304,7 @@ def main(path: str) -> None:
         report = traceback.format_exc()
         sys.stderr.write(report)
         supervisor.end_after_defect(report)
-        raise
+        sys.exit(1)
 
 
 if __name__ == "__main__":

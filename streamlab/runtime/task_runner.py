@@ -29,6 +29,7 @@ FLUSH_INTERVAL_NS = 20_000_000
 """A sink that is never out of work shows what it holds this often."""
 _EMPTY_POLL_US = 1_000
 _MAX_EMPTY_POLL_US = 10_000
+_LONGEST_PAUSE_US = 100_000
 
 
 class TaskRunner:
@@ -118,7 +119,7 @@ class TaskRunner:
         return self._poll(self._reader, now_us) or bool(out)
 
     def _poll(self, reader: SourceReader, now_us: int) -> bool:
-        if now_us < self._poll_at_us - _MAX_EMPTY_POLL_US:
+        if now_us < self._poll_at_us - _LONGEST_PAUSE_US:
             self._poll_at_us = now_us  # the clock was set back
         if now_us < self._poll_at_us:
             return False
@@ -135,7 +136,7 @@ class TaskRunner:
             self._poll_at_us = now_us + self._poll_pause_us
             self._poll_pause_us = min(self._poll_pause_us * 2, _MAX_EMPTY_POLL_US)
         else:
-            self._poll_at_us = min(wish, now_us + _MAX_EMPTY_POLL_US)
+            self._poll_at_us = min(max(wish, now_us + _EMPTY_POLL_US), now_us + _LONGEST_PAUSE_US)
         return bool(out)
 
     def _next_message(self) -> tuple[Channel, Message] | None:

@@ -99,6 +99,9 @@ class Worker:
     # -- rounds --------------------------------------------------------------------------------------------------
 
     def _round(self) -> bool:
+        if not self._runners:
+            # Others may be deployed already; what they send waits in the socket until its channels are open here.
+            return False
         self._transport.receive_waiting()
         worked = False
         for runner in self._runners:

@@ -157,6 +157,13 @@ def test_a_silent_worker_is_inspected_once():
     assert inspected == [1]
 
 
+def test_a_worker_may_take_a_minute_to_start():
+    coordinator = new(heartbeat_timeout_ms=2_000)
+    coordinator.start(0)
+    asked = [p.InspectWorker in kinds(coordinator.handle(p.Tick(1_000_000), s * 1_000_000)) for s in range(1, 70)]
+    assert asked.index(True) == 60
+
+
 def test_a_suspended_machine_makes_no_worker_look_lost():
     coordinator = running(heartbeat_timeout_ms=2_000)
     assert p.InspectWorker not in kinds(coordinator.handle(p.Tick(3_600_000_000), 3_600_000_000))

@@ -1,0 +1,76 @@
+"""Every test here runs jobs in a home of its own, and must leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from streamlab.core.options import JobOptions
+from streamlab.graph.job_graph import JobGraph
+from streamlab.runtime.client import launch
+from streamlab.session.job import Job
+
+PATIENCE_S = 30
+
+
+def eventually(condition: Callable[[], object], what: str = "") -> None:
+    """Wait until the condition holds; fail when it does not for a long time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen: {what or condition}"
+        time.sleep(0.01)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Return the running processes whose streamlab home is this, other than the test itself."""
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            ours = process.environ().get("STREAMLAB_HOME") == str(home) and process.pid != os.getpid()
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {' '.join(process.cmdline())}")
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the test a home and a place for sockets of its own, and check that nothing of its jobs is left."""
+    path = tmp_path / "home"
+    sockets = Path(tempfile.mkdtemp(prefix="sl", dir="/tmp"))
+    monkeypatch.setenv("STREAMLAB_HOME", str(path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
+    try:
+        yield path
+        eventually(lambda: not processes_of(path), "all processes end")
+        assert list(sockets.glob("streamlab/*")) == []
+        assert list(path.glob("jobs/*/.*")) == []
+    finally:
+        for line in processes_of(path):
+            psutil.Process(int(line.split()[0])).kill()
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+Start = Callable[..., Job]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a job; it is cancelled at the end of the test if it still runs."""
+    jobs: list[Job] = []
+
+    def start_job(graph: JobGraph, name: str = "job", **options: object) -> Job:
+        jobs.append(Job(launch(graph, JobOptions(name=name, **options), plan="the plan")))
+        return jobs[-1]
+
+    yield start_job
+    for job in jobs:
+        job.cancel()
