@@ -102,9 +102,11 @@ class FrameSource(Source):
     def splits(self) -> Sequence[Split]:
         """One, with the earliest event time."""
         column = self.timing.event_time
-        times = [frame.select(time_us(column).min()).item() for frame in self.frames] if column else []
-        earliest = min((time for time in times if time is not None), default=None)
-        return [Split("frame", self.rows, earliest, earliest)]
+        if column is None:
+            return [Split("frame", self.rows)]
+        times = pl.concat([frame.select(time_us(column).alias("us")) for frame in self.frames]).drop_nulls()
+        earliest, first = times.select(pl.col("us").min(), pl.col("us").first().alias("first")).row(0)
+        return [Split("frame", self.rows, earliest, first)]
 
     def open(self, split: Split, position: Position) -> SplitReader:
         """Start at ``(frame, row)``."""

@@ -109,6 +109,8 @@ class Lane:
         """Whether something was given out, so that a snapshot must know the position."""
         self.order_us = 0
         """The split's watermark as of what was read: the lowest is read next."""
+        self.is_fresh = not self.begun
+        """Whether nothing was read, so that the order goes by what is known of the split beforehand."""
         self.queued = 0
         """Pieces that wait to be given out."""
         self.dry = False

@@ -290,7 +290,9 @@ class SourceReader:
                 continue
             self._queue.append(piece)
             if piece.max_time_us is not None and self._delay_us is not None:
-                lane.order_us = max(lane.order_us, piece.max_time_us - self._behind_us)
+                reached = piece.max_time_us - self._behind_us
+                lane.order_us = reached if lane.is_fresh else max(lane.order_us, reached)
+                lane.is_fresh = False
             if self._pace is None:
                 rows += piece.left
             else:
@@ -405,10 +407,15 @@ class SourceReader:
             lane.clock.activity()
         if latest_us is not None:
             self._latest_us = max(latest_us, self._latest_us if self._latest_us is not None else latest_us)
-        if latest_us is not None and self._delay_us is not None:
-            self._watermarks.on_watermark(lane.split.id, max(latest_us - self._behind_us, MIN_TIME_US), deferred=True)
-        else:
-            self._watermarks.on_active(lane.split.id, deferred=True)
+        name = lane.split.id
+        if latest_us is None or self._delay_us is None:
+            self._watermarks.on_active(name, deferred=True)
+            return
+        if not lane.begun:
+            # From now on the split's rows say where it is, not what was known of it before.
+            self._watermarks.remove(name)
+            self._watermarks.add(name)
+        self._watermarks.on_watermark(name, max(latest_us - self._behind_us, MIN_TIME_US), deferred=True)
 
     def _after_rows(self) -> list[Message]:
         for name in [name for name, lane in self._lanes.items() if lane.finished]:

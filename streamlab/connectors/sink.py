@@ -47,6 +47,11 @@ class SinkContext:
 class SinkWriter(ABC):
     """Writes the rows of one subtask."""
 
+    @property
+    def rows_dropped(self) -> int:
+        """How many of the oldest rows are no longer kept, in a sink that keeps only so many."""
+        return 0
+
     @abstractmethod
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows; they need not be visible before a commit. Raises SinkError."""

@@ -40,7 +40,7 @@ class Split:
         Earliest event time in it, or a lower bound, when known: a split that is still to be read holds the watermark
         back to there.
     first_time_us : int | None
-        Event time at which it begins, as good as it can be told cheaply: a paced replay starts at the earliest one.
+        Event time of its first row, when known: a paced replay starts at the earliest of them.
     """
 
     id: str

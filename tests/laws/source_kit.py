@@ -19,12 +19,12 @@ from streamlab.connectors.reader import ReaderSnapshot, SourceReader
 from streamlab.connectors.source import START, Position, Source, Split
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, End, Message
 
-BEGIN = dt.datetime(1969, 12, 31, 23, 59, 40)
+BEGIN = dt.datetime(1969, 12, 31, 23, 59, 40)  # noqa: DTZ001 - naive, as most data are
 TIMING: dict[str, Any] = {"event_time": "at", "watermark": "10s"}
 
 
 def rows(start: int, count: int) -> pl.DataFrame:
-    """Rows from before 1970 on, a second apart, each up to 9 s too late, with nulls, NaN and text that needs quotes."""
+    """Return rows from before 1970 on, a second apart, each up to 9 s too late, with nulls, NaN and text that needs quotes."""
     numbers = range(start, start + count)
     return pl.DataFrame(
         {
@@ -38,7 +38,7 @@ def rows(start: int, count: int) -> pl.DataFrame:
 
 
 def with_gaps(start: int, count: int) -> pl.DataFrame:
-    """The same, with event times missing."""
+    """Return the same, with event times missing."""
     return rows(start, count).with_columns(pl.when(pl.col("n") % 6 != 0).then("at").alias("at"))
 
 

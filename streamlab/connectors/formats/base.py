@@ -97,16 +97,17 @@ def differences(expected: pl.Schema, got: pl.Schema) -> list[str]:
 
 
 def begins_us(rows: pl.DataFrame, timing: Timing) -> tuple[int | None, int | None]:
-    """Return what a file's first rows tell: a lower bound of all its event times, and the time at which it begins.
+    """Return what a file's first rows tell: a lower bound of all its event times, and the time of the first.
 
     The bound is what the watermark's delay promises; without a delay there is none.
     """
     if timing.event_time is None or timing.event_time not in rows.columns:
         return None, None
-    first: int | None = rows.select(time_us(timing.event_time).min()).item()
-    if first is None or timing.watermark is None:
+    time = time_us(timing.event_time)
+    earliest, first = rows.select(time.min().alias("min"), time.drop_nulls().first().alias("first")).row(0)
+    if earliest is None or timing.watermark is None:
         return None, first
-    return first - timing.watermark.fixed_us("watermark"), first
+    return earliest - timing.watermark.fixed_us("watermark"), first
 
 
 def first_line(error: BaseException) -> str:

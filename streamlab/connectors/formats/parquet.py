@@ -82,7 +82,8 @@ class ParquetFormat(Format):
                 return [Split("")]
         except UNREADABLE:
             return [Split("")]  # what is wrong with the file is said when it is read
-        return [Split(f"{p.first}-{p.last}", p.rows, p.earliest_us, p.earliest_us) for p in parts]
+        firsts = [_first_us(target, p) for p in parts]
+        return [Split(f"{p.first}-{p.last}", p.rows, p.earliest_us, f) for p, f in zip(parts, firsts, strict=True)]
 
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Read some row groups, or all; a file with another schema is coerced or refused."""
@@ -208,6 +209,16 @@ def _parts(target: Target, part_rows: int | None = PART_ROWS) -> list[RowGroups]
         RowGroups(a, b - 1, sum(sizes[:a]), tuple(sizes[a:b]), tuple(times[a:b]))
         for a, b in zip(cuts, ends, strict=True)
     ]
+
+
+def _first_us(target: Target, groups: RowGroups) -> int | None:
+    """Return the event time of the first row, which only a paced replay asks for."""
+    timing = target.timing
+    if timing.event_time is None or timing.pace is None:
+        return None
+    scan = pl.scan_parquet(target.path, glob=False, hive_partitioning=False).slice(groups.start, 1)
+    first: list[int | None] = scan.select(time_us(timing.event_time)).collect().to_series().to_list()
+    return first[0] if first else groups.earliest_us
 
 
 def _column(footer: Any, name: str | None) -> tuple[int, int, int] | None:

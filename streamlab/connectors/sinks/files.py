@@ -125,7 +125,7 @@ class NdjsonSink(FolderSink):
         if isinstance(dtype, pl.List | pl.Array):
             return self.cannot_hold(pl.Schema({"inner": dtype.inner})["inner"])
         if isinstance(dtype, pl.Struct):
-            return any(self.cannot_hold(inner) for inner in dtype.to_schema().values())
+            return any(self.cannot_hold(inner) for inner in pl.Schema(dtype.to_schema()).values())
         return isinstance(dtype, pl.Binary | pl.Object)
 
     def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
