@@ -55,12 +55,12 @@ class StepMethods(FrameBase):
         aggregating = [e for e in self._expanded(step, expressions) if not is_literal(e)]
         if aggregating and all(is_aggregation(e) for e in aggregating):
             return self._aggregate_all(step, expressions, schema)
-        if expressions and not aggregating:
+        if not aggregating:
             raise PlanError(
                 explained(
                     step,
                     needed="at least one column",
-                    got="literals only, which are one row and no stream",
+                    got="literals only, which are one row and no stream" if expressions else "nothing",
                     hint=f"with_columns(…) keeps the rows; the columns are: {show_columns(before)}",
                 )
             )

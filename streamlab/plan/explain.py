@@ -90,7 +90,7 @@ def _(node: nodes.MapBatches) -> str:
 
 @_text.register
 def _(node: nodes.AssignWatermarks) -> str:
-    idle = f", idle after {node.idle_timeout}" if node.idle_timeout else ""
+    idle = f", idle after {_length(node.idle_timeout)}" if node.idle_timeout else ""
     return f"event time {node.column}, {_behind(node.delay)}{idle}"
 
 
@@ -143,11 +143,11 @@ def _(node: nodes.Scan) -> Sequence[str]:
         behind = "watermark only at its end" if timing.watermark is None else _behind(timing.watermark)
         lines.append(f"event time {timing.event_time}, {behind}")
     if timing.idle_timeout is not None:
-        lines.append(f"idle after {timing.idle_timeout}")
+        lines.append(f"idle after {_length(timing.idle_timeout)}")
     if timing.pace is not None:
         lines.append(f"paced at {timing.pace:g} times real time")
     if timing.max_advance is not None:
-        lines.append(f"a row may be at most {timing.max_advance} ahead")
+        lines.append(f"a row may be at most {_length(timing.max_advance)} ahead")
     return lines
 
 
@@ -171,7 +171,11 @@ def _(node: nodes.WindowAggregate) -> Sequence[str]:
 
 def _aggregates(node: nodes.GroupAggregate | nodes.WindowAggregate) -> Sequence[str]:
     reports = node.split.reports
-    written = [_short(str(e)) for e in node.aggregates] if len(node.aggregates) == len(reports) else [""] * len(reports)
+    written = (
+        [_short(str(e.meta.undo_aliases())) for e in node.aggregates]
+        if len(node.aggregates) == len(reports)
+        else [""] * len(reports)
+    )
     return [
         f"{report.name}: {text}  {'[incremental]' if report.incremental else f'[buffered: {report.reason}]'}"
         for report, text in zip(reports, written, strict=True)
@@ -180,17 +184,19 @@ def _aggregates(node: nodes.GroupAggregate | nodes.WindowAggregate) -> Sequence[
 
 def _windows(windows: Windows) -> str:
     if isinstance(windows, SessionWindows):
-        return f"sessions with gaps over {windows.gap}"
-    offset = f", offset {windows.offset}" if windows.offset.us != 0 else ""
+        return f"sessions with gaps over {_length(windows.gap)}"
+    offset = f", offset {_length(windows.offset)}" if windows.offset.us != 0 else ""
     if isinstance(windows, CumulativeWindows):
-        return f"cumulative windows growing by {windows.step} to {windows.every}{offset}"
+        return f"cumulative windows growing by {_length(windows.step)} to {_length(windows.every)}{offset}"
     if isinstance(windows, HoppingWindows) and windows.kind == "hopping":
-        return f"hopping windows of {windows.period} every {windows.every}{offset}"
-    return f"tumbling windows of {windows.every}{offset}"
+        return f"hopping windows of {_length(windows.period)} every {_length(windows.every)}{offset}"
+    return f"tumbling windows of {_length(windows.every)}{offset}"
 
 
 def _trigger(trigger: Trigger) -> str:
-    return f"every {trigger.interval}" if isinstance(trigger, EveryDuration) else f"every {trigger.rows:,} rows"
+    return (
+        f"every {_length(trigger.interval)}" if isinstance(trigger, EveryDuration) else f"every {trigger.rows:,} rows"
+    )
 
 
 def _keys(keys: Sequence[pl.Expr]) -> str:
@@ -205,7 +211,12 @@ def _name(key: pl.Expr) -> str:
 
 
 def _behind(delay: Duration) -> str:
-    return f"watermark {delay} behind"
+    return f"watermark {_length(delay)} behind"
+
+
+def _length(duration: Duration) -> str:
+    """Return a duration as it was written; one that was a timedelta in a unit that can be read."""
+    return _span(duration.us) if duration.us is not None and duration.text == f"{duration.us}us" else duration.text
 
 
 def _span(us: int) -> str:

@@ -115,6 +115,7 @@ FORBIDDEN = {
     ),
     "reserved_rename": (lambda f: f.rename({"n": "__n"}), ["rename", "__n"]),
     "literals": (lambda f: f.select(pl.lit(1)), ["select", "literals"]),
+    "nothing": (lambda f: f.select(), ["select", "at least one column", "nothing"]),
     "mixed": (lambda f: f.select("carrier", pl.col("n").sum()), ["select", "sum", "group_by"]),
     "cum_sum": (lambda f: f.with_columns(pl.col("n").cum_sum()), ["with_columns", "cum_sum looks at other rows"]),
     "over": (lambda f: f.with_columns(pl.col("n").sum().over("carrier")), ["with_columns", "over"]),

@@ -1,0 +1,57 @@
+"""``import streamlab``: what it names, and what it does not import."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import streamlab as sl
+from streamlab.connectors import files
+
+
+def test_everything_named_is_there() -> None:
+    for name in sl.__all__:
+        assert getattr(sl, name) is not None
+        assert name in dir(sl)
+    assert sl.__version__
+
+
+def test_what_is_not_there_is_said() -> None:
+    with pytest.raises(AttributeError, match="'streamlab' has no attribute 'read_everything'"):
+        _ = sl.read_everything
+
+
+def test_the_import_brings_nothing_heavy() -> None:
+    code = (
+        "import sys, streamlab\n"
+        "heavy = {'polars', 'pandas', 'IPython', 'bokeh', 'zmq', 'ipywidgets', 'psutil', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_plans_need_no_notebook() -> None:
+    code = (
+        "import sys, streamlab as sl, polars as pl\n"
+        "sl.from_frame(pl.DataFrame({'n': [1]})).group_by('n').len().explain()\n"
+        "print(sorted({'IPython', 'bokeh', 'ipywidgets'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_sources_have_the_signatures_of_their_connectors() -> None:
+    ours = inspect.signature(sl.scan_parquet)
+
+    assert list(ours.parameters) == list(inspect.signature(files.scan_parquet).parameters)
+    assert ours.return_annotation == "StreamFrame"
+    assert sl.scan_parquet.__name__ == "scan_parquet"
+    assert (sl.scan_parquet.__doc__ or "").startswith("Return a stream that reads Parquet files")
