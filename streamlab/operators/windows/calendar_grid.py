@@ -18,10 +18,13 @@ from streamlab.core.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.windows.columns import END, PANE, START
 from streamlab.operators.windows.grid import Grid
 
-_HOUR_US = 3_600_000_000
+_QUARTER_US = 900_000_000
+_HOUR_US = 4 * _QUARTER_US
 _DAY_US = 24 * _HOUR_US
 _FURTHEST_US = 250_000 * 365 * _DAY_US
 """The calendar of Polars ends some 262,000 years from now, in both directions."""
+_ROWS_WORTH_A_STRETCH = 4
+"""How many rows a stretch of time must hold on average for asking about stretches to pay."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,38 @@ class CalendarGrid(Grid):
         return pl.col(column).map_batches(self.panes_of, return_dtype=pl.Int64, is_elementwise=True)
 
     def panes_of(self, times: pl.Series) -> pl.Series:
-        """Return the start of the pane (Int64, µs) of each time; null where there is none."""
-        instants = self._instants(times.dt.epoch("us"))
+        """Return the start of the pane (Int64, µs) of each time; null where there is none.
+
+        Panes never go back, so a stretch of time whose first and last instants are in one pane lies in it whole: asking
+        the calendar about a few stretches is some ten times faster than about every row.
+        """
+        us = times.dt.epoch("us").alias("us")
+        stretches = (us - us % self._stretch_us).unique()
+        if stretches.len() * _ROWS_WORTH_A_STRETCH > us.len():
+            return self._panes(us)
+        first, last = self._panes(stretches), self._panes(stretches + (self._stretch_us - 1))
+        known = pl.DataFrame({"stretch": stretches, "first": first, "last": last}).filter(
+            pl.col("first") == pl.col("last")
+        )
+        rows = us.to_frame().with_columns((us - us % self._stretch_us).alias("stretch"))
+        panes = rows.join(known, on="stretch", how="left", maintain_order="left")["first"]
+        open_ = panes.is_null().arg_true()
+        return panes.scatter(open_, self._panes(us.gather(open_))) if open_.len() else panes
+
+    def _panes(self, us: pl.Series) -> pl.Series:
+        instants = self._instants(us)
         starts = self._start_of(instants)
         if self._is_tumbling:
             return _us(starts)
         edges = self._edges(starts.drop_nulls().unique()).unique().sort()
-        if not len(edges):
+        if not edges.len():
             return _us(instants)
         if self.has_gaps:
             ends = self._ends(self._start_of(self._instants(edges)))
             panes = edges.set(ends <= edges, None)
         else:
             panes = edges
-        return panes.gather(edges.search_sorted(_us(instants), side="right") - 1)
+        return panes.gather(edges.search_sorted(us, side="right") - 1)
 
     def windows(self, panes: pl.Series) -> pl.DataFrame:
         """Return the windows of each pane, walking back from the last that starts before it."""
@@ -106,6 +127,13 @@ class CalendarGrid(Grid):
             start = self._before(start)
         return end
 
+    def next_end(self, us: int) -> int:
+        """Return the earliest end after `us`."""
+        start = self.first_open_start(us)
+        if isinstance(self.spec, CumulativeWindows):
+            return min(end for end in self._step_ends(start) if end > us)
+        return int(self._ends(self._instants(pl.Series([start])))[0])
+
     def first_open_start(self, us: int) -> int:
         """Return the earliest start of a window that ends after `us`, walking back from there."""
         start = self._start_of(self._instants(pl.Series([_reachable(us)])))
@@ -115,6 +143,11 @@ class CalendarGrid(Grid):
         while int(self._ends(start)[0]) > us:
             found, start = start, self._before(start)
         return int(_us(found)[0])
+
+    @property
+    def _stretch_us(self) -> int:
+        """A length that mostly fits between edges, which lie on quarters of an hour or finer multiples of `every`."""
+        return min(self.spec.every.us or _QUARTER_US, _QUARTER_US)
 
     @property
     def _is_tumbling(self) -> bool:
@@ -141,18 +174,34 @@ class CalendarGrid(Grid):
 
     def _start_of(self, times: pl.Series) -> pl.Series:
         """Return the latest start of a window that is not after each time."""
-        every = self.spec.every.text
-        bases = times.dt.truncate(every)
+        bases = self._truncated(times)
         if self.spec.offset.us == 0 and not self._repeats_starts:
             return bases
         while (late := self._shifted(bases) > times).any():
-            bases = bases.zip_with(~late, _tick_before(bases).dt.truncate(every))
-        while True:
-            following = _following(bases, every)
-            early = self._shifted(following) <= times
-            if not early.any():
-                return self._shifted(bases)
+            bases = bases.zip_with(~late, self._truncated(_tick_before(bases)))
+        while (early := self._shifted(following := self._following(bases)) <= times).any():
             bases = following.zip_with(early, bases)
+        return self._shifted(bases)
+
+    def _truncated(self, times: pl.Series) -> pl.Series:
+        """Return ``dt.truncate``, but never a later time, and of two midnights of one day (Havana) the first."""
+        every = self.spec.every
+        bases = times.dt.truncate(every.text)
+        if self.time_zone is None:
+            return bases
+        if every.us is None or every.us >= _DAY_US:
+            return bases.dt.replace_time_zone(None).dt.replace_time_zone(self.time_zone, ambiguous="earliest")
+        if (later := bases > times).any():
+            bases = times.dt.offset_by(f"-{every.text}").dt.truncate(every.text).zip_with(later, bases)
+        return bases
+
+    def _following(self, bases: pl.Series) -> pl.Series:
+        """Return the boundary of ``truncate`` after each boundary."""
+        every = self.spec.every.text
+        times = bases.dt.offset_by(every)
+        while (stuck := (found := self._truncated(times)) <= bases).any():
+            times = times.dt.offset_by(every).zip_with(stuck, times)
+        return found
 
     @property
     def _repeats_starts(self) -> bool:
@@ -215,14 +264,6 @@ class CalendarGrid(Grid):
             found.append(ends.filter(ahead))
             starts, firsts = self._before(starts.filter(ahead)), firsts.filter(ahead)
         return pl.concat(found)
-
-
-def _following(bases: pl.Series, every: str) -> pl.Series:
-    """Return the boundary of ``truncate`` after each boundary."""
-    times = bases.dt.offset_by(every)
-    while (stuck := (found := times.dt.truncate(every)) <= bases).any():
-        times = times.dt.offset_by(every).zip_with(stuck, times)
-    return found
 
 
 def _times(duration: Duration, count: int) -> str:

@@ -22,6 +22,8 @@ from streamlab.operators.windows.columns import END, PANE, START
 
 _MONDAY_US = 4 * 86_400_000_000
 """1970-01-05: where weeks are counted from."""
+_MARGIN_US = 366 * 86_400_000_000
+"""Nothing is asked of a calendar this near to the start of time."""
 
 
 class Grid(ABC):
@@ -63,13 +65,36 @@ class Grid(ABC):
     def first_open_start(self, us: int) -> int:
         """Return the earliest start of a window that ends after `us`: all windows of panes before it have ended."""
 
-    def bounds(self, limit: int) -> tuple[int, int]:
+    @abstractmethod
+    def next_end(self, us: int) -> int:
+        """Return the earliest end of a window that is after `us`."""
+
+
+class Bounds:
+    """How far a watermark has closed the windows of a grid; remembers, since most watermarks close none.
+
+    Parameters
+    ----------
+    grid
+        The windows.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._known: list[tuple[int, int, tuple[int, int]]] = []
+
+    def at(self, limit: int) -> tuple[int, int]:
         """Return ``last_end(limit)`` and ``first_open_start(limit)``, also for limits at the ends of time."""
-        if limit <= MIN_TIME_US + 1_000_000_000_000:
+        if limit <= MIN_TIME_US + _MARGIN_US:
             return MIN_TIME_US, MIN_TIME_US
         if limit >= MAX_TIME_US:
             return MAX_TIME_US, MAX_TIME_US
-        return _clamped(self.last_end(limit)), _clamped(self.first_open_start(limit))
+        for since, until, bounds in self._known:
+            if since <= limit < until:
+                return bounds
+        bounds = _clamped(self._grid.last_end(limit)), _clamped(self._grid.first_open_start(limit))
+        self._known = [*self._known[-2:], (limit, self._grid.next_end(limit), bounds)]
+        return bounds
 
 
 @dataclass(frozen=True)
@@ -151,6 +176,13 @@ class FixedGrid(Grid):
         if self.step is None:
             return us - (us - self.origin - self.period) % self.every
         return us - (us - self.origin) % self.every % self.step
+
+    def next_end(self, us: int) -> int:
+        """Return the earliest end after `us`."""
+        if self.step is None:
+            return self.last_end(us) + self.every
+        start = us - (us - self.origin) % self.every
+        return min(self.last_end(us) + self.step, start + self.every)
 
     def first_open_start(self, us: int) -> int:
         """Return the earliest start of a window that ends after `us`."""

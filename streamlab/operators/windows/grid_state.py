@@ -8,6 +8,7 @@ import polars as pl
 
 from streamlab.core.time import MAX_TIME_US
 from streamlab.operators.windows.columns import END, PANE, START
+from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.runs import Runs
 from streamlab.operators.windows.state import Limits, WindowState
 from streamlab.operators.windows.window_plan import WindowPlan
@@ -24,7 +25,7 @@ class GridState(WindowState):
         super().__init__(plan)
         self._grid = plan.grid
         self._runs = Runs(PANE, lambda rows: plan.merged(rows, PANE), frames)
-        self._bounds: dict[int, tuple[int, int]] = {}
+        self._bounds = Bounds(self._grid)
 
     def add(self, state_rows: pl.DataFrame) -> None:
         """Add state rows."""
@@ -33,18 +34,18 @@ class GridState(WindowState):
     def is_on_time(self, state_rows: pl.DataFrame, limits: Limits) -> bool:
         """Compare the earliest pane with the last end that the watermark has passed."""
         first = state_rows[PANE].min()
-        return not isinstance(first, int) or first >= self._bounds_at(limits.fire)[0]
+        return not isinstance(first, int) or first >= self._bounds.at(limits.fire)[0]
 
     def judge(self, rows: pl.DataFrame, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Tell late rows: their pane lies before the first window that is open."""
-        first_open = self._bounds_at(limits.final)[1]
+        first_open = self._bounds.at(limits.final)[1]
         placed = rows.with_columns(self.plan.pane().alias(PANE))
         is_late = pl.col(PANE) < first_open
         return placed.filter(~is_late).drop(PANE), placed.filter(is_late).drop(PANE)
 
     def fire(self, before: Limits, now: Limits) -> pl.DataFrame | None:
         """Merge the panes of the windows whose end lies between the two limits."""
-        low, high = self._bounds_at(before.fire)[1], self._bounds_at(now.fire)[0]
+        low, high = self._bounds.at(before.fire)[1], self._bounds.at(now.fire)[0]
         panes = self._runs.between(low, high)
         if not panes:
             return None
@@ -60,7 +61,7 @@ class GridState(WindowState):
         """Merge the panes of closed windows that got rows and are not final."""
         if limits.fire == limits.final:
             return None
-        closed = added.filter(pl.col(PANE) < self._bounds_at(limits.fire)[0])
+        closed = added.filter(pl.col(PANE) < self._bounds.at(limits.fire)[0])
         windows = self._placed(closed, (pl.col(END) > limits.final) & (pl.col(END) <= limits.fire))
         return self._results_of(windows.select(self.identity).unique())
 
@@ -75,25 +76,17 @@ class GridState(WindowState):
 
     def forget(self, limits: Limits) -> None:
         """Drop the panes before the first window that is not final."""
-        self._runs.take_before(self._bounds_at(limits.final)[1])
+        self._runs.take_before(self._bounds.at(limits.final)[1])
 
     def promise(self, watermark: int, limits: Limits) -> int:
         """Return one tick before the earliest start of a window that is not final."""
-        start = self._bounds_at(limits.final)[1]
+        start = self._bounds.at(limits.final)[1]
         return start if start == MAX_TIME_US else start - self.plan.tick_us
 
     @property
     def frames(self) -> dict[str, tuple[pl.DataFrame, ...]]:
         """One list of frames."""
         return {"panes": self._runs.frames}
-
-    def _bounds_at(self, limit: int) -> tuple[int, int]:
-        """Return ``Grid.bounds``, which is asked for the same few limits again and again."""
-        if limit not in self._bounds:
-            if len(self._bounds) > 3:  # noqa: PLR2004 - the limits of this watermark and of the one before
-                self._bounds.clear()
-            self._bounds[limit] = self._grid.bounds(limit)
-        return self._bounds[limit]
 
     def _placed(self, state_rows: pl.DataFrame, which: pl.Expr | None = None) -> pl.DataFrame:
         """Return a row for each state row and each of its windows for which `which` holds."""

@@ -15,6 +15,7 @@ from streamlab.core.messages import UNAGGREGATED, Batch, Message, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import PANE
+from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.snapshot import Snapshot
 
@@ -50,6 +51,7 @@ class PreAggregate(Operator):
         self._combines = combines
         restored = snapshot.values.get("watermark") if snapshot else None
         self._watermark = restored if isinstance(restored, int) else MIN_TIME_US
+        self._bounds = Bounds(plan.grid) if plan.gap_us is None else None
         self._closed_before = self._closing()
         self._rows_combined = 0
 
@@ -90,10 +92,9 @@ class PreAggregate(Operator):
 
     def _closing(self) -> int:
         """Return the pane before which a row may be in a window that the local watermark has closed."""
-        gap = self._plan.gap_us
         if self._watermark in {MIN_TIME_US, MAX_TIME_US}:
             return self._watermark
         limit = self._watermark + self._plan.tick_us
-        if gap is None:
-            return self._plan.grid.bounds(limit)[0]
-        return max(MIN_TIME_US, min(MAX_TIME_US, limit - gap + 1))
+        if self._bounds is not None:
+            return self._bounds.at(limit)[0]
+        return max(MIN_TIME_US, min(MAX_TIME_US, limit - (self._plan.gap_us or 0) + 1))

@@ -20,6 +20,7 @@ from streamlab.operators.windows.assign import gap_us, grid_of
 from streamlab.operators.windows.columns import DUE, END, KEY_PREFIX, PANE, ROWS, START
 from streamlab.operators.windows.grid import Grid
 
+_MILLISECOND_US = 1000
 _STREAMING_ROWS = 20_000
 """From how many rows on Polars' streaming engine is the faster one."""
 
@@ -78,10 +79,10 @@ class WindowPlan:
             raise PlanError(explained("trigger", needed="at least one row", got=str(trigger.rows)))
 
     def _check_length(self, name: str, length: Duration) -> None:
-        unit = "1ms" if self.index_dtype == pl.Datetime("ms", "*") else "1us"
+        unit = "1ms" if self.tick_us == _MILLISECOND_US else "1us"
         if length.text.startswith("-") or length.us == 0 or "ns" in length.text:
             raise PlanError(explained(name, needed=f"a duration of at least {unit}", got=repr(length.text)))
-        if length.us is not None and unit == "1ms" and length.us % 1000:
+        if length.us is not None and unit == "1ms" and length.us % _MILLISECOND_US:
             needed = f"whole milliseconds, the unit of {self.index_column!r}"
             raise PlanError(explained(name, needed=needed, got=repr(length.text)))
 
@@ -189,8 +190,8 @@ class WindowPlan:
     def results(self, state_rows: pl.DataFrame) -> pl.DataFrame:
         """Return a row per key and window of state rows that carry their window's start and end.
 
-        Columns: keys, ``__start``, ``__end``, perhaps ``__rows``, and the user's aggregates. They are sorted by end, start and
-        keys, so that equal input gives equal frames.
+        Columns: keys, ``__start``, ``__end``, perhaps ``__rows``, and the user's aggregates. They are sorted by end,
+        start and keys, so that equal input gives equal frames.
         """
         by = [*self.key_columns, START, END]
         rows = [pl.col(ROWS).sum()] * self.counts_rows

@@ -24,7 +24,7 @@ from streamlab.core.windows import (
 from streamlab.operators.windows import merge_sessions, panes_of, window_operators, windows_of
 from streamlab.operators.windows.assign import grid_of
 from streamlab.operators.windows.calendar_grid import CalendarGrid
-from streamlab.operators.windows.grid import FixedGrid
+from streamlab.operators.windows.grid import Bounds, FixedGrid
 from streamlab.plan.expressions.split import split_aggregates
 
 
@@ -98,7 +98,7 @@ grids = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(windows=grids, times=st.lists(st.integers(-60, 60), min_size=1, max_size=20))
 def test_both_grids_give_the_windows_found_by_trying(
     windows: HoppingWindows | CumulativeWindows, times: list[int]
@@ -125,14 +125,18 @@ def test_both_grids_give_the_windows_found_by_trying(
     for grid in (fixed, calendar):
         assert grid.last_end(at_us) == last_end * 1000, every
         assert grid.first_open_start(at_us) == first_open * 1000, every
+        assert grid.next_end(at_us) == min(end for _, end in known if end > times[0]) * 1000, every
+        remembers = Bounds(grid)
+        for limit in (at_us, at_us, at_us + 1000, at_us + 3000, at_us + 1000):
+            assert remembers.at(limit) == Bounds(grid).at(limit)
 
 
 @pytest.mark.parametrize("windows", [hopping("3s"), hopping("1mo"), cumulative("1d", "1mo"), hopping("1w", "3d")])
 def test_bounds_at_the_ends_of_time(windows: HoppingWindows | CumulativeWindows) -> None:
-    grid = grid_of(windows, pl.Datetime("us"))
-    assert grid.bounds(MIN_TIME_US) == (MIN_TIME_US, MIN_TIME_US)
-    assert grid.bounds(MAX_TIME_US) == (MAX_TIME_US, MAX_TIME_US)
-    low, high = grid.bounds(2**62)
+    bounds = Bounds(grid_of(windows, pl.Datetime("us")))
+    assert bounds.at(MIN_TIME_US) == (MIN_TIME_US, MIN_TIME_US)
+    assert bounds.at(MAX_TIME_US) == (MAX_TIME_US, MAX_TIME_US)
+    low, high = bounds.at(2**62)
     assert low <= 2**62
     assert isinstance(high, int)
 
@@ -240,3 +244,19 @@ def test_triggers_that_cannot_be_are_refused(trigger: Trigger) -> None:
         window_operators(
             "w", index_column="t", windows=hopping("1d"), keys=(), split=split, input_schema=schema, trigger=trigger
         )
+
+
+@pytest.mark.parametrize("time_zone", ["America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
+@pytest.mark.parametrize(
+    "windows", [hopping("1h"), hopping("7m"), hopping("1d"), hopping("1d", "1h"), hopping("1w", "10d")], ids=str
+)
+def test_many_rows_are_placed_as_few_are(windows: HoppingWindows, time_zone: str) -> None:
+    """Across daylight saving, which is half an hour on Lord Howe Island."""
+    month = 10 if time_zone == "Australia/Lord_Howe" else 11
+    around = datetime(2021, month, 7 if month == 11 else 2, tzinfo=UTC)
+    start = int(around.timestamp()) * 1_000_000 - 2 * 86_400_000_000
+    us = pl.int_range(start, start + 4 * 86_400_000_000, 97_000_000, eager=True)
+    times = us.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone(time_zone)
+    grid = CalendarGrid(windows, time_zone)
+    few = pl.concat([grid.panes_of(times[at : at + 1]) for at in range(0, len(times), 50)])
+    assert grid.panes_of(times)[::50].to_list() == few.to_list()

@@ -188,6 +188,17 @@ def test_keys(keys: dict[str, pl.Expr], data: st.DataObject, *, lazy: bool, aggr
     check(hopping("2h"), frames, keys, lazy=lazy, aggregates=aggregates, receivers=3 if keys else 1)
 
 
+@pytest.mark.parametrize("day", [datetime(2023, 11, 5, tzinfo=UTC), datetime(2023, 3, 12, tzinfo=UTC)])
+def test_a_day_without_a_midnight_and_one_with_two_are_one_window_each(day: datetime) -> None:
+    instants = pl.datetime_range(day - timedelta(days=1), day + timedelta(days=2), "20m", time_zone="UTC", eager=True)
+    frame = pl.DataFrame({"t": instants.dt.convert_time_zone("America/Havana")})
+    found = windows_of(frame, "t", hopping("1d"))
+    assert found["__start"].n_unique() == found["t"].dt.date().n_unique()
+    assert found.group_by(pl.col("t").dt.date()).agg(pl.col("__start").n_unique())["__start"].unique().to_list() == [1]
+    starts = found.select("__start", "__end").unique().sort("__start")
+    assert starts.filter(pl.col("__end") != pl.col("__start").shift(-1)).is_empty()
+
+
 def test_dates_far_apart() -> None:
     days = [date(1, 1, 1), date(1969, 12, 31), date(2024, 2, 29), date(9999, 12, 31)]
     frame = pl.DataFrame({"t": days, "k": "a", "v": 1, "x": 1.0})
