@@ -55,6 +55,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Wall clock minus watermark, only while the watermark is a time."""
     late_rows: int = 0
     dead_letters: int = 0
+    rows_dropped: int = 0
+    """Oldest rows that its sink no longer keeps."""
     state_rows: int = 0
     state_bytes: int = 0
     batch_rows: float = 0.0
@@ -98,6 +100,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that the sources hold in all, when they are bounded and know it: for a progress bar."""
     late_rows: int = 0
     dead_letters: int = 0
+    rows_dropped: int = 0
+    """Oldest rows that the result table no longer keeps."""
     rows_in_per_s: float = 0.0
     rows_out_per_s: float = 0.0
     watermark_us: int | None = None

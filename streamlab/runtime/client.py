@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from streamlab.core.errors import JobError, OptionError, explained
+from streamlab.core.errors import JobError, OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import JobState, JobStatus
@@ -56,6 +56,8 @@ class JobHandle:
         self.meta = folder.read_meta()
         self.table = TableReader(folder.results)
         self._final: JobStatus | None = None
+        self._silence = (0, time.monotonic(), 0.0)
+        """Moment of the latest report, when it was last looked at, and for how long it has been the latest."""
 
     def status(self) -> JobStatus:
         """Return the latest status; a job whose coordinator is gone or hangs is ended here, as failed.
@@ -133,14 +135,24 @@ class JobHandle:
         process = self.folder.read_process()
         if process is not None and not process.is_alive:
             return self._unless_ended("its coordinator process ended unexpectedly")
-        now_us = time.time_ns() // 1000
-        if process is None and now_us - self.meta.created_us > _START_GRACE_US:
+        if process is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
             return self._unless_ended("its coordinator process never started")
-        silent_us = now_us - (status.reported_us if status else self.meta.created_us)
-        # Workers notice a coordinator that hangs, too; this is for when they are gone.
-        if process is not None and silent_us > 2_000 * self.meta.options.heartbeat_timeout_ms:
+        # Workers notice a coordinator that hangs, too, and sooner; this is for when they are gone.
+        if self._silent_s(status) > 2 * self.meta.options.heartbeat_timeout_ms / 1000:
             return "its coordinator process did not answer"
         return ""
+
+    def _silent_s(self, status: JobStatus | None) -> float:
+        """Return for how long no new report was seen, not counting time in which nobody looked.
+
+        The wall clock in the report cannot tell: when this machine was frozen, the coordinator was, too.
+        """
+        reported_us, looked, silent_s = self._silence
+        now = time.monotonic()
+        latest_us = status.reported_us if status is not None else 0
+        silent_s = silent_s + min(now - looked, 1.0) if latest_us == reported_us else 0.0
+        self._silence = latest_us, now, silent_s
+        return silent_s
 
     def _unless_ended(self, reason: str) -> str:
         """Return the reason, unless the coordinator wrote a final status right before it went."""
@@ -216,11 +228,13 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
             remove_sockets_folder(sockets)
             folder.remove()
             raise
-    if coordinator.stdin is not None:
-        coordinator.stdin.write(secrets.token_bytes(KEY_BYTES))
-        coordinator.stdin.flush()
-        if options.detach:
-            coordinator.stdin.close()
+    # A coordinator that has died already is found out by whoever asks for the status.
+    with contextlib.suppress(BrokenPipeError):
+        if coordinator.stdin is not None:
+            coordinator.stdin.write(secrets.token_bytes(KEY_BYTES))
+            coordinator.stdin.flush()
+            if options.detach:
+                coordinator.stdin.close()
     return JobHandle(folder)
 
 
@@ -228,7 +242,7 @@ def find(name_or_id: str) -> JobHandle:
     """Return a job by its id, or the newest by its name, running ones first. Raises JobError when there is none."""
     handles = list_jobs()
     matching = [h for h in handles if name_or_id in {h.meta.id, h.meta.name}]
-    running = [h for h in matching if not h.status().state.is_final]
+    running = [h for h in matching if _is_running(h)]
     if matching:
         return (running or matching)[-1]
     known = ", ".join(sorted({h.meta.name for h in handles})) or "none"
@@ -240,23 +254,31 @@ def list_jobs() -> list[JobHandle]:
     handles = []
     for folder in list_folders():
         # A folder that another version wrote, or that is being removed right now, is not one of our jobs.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(StateError, FileNotFoundError):
             handles.append(JobHandle(folder))
     return handles
 
 
 def sweep(keep: int = KEEP_ENDED_JOBS) -> int:
     """Delete the folders of ended jobs except for the newest `keep`, and return how many were deleted."""
-    ended = [handle for handle in list_jobs() if handle.status().state.is_final]
+    ended = [handle for handle in list_jobs() if _is_running(handle) is False]
     old = ended[:-keep] if keep else ended
     for handle in old:
         handle.remove()
     return len(old)
 
 
+def _is_running(handle: JobHandle) -> bool | None:
+    """Return whether a job runs; None when its folder is damaged or has just been removed, which harms no other job."""
+    try:
+        return not handle.status().state.is_final
+    except (JobError, StateError):
+        return None
+
+
 def _refuse_taken(name: str) -> None:
     for handle in list_jobs():
-        if handle.meta.name == name and not handle.status().state.is_final:
+        if handle.meta.name == name and _is_running(handle):
             text = explained(
                 "start",
                 needed="a name that no running job has",

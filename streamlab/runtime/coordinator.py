@@ -147,6 +147,7 @@ class Coordinator:
             rows_total=self._rows_total,
             late_rows=sum(task.late_rows for task in tasks),
             dead_letters=sum(task.dead_letters for task in tasks),
+            rows_dropped=sum(task.rows_dropped for task in sinks),
             rows_in_per_s=sum(task.rows_in_per_s for task in sources),
             rows_out_per_s=sum(task.rows_out_per_s for task in sinks),
             watermark_us=min(watermarks, default=None),

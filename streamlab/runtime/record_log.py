@@ -90,6 +90,8 @@ class LogWriter:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.rows = 0
         """Rows written since the writer was made."""
+        self.rows_dropped = 0
+        """Rows in files that were deleted because newer ones suffice."""
         self._folder = folder
         self._prefix = prefix
         self._attempt = attempt
@@ -163,6 +165,7 @@ class LogWriter:
         kept = self.kept_rows
         while len(self._segments) > 1 and kept - self._segments[0][1] >= self._keep_rows:
             kept -= self._segments[0][1]
+            self.rows_dropped += self._segments[0][1]
             self._delete([self._segments.pop(0)])
 
     def _delete(self, segments: list[tuple[int, int]]) -> None:

@@ -8,8 +8,9 @@ grown far beyond the table that it describes.
 from __future__ import annotations
 
 import errno
+import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -20,13 +21,15 @@ from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, Sin
 from streamlab.core.changelog import ADDS, ROW_KIND, fold
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS, MAIN
-from streamlab.runtime.record_log import LogReader, LogWriter, Record
+from streamlab.runtime.record_log import LogReader, LogWriter
 from streamlab.runtime.task import SideOutput
 
 _BUFFER_ROWS = 65_536
 _COMPACT_ROWS = 1_000_000
 _COMPACT_FACTOR = 4
 _SIDE_INTERVAL_S = 0.05
+_WHOLE_ROWS = 100_000
+"""A frame of so many rows is not merged with others any more."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class ResultWriter(SinkWriter):
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = 0
         self._compact_at = _COMPACT_ROWS
+
+    @property
+    def rows_dropped(self) -> int:
+        """Rows of an append-only table that are no longer kept."""
+        return self._log.rows_dropped
 
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows; they are shown at the next flush, or when there are many."""
@@ -218,28 +226,25 @@ def write_table_facts(results: Path, table: ResultTable) -> None:
     (results / "table.msgpack").write_bytes(msgspec.msgpack.encode(facts))
 
 
-@dataclass
 class TableReader:
-    """Reads a result table while it grows; each call takes only what is new from disk.
+    """Reads a result table while it grows; each call takes only what is new from disk. May be used by several threads.
 
-    Attributes
+    Parameters
     ----------
-    results : Path
+    results
         The job's results folder.
     """
 
-    results: Path
-    _log: LogReader = field(init=False)
-    _facts: TableFacts | None = None
-    _records: dict[str, list[Record]] = field(default_factory=dict)
-    _folded: dict[str, pl.DataFrame] = field(default_factory=dict)
-    _updating: bool = False
-
-    def __post_init__(self) -> None:
-        self._log = LogReader(self.results / MAIN)
-        path = self.results / "table.msgpack"
-        if path.exists():
-            self._facts = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts)
+    def __init__(self, results: Path) -> None:
+        self._folder = results / MAIN
+        self._log = LogReader(self._folder)
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, int], list[pl.DataFrame]] = {}
+        """Append-only rows, by the file that they are in."""
+        self._folded: dict[str, pl.DataFrame] = {}
+        """Tables of an updating stream, by the subtask that wrote them."""
+        path = results / "table.msgpack"
+        self._facts = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts) if path.exists() else None
 
     @property
     def schema(self) -> pl.Schema:
@@ -248,50 +253,46 @@ class TableReader:
 
     def table(self) -> pl.DataFrame:
         """Return the table as it is now, changelogs folded."""
-        fresh = self._take_new()
-        if self._updating:
-            keys = self._facts.keys if self._facts else None
-            for prefix, frames in fresh.items():
-                past = self._folded.get(prefix)
-                past_rows = [] if past is None else [past.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))]
-                self._folded[prefix] = fold_keyed(pl.concat([*past_rows, *frames]), keys)
-            return self._together(list(self._folded.values()))
-        kept = self._log.segments()
-        for prefix, records in self._records.items():
-            self._records[prefix] = [r for r in records if (prefix, r.segment) in kept]
-        return self._together([r.frame for records in self._records.values() for r in records])
+        with self._lock:
+            changes: dict[str, list[pl.DataFrame]] = {}
+            for record in self._log.read_new():
+                if ROW_KIND in record.frame.columns:
+                    if record.header.is_base:
+                        changes[record.prefix] = []
+                        self._folded.pop(record.prefix, None)
+                    changes.setdefault(record.prefix, []).append(record.frame)
+                else:
+                    _append(self._rows.setdefault((record.prefix, record.segment), []), record.frame)
+            self._fold(changes)
+            for dropped in self._rows.keys() - self._log.segments():
+                del self._rows[dropped]
+            frames = [*self._folded.values(), *(frame for frames in self._rows.values() for frame in frames)]
+            return pl.concat(frames) if frames else self.schema.to_frame()
 
     def changelog(self) -> pl.DataFrame:
         """Return the changes that are kept, oldest first for each writer; append-only rows count as insertions."""
-        records = LogReader(self.results / MAIN).read_new()
-        frames = [record.frame for record in records]
-        if not frames:
-            return self.schema.to_frame().with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
-        log = pl.concat(frames)
+        frames: dict[str, list[pl.DataFrame]] = {}
+        for record in LogReader(self._folder).read_new():
+            if record.header.is_base:
+                frames[record.prefix] = []
+            frames.setdefault(record.prefix, []).append(record.frame)
+        log = pl.concat([frame for parts in frames.values() for frame in parts]) if frames else self.schema.to_frame()
         return log if ROW_KIND in log.columns else log.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
 
-    def rows_dropped(self) -> int:
-        """Return how many of the oldest rows are no longer kept (append-only tables)."""
-        self._take_new()
-        first = {p: records[0].header.first_row for p, records in self._records.items() if records}
-        return 0 if self._updating else sum(first.values())
+    def _fold(self, changes: dict[str, list[pl.DataFrame]]) -> None:
+        keys = self._facts.keys if self._facts else None
+        for prefix, frames in changes.items():
+            past = self._folded.get(prefix)
+            known = [] if past is None else [past.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))]
+            self._folded[prefix] = fold_keyed(pl.concat([*known, *frames]), keys)
 
-    def _take_new(self) -> dict[str, list[pl.DataFrame]]:
-        fresh: dict[str, list[pl.DataFrame]] = {}
-        for record in self._log.read_new():
-            if ROW_KIND in record.frame.columns:
-                self._updating = True
-                if record.header.is_base:
-                    fresh[record.prefix] = []
-                    self._folded.pop(record.prefix, None)
-                fresh.setdefault(record.prefix, []).append(record.frame)
-            else:
-                self._records.setdefault(record.prefix, []).append(record)
-        return fresh
 
-    def _together(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
-        frames = [frame for frame in frames if frame.height]
-        return pl.concat(frames) if frames else self.schema.to_frame()
+def _append(frames: list[pl.DataFrame], frame: pl.DataFrame) -> None:
+    """Append a frame and merge small ones, so that a table that trickles in does not come in thousands of pieces."""
+    frames.append(frame)
+    while len(frames) > 1 and frames[-1].height < _WHOLE_ROWS and frames[-2].height <= 2 * frames[-1].height:
+        last = frames.pop()
+        frames[-1] = pl.concat([frames[-1], last], rechunk=True)
 
 
 def read_late_rows(results: Path) -> pl.DataFrame:

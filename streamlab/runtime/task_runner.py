@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.sink import SinkWriter
 from streamlab.core.errors import StepFailed, StreamlabError
 from streamlab.core.messages import Message
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
@@ -39,8 +40,8 @@ class TaskRunner:
     ----------
     task
         What runs.
-    reader
-        The task's source reader, if it has one.
+    reader, writer
+        The task's source reader and sink writer, if it has them.
     inboxes, outlets
         Its ends of channels.
     store
@@ -50,7 +51,9 @@ class TaskRunner:
     def __init__(
         self,
         task: Task,
+        *,
         reader: SourceReader | None,
+        writer: SinkWriter | None,
         inboxes: Sequence[Inbox],
         outlets: dict[Channel, Outlet],
         store: Callable[[SideOutput], None],
@@ -58,6 +61,7 @@ class TaskRunner:
         self.task = task
         self.first_row_us: int | None = None
         self._reader = reader
+        self._writer = writer
         self._inboxes = list(inboxes)
         self._outlets = outlets
         self._store = store
@@ -102,7 +106,8 @@ class TaskRunner:
 
     def status(self, now_us: int) -> TaskStatus:
         """Return the task's figures."""
-        return self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes))
+        dropped = self._writer.rows_dropped if self._writer is not None else 0
+        return self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes), dropped)
 
     def _can_send(self) -> bool:
         return all(outlet.credit > 0 for outlet in self._outlets.values())
@@ -210,7 +215,7 @@ class _Meter:
         now_us = time.time_ns() // 1000
         self._latencies_ms += [(now_us - us) / 1000 for us in ingested_us]
 
-    def status(self, now_us: int, queued_batches: int) -> TaskStatus:
+    def status(self, now_us: int, queued_batches: int, rows_dropped: int) -> TaskStatus:
         """Return the figures; rates of a finished task are those of its whole life."""
         now = time.perf_counter_ns()
         task, counters = self._task, self._task.counters
@@ -231,6 +236,7 @@ class _Meter:
             lag_ms=(now_us - watermark) / 1000 if watermark is not None and is_time else None,
             late_rows=counters.late_rows,
             dead_letters=counters.dead_letters,
+            rows_dropped=rows_dropped,
             state_rows=self._state[0],
             state_bytes=self._state[1],
             latency_p50_ms=self._p50,
@@ -295,9 +301,8 @@ def failure_of(error: BaseException, step: str, sample: str = "") -> Failure:
             sample=error.sample or sample,
         )
     if isinstance(error, StreamlabError):
-        return Failure(
-            message=str(error), step=step, traceback=traceback_text, sample=sample, kind=type(error).__name__
-        )
+        # It was raised on purpose and explains itself; the rows at hand have nothing to do with it.
+        return Failure(message=str(error), step=step, traceback=traceback_text, kind=type(error).__name__)
     return Failure(
         message=f"{step}: {type(error).__name__}: {error}", step=step, traceback=traceback_text, sample=sample
     )

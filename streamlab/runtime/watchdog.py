@@ -6,8 +6,12 @@ three things:
 *the main thread*   A call of a user's code that does not return in time is reported with the place where it hangs.
 *the coordinator*   When its pipe ends, or nothing comes from it any more, the job cannot go on: the worker writes that
                     into the job's status, removes what the coordinator can no longer remove, and ends.
-*itself*            A native call that never gives back the interpreter stops this thread too. For that case a timer in
-                    C (faulthandler's) is armed and set back every second: it writes all tracebacks and ends the worker.
+*itself*            A native call that never gives back the interpreter stops this thread too. The coordinator finds
+                    that out; for when it is gone as well, a timer in C (faulthandler's) is set back again and again,
+                    and ends the worker when it is not.
+
+Time is counted in rounds of this thread, each for a second at most: when a whole machine or container was frozen,
+nobody was silent.
 """
 
 from __future__ import annotations
@@ -36,16 +40,19 @@ from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, Worker
 from streamlab.runtime.task_runner import stack_text
 
 REPORT_S = 0.1
-_ARM_S = 1.0
-_GRACE_S = 5.0
+_LONGEST_ROUND_S = 1.0
+_ARM_S = 10.0
+_LAST_RESORT_S = 600.0
 
 
 class StepClock:
     """What the main thread runs now; written by it, read by the watchdog."""
 
     def __init__(self) -> None:
+        self.awake_s = 0.0
+        """How long the watchdog has run, not counting time in which the process was frozen."""
         self.limited: tuple[str, float, str] | None = None
-        """Step, monotonic start and sample of a call that must return in time; None while no such call runs."""
+        """Step, start in terms of `awake_s` and sample of a call that must return in time; None while none runs."""
 
 
 class Watchdog(threading.Thread):
@@ -71,8 +78,10 @@ class Watchdog(threading.Thread):
         self._encoder = msgspec.msgpack.Encoder()
         self._coordinator = os.getppid()
         self._main = threading.main_thread().ident
-        self._heard = self._armed = time.monotonic()
-        self._reported = 0.0
+        self._round_began = time.monotonic()
+        self._heard_s = 0.0
+        self._armed_s = -_ARM_S
+        self._reported_s = 0.0
         self._hanging = False
         self.command_fd, self._command_signal = os.pipe()
         self._event_fd, self._event_signal = os.pipe()
@@ -126,14 +135,16 @@ class Watchdog(threading.Thread):
     def _round(self) -> None:
         waiting = [self._writer.fd] if self._writer.pending else []
         readable, _, _ = select.select([self._commands_fd, self._event_fd], waiting, [], REPORT_S)
-        now = time.monotonic()
+        began, self._round_began = self._round_began, time.monotonic()
+        self.clock.awake_s += min(self._round_began - began, _LONGEST_ROUND_S)
+        now = self.clock.awake_s
         if self._commands_fd in readable:
             self._read_commands()
-            self._heard = now
+            self._heard_s = now
         if self._event_fd in readable:
             read_available(self._event_fd)
-        elif now - self._reported >= REPORT_S and not self._writer.pending:
-            self._reported = now
+        elif now - self._reported_s >= REPORT_S and not self._writer.pending:
+            self._reported_s = now
             self._events.append(WorkerReport(self.hello.worker, self.hello.attempt, self._tasks, self._first_row_us))
         try:
             self._writer.send()
@@ -157,10 +168,10 @@ class Watchdog(threading.Thread):
 
     def _watch(self, now: float) -> None:
         timeout_s = self.options.heartbeat_timeout_ms / 1000
-        if now - self._armed >= _ARM_S:
-            self._armed = now
-            faulthandler.dump_traceback_later(timeout_s + _GRACE_S, exit=True, file=self.fault_log)
-        if now - self._heard > timeout_s:
+        if now - self._armed_s >= _ARM_S:
+            self._armed_s = now
+            faulthandler.dump_traceback_later(_LAST_RESORT_S + timeout_s, exit=True, file=self.fault_log)
+        if now - self._heard_s > timeout_s:
             self._orphaned(f"its coordinator process did not answer for {timeout_s:g} s")
         call = self.clock.limited
         limit_s = self.options.step_timeout_ms / 1000

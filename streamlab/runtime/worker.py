@@ -21,7 +21,7 @@ import polars as pl
 import zmq
 
 from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.observe.status import Failure
@@ -41,6 +41,8 @@ _SAMPLE_ROWS = 5
 _PUBLISH_NS = 100_000_000
 _MAX_WAIT_MS = 100
 _TURNS = 8
+
+_Built = tuple[Task, SourceReader | None, SinkWriter | None]
 
 
 class Worker:
@@ -205,22 +207,29 @@ class Worker:
             for subtask in range(vertex.parallelism)
             if worker_of(subtask, workers) == self._hello.worker
         ]
-        tasks: list[tuple[Task, SourceReader | None]] = []
+        tasks: list[_Built] = []
         for vertex, subtask in mine:
             self._starting = vertex.id
             tasks.append(self._build(graph, vertex, subtask, splits))
-        inboxes = {task: [self._transport.open_inbox(channel) for channel in task.inputs] for task, _ in tasks}
-        for task, reader in tasks:
+        inboxes = {task: [self._transport.open_inbox(channel) for channel in task.inputs] for task, _, _ in tasks}
+        for task, reader, writer in tasks:
             for channel in task.inputs:
                 sender = worker_of(channel.source_subtask, workers)
                 if sender != self._hello.worker:
                     self._transport.connect_inbox(channel, sender)
             outlets = {channel: self._outlet(channel, workers) for channel in task.outputs}
-            self._runners.append(TaskRunner(task, reader, inboxes[task], outlets, self._side_tables.store))
+            self._runners.append(
+                TaskRunner(
+                    task,
+                    reader=reader,
+                    writer=writer,
+                    inboxes=inboxes[task],
+                    outlets=outlets,
+                    store=self._side_tables.store,
+                )
+            )
 
-    def _build(
-        self, graph: JobGraph, vertex: Vertex, subtask: int, splits: dict[str, tuple[Split, ...]]
-    ) -> tuple[Task, SourceReader | None]:
+    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, splits: dict[str, tuple[Split, ...]]) -> _Built:
         reader = writer = None
         options = self._watchdog.options
         if vertex.source is not None:
@@ -240,7 +249,7 @@ class Worker:
             writer = vertex.sink.open(context)
         task = Task(graph, vertex.id, subtask, reader=reader, writer=writer)
         task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
-        return task, reader
+        return task, reader, writer
 
     def _outlet(self, channel: Channel, workers: int) -> Outlet:
         target = worker_of(channel.target_subtask, workers)
@@ -252,7 +261,7 @@ class Worker:
         """Tell the black box and the watchdog what runs next."""
         sample = str(frame.head(_SAMPLE_ROWS)) if frame is not None and step in user_steps else ""
         self._black_box.note(step, sample)
-        self._watchdog.clock.limited = (step, time.monotonic(), sample) if step in limited_steps else None
+        self._watchdog.clock.limited = (step, self._watchdog.clock.awake_s, sample) if step in limited_steps else None
 
 
 def _user_steps(vertex: Vertex) -> frozenset[str]:

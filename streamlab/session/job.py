@@ -32,6 +32,9 @@ _DTYPES: dict[object, type[pl.DataType]] = {
 }
 """Dtypes of the columns of `Job.metrics`, by the types of a status' fields."""
 
+_WITH_TRACEBACK = ("StepFailed", "WorkerLost", "InternalError")
+"""Failures whose text shows where it happened; the others explain themselves."""
+
 
 class Job:
     """A running or ended job.
@@ -232,6 +235,8 @@ def _figures(status: JobStatus) -> list[tuple[str, str]]:
         ("late rows", f"{status.late_rows:,}"),
         ("dead letters", f"{status.dead_letters:,}"),
     ]
+    if status.rows_dropped:
+        figures.append(("no longer kept", f"{status.rows_dropped:,}"))
     if status.watermark_us is not None:
         figures.append(("watermark", show_us(status.watermark_us)))
     if not status.state.is_final:
@@ -244,7 +249,7 @@ def _error(failure: Failure) -> StreamlabError:
     parts = [failure.message]
     if failure.sample:
         parts.append(f"Rows that the step {failure.step!r} was given:\n{failure.sample.rstrip()}")
-    if failure.traceback:
+    if failure.traceback and failure.kind in _WITH_TRACEBACK:
         parts.append(f"In the worker:\n{failure.traceback.rstrip()}")
     text = "\n\n".join(parts)
     kind = getattr(errors, failure.kind, None)

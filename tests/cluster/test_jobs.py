@@ -71,7 +71,8 @@ def test_an_endless_table_keeps_its_newest_rows(start):
     kept = job.results()
     assert 10_000 <= kept.height < 40_000
     assert kept["v"].max() > newest * 0.5
-    assert job._handle.table.rows_dropped() == job.report().rows_out - kept.height
+    assert job.report().rows_dropped == job.report().rows_out - kept.height
+    assert f"no longer kept {job.report().rows_dropped:,}" in repr(job)
 
 
 def test_pause_holds_the_sources_and_resume_goes_on(start):

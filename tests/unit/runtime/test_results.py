@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -136,7 +137,31 @@ def test_an_endless_table_keeps_its_newest_rows_and_says_what_it_dropped(tmp_pat
         kept = ns(table.table())
         assert kept == list(range(1000 - len(kept), 1000))
         assert 40 <= len(kept) <= 60
-    assert TableReader(tmp_path / "results").rows_dropped() == 1000 - len(kept)
+    assert writer.rows_dropped == 1000 - len(kept)
+
+
+def test_a_table_that_trickles_in_is_held_in_few_pieces(tmp_path):
+    writer = opened(tmp_path)
+    reader = TableReader(tmp_path / "results")
+    for value in range(300):
+        writer.write(rows(value))
+        writer.flush()
+        assert reader.table()["n"][-1] == value
+    writer.close()
+    assert reader.table().n_chunks() < 12
+    assert reader.table()["n"].to_list() == list(range(300))
+
+
+def test_several_threads_may_read(tmp_path):
+    writer = opened(tmp_path)
+    reader = TableReader(tmp_path / "results")
+    with ThreadPoolExecutor(4) as pool:
+        for value in range(50):
+            writer.write(rows(value))
+            writer.flush()
+            for table in pool.map(lambda _: reader.table(), range(4)):
+                assert table["n"].to_list() == list(range(value + 1))
+    writer.close()
 
 
 def test_subtasks_write_next_to_each_other(tmp_path):
