@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -27,6 +27,8 @@ _saved: dict[str, str | None] = {}
 def pytest_configure(config: pytest.Config) -> None:
     """Point jobs, sockets and temporary files to folders of this test run; the paths of sockets must be short."""
     root = Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp"))
+    # pytest's own temporary folders stay where they are, to be looked at after a failure.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     places = {"STREAMLAB_HOME": root / "home", "XDG_RUNTIME_DIR": root / "run", "TMPDIR": root / "tmp"}
     for variable, folder in places.items():
         folder.mkdir(mode=0o700)
@@ -54,11 +56,11 @@ _ROOT = pytest.StashKey[Path]()
 def nothing_left_of_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves something of a job that it started."""
     root = request.config.stash[_ROOT]
-    before = _started(root)
+    before, files_before = _started(root), set(_entries(root / "tmp"))
     yield
     if _started(root) != before:
-        left = _wait_until_gone(lambda: _left_of_jobs(root))
-        _end_children()
+        left = _wait_until_gone(lambda: _left_of_jobs(root, files_before))
+        _end_children(_is_of_jobs)
         assert not left, f"left behind: {', '.join(left)}"
 
 
@@ -68,7 +70,7 @@ def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     before = {child.pid for child in _children()}
     yield
     left = _wait_until_gone(lambda: [_named(child) for child in _children() if child.pid not in before])
-    _end_children(but=before)
+    _end_children(lambda child: child.pid not in before)
     assert not left, f"left running: {', '.join(left)}"
 
 
@@ -77,12 +79,13 @@ def _started(root: Path) -> set[str]:
     return {entry.name for folder in ("home/jobs", "run/streamlab") for entry in _entries(root / folder)}
 
 
-def _left_of_jobs(root: Path) -> list[str]:
-    processes = [_named(child) for child in _children() if "streamlab" in " ".join(_command(child))]
-    processes += [_named(process) for process in psutil.process_iter() if str(root) in " ".join(_command(process))]
+def _left_of_jobs(root: Path, files_before: set[Path]) -> list[str]:
+    jobs = str(root / "home" / "jobs")
+    processes = [_named(child) for child in _children() if _is_of_jobs(child)]
+    processes += [_named(process) for process in psutil.process_iter() if jobs in " ".join(_command(process))]
     sockets = [f"sockets {entry}" for entry in _entries(root / "run" / "streamlab")]
     memory = [f"shared memory {entry}" for entry in _entries(_SHARED_MEMORY) if entry.name.startswith("streamlab")]
-    files = [f"temporary file {entry}" for entry in _entries(root / "tmp")]
+    files = [f"temporary file {entry}" for entry in _entries(root / "tmp") if entry not in files_before]
     return [*dict.fromkeys(processes), *sockets, *memory, *files]
 
 
@@ -113,15 +116,19 @@ def _named(process: psutil.Process) -> str:
     return f"process {process.pid} ({' '.join(_command(process))[:120]})"
 
 
-def _wait_until_gone(look) -> list[str]:
+def _wait_until_gone(look: Callable[[], list[str]]) -> list[str]:
     deadline = time.monotonic() + GRACE_S
     while (left := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
 
-def _end_children(but: set[int] = frozenset()) -> None:
+def _is_of_jobs(process: psutil.Process) -> bool:
+    return "streamlab.runtime" in " ".join(_command(process))
+
+
+def _end_children(which: Callable[[psutil.Process], bool]) -> None:
     for child in _children():
-        if child.pid not in but:
+        if which(child):
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()

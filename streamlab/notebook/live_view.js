@@ -29,7 +29,7 @@ const skeleton = (el) => {
     name: element("span", "sl-name", title),
     id: element("span", "sl-id", title),
     progress: element("div", "sl-progress", root),
-    figures: element("dl", "sl-figures", root),
+    figures: element("div", "sl-figures", root),
     failure: element("div", "sl-failure", root),
     scroll: element("div", "sl-scroll", root),
   };
@@ -49,8 +49,8 @@ const drawFigures = (parent, figures) => {
   figures.forEach(([label, value, meaning, alarming], i) => {
     const node = nodes[i];
     if (!node.childElementCount) {
-      element("dt", "", node);
-      element("dd", "", node);
+      element("div", "sl-label", node);
+      element("div", "sl-value", node);
     }
     setText(node.children[0], label);
     setText(node.children[1], value);

@@ -15,9 +15,9 @@ from streamlab.notebook.panel import Panel, row_count
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.45"
 _QUIET = "color:var(--jp-ui-font-color2,#6b6b6b)"
 _LINE = "1px solid var(--jp-border-color2,#d0d0d0)"
-_STATE_COLOURS = {"failed": "#d55e00", "finished": "#009e73", "running": "#0072b2"}
-"""Of the Okabe and Ito palette, which people with any kind of colour vision can tell apart."""
-_CELL = "padding:2px 12px 2px 0;border:none;white-space:nowrap;font-variant-numeric:tabular-nums;background:none"
+_STATE_COLOURS = {"failed": "#d55e00", "finished": "#009e73", "running": "#2b8cc4"}
+"""Hues that people with any kind of colour vision can tell apart (Okabe and Ito), readable on light and dark pages."""
+_CELL = "padding:2px 24px 2px 0;border:none;white-space:nowrap;font-variant-numeric:tabular-nums;background:none"
 
 
 def to_html(shown: Panel) -> str:
@@ -53,7 +53,7 @@ def to_text(shown: Panel) -> str:
 
 def _figures(shown: Panel) -> str:
     cells = "".join(
-        f'<td style="{_CELL};padding-right:24px;text-align:left;vertical-align:top" title="{escape(meaning)}">'
+        f'<td style="{_CELL};padding-right:28px;text-align:left;vertical-align:top" title="{escape(meaning)}">'
         f'<span style="{_QUIET};font-size:11px">{escape(label)}</span><br>'
         f"<span{_emphasis(alarming)}>{escape(value)}</span></td>"
         for label, value, meaning, alarming in shown["figures"]

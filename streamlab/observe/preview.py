@@ -15,6 +15,7 @@ import polars as pl
 MAX_CELL = 80
 """Characters of a cell; what is longer ends in an ellipsis."""
 MAX_COLUMNS = 30
+_MOST_DECIMALS = 3
 _PLAIN_FROM, _PLAIN_TO = 1e-3, 1e9
 """Floats outside are written with an exponent."""
 
@@ -75,7 +76,7 @@ def preview(table: pl.DataFrame, limit: int) -> Preview:
         columns=tuple(shown.columns),
         dtypes=tuple(str(dtype.base_type()) for dtype in shown.dtypes),
         numeric=tuple(dtype.is_numeric() for dtype in shown.dtypes),
-        rows=tuple(tuple(_cell(value) for value in row) for row in shown.rows()),
+        rows=tuple(zip(*(_cells(column) for column in shown), strict=True)) if shown.width else (),
         height=table_height,
         order=order,
     )
@@ -85,11 +86,17 @@ def _sortable(dtype: pl.DataType) -> bool:
     return not dtype.is_nested() and dtype != pl.Object
 
 
-def _cell(value: Any) -> str | None:
+def _cells(column: pl.Series) -> list[str | None]:
+    values = column.to_list()
+    decimals = max((_decimals(value) for value in values), default=0) if column.dtype.is_float() else 0
+    return [_cell(value, decimals) for value in values]
+
+
+def _cell(value: Any, decimals: int) -> str | None:
     if value is None:
         return None
     if isinstance(value, float):
-        text = _float(value)
+        text = _float(value, decimals)
     elif isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, dt.datetime):
@@ -99,9 +106,20 @@ def _cell(value: Any) -> str | None:
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
-def _float(value: float) -> str:
+def _is_plain(value: float) -> bool:
+    return value == 0 or _PLAIN_FROM <= abs(value) < _PLAIN_TO
+
+
+def _decimals(value: float | None) -> int:
+    """Return how many decimals a number needs, so that a column's numbers can be set under each other."""
+    if value is None or not _is_plain(value):
+        return 0
+    return len(f"{value:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")[2])
+
+
+def _float(value: float, decimals: int) -> str:
     if math.isnan(value):
         return "NaN"
-    if value == 0 or _PLAIN_FROM <= abs(value) < _PLAIN_TO:
-        return f"{value:.3f}".rstrip("0").rstrip(".")
+    if _is_plain(value):
+        return f"{value + 0.0:.{decimals}f}"
     return f"{value:.4g}"

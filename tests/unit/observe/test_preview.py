@@ -30,6 +30,7 @@ def test_a_table_without_time_stands_still_while_its_values_change() -> None:
     [
         (None, None),
         (12.0, "12"),
+        (-0.0, "0"),
         (0.1 + 0.2, "0.3"),
         (1e-9, "1e-09"),
         (float("nan"), "NaN"),
@@ -44,6 +45,11 @@ def test_a_table_without_time_stands_still_while_its_values_change() -> None:
 )
 def test_cells(value: object, cell: str | None) -> None:
     assert preview(pl.DataFrame({"x": [value]}), 1).rows == ((cell,),)
+
+
+def test_numbers_of_a_column_have_the_same_decimals() -> None:
+    shown = preview(pl.DataFrame({"x": [-4.0, 6.51, None, 1e-9]}), 9)
+    assert [row[0] for row in shown.rows] == [None, "-4.00", "1e-09", "6.51"]
 
 
 def test_long_cells_are_cut() -> None:
