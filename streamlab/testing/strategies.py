@@ -169,7 +169,9 @@ _MERGED = [
     "pl.col('number').count().alias('count'), pl.col('number').null_count().alias('nulls')",
     "pl.col('flag').any().alias('some'), pl.col('flag').all().alias('every')",
     "pl.col('key').n_unique().alias('keys')",
-    "pl.col('number').clip(-100, 100).var().alias('var'), pl.col('number').clip(-100, 100).std(ddof=0).alias('std')",
+    "pl.col('number').clip(-100, 100).var().alias('var'), pl.col('number').clip(-9, 9).std().alias('std')",
+    # Polars itself gives 0.0, not null, for the deviation with ddof=0 of a group that is one null.
+    "pl.col('number').fill_null(0).clip(-100, 100).std(ddof=0).alias('deviation')",
     "(pl.col('value').sum() / pl.len()).alias('ratio')",
     "pl.col('number').filter(pl.col('flag')).sum().alias('chosen')",
     "(pl.col('number') * pl.col('number').clip(-3, 3)).sum().alias('weighted')",
@@ -207,6 +209,32 @@ _GROUPS = {
         ".group_by_cumulative('at', step='20s', every='1m', include_boundaries=True)",
     ],
 }
+_NESTED = [
+    ".group_by('rows').agg(pl.len().alias('groups'), pl.col('key').n_unique().alias('keys'))",
+    ".group_by('rest').agg(pl.col('rows').sum(), pl.col('rows').max().alias('most'), pl.col('total').min())",
+    ".group_by('rest').agg(pl.col('rows').mean().alias('mean'), pl.col('rows').median().alias('middle'))",
+    ".filter(pl.col('rows') > 1)",
+    ".filter(pl.col('rest').is_null() | (pl.col('total') > 0)).with_columns(pl.col('rows') * 10)",
+    ".with_columns(part=pl.concat_list('rows', pl.lit(0))).explode('part')",
+    ".select(pl.len(), pl.col('rows').sum())",
+    ".group_by('key').agg(pl.col('total').sum()).group_by('total').agg(pl.len())",
+]
+"""What can follow :data:`_FIRST`, whose results change as rows come."""
+_FIRST = (
+    ".group_by('key', (pl.col('number') % 3).alias('rest'))"
+    ".agg(pl.len().alias('rows'), pl.col('number').clip(-9, 9).sum().alias('total'))"
+)
+_CASCADES = [
+    ".group_by_dynamic('at', every='{n}s').agg(pl.col('rows').sum(), pl.len().alias('windows'))",
+    ".group_by_dynamic('at', every='{n}s', period='{m}s', group_by='key').agg(pl.col('rows').max())",
+    ".group_by_session('at', gap='{n}s', group_by='key').agg(pl.col('rows').sum())",
+    ".filter(pl.col('rows') > 1).group_by_dynamic('at', every='{n}s').agg(pl.col('rows').min(), pl.len())",
+]
+"""What can follow windows: windows of their results."""
+
+
+KINDS = ("rows", *_GROUPS, "nested", "global", "cascade")
+"""The ends of queries that :func:`queries` draws from."""
 
 
 def row_steps(max_steps: int = 3) -> st.SearchStrategy[tuple[Step, ...]]:
@@ -215,18 +243,29 @@ def row_steps(max_steps: int = 3) -> st.SearchStrategy[tuple[Step, ...]]:
 
 
 @st.composite
-def queries(draw: st.DrawFn, *, kinds: tuple[str, ...] = ("rows", *_GROUPS)) -> Query:
+def queries(draw: st.DrawFn, *, kinds: tuple[str, ...] = KINDS) -> Query:
     """Draw a query: row-wise steps, then perhaps aggregates.
 
     Parameters
     ----------
     kinds
-        Which ends there may be: ``"rows"`` (none), ``"unbounded"``, ``"dynamic"``, ``"session"``, ``"cumulative"``.
+        Which ends there may be: ``"rows"`` (none), ``"unbounded"``, ``"global"``, ``"nested"`` (aggregates of
+        aggregates), ``"dynamic"``, ``"session"``, ``"cumulative"``, ``"cascade"`` (windows of windows).
     """
     steps = draw(row_steps())
     kind = draw(st.sampled_from(kinds))
     if kind == "rows":
         return Query(steps)
+    if kind == "nested":
+        return Query((*steps, _step(_FIRST), _step(draw(st.sampled_from(_NESTED)))))
+    if kind == "cascade":
+        window = draw(st.sampled_from([g for g in _GROUPS["dynamic"] + _GROUPS["session"] if "'key'" in g]))
+        n = draw(st.sampled_from([1, 4, 30]))
+        after = draw(st.sampled_from(_CASCADES)).format(n=n, m=3 * n)
+        return Query((*steps, _step(f"{window}.agg(pl.len().alias('rows'))"), _step(after)))
+    if kind == "global":
+        chosen = draw(st.lists(st.sampled_from(_MERGED + _BUFFERED), min_size=1, max_size=4, unique=True))
+        return Query((*steps, _step(f".select({', '.join(chosen)})")))
     group = draw(st.sampled_from(_GROUPS[kind]))
     chosen = draw(st.lists(st.sampled_from(_MERGED), min_size=1, max_size=4, unique=True))
     if draw(st.booleans()):
