@@ -14,7 +14,7 @@ import polars as pl
 from streamlab.core.errors import JobError, explained
 from streamlab.core.messages import MAIN
 from streamlab.runtime.client import JobHandle
-from streamlab.runtime.protocol import CancelRequested, PauseRequested, ResumeRequested
+from streamlab.runtime.protocol import CancelRequested, PauseRequested, Request, ResumeRequested
 from streamlab.runtime.record_log import LogReader
 from streamlab.session.job import Job
 
@@ -61,10 +61,19 @@ def stream_rows(handle: JobHandle, timeout_s: float | None = None) -> Iterator[p
 
 def discard(handle: JobHandle) -> None:
     """End a job if it still runs, and delete what is stored of it."""
-    if not handle.status().state.is_final:
-        handle.request(CancelRequested("no longer needed"))
-        handle.wait()
+    _request(handle, CancelRequested("no longer needed"))
+    handle.wait()
     handle.remove()
+
+
+def _request(handle: JobHandle, request: Request) -> None:
+    """Ask for something unless the job has ended, also when it ends right now."""
+    try:
+        if not handle.status().state.is_final:
+            handle.request(request)
+    except JobError:
+        if not handle.status().state.is_final:
+            raise
 
 
 class _Rows:
@@ -105,8 +114,8 @@ class _Rows:
             return
         ahead = status.rows_out - self._taken
         if not self._paused and ahead > _AHEAD_ROWS:
-            self._handle.request(PauseRequested())
+            _request(self._handle, PauseRequested())
             self._paused = True
         elif self._paused and ahead <= _AHEAD_ROWS // 2:
-            self._handle.request(ResumeRequested())
+            _request(self._handle, ResumeRequested())
             self._paused = False
