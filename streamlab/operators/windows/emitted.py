@@ -116,13 +116,13 @@ class Emitted:
         return both.filter(equal)[_AT].to_list()
 
     def _current(self, results: pl.DataFrame) -> pl.DataFrame:
-        """Return the latest result of each window, or of each merged session."""
+        """Return the latest result of each window, or of each session: there the widest, since sessions only grow."""
         identity = [*self._keys, START, END]
         if not self._plan.gap_us:
             return results.unique(identity, keep="last", maintain_order=True)
-        merged = merge_sessions(results.select(identity), self._keys)
-        last = merged.with_row_index(_AT).unique(identity, keep="last")[_AT].sort()
-        return results[last]
+        merged = merge_sessions(results.select(identity), self._keys).with_row_index(_AT)
+        by_width = merged.with_columns(results.select(width=pl.col(END) - pl.col(START))).sort("width", _AT)
+        return results[by_width.unique(identity, keep="last", maintain_order=True)[_AT].sort()]
 
 
 def _kind(kind: RowKind) -> pl.Expr:

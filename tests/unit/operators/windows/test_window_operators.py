@@ -135,6 +135,24 @@ def test_an_update_that_changes_nothing_is_not_given() -> None:
     ]
 
 
+def test_an_early_result_of_a_long_session_is_taken_back_when_it_is_long_past() -> None:
+    """The session goes on for a while after its early results, and the watermark passes the ends that those had."""
+    pipeline = Pipeline(specs(session("10ms"), trigger=EveryDuration(Duration.parse("1s"))))
+    now = 0
+    for at in range(0, 100, 5):
+        pipeline.add(rows_frame([(at, "a", 1)]))
+        pipeline.advance((at - 3) * 1000)
+        if at in {5, 10, 25, 40}:
+            for _ in range(2):
+                now += 1_000_000
+                pipeline.tick(now)
+        if at == 60:
+            pipeline.restart(2)
+    assert pipeline.table() == {("a", 0, 50, 9, 9, 1): 1}
+    pipeline.end()
+    assert pipeline.table() == {("a", 0, 105, 20, 20, 1): 1}
+
+
 def test_rows_in_are_rows_in_windows_and_late_ones() -> None:
     pipeline = Pipeline(specs(hopping("10ms"), lateness_ms=3))
     rows = [(at * 37 % 100, "ab"[at % 2], 1) for at in range(200)]
