@@ -38,7 +38,7 @@ class GroupPlan:
     @cached_property
     def key_names(self) -> list[str]:
         """Names of the key columns in the result."""
-        return self._empty.select(*self.keys).collect_schema().names() if self.keys else []
+        return self._key_dtypes.names() if self.keys else []
 
     @cached_property
     def key_columns(self) -> list[str]:
@@ -100,7 +100,15 @@ class GroupPlan:
             return rows.select(*self.split.columns, *kind, pl.lit(0, pl.Int8).alias(ALL))
         key = pl.struct(*self.keys).struct.rename_fields(self.key_columns)
         others = [name for name in self.split.columns if name not in self.key_columns]
-        return rows.with_columns(key.alias("__keys")).select("__keys", *others, *kind).unnest("__keys")
+        keyed = rows.with_columns(key.alias("__keys")).select("__keys", *others, *kind).unnest("__keys")
+        return self._normalized(keyed, self.key_columns)
+
+    def combined(self, rows: pl.LazyFrame, *, maintain_order: bool) -> pl.LazyFrame:
+        """Return the partial results of input rows, a row for each key."""
+        if not self.keys:
+            return self.partials(self.keyed(rows))
+        grouped = rows.group_by(*self.keys, maintain_order=maintain_order).agg(*self.split.partial)
+        return self._normalized(grouped, self.key_names)
 
     def partials(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Return the partial results of rows that are :meth:`keyed`, a row for each key."""
@@ -134,6 +142,18 @@ class GroupPlan:
         )
         dtypes = [self.partial_schema[name] for name in names]
         return sums and all((d.is_integer() or d.is_decimal()) and is_fixed_width(d) for d in dtypes)
+
+    def _normalized(self, rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+        """Return the rows with one zero in keys of floats: 0.0 and -0.0 are one key, so they must look alike."""
+        floats = [name for name, dtype in self._key_dtypes.items() if dtype.is_float()]
+        inside = dict(zip(self.key_names, keys, strict=True))
+        keyed = [pl.col(inside[name]) for name in floats]
+        # Not plus zero, which Polars takes for nothing.
+        return rows.with_columns(pl.when(key != 0).then(key).otherwise(key.abs()) for key in keyed) if floats else rows
+
+    @cached_property
+    def _key_dtypes(self) -> pl.Schema:
+        return self._empty.select(*self.keys).collect_schema()
 
     @cached_property
     def _empty(self) -> pl.LazyFrame:

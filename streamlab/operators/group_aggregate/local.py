@@ -9,7 +9,7 @@ import polars as pl
 
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.operators.group_aggregate.group_plan import ALL, GroupPlan
+from streamlab.operators.group_aggregate.group_plan import GroupPlan
 from streamlab.state.snapshot import Snapshot
 
 _STREAMING_ROWS = 100_000
@@ -45,11 +45,7 @@ class _LocalAggregate(Operator):
         large = isinstance(batch.frame, pl.LazyFrame) or batch.frame.height >= _STREAMING_ROWS
         # The streaming engine groups in any order, which first and last must not see.
         streaming = large and not plan.split.ordered
-        if plan.keys:
-            grouped = rows.group_by(*plan.keys, maintain_order=not streaming).agg(*plan.split.partial)
-        else:
-            kept = rows.select(*plan.split.columns, pl.lit(0, pl.Int8).alias(ALL))
-            grouped = kept.group_by(ALL).agg(*plan.split.partial)
+        grouped = plan.combined(rows, maintain_order=not streaming)
         partials = grouped.collect(engine="streaming" if streaming else "in-memory")
         return [Batch(partials, batch.tag, batch.ingested_us)] if partials.height else []
 

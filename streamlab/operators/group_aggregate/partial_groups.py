@@ -76,10 +76,12 @@ class PartialGroups(Operator):
         adds = pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])
         added = plan.partials(rows.lazy().filter(adds).drop(ROW_KIND))
         taken = plan.partials(rows.lazy().filter(~adds).drop(ROW_KIND))
-        negative = taken.with_columns((0 - pl.col(name)).cast(dtype) for name, dtype in plan.partial_schema.items())
+        negative = taken.with_columns(
+            (0 - pl.col(name)).cast(dtype).alias(name) for name, dtype in plan.partial_schema.items()
+        )
         both = pl.concat([added, negative]).group_by(plan.key_columns, maintain_order=True)
         return (
-            both.agg(pl.col(list(plan.partial_schema)).sum()).select(plan.key_columns, *plan.partial_schema).collect()
+            both.agg(pl.col(list(plan.partial_schema)).sum()).select(*plan.key_columns, *plan.partial_schema).collect()
         )
 
     def _has_repeats(self, slots: Slots) -> bool:
