@@ -1,1 +1,14 @@
-"""Public test kit: operator harness, seeded simulation, batch oracle, data strategies."""
+"""Tools for testing queries, operators, sources and sinks; nothing of streamlab itself imports them.
+
+==============  ======================================================================================
+module          what is in it
+==============  ======================================================================================
+`harness`       a query in one thread, fed by hand: push rows and watermarks, look at what comes out
+`simulation`    a whole job in one thread under a schedule that a seed decides, crashes included
+`oracle`        what a bounded query must give, by plain Polars on all rows at once
+`compare`       two results as multisets of rows
+`strategies`    Hypothesis strategies for rows, batch cuts and queries (needs Hypothesis)
+`sources`       frames in memory as several splits
+`wiring`        the tasks and channels of a job, one step at a time, for harnesses of one's own
+==============  ======================================================================================
+"""

@@ -170,7 +170,7 @@ _MERGED = [
     "pl.col('flag').any().alias('some'), pl.col('flag').all().alias('every')",
     "pl.col('key').n_unique().alias('keys')",
     "pl.col('number').clip(-100, 100).var().alias('var'), pl.col('number').clip(-9, 9).std().alias('std')",
-    # Polars itself gives 0.0, not null, for the deviation with ddof=0 of a group that is one null.
+    # For the deviation with ddof=0 of one null some of Polars' engines give 0.0, the others null.
     "pl.col('number').fill_null(0).clip(-100, 100).std(ddof=0).alias('deviation')",
     "(pl.col('value').sum() / pl.len()).alias('ratio')",
     "pl.col('number').filter(pl.col('flag')).sum().alias('chosen')",

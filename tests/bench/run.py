@@ -55,10 +55,10 @@ def run_streamlab(folder: Path, query: Query) -> tuple[float, float]:
     job = query.streamlab(frame).sink_batches(_nothing, parallelism=_WORKERS)
     job.wait(600)
     whole = time.perf_counter() - called
-    status = job.status
+    report = job.report()
     if job.exception is not None:
         raise job.exception
-    return (status.ended_us - status.started_us) / 1e6, whole
+    return (report.ended_us - report.started_us) / 1e6, whole
 
 
 def run_polars(folder: Path, name: str) -> float:
@@ -90,9 +90,9 @@ def latency(seconds: float) -> tuple[float, float]:
 
     job = sl.generate(rows, rows_per_second=10_000).with_columns(double=pl.col("n") * 2).start("bench-latency")
     time.sleep(seconds)
-    status = job.status
+    report = job.report()
     job.cancel()
-    return status.latency_p50_ms or float("nan"), status.latency_p99_ms or float("nan")
+    return report.latency_p50_ms or float("nan"), report.latency_p99_ms or float("nan")
 
 
 def first_row() -> float:
@@ -100,7 +100,7 @@ def first_row() -> float:
     called_us = time.time_ns() // 1000
     job = sl.from_frame(pl.DataFrame({"n": range(1000)})).start("bench-start")
     job.wait(60)
-    return (job.status.started_us - called_us) / 1e6
+    return (job.report().started_us - called_us) / 1e6
 
 
 def slow_sink(seconds: float) -> tuple[float, float]:
