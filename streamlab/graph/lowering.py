@@ -187,6 +187,7 @@ class _Lowering:
 
     @_lower.register
     def _(self, node: nodes.WindowAggregate) -> _Chain:
+        chain = self._open(node.input)
         local, keys, keyed = window_operators(
             self._step(node.step),
             index_column=node.index_column,
@@ -199,10 +200,11 @@ class _Lowering:
             trigger=node.trigger,
             combines=not _can_idle(node),
         )
-        return self._exchanged(self._open(node.input), local, keys, keyed)
+        return self._exchanged(chain, local, keys, keyed)
 
     @_lower.register
     def _(self, node: nodes.GroupAggregate) -> _Chain:
+        chain = self._open(node.input)
         local, keys, keyed = group_operators(
             self._step(node.step),
             keys=node.keys,
@@ -210,7 +212,7 @@ class _Lowering:
             input_schema=node.input.schema,
             updating=node.input.updating,
         )
-        return self._exchanged(self._open(node.input), local, keys, keyed)
+        return self._exchanged(chain, local, keys, keyed)
 
     def _exchanged(self, chain: _Chain, local: OperatorSpec, keys: tuple[str, ...], keyed: OperatorSpec) -> _Chain:
         """Return a new chain behind a hash exchange; without keys there is one subtask that gets everything."""
