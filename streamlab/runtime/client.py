@@ -18,7 +18,6 @@ from streamlab.runtime.control import SOCKET_NAME, ask
 from streamlab.runtime.folder import (
     JobFolder,
     JobMeta,
-    VertexLayout,
     checked_name,
     create_folder,
     create_sockets_folder,
@@ -28,7 +27,7 @@ from streamlab.runtime.folder import (
 )
 from streamlab.runtime.pickling import pickled_graph
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
-from streamlab.runtime.protocol import KEY_BYTES, Request
+from streamlab.runtime.protocol import KEY_BYTES, Request, VertexLayout
 from streamlab.runtime.results import ResultTable, TableReader, write_table_facts
 
 KEEP_ENDED_JOBS = 50

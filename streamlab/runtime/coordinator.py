@@ -32,8 +32,7 @@ from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.folder import VertexLayout
-from streamlab.runtime.protocol import Command, Event
+from streamlab.runtime.protocol import Command, Event, VertexLayout
 
 PUBLISH_US = 100_000
 """Shortest time between two statuses that differ only in figures."""

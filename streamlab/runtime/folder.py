@@ -37,6 +37,7 @@ from streamlab.core.errors import OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime.processes import ProcessId
+from streamlab.runtime.protocol import VertexLayout
 
 FORMAT = 1
 _ID = re.compile(r"j-\d{8}-[0-9a-f]{6}")
@@ -44,16 +45,6 @@ _RESERVE_BYTES = 256 * 1024
 _MAX_NAME = 100
 _MAX_SOCKET_FOLDER = 60
 """Socket paths end at 107 bytes on Linux and 103 on macOS; job and socket names need about 30 of them."""
-
-
-class VertexLayout(msgspec.Struct, frozen=True):
-    """What the coordinator must know of a vertex, without reading the graph with the user's code in it."""
-
-    id: str
-    steps: tuple[str, ...]
-    parallelism: int
-    is_source: bool
-    is_sink: bool
 
 
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,17 @@ from streamlab.observe.status import Failure, JobStatus, TaskStatus
 KEY_BYTES = 32
 """Length of the key that a client hands to the coordinator, first thing on its standard input."""
 
+
+class VertexLayout(msgspec.Struct, frozen=True):
+    """What the coordinator must know of a vertex, without reading the graph with the user's code in it."""
+
+    id: str
+    steps: tuple[str, ...]
+    parallelism: int
+    is_source: bool
+    is_sink: bool
+
+
 # -- events that a worker reports ------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, TaskStatus
 from streamlab.runtime import protocol as p
 from streamlab.runtime.coordinator import Coordinator, worker_count, worker_of
-from streamlab.runtime.folder import VertexLayout
+from streamlab.runtime.protocol import VertexLayout
 
 SOURCE = VertexLayout("source", ("source",), 2, is_source=True, is_sink=False)
 SINK = VertexLayout("sink", ("sink",), 1, is_source=False, is_sink=True)

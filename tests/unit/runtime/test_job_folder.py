@@ -19,7 +19,6 @@ from streamlab.observe.status import JobState, JobStatus
 from streamlab.runtime.folder import (
     JobFolder,
     JobMeta,
-    VertexLayout,
     checked_name,
     create_folder,
     create_sockets_folder,
@@ -27,6 +26,7 @@ from streamlab.runtime.folder import (
     registry_lock,
     remove_sockets_folder,
 )
+from streamlab.runtime.protocol import VertexLayout
 
 
 @pytest.fixture(autouse=True)
