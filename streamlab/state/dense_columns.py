@@ -83,7 +83,8 @@ class _Column:
             self._null = None if self._null is None else _grown(self._null, capacity)
 
     def read(self, slots: Slots | slice) -> pl.Series:
-        values = np.ascontiguousarray(self._values[slots])
+        # A slice of an array is a view of it, which a frame would share and see being written.
+        values = self._values[slots].copy() if isinstance(slots, slice) else self._values[slots]
         if self._dtype.is_decimal():
             buffers = [None, pa.py_buffer(values)]
             column = pl.Series(pa.Array.from_buffers(_arrow_decimal(self._dtype), len(values), buffers))
