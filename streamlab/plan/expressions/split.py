@@ -94,7 +94,8 @@ def split_aggregates(
         merge=(),
         final=(),
         buffered=buffered,
-        columns=splitter.columns(buffered),
+        # With the event time, kept rows can be put in its order before the expressions see them.
+        columns=splitter.columns([*buffered, *([pl.col(event_time)] if event_time else [])]),
         ordered=True,
         reports=reports,
     )

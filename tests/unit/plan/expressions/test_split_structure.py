@@ -167,6 +167,7 @@ def test_columns_are_those_that_are_read() -> None:
     assert split_aggregates([KEY], [pl.len()], schema).columns == ()
     ordered = pl.col("a").over("b", order_by="d").max()
     assert split_aggregates([KEY], [ordered], schema).columns == ("a", "b", "d")
+    assert split_aggregates([KEY], [pl.col("a").median()], schema, "d").columns == ("a", "d")
 
 
 def test_only_what_goes_by_order_is_ordered() -> None:
