@@ -32,6 +32,7 @@ class DenseGroups:
         self._values = DenseColumns(value_schema)
         self._keys = _KeyPages(key_schema, self.index.size)
         self._held = np.zeros(PAGE_SLOTS, np.bool_)
+        self._mark = np.empty(PAGE_SLOTS, np.int32)
         self._dirty = np.ones(1, np.bool_)
         self._pages: list[pl.DataFrame] = []
         self._rows = 0
@@ -49,7 +50,7 @@ class DenseGroups:
     @property
     def size_bytes(self) -> int:
         """Memory of the index, the keys and the values."""
-        return self.index.size_bytes + self._keys.size_bytes + self._values.size_bytes + self._held.nbytes
+        return self.index.size_bytes + self._keys.size_bytes + self._values.size_bytes + 5 * len(self._held)
 
     def slots(self, keys: pl.DataFrame) -> Slots:
         """Return the slot of each row's key, giving new keys new ones; `keys` may have other columns too."""
@@ -60,12 +61,14 @@ class DenseGroups:
             where = np.empty(self.index.size - before, np.int64)
             where[slots[fresh] - before] = fresh
             self._keys.append(keys.select(self._names)[where])
-            pages = -(-self.index.size // PAGE_SLOTS)
-            if pages > len(self._dirty):
-                more = max(pages, 2 * len(self._dirty)) - len(self._dirty)
-                self._dirty = np.concatenate((self._dirty, np.ones(more, np.bool_)))
-                self._held = np.concatenate((self._held, np.zeros(more * PAGE_SLOTS, np.bool_)))
+            self._reserve(self.index.size)
         return slots
+
+    def has_repeats(self, slots: Slots) -> bool:
+        """Return whether any slot is there twice."""
+        marks = np.arange(len(slots), dtype=np.int32)
+        self._mark[slots] = marks
+        return not np.array_equal(self._mark[slots], marks)
 
     def holds(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Return which slots have a row."""
@@ -75,12 +78,18 @@ class DenseGroups:
         """Return the values of slots that have a row, in their order."""
         return self._values.read(slots)
 
-    def put(self, slots: Slots, values: pl.DataFrame) -> None:
-        """Set the values of some slots, each given once."""
-        self._rows += int(len(slots) - np.count_nonzero(self._held[slots]))
-        self._held[slots] = True
-        self._values.write(slots, values)
-        self._dirty[slots // PAGE_SLOTS] = True
+    def add(self, slots: Slots, rows: pl.DataFrame) -> None:
+        """Set the rows of some slots that have none, each given once."""
+        if len(slots):
+            self._rows += len(slots)
+            self._held[slots] = True
+            self.put(slots, rows)
+
+    def put(self, slots: Slots, rows: pl.DataFrame) -> None:
+        """Set the rows of some slots that have one, each given once."""
+        if len(slots):
+            self._values.write(slots, rows)
+            self._dirty[slots // PAGE_SLOTS] = True
 
     def drop(self, slots: Slots) -> None:
         """Remove the rows of some slots that have one, each given once."""
@@ -102,7 +111,15 @@ class DenseGroups:
 
     def load(self, frame: pl.DataFrame) -> None:
         """Add rows as :meth:`frames` gives them."""
-        self.put(self.slots(frame), frame)
+        self.add(self.slots(frame), frame)
+
+    def _reserve(self, size: int) -> None:
+        pages = -(-size // PAGE_SLOTS)
+        if pages > len(self._dirty):
+            more = max(pages, 2 * len(self._dirty)) - len(self._dirty)
+            self._dirty = np.concatenate((self._dirty, np.ones(more, np.bool_)))
+            self._held = np.concatenate((self._held, np.zeros(more * PAGE_SLOTS, np.bool_)))
+            self._mark = np.empty(len(self._held), np.int32)
 
 
 class _KeyPages:

@@ -67,9 +67,17 @@ class RunGroups:
         back[np.argsort(slots)] = np.argsort(found.get_column(SLOT).to_numpy())
         return found[back].select(self._values)
 
+    def has_repeats(self, slots: Slots) -> bool:
+        """Return whether any slot is there twice."""
+        return pl.Series(slots).n_unique() < len(slots)
+
+    def add(self, slots: Slots, rows: pl.DataFrame) -> None:
+        """Set the keys and values of some slots that have none, each given once."""
+        self._held[slots] = True
+        self.put(slots, rows)
+
     def put(self, slots: Slots, rows: pl.DataFrame) -> None:
         """Set the keys and values of some slots, each given once."""
-        self._held[slots] = True
         self._runs.replace(slots, rows.select(self._columns).with_columns(pl.Series(SLOT, slots)))
 
     def drop(self, slots: Slots) -> None:
@@ -83,4 +91,4 @@ class RunGroups:
 
     def load(self, frame: pl.DataFrame) -> None:
         """Add rows as :meth:`frames` gives them."""
-        self.put(self.slots(frame), frame)
+        self.add(self.slots(frame), frame)

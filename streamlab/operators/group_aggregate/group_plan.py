@@ -97,7 +97,8 @@ class GroupPlan:
         """Return the key columns, the columns that the aggregations read, and the row kind of input rows."""
         kind = [ROW_KIND] if self.updating and ROW_KIND in rows.collect_schema() else []
         if not self.keys:
-            return rows.select(*self.split.columns, *kind, pl.lit(0, pl.Int8).alias(ALL))
+            # A literal alone would select one row, however many there are.
+            return rows.with_columns(pl.lit(0, pl.Int8).alias(ALL)).select(*self.split.columns, *kind, ALL)
         key = pl.struct(*self.keys).struct.rename_fields(self.key_columns)
         others = [name for name in self.split.columns if name not in self.key_columns]
         keyed = rows.with_columns(key.alias("__keys")).select("__keys", *others, *kind).unnest("__keys")

@@ -7,6 +7,7 @@ input they are exact sums, so a row that is taken back is subtracted, and a coun
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
@@ -24,6 +25,8 @@ from streamlab.state.snapshot import Snapshot
 _UNUSED_SLOTS = 65_536
 """Slots of removed keys below which it is not worth numbering the keys anew."""
 
+_OTHERS = ("before", "after", "removed")
+
 
 class PartialGroups(Operator):
     """Merges partial results and gives the changes of the results."""
@@ -32,6 +35,7 @@ class PartialGroups(Operator):
         self._plan = plan
         self._merge = PairMerge(plan)
         self._ignored = 0
+        self._no_results = pl.DataFrame(schema=plan.result_schema)
         self._groups = self._empty_groups()
         for frame in snapshot.keyed.get("groups", ()) if snapshot else ():
             self._groups.load(frame)
@@ -42,7 +46,7 @@ class PartialGroups(Operator):
         if self._plan.updating:
             partials = self._signed(partials)
         slots = self._groups.slots(partials)
-        if self._has_repeats(slots):
+        if self._groups.has_repeats(slots):
             partials = self._merge.repeats(partials, slots)
             slots = self._groups.slots(partials)
         changes = self._update(slots, partials)
@@ -84,40 +88,41 @@ class PartialGroups(Operator):
             both.agg(pl.col(list(plan.partial_schema)).sum()).select(*plan.key_columns, *plan.partial_schema).collect()
         )
 
-    def _has_repeats(self, slots: Slots) -> bool:
-        """Return whether any slot is there twice: when the batch has been combined by several subtasks, or by none."""
-        return bool(pl.Series(slots).is_duplicated().any())
-
     def _update(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
         """Merge partial results of distinct keys into the state and return the changes."""
         held = self._groups.holds(slots)
-        known, fresh = np.flatnonzero(held), np.flatnonzero(~held)
-        new = partials[fresh]
+        new_slots, new = _picked(slots, partials, ~held)
         if self._plan.updating:
-            self._ignored -= int(new.filter(pl.col(ROWS) < 0)[ROWS].sum())
-            alive = (new[ROWS] > 0).to_numpy()
-            fresh, new = fresh[alive], new.filter(pl.Series(alive))
-        self._groups.put(slots[fresh], new)
-        touched = partials[known]
-        old = touched.select(self._plan.key_columns).hstack(self._groups.get(slots[known])) if len(known) else touched
+            new_slots, new = self._with_rows(new_slots, new)
+        self._groups.add(new_slots, new)
+        slots, touched = _picked(slots, partials, held)
+        if not len(slots):
+            return self._changes(added=new)
+        old = touched.select(self._plan.key_columns).hstack(self._groups.get(slots))
         merged = self._merge.pairs(old, touched)
         removed = old.clear()
-        if self._plan.updating and len(known):
-            self._ignored -= int(merged.filter(pl.col(ROWS) < 0)[ROWS].sum())
-            gone = (merged[ROWS] <= 0).to_numpy()
-            self._groups.drop(slots[known[gone]])
-            removed = old.filter(pl.Series(gone))
-            known, old, merged = known[~gone], old.filter(pl.Series(~gone)), merged.filter(pl.Series(~gone))
-        self._groups.put(slots[known], merged)
-        return changelog(
-            added=self._results(new),
-            before=self._results(old),
-            after=self._results(merged),
-            removed=self._results(removed),
-            emit_update_before=self._plan.emit_update_before,
-        )
+        if self._plan.updating:
+            alive = (merged[ROWS] > 0).to_numpy()
+            self._groups.drop(slots[~alive])
+            removed, old = old.filter(pl.Series(~alive)), old.filter(pl.Series(alive))
+            slots, merged = self._with_rows(slots, merged)
+        self._groups.put(slots, merged)
+        return self._changes(added=new, before=old, after=merged, removed=removed)
+
+    def _with_rows(self, slots: Slots, partials: pl.DataFrame) -> tuple[Slots, pl.DataFrame]:
+        """Leave out groups without rows, and count the retractions that have made one less than empty."""
+        count = partials.get_column(ROWS)
+        self._ignored -= int(count.clip(upper_bound=0).sum())
+        return _picked(slots, partials, (count > 0).to_numpy())
+
+    def _changes(self, *, added: pl.DataFrame, **others: pl.DataFrame) -> pl.DataFrame:
+        """Return the changelog of partial results before and after; of kinds left out there are none."""
+        blocks = {name: self._results(others[name]) if name in others else self._no_results for name in _OTHERS}
+        return changelog(added=self._results(added), **blocks, emit_update_before=self._plan.emit_update_before)
 
     def _results(self, partials: pl.DataFrame) -> pl.DataFrame:
+        if not partials.height:
+            return self._no_results
         return self._plan.named(self._plan.finals(partials.lazy())).collect()
 
     def _drop_unused(self) -> None:
@@ -131,3 +136,10 @@ class PartialGroups(Operator):
         keys, values = self._plan.key_schema, self._plan.partial_schema
         dense = all(is_fixed_width(dtype) for dtype in values.dtypes())
         return DenseGroups(keys, values) if dense else RunGroups(keys, values)
+
+
+def _picked(slots: Slots, rows: pl.DataFrame, which: npt.NDArray[np.bool_]) -> tuple[Slots, pl.DataFrame]:
+    """Return the slots and rows that are asked for; costs nothing when that is all of them."""
+    if which.all():
+        return slots, rows
+    return slots[which], rows.filter(pl.Series(which))
