@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from streamlab.core.errors import (
         InternalError,
         JobError,
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
         stream,
         system_metrics,
     )
-
-__version__ = _version("streamlab")
 
 _HOMES = {
     "streamlab.core.errors": (
@@ -107,10 +105,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("streamlab")
+    elif name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    else:
         text = f"module 'streamlab' has no attribute {name!r}"
         raise AttributeError(text)
-    value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
 

@@ -29,7 +29,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.reader import ReaderSnapshot, SourceReader
 from streamlab.connectors.sink import Pending, SinkWriter
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
@@ -74,7 +74,7 @@ class Snapshotted:
         The barrier's.
     operators : Mapping[str, Snapshot]
         State of each operator by the name of its step.
-    source : Mapping[str, object] | None
+    source : ReaderSnapshot | None
         Positions and watermarks of the source's splits, as plain values.
     pending : Pending
         What commits the sink's transaction.
@@ -82,7 +82,7 @@ class Snapshotted:
 
     checkpoint_id: int
     operators: Mapping[str, Snapshot]
-    source: Mapping[str, object] | None = None
+    source: ReaderSnapshot | None = None
     pending: Pending = ()
 
 
