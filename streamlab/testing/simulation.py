@@ -29,7 +29,7 @@ from streamlab.observe.status import JobState, TaskStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.coordinator import Coordinator, worker_count, worker_of
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.folder import VertexLayout
+from streamlab.runtime.protocol import VertexLayout
 from streamlab.runtime.task import Output, SideOutput
 from streamlab.state.snapshot import Snapshot
 from streamlab.testing.harness import graph_of
@@ -283,7 +283,7 @@ class _Simulation:
         self._rows_before = self._rows_at_barrier
         positions: dict[str, list[ReaderSnapshot]] = {}
         for (vertex, _), taken in before.snapshotted.items():
-            if isinstance(taken.source, ReaderSnapshot):
+            if taken.source is not None:
                 positions.setdefault(vertex, []).append(taken.source)
         self._tasks = self._build(before.states(), positions)
         self._tasks.take_over(before)

@@ -1,4 +1,4 @@
-"""The duality law a few times in real processes: what the simulation cannot see (pickling, sockets, files) is in here."""
+"""The duality law in real processes: what the simulation cannot see (pickling, sockets, files) is in here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 import streamlab as sl
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.oracle import oracle
