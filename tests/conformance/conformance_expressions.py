@@ -117,6 +117,8 @@ class Translator:
                 return (value >= self.expression(node.args["low"])) & (value <= self.expression(node.args["high"]))
             case exp.In():
                 return pl.any_horizontal(self.expression(node.this) == self.expression(v) for v in node.expressions)
+            case exp.Cast() if isinstance(node.this, exp.Literal) and node.this.is_string and "TIME" in node.to.sql():
+                return pl.lit(timestamp(node.this.name), pl.Datetime("ms"))
             case exp.Cast():
                 return self.expression(node.this).cast(dtype_of(node.to.sql()))
             case exp.Case():
@@ -166,6 +168,10 @@ class Translator:
             left = self.expression(node.this)
             return left + shift if isinstance(node, exp.Add) else left - shift
         left, right = self.expression(node.this), self.expression(node.expression)
+        for text, other in ((node.expression, left), (node.this, right)):
+            if isinstance(text, exp.Literal) and text.is_string and isinstance(self.dtype(other), pl.Datetime):
+                moment = pl.lit(timestamp(text.name), pl.Datetime("ms"))
+                left, right = (left, moment) if text is node.expression else (moment, right)
         simple: dict[type[exp.Expression], Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
             exp.And: lambda a, b: a & b,
             exp.Or: lambda a, b: a | b,

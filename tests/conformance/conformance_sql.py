@@ -53,6 +53,8 @@ class Relation:
         In results of a window aggregation: the hidden column with the event time of its rows.
     window_names : Mapping[str, str]
         Which columns are ``window_start``, ``window_end`` and ``window_time``, by the names they have now.
+    window_filters : tuple[exp.Expression, ...]
+        Conditions on the window's columns, which choose windows and so can be applied once these are there.
     """
 
     frame: sl.StreamFrame
@@ -60,6 +62,7 @@ class Relation:
     windowing: Windowing | None = None
     window_time: str | None = None
     window_names: Mapping[str, str] = field(default_factory=dict)
+    window_filters: tuple[exp.Expression, ...] = ()
 
     @property
     def schema(self) -> pl.Schema:
@@ -91,6 +94,8 @@ class _Planner:
             name = f"windowed_{len(self._functions)}"
             self._functions[name] = (match[1].upper(), arguments)
             text = f"{text[: match.start()]}{name}{text[end:]}"
+        # SESSION alone is a word of its own to the parser.
+        text = re.sub(r"\bSESSION\s*\(", "SESSION_WINDOW(", text, flags=re.IGNORECASE)
         try:
             return sqlglot.parse_one(text)
         except sqlglot.errors.ParseError as error:
@@ -186,12 +191,7 @@ class _Planner:
         below = source.this
         relation = self.query(below) if isinstance(below, exp.Subquery) else self._named(below.name)
         if where := node.args.get("where"):
-            if relation.windowing and any(c.name in relation.window_names for c in where.find_all(exp.Column)):
-                msg = "WHERE on the columns of a window that is not aggregated yet"
-                raise Unsupported(msg)
-            relation = replace(
-                relation, frame=relation.frame.filter(Translator(relation.schema).expression(where.this))
-            )
+            relation = _filtered(relation, where.this)
         group, outputs = node.args.get("group"), node.expressions
         aggregates = any(is_aggregate(part) for output in outputs for part in output.walk())
         if group is not None or aggregates:
@@ -205,6 +205,8 @@ class _Planner:
         return result
 
     def _project(self, relation: Relation, outputs: list[exp.Expression]) -> Relation:
+        if relation.windowing is not None and relation.windowing.kind == "SESSION":
+            relation = _attached(relation)
         translator = Translator(relation.schema)
         columns: list[str] = []
         made: list[pl.Expr] = []
@@ -295,6 +297,11 @@ class _Aggregation:
             if legacy or (isinstance(key, exp.Column) and key.name in relation.window_names):
                 windowed.append(key)
         plain = [key for key in keys if key not in windowed]
+        if windowing is relation.windowing is not None and windowing.kind == "SESSION":
+            grouped_by = {key.name if isinstance(key, exp.Column) else key.sql() for key in plain}
+            if set(windowing.partition) != grouped_by:
+                self._relation = _attached(relation)
+                return self._same_window(plain, all_keys)
         if windowed and windowing is None:
             return self._same_window(plain, all_keys)
         if windowing is not None and not windowed:
@@ -303,9 +310,6 @@ class _Aggregation:
         translator = Translator(relation.schema)
         named = {key.sql(): f"key_{number}" for number, key in enumerate(plain)}
         expressions = [translator.expression(key).alias(named[key.sql()]) for key in plain]
-        if windowing is not None and set(windowing.partition) - {k.name for k in plain if isinstance(k, exp.Column)}:
-            msg = "PARTITION BY of columns that are not grouped by"
-            raise Unsupported(msg)
         aggregates = [translator.expression(call).alias(name) for name, call in self._calls.values()]
         if windowing is None:
             frame = self._unbounded(relation.frame, expressions, aggregates)
@@ -314,7 +318,14 @@ class _Aggregation:
         grouped = _windows(frame, windowing, expressions)
         result = grouped.agg(*(aggregates or [pl.len().alias("n_rows")]))
         unit = relation.schema[windowing.column]
-        return self._finish(_bounds(result, unit), named, all_keys, time="w_time")
+        bounded = _bounds(result, unit)
+        for condition in relation.window_filters:
+            bounded = bounded.filter(Translator(bounded.collect_schema(), self._window_column).expression(condition))
+        return self._finish(bounded, named, all_keys, time="w_time")
+
+    def _window_column(self, node: exp.Expression) -> pl.Expr | None:
+        role = _role(node, self._relation.window_names)
+        return pl.col(role) if role else None
 
     def _unbounded(self, frame: sl.StreamFrame, keys: list[pl.Expr], aggregates: list[pl.Expr]) -> sl.StreamFrame:
         aggregates = aggregates or [pl.len().alias("n_rows")]
@@ -412,7 +423,7 @@ def _alternatives(item: exp.Expression) -> list[list[exp.Expression]]:
 
 def _call_name(node: exp.Expression) -> str:
     if isinstance(node, exp.Anonymous):
-        return node.name.upper()
+        return node.name.upper().removesuffix("_WINDOW")
     return node.sql_name() if isinstance(node, exp.Func) else ""
 
 
@@ -427,6 +438,46 @@ def _role(node: exp.Expression, names: Mapping[str, str]) -> str | None:
     kind, _, part = _call_name(node).partition("_")
     roles = {"START": "w_start", "END": "w_end", "ROWTIME": "w_time"}
     return roles.get(part) if kind in _LEGACY else None
+
+
+def _filtered(relation: Relation, condition: exp.Expression) -> Relation:
+    """Return the relation after a WHERE; what it says of windows that are not made yet is kept for later."""
+    rows, later = [], list(relation.window_filters)
+    for part in condition.flatten() if isinstance(condition, exp.And) else [condition]:
+        named = {column.name for column in part.find_all(exp.Column)}
+        if relation.windowing is None or not named & set(relation.window_names):
+            rows.append(Translator(relation.schema).expression(part))
+        elif named <= set(relation.window_names):
+            later.append(part)
+        else:
+            msg = f"a condition on rows and windows together: {part.sql()}"
+            raise Unsupported(msg)
+    frame = relation.frame.filter(*rows) if rows else relation.frame
+    return replace(relation, frame=frame, window_filters=tuple(later))
+
+
+def _attached(relation: Relation) -> Relation:
+    """Return the rows of session windows with their window's columns, given when the session closes."""
+    windowing = relation.windowing
+    if windowing is None:
+        return relation
+    keys = list(windowing.partition)
+    others = [name for name in relation.schema if name not in keys]
+    grouped = _windows(_with_event_time(relation, windowing.column), windowing, [pl.col(key) for key in keys])
+    lists = grouped.agg(pl.col(name).implode().alias(f"row_{name}") for name in others)
+    bounded = _bounds(lists, relation.schema[windowing.column])
+    rows = bounded.explode([f"row_{name}" for name in others]).select(
+        *keys,
+        *(pl.col(f"row_{name}").alias(name) for name in others),
+        *(pl.col("w_" + name.removeprefix("window_")).alias(name) for name in _WINDOW_COLUMNS),
+        pl.col("w_time").alias("w_time_hidden"),
+    )
+    names = {name: name for name in _WINDOW_COLUMNS}
+    done = replace(relation, frame=rows, windowing=None, window_time="w_time_hidden", window_names=names)
+    done = replace(done, window_filters=())
+    for condition in relation.window_filters:
+        done = _filtered(done, condition)
+    return done
 
 
 def _with_event_time(relation: Relation, column: str) -> sl.StreamFrame:

@@ -26,6 +26,7 @@ ADAPTERS: dict[str, Callable[[Case], None]] = {
     "window-agg-grouping-sets": conformance_query.query,
     "window-agg-ltz": conformance_query.query,
     "restore-window-agg": conformance_query.query,
+    "window-tvf": conformance_query.query,
     "group-window": conformance_query.query,
     "group-agg": conformance_query.query,
     "restore-group-agg": conformance_query.query,
