@@ -44,7 +44,11 @@ def taker_of(tree: Tree) -> Taker | None:
     if name not in _BY_OPTION:
         return _TAKERS.get(name)
     switch, on, off = _BY_OPTION[name]
-    return {True: on, False: off}.get(payload(tree).get(switch))
+    options = payload(tree)
+    setting = options.get(switch) if isinstance(options, dict) else None
+    if setting is True:
+        return on
+    return off if setting is False else None
 
 
 def distinct_taker(tree: Tree) -> Taker | None:

@@ -22,6 +22,7 @@ from streamlab.plan.expressions.tree import (
     children,
     in_words,
     kind,
+    member,
     operation,
     to_expr,
     to_tree,
@@ -146,7 +147,7 @@ def _resizes(tree: Tree, _: pl.Schema | None) -> Verdict:
 
 
 def _gathers(tree: Tree, schema: pl.Schema | None) -> Verdict:
-    return _aggregates(tree, schema) if body(tree).get("returns_scalar") is True else _resizes(tree, schema)
+    return _aggregates(tree, schema) if member(tree, "returns_scalar") is True else _resizes(tree, schema)
 
 
 def _aggregates(tree: Tree, _: pl.Schema | None) -> Verdict:
@@ -167,14 +168,14 @@ def _combined(tree: Tree, schema: pl.Schema | None) -> Verdict:
 
 
 def _evaluates(tree: Tree, schema: pl.Schema | None) -> Verdict:
-    if kind(body(tree)["variant"]) in {"List", "ListAgg", "Array"}:
+    if kind(member(tree, "variant")) in {"List", "ListAgg", "Array"}:
         # What is evaluated sees the elements of one row's list only.
         return examine_tree(children(tree)[0], schema)
     return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
 
 
 def _python(tree: Tree, schema: pl.Schema | None) -> Verdict:
-    flags = {flag.strip() for flag in body(tree)["options"]["flags"].split("|")}
+    flags = {flag.strip() for flag in str(member(tree, "options", "flags")).split("|")}
     if "RETURNS_SCALAR" in flags:
         return Verdict(Extent.SCALAR, "a Python function that returns a scalar aggregates the whole stream")
     if {"ROW_SEPARABLE", "LENGTH_PRESERVING"} <= flags:
@@ -189,7 +190,7 @@ def _function(tree: Tree, schema: pl.Schema | None) -> Verdict:
     name = operation(tree)
     if name.startswith("StructExpr."):
         return _combined(tree, schema)
-    inputs = body(tree)["input"]
+    inputs = children(tree)
     # With nothing but literals, Polars answers for the literals; with a column it answers for the function.
     literal = [kind(child) == "Literal" and not (at == 0 and _all_literals(inputs)) for at, child in enumerate(inputs)]
     probe = [child if is_one else {"Column": "a"} for child, is_one in zip(inputs, literal, strict=True)]
@@ -222,8 +223,8 @@ def _searches_column(haystack: Tree, schema: pl.Schema | None) -> bool:
 @lru_cache(maxsize=1024)
 def _nature(probe: str) -> Extent:
     """Return what Polars says of one function over plain columns."""
-    meta = to_expr(json.loads(probe)).meta
     try:
+        meta = to_expr(json.loads(probe)).meta
         if meta.is_row_separable() and meta.is_length_preserving():
             return Extent.ROWS
         return Extent.SCALAR if meta.is_scalar() else Extent.OTHER

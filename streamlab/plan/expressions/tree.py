@@ -142,6 +142,23 @@ def body(tree: Tree) -> Any:
     return {} if isinstance(tree, str) else next(iter(tree.values()))
 
 
+def member(tree: Tree, *path: str) -> Any:
+    """Return what the node's body holds under a path of names.
+
+    Raises
+    ------
+    UnknownShape
+        If it holds nothing there.
+    """
+    value = body(tree)
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            msg = f"node {kind(tree)} without {'.'.join(path)}"
+            raise UnknownShape(msg)
+        value = value[name]
+    return value
+
+
 def operation(tree: Tree) -> str:
     """Return Polars' inner name of an aggregation or function, and for any other node its kind.
 
@@ -160,14 +177,14 @@ def _described(tree: Tree) -> tuple[str, Any]:
         return kind(body(tree)), body(body(tree))
     if kind(tree) != "Function":
         return kind(tree), {}
-    function = body(tree)["function"]
+    function = member(tree, "function")
     name = kind(function)
     if name not in _FAMILIES:
         return name, body(function)
     inner = body(function)
-    for member in ("function", "function_by", "method"):
-        if isinstance(inner, dict) and member in inner:
-            inner = inner[member]
+    for deeper in ("function", "function_by", "method"):
+        if isinstance(inner, dict) and deeper in inner:
+            inner = inner[deeper]
     return f"{name}.{kind(inner)}", body(inner)
 
 

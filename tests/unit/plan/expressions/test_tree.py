@@ -10,6 +10,8 @@ import polars.selectors as cs
 import pytest
 
 from streamlab.plan.expressions import tree as trees
+from streamlab.plan.expressions.known import taker_of
+from streamlab.plan.expressions.rowwise import examine_tree
 from streamlab.plan.expressions.tree import UnknownShape
 
 SHAPES = json.loads((Path(__file__).parent / "expression_shapes.json").read_text("utf-8"))
@@ -96,3 +98,32 @@ def test_operations_are_named_as_users_know_them() -> None:
         "over(...)": pl.col("a").over("b"),
     }
     assert [trees.in_words(trees.to_tree(expression)) for expression in names.values()] == list(names)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"Function": {"input": [{"Column": "a"}]}},
+        {"AnonymousFunction": {"input": [{"Column": "a"}], "options": {}}},
+        {"Gather": {"expr": {"Column": "a"}, "idx": {"Column": "b"}}},
+        {"Eval": {"expr": {"Column": "a"}, "evaluation": "Element"}},
+    ],
+    ids=str,
+)
+def test_a_known_node_without_its_options_is_refused(tree: object) -> None:
+    with pytest.raises(UnknownShape):
+        examine_tree(tree)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"Agg": {"Min": {"input": {"Column": "a"}}}},
+        {"Agg": {"Min": "Len"}},
+        {"Function": {"input": [{"Column": "a"}], "function": {"Boolean": "Any"}}},
+        {"Function": {"input": [{"Column": "a"}], "function": {"Boolean": {"Any": {"ignore_nulls": "perhaps"}}}}},
+    ],
+    ids=str,
+)
+def test_an_aggregation_with_other_options_is_not_one_that_is_known(tree: object) -> None:
+    assert taker_of(tree) is None
