@@ -26,7 +26,7 @@ class RunGroups:
     def __init__(self, key_schema: pl.Schema, value_schema: pl.Schema) -> None:
         self.index = KeyIndex(key_schema)
         self._columns = [*key_schema, *value_schema]
-        self._values = list(value_schema)
+        self._values = value_schema
         self._runs = SlotRuns()
         self._held = np.zeros(1024, np.bool_)
 
@@ -62,10 +62,10 @@ class RunGroups:
         """Return the values of slots that have a row, in their order."""
         found = self._runs.fetch(slots)
         if found is None:
-            return pl.DataFrame()
+            return pl.DataFrame(schema=self._values)
         back = np.empty(len(slots), np.int64)
         back[np.argsort(slots)] = np.argsort(found.get_column(SLOT).to_numpy())
-        return found[back].select(self._values)
+        return found[back].select(self._values.names())
 
     def has_repeats(self, slots: Slots) -> bool:
         """Return whether any slot is there twice."""

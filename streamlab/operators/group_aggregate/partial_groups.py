@@ -16,7 +16,7 @@ from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.operators.group_aggregate.merging import PairMerge
-from streamlab.state.dense_columns import is_fixed_width
+from streamlab.state.dense_columns import fits
 from streamlab.state.dense_groups import DenseGroups
 from streamlab.state.hash_table import Slots
 from streamlab.state.run_groups import RunGroups
@@ -134,8 +134,7 @@ class PartialGroups(Operator):
 
     def _empty_groups(self) -> DenseGroups | RunGroups:
         keys, values = self._plan.key_schema, self._plan.partial_schema
-        dense = all(is_fixed_width(dtype) for dtype in values.dtypes())
-        return DenseGroups(keys, values) if dense else RunGroups(keys, values)
+        return DenseGroups(keys, values) if fits(values) else RunGroups(keys, values)
 
 
 def _picked(slots: Slots, rows: pl.DataFrame, which: npt.NDArray[np.bool_]) -> tuple[Slots, pl.DataFrame]:
