@@ -6,6 +6,7 @@ fast rows are asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -156,7 +157,7 @@ class _Generated(SplitReader):
         rate = self._source.rows_per_second
         if rate is None or self._started_us is None:
             return now_us
-        return self._started_us + int((self._at + 1 - self._first) * 1e6 / rate)
+        return self._started_us + math.ceil((self._at - self._first) * 1e6 / rate)
 
     def _due(self, now_us: int) -> int:
         """Return how many rows should have come by now: one at once, then one every so often."""

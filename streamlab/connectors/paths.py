@@ -29,6 +29,8 @@ def absolute_paths(step: str, paths: PathLike | Sequence[PathLike]) -> tuple[str
     OptionError
         If there is none, one is no path, or one is an address on the network.
     """
+    if not isinstance(paths, str | os.PathLike | Sequence):
+        raise OptionError(explained(step, needed="a path, or a list of them", got=repr(paths)))
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not several:
         raise OptionError(explained(step, needed="at least one path", got="an empty list"))

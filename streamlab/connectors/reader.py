@@ -338,7 +338,9 @@ class SourceReader:
         """Return whether a paced split need not be opened yet."""
         first = lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us
         allowed = self._allowed_us(now_us)
-        return not lane.opened and allowed is not None and first is not None and first > allowed
+        if lane.opened or first is None or allowed is None or self._begins_us is None:
+            return False
+        return first > allowed
 
     def _waiting_times(self) -> list[int]:
         """Return the event times that the pace waits for, one for each split."""
@@ -423,6 +425,8 @@ class SourceReader:
             watermark = self._watermarks.watermark_of(name)
             self._watermarks.remove(name)
             self._finished[name] = SplitProgress(lane.position, lane.skip, watermark, finished=True)
+            if self._folder_clock is not None:
+                self._folder_clock.activity()
             if self.source.discovers:
                 self._watermarks.on_watermark(_FINISHED, watermark, deferred=True)
                 if self._lanes:

@@ -24,7 +24,7 @@ TIMING: dict[str, Any] = {"event_time": "at", "watermark": "10s"}
 
 
 def rows(start: int, count: int) -> pl.DataFrame:
-    """Return rows from before 1970 on, a second apart, each up to 9 s too late, with nulls, NaN and text that needs quotes."""
+    """Return rows from before 1970 on, a second apart, up to 9 s late, with nulls, NaN and text that needs quotes."""
     numbers = range(start, start + count)
     return pl.DataFrame(
         {

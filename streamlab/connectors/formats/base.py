@@ -129,9 +129,8 @@ def complete_schema(step: str, given: Mapping[str, Any]) -> pl.Schema:
     PlanError
         If it is no mapping of names to dtypes.
     """
-    loose: dict[Any, pl.DataType] = {pl.Datetime: pl.Datetime("us"), pl.Duration: pl.Duration("us")}
     try:
-        return pl.Schema({name: loose.get(dtype, dtype) for name, dtype in given.items()})
+        return pl.Schema({name: dtype() if isinstance(dtype, type) else dtype for name, dtype in given.items()})
     except (TypeError, AttributeError) as error:
         hint = "a mapping of column names to Polars dtypes, such as {'t': pl.Datetime('us'), 'n': pl.Int64}"
         raise PlanError(explained(step, needed="a schema", got=first_line(error), hint=hint)) from error

@@ -118,9 +118,17 @@ def parse_objects(data: bytes, schema: pl.Schema, line: int) -> Parsed:
 
 
 def infer_objects(data: bytes) -> pl.Schema:
-    """Return the schema that the JSON objects among these lines show; empty when there is none."""
+    """Return the schema that the JSON objects among these lines show; empty when there is none.
+
+    Where objects contradict each other, the first ones count.
+    """
     good = _objects(data)
-    return pl.read_ndjson(io.BytesIO(b"\n".join(good)), infer_schema_length=None).schema if good else pl.Schema()
+    while good:
+        try:
+            return pl.read_ndjson(io.BytesIO(b"\n".join(good)), infer_schema_length=None).schema
+        except pl.exceptions.PolarsError:
+            good = good[: len(good) // 2]
+    return pl.Schema()
 
 
 def _parse_lines(data: bytes, schema: pl.Schema, line: int) -> Parsed:

@@ -217,7 +217,7 @@ def _first_us(target: Target, groups: RowGroups) -> int | None:
     if timing.event_time is None or timing.pace is None:
         return None
     scan = pl.scan_parquet(target.path, glob=False, hive_partitioning=False).slice(groups.start, 1)
-    first: list[int | None] = scan.select(time_us(timing.event_time)).collect().to_series().to_list()
+    first: list[int] = scan.select(time_us(timing.event_time)).collect().to_series().drop_nulls().to_list()
     return first[0] if first else groups.earliest_us
 
 
