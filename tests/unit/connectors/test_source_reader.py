@@ -277,12 +277,16 @@ def test_a_generator_may_end_by_itself() -> None:
     assert Run(generate(numbers, limit=0)).to_end().rows.is_empty()
 
 
+def numbers_from_nowhere(start: int) -> pl.DataFrame:
+    return at(start)
+
+
 @pytest.mark.parametrize(
     ("function", "text"),
     [
         (lambda start, n: 1 / 0, "ZeroDivisionError"),
         (lambda start, n: [1], "DataFrame"),
-        (lambda start: at(start), "TypeError"),
+        (numbers_from_nowhere, "TypeError"),
     ],
 )
 def test_a_generator_that_fails_at_once(function: Any, text: str) -> None:
