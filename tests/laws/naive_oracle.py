@@ -12,6 +12,7 @@ import polars as pl
 
 from streamlab.testing.strategies import Query
 
+_WINDOWS = ("group_by_dynamic", "group_by_session", "group_by_cumulative")
 _UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 Span = tuple[int, int]
 
@@ -20,6 +21,7 @@ Span = tuple[int, int]
 class _Recorder:
     """Stands in for the frame at the end of a query and notes which windows and aggregates are asked for."""
 
+    frame: pl.DataFrame
     kind: str = ""
     column: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -27,6 +29,10 @@ class _Recorder:
 
     def _windows(self, kind: str, column: str, arguments: dict[str, Any]) -> _Recorder:
         self.kind, self.column, self.arguments = kind, column, arguments
+        return self
+
+    def filter(self, predicate: pl.Expr) -> _Recorder:
+        self.frame = self.frame.filter(predicate)
         return self
 
     def group_by_dynamic(self, column: str, **arguments: Any) -> _Recorder:
@@ -45,11 +51,14 @@ class _Recorder:
 
 def expected(query: Query, frame: pl.DataFrame) -> pl.DataFrame:
     """Return the table that the query gives on all rows at once."""
-    last = query.steps[-1] if query.steps else None
-    if last is None or not any(word in last.text for word in ("dynamic", "session", "cumulative")):
-        return query(frame.lazy()).collect()
-    before = Query(query.steps[:-1])(frame.lazy()).collect()
-    return _windowed(before, last.apply(_Recorder()))
+    for step in query.steps:
+        if any(word in step.text for word in _WINDOWS):
+            recorder = _Recorder(frame)
+            step.apply(recorder)
+            frame = _windowed(recorder.frame, recorder)
+        else:
+            frame = step.apply(frame.lazy()).collect()
+    return frame
 
 
 def _windowed(frame: pl.DataFrame, asked: _Recorder) -> pl.DataFrame:

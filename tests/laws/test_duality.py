@@ -82,15 +82,19 @@ WINDOWS = {
     "median": lambda f, **o: f.group_by_session("at", gap="3s", group_by="key", **o).agg(pl.col("number").median()),
 }
 
+EARLY = (None, sl.every_rows(2), sl.every("30ms"))
+
 
 @pytest.mark.parametrize("name", WINDOWS)
 @_quick
-@given(stream=streams(), seed=seeds, parallelism=st.integers(1, 3), splits=st.integers(1, 3), early=st.booleans())
+@given(
+    stream=streams(), seed=seeds, parallelism=st.integers(1, 3), splits=st.integers(1, 3), early=st.sampled_from(EARLY)
+)
 def test_updates_of_late_rows_end_at_what_polars_gives(
-    name: str, stream: Stream, seed: int, parallelism: int, splits: int, early: bool
+    name: str, stream: Stream, seed: int, parallelism: int, splits: int, early: object
 ) -> None:
     """The watermark runs ahead of rows, but windows wait for them; some results are given early as well."""
-    options = {"allowed_lateness": f"{stream.bound_us + 1}us", "trigger": sl.every_rows(2) if early else None}
+    options = {"allowed_lateness": f"{stream.bound_us + 1}us", "trigger": early}
     query = WINDOWS[name](_dealt(stream, splits, watermark="0s"), **options)
     wanted = oracle(query, stream.frame)
     result = simulate(query, seed, parallelism=parallelism, crashes=1)
