@@ -13,7 +13,7 @@ from streamlab.connectors.formats.base import complete_schema
 from streamlab.connectors.formats.ndjson import NdjsonFormat, parse_objects
 from streamlab.connectors.letters import Letter, letters
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import DurationLike, check_timing, timing
+from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
 from streamlab.core.errors import OptionError, SourceError, explained
 from streamlab.core.time import Duration
 
@@ -35,6 +35,7 @@ def socket(
     event_time: str | None = None,
     watermark: DurationLike | None = None,
     idle_timeout: DurationLike | None = None,
+    pace: Pace = "max",
     max_advance: DurationLike | None = None,
 ) -> SocketSource:
     """Return a source that connects to a TCP server and reads one JSON object a line.
@@ -50,7 +51,7 @@ def socket(
         up ends the stream, and one that cannot be reached fails it.
     on_error
         ``"fail"`` or ``"dead_letter"``: what happens to a line that cannot be read.
-    event_time, watermark, idle_timeout, max_advance
+    event_time, watermark, idle_timeout, pace, max_advance
         See :func:`~streamlab.connectors.timing.timing`.
 
     Raises
@@ -68,7 +69,7 @@ def socket(
         raise OptionError(explained(STEP, needed="on_error to be 'fail' or 'dead_letter'", got=repr(on_error)))
     columns = complete_schema(STEP, schema)
     NdjsonFormat().check_schema(columns)
-    said = timing(event_time, watermark, idle_timeout, max_advance=max_advance)
+    said = timing(event_time, watermark, idle_timeout, pace, max_advance)
     check_timing(STEP, columns, said)
     again = Duration.parse(reconnect, name="reconnect") if reconnect is not None else None
     return SocketSource(STEP, columns, host, port, again, timing=said, on_error=on_error)

@@ -10,7 +10,7 @@ import polars as pl
 import psutil
 
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import DurationLike, check_timing, timing
+from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.time import Duration
 
@@ -38,8 +38,17 @@ def system_metrics(
     event_time: str | None = "time",
     watermark: DurationLike | None = "0s",
     idle_timeout: DurationLike | None = None,
+    pace: Pace = "max",
+    max_advance: DurationLike | None = None,
 ) -> SystemMetricsSource:
     """Return a live source that anyone has: what this machine is doing, with the columns of `SCHEMA`.
+
+    Parameters
+    ----------
+    interval
+        Time between two rows.
+    event_time, watermark, idle_timeout, pace, max_advance
+        See :func:`~streamlab.connectors.timing.timing`.
 
     Raises
     ------
@@ -49,7 +58,7 @@ def system_metrics(
     every = Duration.parse(interval, name="interval")
     if every.fixed_us("interval") <= 0:
         raise OptionError(explained("interval", needed="a duration above zero", got=repr(str(every))))
-    said = timing(event_time, watermark if event_time else None, idle_timeout)
+    said = timing(event_time, watermark if event_time else None, idle_timeout, pace, max_advance)
     check_timing(STEP, SCHEMA, said)
     return SystemMetricsSource(STEP, SCHEMA, every, timing=said)
 

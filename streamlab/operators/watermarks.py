@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
-from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, Batch, Idle, Message, Watermark
+from streamlab.core.messages import DEAD_LETTERS, Batch, Idle, Message, Watermark
 from streamlab.core.time import MIN_TIME_US, tick_us, time_us
 from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
@@ -86,12 +87,7 @@ class _AssignWatermarks(Operator):
         return Snapshot(values={"watermark_us": self._times.current})
 
     def _refused(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.select(
-            step=pl.lit(self._spec.step),
-            reason=pl.lit(f"the event time {self._spec.column!r} is null"),
-            input=pl.struct(pl.all()).struct.json_encode(),
-            origin=pl.lit(""),
-        ).cast(DEAD_LETTER_SCHEMA)
+        return row_letters(self._spec.step, rows, f"the event time {self._spec.column!r} is null", "")
 
 
 def _messages(signals: list[Signal]) -> list[Message]:
