@@ -56,6 +56,12 @@ def test_null_times_go_to_the_dead_letters() -> None:
     assert watermark == Watermark(4)
 
 
+def test_rows_that_json_has_no_word_for_become_dead_letters_too() -> None:
+    frame = pl.DataFrame({"t": pl.Series([None], dtype=pl.Datetime("us")), "b": [b"\x00\xff"]})
+    (letters,) = build().process(Batch(frame))
+    assert letters.frame["input"].to_list() == ['{"t":null,"b":"00ff"}']
+
+
 def test_only_null_times_say_nothing_about_time() -> None:
     assert [m.tag for m in build().process(at(None, None))] == [DEAD_LETTERS]
 
