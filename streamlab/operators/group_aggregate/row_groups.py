@@ -100,7 +100,7 @@ class RowGroups(Operator):
 def _folded(old: pl.DataFrame, changes: pl.DataFrame, columns: list[str]) -> tuple[pl.DataFrame, int]:
     """Return the rows after some changes, and how many retractions found nothing to take back.
 
-    Of equal rows the first that came is the first to go.
+    Of rows that are equal in the columns that are kept the first to come is the first to go.
     """
     adds = pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])
     sign = pl.when(adds).then(1).otherwise(-1).cast(pl.Int64)

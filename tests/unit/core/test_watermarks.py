@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.core.errors import InternalError, OptionError
@@ -52,6 +52,7 @@ class TestBoundedOutOfOrderness:
         with pytest.raises(OptionError, match="zero or more"):
             BoundedOutOfOrderness(-1, 1)
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(-(2**60), 2**60)), st.integers(0, 2**60))
     def test_is_the_maximum_less_the_delay_and_grows_only(self, times: list[int], delay: int) -> None:
         watermarks = BoundedOutOfOrderness(delay, 1)
@@ -171,6 +172,7 @@ class TestWatermarkMerger:
         with pytest.raises(InternalError):
             WatermarkMerger.restore({"current": 1})
 
+    @settings(deadline=None)
     @given(st.data())
     def test_against_the_rule_written_naively(self, data: st.DataObject) -> None:
         channels = data.draw(st.integers(1, 4))
@@ -307,6 +309,7 @@ class TestPartitionWatermarks:
         with pytest.raises(InternalError):
             PartitionWatermarks.restore({"idle": False})
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 20), st.sampled_from("wwwia")), max_size=40))
     def test_is_the_minimum_of_the_active_and_survives_a_restore(self, steps: list[tuple[str, int, str]]) -> None:
         parts = self.of("a", "b", "c")

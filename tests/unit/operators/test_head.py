@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.core.messages import LATE_ROWS, Batch
@@ -11,6 +11,7 @@ from streamlab.operators.base import OperatorContext
 from streamlab.operators.head import HeadSpec
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5)), st.integers(0, 12), st.integers(0, 5))
 def test_gives_the_first_rows_whatever_the_cuts_and_goes_on_from_a_snapshot(sizes: list[int], n: int, cut: int) -> None:
     spec = HeadSpec("head", n)

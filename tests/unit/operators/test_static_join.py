@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -48,6 +48,7 @@ names = st.sampled_from(["x", "y", None])
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("how", HOWS)
+@settings(deadline=None)
 @given(
     left=st.lists(st.tuples(keys, names), max_size=12),
     right=st.lists(st.tuples(keys, names, st.integers(0, 9)), max_size=30),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.core.errors import InternalError, PlanError
@@ -48,6 +48,7 @@ def same_as_polars(frame: pl.DataFrame, slots: np.ndarray[Any, Any]) -> None:
     assert groups["__slot"].explode().n_unique() == groups.height
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_groups_as_polars_does(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3, unique=True))
@@ -119,6 +120,7 @@ def test_grows_and_finds_everything_again(width: int, step: int) -> None:
     assert table.size_bytes < 60 * table.size + 100_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3)), max_size=60), max_size=8))
 def test_table_against_a_dict(batches: list[list[tuple[int, int]]]) -> None:
     table = WordTable(2)
