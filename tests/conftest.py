@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -60,7 +60,7 @@ def nothing_left_of_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if _started(root) != before:
         left = _wait_until_gone(lambda: _left_of_jobs(root, files_before))
-        _end_children(_is_of_jobs)
+        _end(_of_jobs(root))
         assert not left, f"left behind: {', '.join(left)}"
 
 
@@ -70,7 +70,7 @@ def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     before = {child.pid for child in _children()}
     yield
     left = _wait_until_gone(lambda: [_named(child) for child in _children() if child.pid not in before])
-    _end_children(lambda child: child.pid not in before)
+    _end(child for child in _children() if child.pid not in before)
     assert not left, f"left running: {', '.join(left)}"
 
 
@@ -80,13 +80,11 @@ def _started(root: Path) -> set[str]:
 
 
 def _left_of_jobs(root: Path, files_before: set[Path]) -> list[str]:
-    jobs = str(root / "home" / "jobs")
-    processes = [_named(child) for child in _children() if _is_of_jobs(child)]
-    processes += [_named(process) for process in psutil.process_iter() if jobs in " ".join(_command(process))]
+    processes = [_named(process) for process in _of_jobs(root)]
     sockets = [f"sockets {entry}" for entry in _entries(root / "run" / "streamlab")]
     memory = [f"shared memory {entry}" for entry in _entries(_SHARED_MEMORY) if entry.name.startswith("streamlab")]
     files = [f"temporary file {entry}" for entry in _entries(root / "tmp") if entry not in files_before]
-    return [*dict.fromkeys(processes), *sockets, *memory, *files]
+    return [*processes, *sockets, *memory, *files]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -123,12 +121,13 @@ def _wait_until_gone(look: Callable[[], list[str]]) -> list[str]:
     return left
 
 
-def _is_of_jobs(process: psutil.Process) -> bool:
-    return "streamlab.runtime" in " ".join(_command(process))
+def _of_jobs(root: Path) -> list[psutil.Process]:
+    """Find the processes of jobs of this test run, whoever their parent is now."""
+    jobs = str(root / "home" / "jobs")
+    return [process for process in psutil.process_iter() if jobs in " ".join(_command(process))]
 
 
-def _end_children(which: Callable[[psutil.Process], bool]) -> None:
-    for child in _children():
-        if which(child):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+def _end(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()

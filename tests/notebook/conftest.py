@@ -80,6 +80,11 @@ class Page:
         """Start running all cells; does not wait for them."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
 
+    def execute(self, code: str) -> None:
+        """Run code in the kernel, in no cell; does not wait for it."""
+        session = "window.jupyterapp.shell.currentWidget.sessionContext.session"
+        self.page.evaluate(f"code => {{ {session}.kernel.requestExecute({{code}}) }}", code)
+
     def save(self) -> None:
         """Save the notebook."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
@@ -155,7 +160,7 @@ def lab(tmp_path: Path, theme: str) -> Iterator[Lab]:
             server.wait(10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Start Chromium, without a sandbox because tests run as root in containers."""
     if CHROMIUM is None:

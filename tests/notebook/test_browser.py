@@ -15,6 +15,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 NOTEBOOK = "01-first-stream.ipynb"
 VIEW = ".sl-view"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+SLOW_CELLS = (
+    """import polars as pl
+import streamlab as sl
+from streamlab.demo import flights
+%load_ext streamlab""",
+    """%%stream hourly --pace 100000x
+landings = sl.from_frame(flights.load().frame, event_time="dep_time", watermark="6h")
+landings.group_by_dynamic("dep_time", every="1h", group_by="origin").agg(pl.len())""",
+)
 SLOW_MS = 120_000
 """Longest wait for anything: the machine may be busy."""
 
@@ -62,16 +71,22 @@ def test_the_live_view_ticks_while_the_kernel_is_busy_and_ends_as_plain_html(pag
     assert page.errors == []
 
 
-def test_a_reload_in_the_middle_loses_nothing(page: Page, theme: str) -> None:
-    if theme == "dark":
-        page.page.emulate_media(color_scheme="dark")
+def test_a_reload_in_the_middle_loses_nothing(lab: Lab, open_notebook: Callable[[str], Page], theme: str) -> None:
+    """A minute's job; the page is loaded again while it runs, ticks on, and shows how the job was stopped."""
+    cells = [nbformat.v4.new_code_cell(code) for code in SLOW_CELLS]
+    # Without a kernel named in it, JupyterLab would ask which one to use, and wait.
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, lab.folder / "slow.ipynb")
+    page = open_notebook("slow.ipynb")
     page.run_all()
-    before = seq_above(page, 2)
+    seq_above(page, 2)
     page.save()
     page.reload()
-    after = seq_above(page, before)
-    seq_above(page, after)
-    page.page.wait_for_selector(f"{VIEW}[data-state=finished]", timeout=SLOW_MS)
+    after = seq_above(page, 0)
+    seq_above(page, after + 3)
     assert page.page.locator(f"{VIEW} .sl-table tbody tr").count() == 10
-    page.shoot(VIEW, f"finished-{theme}")
+    page.shoot(VIEW, f"reloaded-{theme}")
+    page.execute("hourly.stop()")
+    page.page.wait_for_selector(f"{VIEW}[data-state=stopped]", timeout=SLOW_MS)
     assert page.errors == []
