@@ -5,6 +5,7 @@ Nothing of streamlab's own is used, so it is slow and shares no mistake with it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import polars as pl
 from streamlab.testing.strategies import Query
 
 _WINDOWS = ("group_by_dynamic", "group_by_session", "group_by_cumulative")
-_UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_UNITS = {"us": 1, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 Span = tuple[int, int]
 
 
@@ -84,7 +85,8 @@ def _windowed(frame: pl.DataFrame, asked: _Recorder) -> pl.DataFrame:
 
 def _us(text: str) -> int:
     sign = -1 if text.startswith("-") else 1
-    return sign * int(text.lstrip("-")[:-1]) * _UNITS[text[-1]]
+    parts = re.findall(r"(\d+)([a-z]+)", text)
+    return sign * sum(int(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _windows(time: int, asked: _Recorder) -> list[Span]:
