@@ -103,8 +103,9 @@ def run(
     one. Further arguments are the script's own. Ctrl-C ends the jobs.
     """
     with _errors_shown():
+        before = {job.id for job in session.jobs()}
         names = run_script(script, context.args)
-        jobs = _jobs_of_this_process()
+        jobs = _jobs_of_this_process(before)
         if not jobs:
             jobs = [cast("Job", find_stream(names, stream, script).start(script.stem, parallelism=parallelism))]
         try:
@@ -203,8 +204,9 @@ def _end(name: str, verb: str) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _jobs_of_this_process() -> list[Job]:
-    clients = [(handle, handle.meta.client) for handle in list_jobs()]
+def _jobs_of_this_process(but: set[str]) -> list[Job]:
+    """Return the jobs that end with this process, except for those with the given ids."""
+    clients = [(handle, handle.meta.client) for handle in list_jobs() if handle.meta.id not in but]
     return [Job(handle) for handle, client in clients if client is not None and client.pid == os.getpid()]
 
 

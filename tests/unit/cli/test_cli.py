@@ -1,0 +1,166 @@
+"""The ``streamlab`` command: what it prints, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import streamlab as sl
+from streamlab.cli.app import app
+from streamlab.observe.status import JobState
+
+STREAM = """
+import polars as pl
+import streamlab as sl
+stream = sl.from_frame(pl.DataFrame({"k": ["a", "b", "a"]})).group_by("k").agg(pl.len())
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_interpreter_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what running a script changes: arguments, search path, modules."""
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("__main__", "__streamlab_script__"):
+        if name in sys.modules:
+            monkeypatch.setitem(sys.modules, name, sys.modules[name])
+        else:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.fixture
+def endless() -> Iterator[sl.Job]:
+    stream = sl.generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=100)
+    job = stream.start("endless")
+    yield job
+    job.cancel()
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def script(folder: Path, text: str) -> str:
+    path = folder / "query.py"
+    path.write_text(text)
+    return str(path)
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = call()
+    assert result.exit_code == 2
+    for command in ("demo", "run", "jobs", "attach", "stop", "cancel", "logs", "explain"):
+        assert command in result.output
+        assert "Example" in call(command, "--help").output
+
+
+def test_run_starts_the_stream_that_a_script_leaves(tmp_path: Path) -> None:
+    result = call("run", script(tmp_path, STREAM))
+    assert result.exit_code == 0, result.output
+    assert "finished" in result.output
+    assert sorted(sl.attach("query").results().rows()) == [("a", 2), ("b", 1)]
+
+
+def test_run_waits_for_jobs_that_the_script_starts_and_passes_arguments_on(tmp_path: Path) -> None:
+    text = STREAM + "import sys\nif __name__ == '__main__':\n    job = stream.start(sys.argv[1])\n"
+    assert call("run", script(tmp_path, text), "given-name").exit_code == 0
+    assert sl.attach("given-name").status is JobState.FINISHED
+
+
+def test_a_job_that_fails_is_exit_code_1(tmp_path: Path) -> None:
+    text = STREAM + "def f(frame):\n    raise ValueError('boom')\nstream = stream.map_batches(f)\n"
+    text = text.replace('.group_by("k").agg(pl.len())', "")
+    result = call("run", script(tmp_path, text))
+    assert result.exit_code == 1
+    assert "failed" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\n", "got none"),
+        (STREAM.replace("stream =", "one =") + "two = one\n", "one, two"),
+    ],
+)
+def test_a_script_without_one_stream_is_exit_code_2(tmp_path: Path, text: str, said: str) -> None:
+    result = call("run", script(tmp_path, text))
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_stream_can_be_chosen(tmp_path: Path) -> None:
+    text = STREAM.replace("stream =", "one =") + "two = one\n"
+    assert call("explain", script(tmp_path, text), "--stream", "two").exit_code == 0
+
+
+def test_explain_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+    before = len(sl.jobs())
+    text = STREAM + "if __name__ == '__main__':\n    stream.start()\n"
+    result = call("explain", script(tmp_path, text))
+    assert result.exit_code == 0
+    assert "group_by" in result.output
+    assert len(sl.jobs()) == before
+
+
+def test_a_script_that_is_not_there_is_exit_code_2() -> None:
+    assert call("run", "nowhere.py").exit_code == 2
+
+
+def test_an_option_that_there_is_not_is_exit_code_2() -> None:
+    assert call("jobs", "--nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["attach", "stop", "cancel", "logs"])
+def test_a_job_that_is_not_there_is_exit_code_3(command: str) -> None:
+    result = call(command, "nowhere")
+    assert result.exit_code == 3
+    assert "nowhere" in result.output
+
+
+def test_jobs_lists_for_people_and_for_scripts(endless: sl.Job) -> None:
+    assert "endless" in call("jobs").output
+    listed = [json.loads(line) for line in call("jobs", "--json").output.splitlines()]
+    assert [job["id"] for job in listed if job["name"] == "endless" and job["state"] != "cancelled"] == [endless.id]
+
+
+def test_stop_and_then_stop_again(endless: sl.Job) -> None:
+    first = call("stop", "endless")
+    assert first.exit_code == 0
+    assert "stopped" in first.output
+    assert endless.status is JobState.STOPPED
+    again = call("stop", "endless")
+    assert again.exit_code == 0
+    assert "ended already" in again.output
+
+
+def test_cancel(endless: sl.Job) -> None:
+    assert call("cancel", endless.id).exit_code == 0
+    assert endless.status is JobState.CANCELLED
+
+
+def test_attach_to_a_job_that_has_ended_shows_it(endless: sl.Job) -> None:
+    endless.cancel()
+    result = call("attach", endless.id)
+    assert result.exit_code == 0
+    assert "cancelled" in result.output
+
+
+def test_logs_show_what_functions_print(tmp_path: Path) -> None:
+    text = STREAM + "def f(frame):\n    print('seen by the worker')\n    return frame\n"
+    text = text.replace('.group_by("k").agg(pl.len())', "") + "stream = stream.map_batches(f)\n"
+    assert call("run", script(tmp_path, text)).exit_code == 0
+    assert "seen by the worker" in call("logs", "query").output
+
+
+def test_python_m_is_the_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "streamlab", "--help"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0
+    assert "Example" in run.stdout
