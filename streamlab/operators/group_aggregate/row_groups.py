@@ -77,7 +77,8 @@ class RowGroups(Operator):
         plan = self._plan
         split = plan.split
         keys = [pl.col(name).first().alias(f"__of_{name}") for name in plan.key_columns]
-        grouped = rows.lazy().group_by(SLOT)
+        # In one chunk: Polars adds floats chunk by chunk, and what is taken back must equal what was given.
+        grouped = rows.rechunk().lazy().group_by(SLOT)
         if split.is_incremental:
             found = grouped.agg(*keys, *split.partial).select(SLOT, *(k.meta.output_name() for k in keys), *split.final)
         else:
