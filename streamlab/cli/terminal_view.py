@@ -66,7 +66,10 @@ def draw(status: JobStatus, job: Job, limit: int) -> RenderableType:
     parts: list[RenderableType] = [title]
     done = progress(status)
     if done is not None:
-        parts.append(ProgressBar(total=1.0, completed=done, width=_BAR_WIDTH))
+        # A bar that is narrower than the terminal does not end its own line; a grid's row does.
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=1.0, completed=done, width=_BAR_WIDTH))
+        parts.append(bar)
     grid = Table.grid(padding=(0, 3))
     shown = figures(status)
     grid.add_row(*(Text(figure.label, "dim") for figure in shown))
