@@ -45,6 +45,8 @@ class AggregateSplit:
         Whether a result depends on row order (``first``, ``last``): frames must be merged in order of arrival.
     reports : tuple[AggregateReport, ...]
         One for each result column.
+    single : tuple[pl.Expr, ...]
+        `partial` of a row on its own, row-wise; empty when there is no such form.
     """
 
     partial: tuple[pl.Expr, ...]
@@ -54,6 +56,7 @@ class AggregateSplit:
     columns: tuple[str, ...]
     ordered: bool
     reports: tuple[AggregateReport, ...]
+    single: tuple[pl.Expr, ...] = ()
 
     @property
     def is_incremental(self) -> bool:

@@ -33,6 +33,7 @@ class DenseGroups:
         self._keys = _KeyPages(key_schema, self.index.size)
         self._held = np.zeros(PAGE_SLOTS, np.bool_)
         self._mark = np.empty(PAGE_SLOTS, np.int32)
+        self._twice = np.zeros(PAGE_SLOTS, np.bool_)
         self._dirty = np.ones(1, np.bool_)
         self._pages: list[pl.DataFrame] = []
         self._rows = 0
@@ -50,7 +51,7 @@ class DenseGroups:
     @property
     def size_bytes(self) -> int:
         """Memory of the index, the keys and the values."""
-        return self.index.size_bytes + self._keys.size_bytes + self._values.size_bytes + 5 * len(self._held)
+        return self.index.size_bytes + self._keys.size_bytes + self._values.size_bytes + 6 * len(self._held)
 
     def slots(self, keys: pl.DataFrame) -> Slots:
         """Return the slot of each row's key, giving new keys new ones; `keys` may have other columns too."""
@@ -64,11 +65,17 @@ class DenseGroups:
             self._reserve(self.index.size)
         return slots
 
-    def has_repeats(self, slots: Slots) -> bool:
-        """Return whether any slot is there twice."""
+    def repeated(self, slots: Slots) -> npt.NDArray[np.bool_] | None:
+        """Return which slots are there more than once; None when no slot is."""
         marks = np.arange(len(slots), dtype=np.int32)
         self._mark[slots] = marks
-        return not np.array_equal(self._mark[slots], marks)
+        again = slots[self._mark[slots] != marks]
+        if not len(again):
+            return None
+        self._twice[again] = True
+        repeated = self._twice[slots]
+        self._twice[again] = False
+        return repeated
 
     def holds(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Return which slots have a row."""
@@ -120,6 +127,7 @@ class DenseGroups:
             self._dirty = np.concatenate((self._dirty, np.ones(more, np.bool_)))
             self._held = np.concatenate((self._held, np.zeros(more * PAGE_SLOTS, np.bool_)))
             self._mark = np.empty(len(self._held), np.int32)
+            self._twice = np.zeros(len(self._held), np.bool_)
 
 
 class _KeyPages:

@@ -67,9 +67,10 @@ class RunGroups:
         back[np.argsort(slots)] = np.argsort(found.get_column(SLOT).to_numpy())
         return found[back].select(self._values.names())
 
-    def has_repeats(self, slots: Slots) -> bool:
-        """Return whether any slot is there twice."""
-        return pl.Series(slots).n_unique() < len(slots)
+    def repeated(self, slots: Slots) -> npt.NDArray[np.bool_] | None:
+        """Return which slots are there more than once; None when no slot is."""
+        repeated = pl.Series(slots).is_duplicated()
+        return repeated.to_numpy() if repeated.any() else None
 
     def add(self, slots: Slots, rows: pl.DataFrame) -> None:
         """Set the keys and values of some slots that have none, each given once."""

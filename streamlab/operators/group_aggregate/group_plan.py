@@ -19,6 +19,9 @@ from streamlab.state.dense_columns import is_fixed_width
 ROWS = "__rows"
 """How many input rows a group has; only over an updating input, to know when it is empty."""
 
+COUNT = "__count"
+"""How many rows of one batch a partial result stands for, while that is of interest."""
+
 ALL = "__all"
 """The constant key of an aggregate without keys."""
 
@@ -104,12 +107,23 @@ class GroupPlan:
         keyed = rows.with_columns(key.alias("__keys")).select("__keys", *others, *kind).unnest("__keys")
         return self._normalized(keyed, self.key_columns)
 
-    def combined(self, rows: pl.LazyFrame, *, maintain_order: bool) -> pl.LazyFrame:
-        """Return the partial results of input rows, a row for each key."""
+    @cached_property
+    def can_pass(self) -> bool:
+        """Whether rows can go on as partial results of their own."""
+        return bool(self.keys) and bool(self.split.single)
+
+    def combined(self, rows: pl.LazyFrame, *, maintain_order: bool, counted: bool = False) -> pl.LazyFrame:
+        """Return the partial results of input rows, a row for each key; if asked for with its `COUNT` of rows."""
         if not self.keys:
             return self.partials(self.keyed(rows))
-        grouped = rows.group_by(*self.keys, maintain_order=maintain_order).agg(*self.split.partial)
+        count = [pl.len().alias(COUNT)] if counted else []
+        grouped = rows.group_by(*self.keys, maintain_order=maintain_order).agg(*self.split.partial, *count)
         return self._normalized(grouped, self.key_names)
+
+    def singles(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the partial result of each input row on its own."""
+        keys = [key.alias(name) for key, name in zip(self.keys, self.key_columns, strict=True)]
+        return self._normalized(rows.select(*keys, *self.split.single), self.key_names)
 
     def partials(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Return the partial results of rows that are :meth:`keyed`, a row for each key."""

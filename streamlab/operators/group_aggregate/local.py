@@ -9,11 +9,17 @@ import polars as pl
 
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.operators.group_aggregate.group_plan import GroupPlan
+from streamlab.operators.group_aggregate.group_plan import COUNT, GroupPlan
 from streamlab.state.snapshot import Snapshot
 
 _STREAMING_ROWS = 100_000
 """Rows of a batch for which starting Polars' streaming engine pays: it groups many keys in half the time."""
+
+_HARDLY_FEWER = 0.8
+"""Keys per row of a large batch from which on grouping it does not pay."""
+
+_PASSED_BATCHES = 15
+"""How many batches are then passed on before one is grouped again."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +40,33 @@ class LocalAggregateSpec(OperatorSpec):
 
 
 class _LocalAggregate(Operator):
+    """Combines rows while that makes them fewer.
+
+    Where keys hardly repeat within a batch, grouping costs more than it saves: then the following batches are passed
+    on row by row, as partial results of single rows, and every so often one is grouped to see whether that has changed.
+    """
+
     accepts_lazy: ClassVar[bool] = True
 
     def __init__(self, plan: GroupPlan) -> None:
         self._plan = plan
+        self._passing = 0
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         plan = self._plan
         rows = batch.frame.lazy()
+        if self._passing:
+            self._passing -= 1
+            return [Batch(plan.singles(rows), batch.tag, batch.ingested_us)]
         large = isinstance(batch.frame, pl.LazyFrame) or batch.frame.height >= _STREAMING_ROWS
         # The streaming engine groups in any order, which first and last must not see.
         streaming = large and not plan.split.ordered
-        grouped = plan.combined(rows, maintain_order=not streaming)
+        grouped = plan.combined(rows, maintain_order=not streaming, counted=plan.can_pass)
         partials = grouped.collect(engine="streaming" if streaming else "in-memory")
+        if plan.can_pass:
+            count = int(partials.drop_in_place(COUNT).sum())
+            hardly_fewer = count >= _STREAMING_ROWS and partials.height > _HARDLY_FEWER * count
+            self._passing = _PASSED_BATCHES if hardly_fewer else 0
         return [Batch(partials, batch.tag, batch.ingested_us)] if partials.height else []
 
 

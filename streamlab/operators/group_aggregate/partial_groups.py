@@ -46,9 +46,9 @@ class PartialGroups(Operator):
         if self._plan.updating:
             partials = self._signed(partials)
         slots = self._groups.slots(partials)
-        if self._groups.has_repeats(slots):
-            partials = self._merge.repeats(partials, slots)
-            slots = self._groups.slots(partials)
+        repeated = self._groups.repeated(slots)
+        if repeated is not None:
+            partials, slots = self._once(partials, slots, repeated)
         changes = self._update(slots, partials)
         self._drop_unused()
         return [Batch(changes, batch.tag, batch.ingested_us)] if changes.height else []
@@ -87,6 +87,15 @@ class PartialGroups(Operator):
         return (
             both.agg(pl.col(list(plan.partial_schema)).sum()).select(*plan.key_columns, *plan.partial_schema).collect()
         )
+
+    def _once(
+        self, partials: pl.DataFrame, slots: Slots, repeated: npt.NDArray[np.bool_]
+    ) -> tuple[pl.DataFrame, Slots]:
+        """Return the partial results with those of repeated keys merged; the others are left as they are."""
+        again = pl.Series(repeated)
+        merged = self._merge.repeats(partials.filter(again), slots[repeated])
+        once = partials.filter(~again).select(merged.columns)
+        return pl.concat([once, merged]), np.concatenate([slots[~repeated], self._groups.slots(merged)])
 
     def _update(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
         """Merge partial results of distinct keys into the state and return the changes."""

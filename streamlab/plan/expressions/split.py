@@ -18,6 +18,7 @@ from streamlab.plan.expressions.known import ddof_of, distinct_taker, taker_of
 from streamlab.plan.expressions.leaves import SUMMED, NotMergeable, Rows, Taker, Wanted
 from streamlab.plan.expressions.rowwise import Extent, examine_tree, is_rowwise_node
 from streamlab.plan.expressions.selection import NotRowwise, select
+from streamlab.plan.expressions.single_rows import of_single_rows
 from streamlab.plan.expressions.states import States
 from streamlab.plan.expressions.tree import (
     Tree,
@@ -87,6 +88,7 @@ def split_aggregates(
             columns=splitter.columns(states.partial),
             ordered=states.ordered,
             reports=reports,
+            single=of_single_rows(states.partial, schema),
         )
     buffered = tuple(splitter.over_rows(single) for single in singles)
     return AggregateSplit(

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from streamlab.core.changelog import ROW_KIND, RowKind, fold
 from streamlab.core.messages import Batch
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.operators.group_aggregate import GroupAggregateSpec, group_operators, partial_groups
+from streamlab.operators.group_aggregate import GroupAggregateSpec, group_operators, local, partial_groups
 from streamlab.plan.expressions.split import split_aggregates
 from streamlab.state.snapshot import regroup, subtask_of
 
@@ -323,3 +323,34 @@ def test_is_a_value_that_prints_shortly() -> None:
     assert isinstance(keyed, GroupAggregateSpec)
     assert str(keyed) == "group_by"
     assert len(repr(keyed)) < 100
+
+
+@pytest.mark.parametrize("keys", ["one", "two", "renamed"])
+@pytest.mark.parametrize("aggregates", ["counts", "mean", "extremes"])
+def test_rows_whose_keys_hardly_repeat_are_passed_on_row_by_row(
+    keys: str, aggregates: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_STREAMING_ROWS", 4)
+    unlike = pl.DataFrame(
+        {"k": [0.0, 1.0, NAN, None], "s": ["a", "b", None, "c"], "n": [1, None, 5, -9], "x": [0.5, None, NAN, 1.0]},
+        schema=SCHEMA,
+    )
+    alike = unlike.with_columns(k=pl.lit(-0.0), s=pl.lit("a"), n=pl.lit(1, pl.Int64))
+    frames = [unlike, pl.concat([unlike, alike]), alike, unlike]
+    before, _, behind = of(KEYS[keys], AGGREGATES[aggregates])
+    operators = before.build(OperatorContext()), behind.build(OperatorContext())
+    log = [out for frame in frames for out in feed(operators, frame)]
+    same(fold(pl.concat(log)), polars(pl.concat(frames), KEYS[keys], AGGREGATES[aggregates]))
+
+
+def test_keys_that_do_not_repeat_skip_the_grouping_and_those_that_do_bring_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "_STREAMING_ROWS", 4)
+    monkeypatch.setattr(local, "_PASSED_BATCHES", 2)
+    before, _, _ = of((pl.col("n"),), (pl.len(), pl.col("x").sum()))
+    operator = before.build(OperatorContext())
+    unlike = pl.DataFrame({"k": 0.0, "s": "a", "n": range(8), "x": 1.0}, schema=SCHEMA)
+    alike = unlike.with_columns(n=pl.lit(1, pl.Int64))
+    heights = [operator.process(Batch(f))[0].collected().height for f in (unlike, alike, alike, alike, alike, unlike)]
+    assert heights == [8, 8, 8, 1, 1, 8]

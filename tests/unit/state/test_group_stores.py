@@ -83,13 +83,16 @@ def test_groups_against_a_dict(kind: Any, batches: list[tuple[dict[int, int], bo
     known: dict[int, int] = {}
     for batch, removes in batches:
         # 8 stands for the null key.
-        rows = pl.DataFrame({"k": [None if key == 8 else key for key in batch], "v": list(batch.values())})
+        keys = [None if key == 8 else key for key in batch]
+        rows = pl.DataFrame({"k": keys, "v": list(batch.values())}, schema={"k": pl.Int64, "v": pl.Int64})
         slots = groups.slots(rows)
         held = groups.holds(slots)
         assert held.tolist() == [key in known for key in batch]
         assert groups.get(slots[held])["v"].to_list() == [known[key] for key in batch if key in known]
-        assert not groups.has_repeats(slots)
-        assert groups.has_repeats(np.concatenate([slots, slots[:1]]))
+        assert groups.repeated(slots) is None
+        twice = groups.repeated(np.concatenate([slots, slots[:1]]))
+        assert np.flatnonzero(twice).tolist() == [0, len(slots)]
+        assert groups.repeated(slots) is None
         if removes:
             groups.drop(slots[held])
             known = {key: value for key, value in known.items() if key not in batch}
