@@ -53,15 +53,19 @@ _ROOT = pytest.StashKey[Path]()
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_of_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves something of a job that it started."""
+def nothing_left_of_jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give a test a home of its own, so that it sees its own jobs only, and fail it if it leaves something of one."""
     root = request.config.stash[_ROOT]
-    before, files_before = _started(root), set(_entries(root / "tmp"))
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=root))
+    monkeypatch.setenv("STREAMLAB_HOME", str(home))
+    sockets_before, files_before = _sockets(root), set(_entries(root / "tmp"))
     yield
-    if _started(root) != before:
+    # Jobs whose folders are gone are told by what they have left elsewhere.
+    if _entries(home / "jobs") or _sockets(root) != sockets_before:
         left = _wait_until_gone(lambda: _left_of_jobs(root, files_before))
         _end(_of_jobs(root))
         assert not left, f"left behind: {', '.join(left)}"
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -74,14 +78,13 @@ def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not left, f"left running: {', '.join(left)}"
 
 
-def _started(root: Path) -> set[str]:
-    """Everything that tells that a job was started: job folders come and go, but seldom unseen with their sockets."""
-    return {entry.name for folder in ("home/jobs", "run/streamlab") for entry in _entries(root / folder)}
+def _sockets(root: Path) -> list[Path]:
+    return _entries(root / "run" / "streamlab")
 
 
 def _left_of_jobs(root: Path, files_before: set[Path]) -> list[str]:
     processes = [_named(process) for process in _of_jobs(root)]
-    sockets = [f"sockets {entry}" for entry in _entries(root / "run" / "streamlab")]
+    sockets = [f"sockets {entry}" for entry in _sockets(root)]
     memory = [f"shared memory {entry}" for entry in _entries(_SHARED_MEMORY) if entry.name.startswith("streamlab")]
     files = [f"temporary file {entry}" for entry in _entries(root / "tmp") if entry not in files_before]
     return [*processes, *sockets, *memory, *files]
@@ -123,8 +126,8 @@ def _wait_until_gone(look: Callable[[], list[str]]) -> list[str]:
 
 def _of_jobs(root: Path) -> list[psutil.Process]:
     """Find the processes of jobs of this test run, whoever their parent is now."""
-    jobs = str(root / "home" / "jobs")
-    return [process for process in psutil.process_iter() if jobs in " ".join(_command(process))]
+    commands = [(process, " ".join(_command(process))) for process in psutil.process_iter()]
+    return [process for process, command in commands if "streamlab.runtime" in command and str(root) in command]
 
 
 def _end(processes: Iterable[psutil.Process]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, Lab, Page
+from lab_in_browser import ROOT, Lab, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
-from conftest import ROOT
+from lab_in_browser import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytestmark = pytest.mark.timeout(300)
