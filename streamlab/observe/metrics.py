@@ -49,6 +49,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("lag_ms", "gauge", "ms", "wall clock minus watermark"),
     Metric("late_rows", "counter", "rows", "rows that came after all their windows had closed"),
     Metric("dead_letters", "counter", "rows", "pieces of input that could not be understood"),
+    Metric("rows_dropped", "counter", "rows", "oldest rows that the result table no longer keeps"),
     Metric("state_rows", "gauge", "rows", "rows held in state"),
     Metric("state_bytes", "gauge", "bytes", "estimated size of the state"),
     Metric("batch_rows", "gauge", "rows", "rows of a batch, on average over the interval"),
