@@ -63,6 +63,7 @@ def generate(
 
     Examples
     --------
+    >>> import polars as pl
     >>> source = generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), limit=3)
     >>> source.schema
     Schema([('n', Int64)])
