@@ -11,6 +11,7 @@ import polars as pl
 
 from streamlab.core.errors import SourceError
 from streamlab.core.messages import DEAD_LETTER_SCHEMA
+from streamlab.core.time import is_time, is_usable
 
 MAX_TEXT = 10_000
 """Characters of a line or row that a letter keeps."""
@@ -51,6 +52,9 @@ def rows_as_text(rows: pl.DataFrame) -> pl.Series:
 def _encodable(column: pl.Series) -> pl.Series:
     if column.dtype == pl.Binary:
         return column.bin.encode("hex")
+    if is_time(column.dtype) and not column.to_frame().select(is_usable(column.name, column.dtype).all()).item():
+        # Polars panics where it would have to write a year that has no name.
+        return column.to_physical()
     if _has_no_json(column.dtype):
         return pl.Series(column.name, [None if value is None else str(value) for value in column], dtype=pl.String)
     return column

@@ -1,6 +1,6 @@
 """Rows that say nothing usable about time are taken out before they can do harm.
 
-- A null event time belongs to no window.
+- A null event time belongs to no window, and one too far from 1970 would overflow the arithmetic of windows.
 - With `max_advance`, a row too far ahead of all others would close every window. It is refused when no chain of rows,
   each at most `max_advance` later than one before, leads from what the split has reached up to it.
 
@@ -15,7 +15,7 @@ import polars as pl
 
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Read, Source
-from streamlab.core.time import show_us, time_us
+from streamlab.core.time import FARTHEST_TIME_US, is_usable, show_us, time_us
 
 _TIME = "__time_us"
 
@@ -58,6 +58,11 @@ class Vetting:
             unknown = frame.filter(pl.col(self._column).is_null())
             refused.append(row_letters(self._step, unknown, f"the event time {self._column!r} is null", split))
             frame = frame.filter(pl.col(self._column).is_not_null())
+        usable = is_usable(self._column, frame.schema[self._column])
+        if not frame.select(usable.all()).item():
+            reason = f"the event time {self._column!r} is too far from 1970"
+            refused.append(row_letters(self._step, frame.filter(~usable), reason, split))
+            frame = frame.filter(usable)
         latest: int | None = frame.select(time_us(self._column).max()).item()
         if self._max_advance_us is not None and latest is not None:
             first: int = frame.select(time_us(self._column).first()).item()
@@ -71,7 +76,7 @@ class Vetting:
         return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None)
 
     def _must_look(self, read: Read, reached_us: int | None) -> bool:
-        if self._needs_rows or read.max_time_us is None:
+        if self._needs_rows or read.max_time_us is None or read.max_time_us > FARTHEST_TIME_US:
             return True
         if self._max_advance_us is None:
             return False

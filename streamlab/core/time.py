@@ -21,6 +21,9 @@ MIN_TIME_US = -(2**63)
 MAX_TIME_US = 2**63 - 1
 """The watermark after the end of bounded input: everything fires."""
 
+FARTHEST_TIME_US = 2**62
+"""How far from 1970 an event time may lie, 146,000 years: beyond it the edges of windows would overflow."""
+
 _UNIT_US = {
     "us": 1,
     "ms": 1_000,
@@ -124,6 +127,22 @@ def time_us(column: str) -> pl.Expr:
     Works for every time unit and time zone; nanoseconds are floored.
     """
     return pl.col(column).dt.epoch("us") if column else pl.lit(None, pl.Int64)
+
+
+def is_usable(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Return the expression that says whether a time can be placed in windows; null for null.
+
+    >>> times = pl.Series([0, 2**63 - 1]).cast(pl.Datetime("us")).to_frame("t")
+    >>> times.select(is_usable("t", times.schema["t"])).to_series().to_list()
+    [True, False]
+    """
+    if isinstance(dtype, pl.Date):
+        farthest = FARTHEST_TIME_US // _UNIT_US["d"]
+    elif isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        farthest = MAX_TIME_US
+    else:
+        farthest = FARTHEST_TIME_US // tick_us(dtype)
+    return pl.col(column).to_physical().is_between(-farthest, farthest)
 
 
 def from_us(expression: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -1,7 +1,7 @@
 """Watermarks from a column, in place of those from above.
 
-They follow the rows that raise them, so that a bounded run does not depend on the clock. Rows without a time can be in
-no window and say nothing about time: they go to the dead letters.
+They follow the rows that raise them, so that a bounded run does not depend on the clock. Rows without a time, and those
+whose time is too far from 1970 to be placed, can be in no window and say nothing about time: they go to the dead letters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, Batch, Idle, Message, Watermark
-from streamlab.core.time import MIN_TIME_US, tick_us, time_us
+from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_us
 from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
@@ -62,10 +62,12 @@ class _AssignWatermarks(Operator):
         out = _messages(self._assigner.before_rows())
         frame = batch.collected()
         column = self._spec.column
-        if frame.get_column(column).null_count():
-            unknown = pl.col(column).is_null()
-            out.append(Batch(self._refused(frame.filter(unknown)), DEAD_LETTERS, batch.ingested_us))
-            frame = frame.filter(~unknown)
+        usable = is_usable(column, frame.schema[column])
+        if not frame.select(usable.all(ignore_nulls=False).fill_null(value=False)).item():
+            out.append(
+                Batch(self._refused(frame.filter(~usable.fill_null(value=False))), DEAD_LETTERS, batch.ingested_us)
+            )
+            frame = frame.filter(usable)
         if frame.height:
             out.append(Batch(frame, batch.tag, batch.ingested_us))
             latest = frame.select(time_us(column).max()).item()
@@ -87,7 +89,10 @@ class _AssignWatermarks(Operator):
         return Snapshot(values={"watermark_us": self._times.current})
 
     def _refused(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return row_letters(self._spec.step, rows, f"the event time {self._spec.column!r} is null", "")
+        column = self._spec.column
+        why = pl.when(pl.col(column).is_null()).then(pl.lit("null")).otherwise(pl.lit("too far from 1970"))
+        reasons = rows.select(pl.format("the event time {} is {}", pl.lit(repr(column)), why)).to_series()
+        return row_letters(self._spec.step, rows, reasons, "")
 
 
 def _messages(signals: list[Signal]) -> list[Message]:

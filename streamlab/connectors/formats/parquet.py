@@ -19,7 +19,7 @@ from streamlab.connectors.convert import converted
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Target, differences
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Position, Read, Split, SplitReader
-from streamlab.core.time import time_us
+from streamlab.core.time import FARTHEST_TIME_US, is_usable, time_us
 
 PART_ROWS = 1_000_000
 _US = {"MILLISECONDS": (1_000, 1), "MICROSECONDS": (1, 1), "NANOSECONDS": (1, 1_000), "DAYS": (86_400_000_000, 1)}
@@ -176,8 +176,8 @@ class _ParquetReader(SplitReader):
         return frame.slice(offset + start, end - start)
 
     def _looked_up(self, column: str, start: int, end: int) -> tuple[int | None, int]:
-        times = self._scan(start, end).select(latest=time_us(column).max(), nulls=pl.col(column).null_count())
-        return times.collect().row(0)
+        unusable = ~is_usable(column, self._target.schema[column]).fill_null(value=False)
+        return self._scan(start, end).select(latest=time_us(column).max(), nulls=unusable.sum()).collect().row(0)
 
     def _known_times(self, start: int, end: int) -> tuple[int | None, int] | None:
         begin, found = 0, []
@@ -186,7 +186,8 @@ class _ParquetReader(SplitReader):
                 found.append(times)
             begin += size
         known = [times for times in found if times is not None]
-        if len(known) < len(found):
+        earliest = min((earliest for earliest, _, _ in known if earliest is not None), default=0)
+        if len(known) < len(found) or earliest < -FARTHEST_TIME_US:
             return None
         latest = max((latest for _, latest, _ in known if latest is not None), default=None)
         return latest, sum(nulls for _, _, nulls in known)
