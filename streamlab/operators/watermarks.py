@@ -1,7 +1,7 @@
 """Watermarks from a column, in place of those from above.
 
-They follow the rows that raise them, so that a bounded run does not depend on the clock. Rows without a time, and those
-whose time is too far from 1970 to be placed, can be in no window and say nothing about time: they go to the dead letters.
+They follow the rows that raise them, so that a bounded run does not depend on the clock. Rows whose time is null or too
+far from 1970 can be in no window and say nothing about time: they go to the dead letters.
 """
 
 from __future__ import annotations
