@@ -33,11 +33,11 @@ def lab(tmp_path: Path, theme: str) -> Iterator[Lab]:
             "JUPYTER_DATA_DIR",
             "JUPYTER_RUNTIME_DIR",
             "IPYTHONDIR",
-            "JUPYTERLABSETTINGS_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
             "JUPYTERLAB_WORKSPACES_DIR",
         )
     }
-    settings = Path(places["JUPYTERLABSETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
+    settings = Path(places["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     themes = {"theme": "JupyterLab Dark" if theme == "dark" else "JupyterLab Light"}
     for name, values in {**SETTINGS, "themes": themes}.items():
@@ -91,7 +91,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[[str], Page]]:
+def open_notebook(browser: Any, lab: Lab, theme: str) -> Iterator[Callable[[str], Page]]:
     """Open a notebook of the server's folder; nothing beyond this machine can be reached."""
     # Tall, because JupyterLab does not draw cells that are out of sight.
     context = browser.new_context(viewport={"width": 1300, "height": 6000})
@@ -106,7 +106,10 @@ def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[[str], Page]]:
     )
 
     def opened(name: str) -> Page:
-        return Page(context.new_page(), f"{lab.url}/lab/tree/{name}?reset")
+        page = Page(context.new_page(), f"{lab.url}/lab/tree/{name}?reset")
+        light = "false" if theme == "dark" else "true"
+        page.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached", timeout=60_000)
+        return page
 
     yield opened
     context.close()
