@@ -10,6 +10,7 @@ import polars as pl
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase, flattened
 from streamlab.plan import nodes
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.event_time import after_select, after_with_columns, by_name
 from streamlab.plan.expressions import expand, is_aggregation, is_literal, parse, split_aggregates
 from streamlab.plan.schema import check_names, refusal, show_columns
@@ -352,7 +353,7 @@ class StepMethods(FrameBase):
 def declared_schema(step: str, schema: Any) -> pl.Schema:
     """Return a schema as a user wrote it: names with Polars dtypes or Python types."""
     try:
-        return pl.LazyFrame(schema=schema).collect_schema()
+        return empty_frame(schema).collect_schema()
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).split("\n", 1)[0]
         raise OptionError(explained(step, needed="a schema such as {'n': pl.Int64}", got=reason)) from None

@@ -17,6 +17,7 @@ from streamlab.frame.base import FrameBase, one_expression
 from streamlab.frame.group_by import GroupBy, WindowGroupBy, parse_keys
 from streamlab.frame.triggers import checked_trigger
 from streamlab.plan import nodes
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.event_time import has_watermark
 from streamlab.plan.rewrite import with_sources
 from streamlab.plan.schema import refusal, show_columns, show_dtype
@@ -312,7 +313,7 @@ class WindowMethods(FrameBase):
         schema = self._plan.schema
         expression = one_expression(step, column)
         try:
-            names = pl.LazyFrame(schema=schema).select(expression).collect_schema().names()
+            names = empty_frame(schema).select(expression).collect_schema().names()
         except pl.exceptions.PolarsError as error:
             raise refusal(step, error, schema) from None
         if len(names) != 1 or not expression.meta.eq(pl.col(names[0])):

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import PlanError, explained
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import UnknownShape, kind, to_tree, walk
 
 RESERVED = "__"
@@ -45,15 +46,22 @@ def typed(
     PlanError
         If Polars refuses the step, or if it gives a column with a reserved name.
     """
+    given: pl.Schema | None = None
     try:
-        result = run(pl.LazyFrame(schema=schema))
+        result = run(empty_frame(schema))
         given = result.collect_schema()
         if not any(calls_python(expression) for expression in expressions):
             result.collect(engine="in-memory")
     except pl.exceptions.PolarsError as error:
-        raise refusal(step, error, schema) from None
+        if given is None or not _lacks_rows(error):
+            raise refusal(step, error, schema) from None
     check_names(step, [name for name in given if name not in schema])
     return given
+
+
+def _lacks_rows(error: Exception) -> bool:
+    """Return whether a step failed only because the frame on which it was tried has no rows."""
+    return isinstance(error, pl.exceptions.OutOfBoundsError) or "expected a single value, got none" in str(error)
 
 
 def check_names(step: str, names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import OptionError, explained
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import (
     Tree,
     UnknownShape,
@@ -106,9 +107,10 @@ class _Context:
     """Types expressions where they stand: in an ``agg`` with keys, or in a ``select``."""
 
     def __init__(self, schema: pl.Schema, keys: Sequence[pl.Expr]) -> None:
-        self.frame = pl.LazyFrame(schema=schema)
+        self.frame = empty_frame(schema)
         self.keys = keys
         self.key_count = len(self.frame.select(keys).collect_schema()) if keys else 0
+        self._chosen: dict[str, list[str]] = {}
 
     def columns(self, expressions: Sequence[pl.Expr]) -> list[tuple[str, pl.DataType]]:
         """Return names and dtypes of what the expressions give."""
@@ -118,8 +120,12 @@ class _Context:
 
     def chosen_by(self, selector: Tree) -> list[str]:
         """Return the columns that a selector stands for."""
-        # A prefix, because a selector may name a key on purpose, and a group_by gives no column twice.
-        return [name.removeprefix("__") for name, _ in self.columns([to_expr(selector).name.prefix("__")])]
+        text = repr(selector)
+        if text not in self._chosen:
+            # A prefix, because a selector may name a key on purpose, and a group_by gives no column twice.
+            found = self.columns([to_expr(selector).name.prefix("__")])
+            self._chosen[text] = [name.removeprefix("__") for name, _ in found]
+        return self._chosen[text]
 
 
 def _expanded(expression: pl.Expr, context: _Context) -> list[pl.Expr]:

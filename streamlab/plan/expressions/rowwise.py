@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import (
     Tree,
     UnknownShape,
@@ -217,7 +218,7 @@ def _searches_column(haystack: Tree, schema: pl.Schema | None) -> bool:
     """Return whether ``is_in`` looks through a whole column rather than through the row's own list."""
     if kind(haystack) == "Literal" or schema is None:
         return False
-    return not pl.LazyFrame(schema=schema).select(to_expr(haystack)).collect_schema().dtypes()[0].is_nested()
+    return not empty_frame(schema).select(to_expr(haystack)).collect_schema().dtypes()[0].is_nested()
 
 
 @lru_cache(maxsize=1024)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.rowwise import rowwise_problem
 from streamlab.plan.expressions.tree import Tree, UnknownShape, children, kind, operation, to_expr, to_tree, walk
 from streamlab.plan.expressions.tree import with_children as rebuilt
@@ -39,7 +40,7 @@ def of_single_rows(partial: Sequence[pl.Expr], schema: pl.Schema) -> tuple[pl.Ex
         singles = [to_expr(_row(to_tree(expression), schema)) for expression in partial]
     except UnknownShape:
         return ()
-    frame = pl.LazyFrame(schema=schema)
+    frame = empty_frame(schema)
     wanted = frame.group_by(pl.lit(0).alias("__key")).agg(partial).drop("__key").collect_schema()
     found = frame.select(pl.int_range(pl.len()).alias("__row"), *singles).drop("__row").collect_schema()
     return tuple(singles) if wanted == found else ()
@@ -65,7 +66,7 @@ def _leaf(tree: Tree, schema: pl.Schema) -> pl.Expr:
         raise UnknownShape(msg)
     match operation(tree):
         case "Sum":
-            dtype = pl.LazyFrame(schema=schema).select(to_expr(tree).alias("sum")).collect_schema()["sum"]
+            dtype = empty_frame(schema).select(to_expr(tree).alias("sum")).collect_schema()["sum"]
             return values.cast(dtype).fill_null(pl.lit(0).cast(dtype))
         case "Count":
             return values.is_not_null().cast(pl.get_index_type())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.core.aggregation import AggregateReport, AggregateSplit
+from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.expansion import expand, output_columns
 from streamlab.plan.expressions.known import ddof_of, distinct_taker, taker_of
 from streamlab.plan.expressions.leaves import SUMMED, NotMergeable, Rows, Taker, Wanted
@@ -121,7 +122,7 @@ class _Splitter:
         self.keys = keys
         self.schema = schema
         self.event_time = event_time
-        self.frame = pl.LazyFrame(schema=schema)
+        self.frame = empty_frame(schema)
         self.states = States()
 
     def single(self, expression: pl.Expr) -> _Single:

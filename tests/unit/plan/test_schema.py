@@ -64,3 +64,10 @@ def test_what_calls_python() -> None:
     assert not calls_python("a")
     assert not calls_python(pl.col("a").cum_sum())
     assert calls_python(1 + pl.col("a").map_batches(len, return_dtype=pl.Int64))
+
+
+@pytest.mark.parametrize(
+    "pick", [pl.col("Number").get(0), pl.col("Number").gather([1]), pl.col("Number").item()], ids=str
+)
+def test_what_needs_a_row_is_typed_without_one(pick: pl.Expr) -> None:
+    assert typed("agg", SCHEMA, lambda frame: frame.select(pick)) == {"Number": pl.Int64}
