@@ -69,8 +69,11 @@ class ControlServer:
         self._selector = selector
         self._handle = handle
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
+        # Clients wait for the socket to appear: under its name it must be one that listens already.
+        unready = path.with_name(f".{path.name}")
+        self._listener.bind(str(unready))
         self._listener.listen()
+        unready.rename(path)
         self._listener.setblocking(False)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from patience import eventually
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.client import launch
 from streamlab.session.job import Job
-
-PATIENCE_S = 30
-
-
-def eventually(condition: Callable[[], object], what: str = "") -> None:
-    """Wait until the condition holds; fail when it does not for a long time."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"did not happen: {what or condition}"
-        time.sleep(0.01)
 
 
 def processes_of(home: Path) -> list[str]:

@@ -11,7 +11,7 @@ import cluster_jobs
 import psutil
 import pytest
 from cluster_jobs import ROWS, FullTable, rows, slow, starts_a_process, totals
-from conftest import eventually
+from patience import eventually
 
 from streamlab.core.errors import JobError, SinkError, StateError, StepFailed, WorkerLost
 from streamlab.core.options import JobOptions

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import zmq
 from cluster_jobs import ENDLESS, chatty, expected_totals, rows, slow, totals, worker_environment
-from conftest import eventually
+from patience import eventually
 
 from streamlab.core.errors import JobError, OptionError, PlanError
 from streamlab.observe.status import JobState
@@ -80,16 +80,16 @@ def test_pause_holds_the_sources_and_resume_goes_on(start):
     eventually(lambda: has_rows(job), "rows arrive")
     job.pause()
     assert job.status == "paused"
-    seen: list[int] = []
+    rows_in: dict[int, int] = {}
 
-    def settled() -> bool:
-        seen.append(job.report().reported_us)
-        return len(set(seen)) > 2
+    def held() -> bool:
+        report = job.report()
+        rows_in[report.reported_us] = report.rows_in
+        newest = list(rows_in.values())[-4:]
+        return len(newest) == 4 and len(set(newest)) == 1
 
-    eventually(settled, "two more reports")
+    eventually(held, "four reports without new rows")
     paused_at = job.report().rows_in
-    eventually(lambda: job.report().reported_us > seen[-1], "another report")
-    assert job.report().rows_in == paused_at
     job.resume()
     assert job.status == "running"
     eventually(lambda: job.report().rows_in > paused_at, "rows again")

@@ -145,6 +145,17 @@ def test_a_request_is_taken_before_it_is_answered(control):
     assert requests == [protocol.PauseRequested(), protocol.StopRequested()]
 
 
+def test_a_socket_appears_under_its_name_only_once_it_listens(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="sl", dir="/tmp") as folder, selectors.DefaultSelector() as selector:
+        path, there = Path(folder) / "control", []
+        listen = socket.socket.listen
+        monkeypatch.setattr(socket.socket, "listen", lambda self: (there.append(path.exists()), listen(self)))
+        server = ControlServer(path, b"key", selector, print)
+        assert path.exists()
+        assert there == [False]
+        server.close()
+
+
 def test_a_client_without_the_key_is_refused(control):
     path, requests = control
     with pytest.raises(JobError, match="refusal"):

@@ -1,0 +1,16 @@
+"""Waiting for what will happen soon, without saying when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 30
+
+
+def eventually(condition: Callable[[], object], what: str = "") -> None:
+    """Wait until the condition holds; fail when it does not for a long time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen: {what or condition}"
+        time.sleep(0.01)
