@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streamlab.frame.join import concat
     from streamlab.frame.stream_frame import StreamFrame
     from streamlab.frame.triggers import every, every_rows
-    from streamlab.notebook import load_ipython_extension
+    from streamlab.notebook import load_ipython_extension, unload_ipython_extension
     from streamlab.session import attach, jobs
     from streamlab.session.job import Job
     from streamlab.session.sources import (
@@ -56,7 +56,7 @@ _HOMES = {
     "streamlab.frame.join": ("concat",),
     "streamlab.frame.stream_frame": ("StreamFrame",),
     "streamlab.frame.triggers": ("every", "every_rows"),
-    "streamlab.notebook": ("load_ipython_extension",),
+    "streamlab.notebook": ("load_ipython_extension", "unload_ipython_extension"),
     "streamlab.session": ("attach", "jobs"),
     "streamlab.session.job": ("Job",),
     "streamlab.session.sources": (
@@ -101,6 +101,7 @@ __all__ = [
     "socket",
     "stream",
     "system_metrics",
+    "unload_ipython_extension",
 ]
 
 

@@ -27,7 +27,6 @@ from streamlab.notebook.cell import run_cell
 from streamlab.notebook.errors import StreamError
 from streamlab.notebook.job_list import JobList
 from streamlab.notebook.live_view import LiveView, Pump, render_mode
-from streamlab.notebook.pace import paced
 from streamlab.notebook.panel import panel
 from streamlab.session.job import Job
 
@@ -106,7 +105,7 @@ class StreamMagics(Magics):
             )
             raise StreamError(text)
         try:
-            frame = value if options.pace is None else paced(value, options.pace)
+            frame = value if options.pace is None else value.with_pace(options.pace)
             if options.explain:
                 print(frame.explain(parallelism=options.parallelism))
                 return None

@@ -7,7 +7,7 @@ import polars as pl
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.windows import Trigger, Windows
 from streamlab.operators.windows.assign import merge_sessions, panes_of, windows_of
-from streamlab.operators.windows.pre_aggregate import PreAggregate, PreAggregateSpec
+from streamlab.operators.windows.pre_aggregate import LOCAL, PreAggregate, PreAggregateSpec
 from streamlab.operators.windows.window_aggregate import WindowAggregate, WindowAggregateSpec
 from streamlab.operators.windows.window_plan import WindowPlan
 
@@ -45,7 +45,7 @@ def window_operators(
     plan = WindowPlan(
         index_column, windows, keys, split, input_schema, include_boundaries, allowed_lateness_us, trigger
     )
-    local = PreAggregateSpec(f"{step} (local)", plan=plan, combines=combines)
+    local = PreAggregateSpec(step + LOCAL, plan=plan, combines=combines)
     return local, plan.key_columns, WindowAggregateSpec(step, plan=plan)
 
 

@@ -3,6 +3,8 @@
 Lateness is judged at the window operator, whose watermark is the minimum over all inputs and so never ahead of the
 local one. Rows that are in a window which the *local* watermark has closed may be late there, and a late row must be
 handed out whole; so these, and only these, travel as rows.
+
+Rows whose time a step before has made null are in no window: they go to the dead letters.
 """
 
 from __future__ import annotations
@@ -11,13 +13,18 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from streamlab.core.messages import UNAGGREGATED, Batch, Message, Watermark
+from streamlab.connectors.letters import row_letters
+from streamlab.core.messages import DEAD_LETTERS, UNAGGREGATED, Batch, Message, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import PANE
 from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.snapshot import Snapshot
+
+
+LOCAL = " (local)"
+"""What the step's name has behind that of the whole aggregation."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +45,17 @@ class PreAggregateSpec(OperatorSpec):
 
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
         """Return the operator; its state is the local watermark."""
-        return PreAggregate(self.plan, combines=self.combines, snapshot=snapshot)
+        return PreAggregate(self.plan, self.step.removesuffix(LOCAL), combines=self.combines, snapshot=snapshot)
 
 
 class PreAggregate(Operator):
-    """Turns rows into state rows (`MAIN`) and, where they may be late, keyed rows (`UNAGGREGATED`)."""
+    """Turns rows into state rows (`MAIN`), keyed rows where they may be late (`UNAGGREGATED`), and dead letters."""
 
     accepts_lazy = True
 
-    def __init__(self, plan: WindowPlan, *, combines: bool, snapshot: Snapshot | None = None) -> None:
+    def __init__(self, plan: WindowPlan, step: str, *, combines: bool, snapshot: Snapshot | None = None) -> None:
         self._plan = plan
+        self._step = step
         self._combines = combines
         restored = snapshot.values.get("watermark") if snapshot else None
         self._watermark = restored if isinstance(restored, int) else MIN_TIME_US
@@ -56,20 +64,26 @@ class PreAggregate(Operator):
         self._rows_combined = 0
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
-        """Return at most one batch of state rows, then at most one of keyed rows."""
+        """Return at most one batch of state rows, then at most one of keyed rows and one of dead letters."""
         rows = batch.frame.lazy()
         plan = self._plan
+        timed = pl.col(plan.index_column).is_not_null()
         if not self._combines:
             keyed = plan.keyed(rows).collect()
-            return [replace(batch, frame=keyed, tag=UNAGGREGATED)] if keyed.height else []
+            refused = self._refused(keyed, batch)
+            keyed = keyed.filter(timed) if refused else keyed
+            return [*([replace(batch, frame=keyed, tag=UNAGGREGATED)] if keyed.height else []), *refused]
         state_rows = plan.collected(plan.state_rows(rows, keyed=False), large=plan.is_large(batch.frame))
-        if not state_rows.height:
-            return []
         out: list[Message] = []
+        if state_rows[PANE].null_count():
+            out += self._refused(rows.filter(~timed).collect(), batch)
+            rows, state_rows = rows.filter(timed), state_rows.filter(pl.col(PANE).is_not_null())
+        if not state_rows.height:
+            return out
         first = state_rows[PANE].min()
         if isinstance(first, int) and first < self._closed_before:
             closed = plan.keyed(rows.filter(plan.pane() < self._closed_before)).collect()
-            out.append(replace(batch, frame=closed, tag=UNAGGREGATED))
+            out.insert(0, replace(batch, frame=closed, tag=UNAGGREGATED))
             state_rows = state_rows.filter(pl.col(PANE) >= self._closed_before)
         if state_rows.height:
             out.insert(0, replace(batch, frame=state_rows))
@@ -89,6 +103,14 @@ class PreAggregate(Operator):
     def metrics(self) -> dict[str, float]:
         """Return how many state rows were given."""
         return {"combined_rows": float(self._rows_combined)}
+
+    def _refused(self, rows: pl.DataFrame, batch: Batch) -> list[Message]:
+        column = self._plan.index_column
+        if not rows.get_column(column).null_count():
+            return []
+        unknown = rows.filter(pl.col(column).is_null()).select(self._plan.input_schema.names())
+        letters = row_letters(self._step, unknown, f"the event time {column!r} is null", "")
+        return [replace(batch, frame=letters, tag=DEAD_LETTERS)]
 
     def _closing(self) -> int:
         """Return the pane before which a row may be in a window that the local watermark has closed."""

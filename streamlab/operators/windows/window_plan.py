@@ -150,16 +150,16 @@ class WindowPlan:
         return time_us(self.index_column) - time_us(self.index_column) % gap
 
     def state_rows(self, rows: pl.LazyFrame, *, keyed: bool) -> pl.LazyFrame:
-        """Return state rows of input rows, with ``__pane``; rows in no window are left out.
+        """Return state rows of input rows, with ``__pane``; rows in no window are left out, but for those without time.
 
-        `keyed` says whether the key columns are there already.
+        Of the latter ``__pane`` is null. `keyed` says whether the key columns are there already.
         """
         keys = [pl.col(name) for name in self.key_columns] if keyed else self._named_keys()
         gap = self.gap_us
         time = time_us(self.index_column)
         pane = self.pane().alias(PANE)
         if gap is None and self.grid.has_gaps:
-            rows = rows.with_columns(pane).filter(pl.col(PANE).is_not_null())
+            rows = rows.with_columns(pane).filter(pl.col(PANE).is_not_null() | time.is_null())
             pane = pl.col(PANE)
         if self.split.is_incremental:
             extra = [pl.len().cast(pl.Int64).alias(ROWS)] if self.counts_rows else []
