@@ -22,7 +22,6 @@ from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.snapshot import Snapshot
 
-
 LOCAL = " (local)"
 """What the step's name has behind that of the whole aggregation."""
 
