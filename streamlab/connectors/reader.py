@@ -25,8 +25,9 @@ from typing import Literal
 
 import polars as pl
 
+from streamlab.connectors.formats.base import UNREADABLE, first_line
 from streamlab.connectors.lane import Lane, Piece
-from streamlab.connectors.letters import refuse
+from streamlab.connectors.letters import letters, refuse
 from streamlab.connectors.paths import natural
 from streamlab.connectors.source import Position, Source, Split
 from streamlab.connectors.vetting import Vetting
@@ -156,6 +157,7 @@ class SourceReader:
         self._lanes: dict[str, Lane] = {}
         self._finished: dict[str, SplitProgress] = {}
         self._queue: deque[Piece] = deque()
+        self._last: list[tuple[str, pl.DataFrame | pl.LazyFrame, int]] = []
         self._watermarks = PartitionWatermarks.restore({"current": restored.watermark_us, "idle": False, "splits": []})
         self._latest_us = restored.latest_us
         starts = [split.first_time_us for split in splits if split.first_time_us is not None]
@@ -191,6 +193,21 @@ class SourceReader:
         if not self._lanes and not self.source.discovers:
             return out + self._end()
         return out + self._idleness(now_us)
+
+    def reread(self) -> list[Message]:
+        """Return the rows given out last, of which some were lazy, collected; what cannot be read is a dead letter."""
+        frames: list[pl.DataFrame | pl.LazyFrame] = []
+        refused: list[pl.DataFrame] = []
+        for split, frame, rows in self._last:
+            try:
+                frames.append(frame.lazy().collect())
+            except UNREADABLE as error:
+                reason = f"{rows:,} rows cannot be read: {first_line(error)}"
+                letter = letters(self.source.name, [(reason, "", split)])
+                if letter is not None:
+                    refused.append(letter)
+                    self.rows_read += letter.height - rows
+        return self._batches(frames, refused, self._given_us or 0)
 
     def stop(self, now_us: int) -> list[Message]:
         """Stop reading: give out what was read, then the last watermark and the end."""
@@ -362,6 +379,7 @@ class SourceReader:
         refused: list[pl.DataFrame] = []
         kept: deque[Piece] = deque()
         blocked: set[str] = set()
+        self._last = []
         for piece in self._queue:
             name = piece.lane.split.id
             if name in blocked:
@@ -371,6 +389,7 @@ class SourceReader:
             if due:
                 frame, latest = piece.take(due, self._column)
                 frames.append(frame)
+                self._last.append((name, frame, due))
                 self.rows_read += due
                 self._observe(piece.lane, latest)
             if piece.left:
@@ -382,6 +401,8 @@ class SourceReader:
             if due or not piece.left:
                 piece.lane.given(piece)
         self._queue = kept
+        if not any(isinstance(frame, pl.LazyFrame) for frame in frames):
+            self._last = []
         if frames or refused:
             self._given_us = now_us
         return self._batches(frames, refused, now_us) + self._after_rows()
@@ -391,10 +412,10 @@ class SourceReader:
     ) -> list[Message]:
         out: list[Message] = []
         if refused:
-            letters = pl.concat(refused)
+            together = pl.concat(refused)
             if self._fails:
-                raise refuse(letters)
-            out.append(Batch(letters, DEAD_LETTERS, now_us))
+                raise refuse(together)
+            out.append(Batch(together, DEAD_LETTERS, now_us))
         if len(frames) == 1:
             out.insert(0, Batch(frames[0], ingested_us=now_us))
         elif frames and any(isinstance(frame, pl.LazyFrame) for frame in frames):

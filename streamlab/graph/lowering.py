@@ -25,6 +25,7 @@ from streamlab.operators.steps import PolarsStepsSpec
 from streamlab.operators.watermarks import AssignWatermarksSpec
 from streamlab.operators.windows import window_operators
 from streamlab.plan import nodes
+from streamlab.plan.schema import calls_python
 
 
 def lower(plan: nodes.Write, parallelism: int) -> JobGraph:
@@ -139,10 +140,11 @@ class _Lowering:
         chain = self._open(node.input)
         step = (node.method, node.args, dict(node.kwargs))
         last = chain.operators[-1] if chain.operators else None
-        if isinstance(last, PolarsStepsSpec):
+        python = _calls_python(*node.args, *node.kwargs.values())
+        if isinstance(last, PolarsStepsSpec) and not (last.runs_python or python):
             chain.operators[-1] = replace(last, step=f"{last.step}.{node.step}", steps=(*last.steps, step))
         else:
-            chain.operators.append(PolarsStepsSpec(self._step(node.step), (step,)))
+            chain.operators.append(PolarsStepsSpec(self._step(node.step), (step,), runs_python=python))
         return chain
 
     @_lower.register
@@ -200,7 +202,7 @@ class _Lowering:
             trigger=node.trigger,
             combines=not _can_idle(node),
         )
-        return self._exchanged(chain, local, keys, keyed)
+        return self._exchanged(chain, local, keys, keyed, node)
 
     @_lower.register
     def _(self, node: nodes.GroupAggregate) -> _Chain:
@@ -212,13 +214,22 @@ class _Lowering:
             input_schema=node.input.schema,
             updating=node.input.updating,
         )
-        return self._exchanged(chain, local, keys, keyed)
+        return self._exchanged(chain, local, keys, keyed, node)
 
-    def _exchanged(self, chain: _Chain, local: OperatorSpec, keys: tuple[str, ...], keyed: OperatorSpec) -> _Chain:
+    def _exchanged(
+        self,
+        chain: _Chain,
+        local: OperatorSpec,
+        keys: tuple[str, ...],
+        keyed: OperatorSpec,
+        node: nodes.WindowAggregate | nodes.GroupAggregate,
+    ) -> _Chain:
         """Return a new chain behind a hash exchange; without keys there is one subtask that gets everything."""
-        chain.operators.append(local)
+        split = node.split
+        python = _calls_python(*node.keys, *split.partial, *split.merge, *split.final, *split.buffered)
+        chain.operators.append(replace(local, runs_python=python))
         target = self._new(self._parallelism if keys else 1, _Input(chain, Exchange.HASH, keys))
-        target.operators.append(keyed)
+        target.operators.append(replace(keyed, runs_python=python))
         return target
 
     @_lower.register
@@ -229,6 +240,10 @@ class _Lowering:
             chain = self._new(limit, _Input(chain, Exchange.REBALANCE))
         chain.sink = replace(node.sink, name=self._step(node.sink.name))
         return chain
+
+
+def _calls_python(*expressions: object) -> bool:
+    return any(calls_python(expression) for expression in expressions)
 
 
 def _can_idle(node: nodes.Node) -> bool:

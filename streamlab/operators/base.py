@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from streamlab.core.messages import Batch, Idle, Message, Watermark
@@ -86,9 +86,12 @@ class OperatorSpec(ABC):
     ----------
     step : str
         Name of the step as the user sees it, unique in the job; state is matched by it.
+    runs_python : bool
+        Whether its expressions call Python functions of the user.
     """
 
     step: str
+    runs_python: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
@@ -96,8 +99,8 @@ class OperatorSpec(ABC):
 
     @property
     def is_user_code(self) -> bool:
-        """Whether it calls a user's Python function, whose input is worth showing when it fails."""
-        return False
+        """Whether it calls a user's Python function: its input is worth showing, and its time is limited."""
+        return self.runs_python
 
     def __str__(self) -> str:
         return self.step

@@ -43,7 +43,7 @@ class PolarsStepsSpec(OperatorSpec):
 
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
         """Return the operator; it has no state."""
-        return _PolarsSteps(self.steps)
+        return _PythonSteps(self.steps) if self.runs_python else _PolarsSteps(self.steps)
 
 
 class _PolarsSteps(Operator):
@@ -64,6 +64,12 @@ class _PolarsSteps(Operator):
         if isinstance(frame, pl.DataFrame) and not frame.height:
             return []
         return [Batch(frame, batch.tag, batch.ingested_us)]
+
+
+class _PythonSteps(_PolarsSteps):
+    """Does not become part of a scan: what a user's function did, and to which rows, must be told apart from it."""
+
+    accepts_lazy: ClassVar[bool] = False
 
 
 def _apply_updating(frame: pl.DataFrame, steps: tuple[Step, ...]) -> pl.DataFrame:

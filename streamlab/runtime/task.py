@@ -105,6 +105,10 @@ class TaskCounters:
     """Ingestion times of batches written by the sink since the driver last cleared the list."""
 
 
+class _LazyQueryFailed(Exception):
+    """A query that joins the reading of a source with steps failed, and nothing has come of it yet."""
+
+
 class Task:
     """One subtask of one vertex.
 
@@ -287,7 +291,19 @@ class Task:
             case End():
                 self._end(0)
                 return
-        self._feed(0, message)
+        try:
+            self._feed(0, message)
+        except _LazyQueryFailed:
+            self._feed_step_by_step()
+
+    def _feed_step_by_step(self) -> None:
+        """Read the last rows again, by themselves, and run one step after the other, to see which one fails."""
+        if self._reader is None:
+            return
+        self.current_step = self.vertex.steps[0]
+        self.current_input = None
+        for message in self._guarded(self._reader.reread):
+            self._from_source(message)
 
     def _merge(self, merged: Sequence[Signal]) -> None:
         for message in merged:
@@ -313,7 +329,8 @@ class Task:
                     if not message.frame.height:
                         return
                     self.current_input = message.frame
-                out = self._guarded(partial(operator.process, message, port))
+                lazy = isinstance(message.frame, pl.LazyFrame)
+                out = self._guarded(partial(operator.process, message, port), lazy=lazy)
             case Watermark(us):
                 out = self._guarded(partial(operator.on_watermark, us))
             case Idle():
@@ -412,11 +429,14 @@ class Task:
     def _collected(self, batch: Batch) -> Batch:
         if isinstance(batch.frame, pl.DataFrame):
             return batch
-        frame = self._guarded(batch.collected)
+        frame = self._guarded(batch.collected, lazy=True)
         return Batch(frame, batch.tag, batch.ingested_us)
 
-    def _guarded(self, call: Callable[[], T]) -> T:
-        """Run a step; what it raises becomes a StepFailed that shows the step, the traceback and a sample."""
+    def _guarded(self, call: Callable[[], T], *, lazy: bool = False) -> T:
+        """Run a step; what it raises becomes a StepFailed that shows the step, the traceback and a sample.
+
+        An error in a lazy query may be any step's, or the source's: then _LazyQueryFailed.
+        """
         if self.before_step is not None:
             self.before_step(self.current_step, self.current_input)
         try:
@@ -424,6 +444,8 @@ class Task:
         except StreamlabError:
             raise
         except Exception as error:
+            if lazy:
+                raise _LazyQueryFailed from error
             sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
             text = f"{self.current_step}: {type(error).__name__}: {error}"
             raise StepFailed(
