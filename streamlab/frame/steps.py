@@ -207,6 +207,12 @@ class StepMethods(FrameBase):
         """Give each element of lists a row of its own."""
         args, kwargs = (columns, *more_columns), {"empty_as_null": empty_as_null, "keep_nulls": keep_nulls}
         schema = self._typed("explode", "explode", args, kwargs)
+        for name, dtype in self._typed("explode", "select", args, {}).items():
+            # Polars finds out only where there are rows.
+            if not isinstance(dtype, pl.List | pl.Array):
+                got = f"{name!r}, a column of {dtype}"
+                hint = f"the columns are: {show_columns(self._plan.schema)}"
+                raise PlanError(explained("explode", needed="columns of lists", got=got, hint=hint))
         event_time = by_name(self._plan.event_time, self._plan.schema, schema)
         return self._polars_step("explode", args, kwargs, event_time=event_time, schema=schema)
 

@@ -52,14 +52,14 @@ def typed(
         given = result.collect_schema()
         if not any(calls_python(expression) for expression in expressions):
             result.collect(engine="in-memory")
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         if given is None or not _lacks_rows(error):
             raise refusal(step, error, schema) from None
     check_names(step, [name for name in given if name not in schema])
     return given
 
 
-def _lacks_rows(error: Exception) -> bool:
+def _lacks_rows(error: BaseException) -> bool:
     """Return whether a step failed only because the frame on which it was tried has no rows."""
     return isinstance(error, pl.exceptions.OutOfBoundsError) or "expected a single value, got none" in str(error)
 
@@ -96,7 +96,7 @@ def calls_python(expression: Any) -> bool:
         return True
 
 
-def refusal(step: str, error: Exception, schema: pl.Schema) -> PlanError:
+def refusal(step: str, error: BaseException, schema: pl.Schema) -> PlanError:
     """Return Polars' refusal of a step as a PlanError: the reason in one line, and the columns there are."""
     reason = str(error).split("\n", 1)[0].strip().rstrip(".")
     columns = f"the columns are: {show_columns(schema)}" if schema else "there are no columns"

@@ -105,6 +105,7 @@ FORBIDDEN = {
     "fill_null_expression": (lambda f: f.fill_null(pl.col("n").mean()), ["fill_null", "mean"]),
     "fill_nan_expression": (lambda f: f.fill_nan(pl.col("n").mean()), ["fill_nan", "mean"]),
     "explode": (lambda f: f.explode("tag"), ["explode", "'tag'", "did you mean 'tags'"]),
+    "explode_no_list": (lambda f: f.explode("delay"), ["explode", "columns of lists", "'delay'", "Float64"]),
     "unnest": (lambda f: f.unnest("n"), ["unnest", "Struct", "Int64"]),
     "unpivot": (lambda f: f.unpivot("q"), ["unpivot", "'q'"]),
     "set_sorted": (lambda f: f.set_sorted("q"), ["set_sorted", "'q'"]),

@@ -71,3 +71,9 @@ def test_what_calls_python() -> None:
 )
 def test_what_needs_a_row_is_typed_without_one(pick: pl.Expr) -> None:
     assert typed("agg", SCHEMA, lambda frame: frame.select(pick)) == {"Number": pl.Int64}
+
+
+def test_a_panic_of_polars_is_a_refusal() -> None:
+    schema = pl.Schema({"x": pl.Float64(), "l": pl.List(pl.Int64)})
+    with pytest.raises(PlanError, match=r"^unpivot: needs what Polars accepts .*supertype of f64 and list"):
+        typed("unpivot", schema, lambda frame: frame.unpivot())
