@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pandas as pd
 import polars as pl
 import psutil
+import pyarrow as pa
 
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
 from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
@@ -172,7 +173,7 @@ def as_polars(frame: object) -> pl.DataFrame:
     elif isinstance(frame, pl.LazyFrame):
         out = frame.collect()
     elif isinstance(frame, pd.DataFrame):
-        out = pl.from_pandas(frame)
+        out = _from_pandas(frame)
     else:
         raise _no_frame(frame)
     objects = [name for name, dtype in out.schema.items() if isinstance(dtype, pl.Object)]
@@ -180,6 +181,28 @@ def as_polars(frame: object) -> pl.DataFrame:
         hint = "turn it into text, numbers or a struct first"
         raise PlanError(explained(STEP, needed="columns without Python objects", got=repr(objects[0]), hint=hint))
     return out
+
+
+def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise PlanError(explained(STEP, needed="column names that differ", got=f"{twice[0]!r} twice"))
+    try:
+        return pl.from_pandas(frame)
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        mixed = next((name for name in frame.columns if not _converts(frame[name])), None)
+        column = f" in column {mixed!r}" if mixed is not None else ""
+        hint = "make the column one of text, numbers or times: frame[name].astype(str)"
+        got = f"values of several types{column} ({str(error).splitlines()[0]})"
+        raise PlanError(explained(STEP, needed="columns with values of one type", got=got, hint=hint)) from error
+
+
+def _converts(column: pd.Series) -> bool:
+    try:
+        pl.from_pandas(column)
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _no_frame(got: object) -> OptionError:
