@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import polars as pl
+
+_OVERFLOW = re.compile(r'\["(?P<said>.+? overflows [^:"]+: cast its input to a wider dtype first)"', re.DOTALL)
+
+
+def overflow_text(aggregate: str, dtype: pl.DataType) -> str:
+    """Return what an aggregate says that has grown out of its dtype.
+
+    An expression of Polars can only fail in a cast, so this text is cast to a number to make it fail.
+    """
+    return f"{aggregate} overflows {dtype}: cast its input to a wider dtype first"
+
+
+def overflow_in(error: BaseException) -> str | None:
+    """Return that text, if it is why an expression failed.
+
+    >>> failed = ValueError(f'conversion failed in column 1: ["{overflow_text("sum", pl.Int64())}"]')
+    >>> overflow_in(failed)
+    'sum overflows Int64: cast its input to a wider dtype first'
+    """
+    found = _OVERFLOW.search(str(error))
+    return found["said"] if found else None
 
 
 @dataclass(frozen=True)

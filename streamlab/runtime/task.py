@@ -31,6 +31,7 @@ import polars as pl
 
 from streamlab.connectors.reader import ReaderSnapshot, SourceReader
 from streamlab.connectors.sink import Pending, SinkWriter
+from streamlab.core.aggregation import overflow_in
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US
@@ -447,7 +448,7 @@ class Task:
             if lazy:
                 raise _LazyQueryFailed from error
             sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
-            text = f"{self.current_step}: {type(error).__name__}: {error}"
+            text = f"{self.current_step}: {overflow_in(error) or f'{type(error).__name__}: {error}'}"
             raise StepFailed(
                 text,
                 step=self.current_step,

@@ -16,6 +16,7 @@ from operator import methodcaller
 
 import polars as pl
 
+from streamlab.core.aggregation import overflow_text
 from streamlab.plan.expressions.states import States
 
 _WIDE = pl.Decimal(38, 0)
@@ -161,7 +162,7 @@ def _checked(column: pl.Expr, fits: pl.Expr, wanted: Wanted) -> pl.Expr:
 
     Only a cast can fail in an expression, so a text that says what is wrong is cast to a number.
     """
-    text = pl.lit(f"{wanted.name} overflows {wanted.dtype}: cast its input to a wider dtype first")
+    text = pl.lit(overflow_text(wanted.name, wanted.dtype))
     failing = pl.when(~fits).then(text).cast(pl.Int64).cast(wanted.dtype)
     return pl.when(fits).then(column.cast(wanted.dtype)).otherwise(failing)
 
