@@ -66,7 +66,9 @@ def run(folder: Path, *operators: OperatorSpec, on_error: str = "dead_letter") -
     return task, letters
 
 
-@pytest.mark.parametrize("operators", [(), (TO_NUMBER,), (TO_NUMBER, HeadSpec("head", 5_000))], ids=["no step", "a step", "a head"])
+@pytest.mark.parametrize(
+    "operators", [(), (TO_NUMBER,), (TO_NUMBER, HeadSpec("head", 5_000))], ids=["no step", "a step", "a head"]
+)
 def test_damaged_pages_are_dead_letters(tmp_path: Path, operators: tuple[OperatorSpec, ...]) -> None:
     write(tmp_path, damaged=True)
     task, letters = run(tmp_path, *operators)
