@@ -12,7 +12,7 @@ from streamlab.frame.runner import Runner
 from streamlab.plan import nodes
 from streamlab.plan.event_time import updating_step
 from streamlab.plan.expressions import parse, rowwise_problem
-from streamlab.plan.schema import refusal, show_columns, typed
+from streamlab.plan.schema import check_sendable, refusal, show_columns, typed
 
 AGGREGATE_HINT = "aggregate with group_by(…), or in windows of time with group_by_dynamic(…)"
 
@@ -78,6 +78,8 @@ class FrameBase:
 
     def _check_rowwise(self, step: str, expressions: Iterable[pl.Expr]) -> None:
         """Raise PlanError for an expression that must see other rows than its own."""
+        expressions = tuple(expressions)
+        check_sendable(step, expressions)
         for expression in expressions:
             try:
                 problem = rowwise_problem(expression, self._plan.schema)

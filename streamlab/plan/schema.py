@@ -21,6 +21,7 @@ RESERVED = "__"
 
 _COLUMNS_SHOWN = 24
 _MISSING = re.compile(r'^(?:unable to find column )?"(?P<name>.+?)"(?: not found|;|$)')
+_UNSENDABLE = re.compile(r"cannot pickle .+? object")
 _NOT_BOOLEAN = re.compile(r"^filter predicate must be of type `Boolean`, got `(?P<dtype>.+)`")
 
 
@@ -46,6 +47,8 @@ def typed(
     PlanError
         If Polars refuses the step, or if it gives a column with a reserved name.
     """
+    expressions = tuple(expressions)
+    check_sendable(step, expressions)
     given: pl.Schema | None = None
     try:
         result = run(empty_frame(schema))
@@ -62,6 +65,21 @@ def typed(
 def _lacks_rows(error: BaseException) -> bool:
     """Return whether a step failed only because the frame on which it was tried has no rows."""
     return isinstance(error, pl.exceptions.OutOfBoundsError) or "expected a single value, got none" in str(error)
+
+
+def check_sendable(step: str, expressions: Iterable[Any]) -> None:
+    """Raise PlanError if an expression calls a Python function that cannot be sent to another process."""
+    for expression in expressions:
+        if not isinstance(expression, pl.Expr):
+            continue
+        try:
+            to_tree(expression)
+        except UnknownShape as error:
+            found = _UNSENDABLE.search(str(error))
+            if found is not None:
+                needed = "functions and values that can be sent to worker processes"
+                hint = "make what it uses inside the function, or pass what that is made from"
+                raise PlanError(explained(step, needed=needed, got=f"{expression}: {found[0]}", hint=hint)) from None
 
 
 def check_names(step: str, names: Iterable[str]) -> None:

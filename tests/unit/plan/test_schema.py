@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -77,3 +79,12 @@ def test_a_panic_of_polars_is_a_refusal() -> None:
     schema = pl.Schema({"x": pl.Float64(), "l": pl.List(pl.Int64)})
     with pytest.raises(PlanError, match=r"^unpivot: needs what Polars accepts .*supertype of f64 and list"):
         typed("unpivot", schema, lambda frame: frame.unpivot())
+
+
+def test_a_function_in_an_expression_that_cannot_be_sent_is_refused() -> None:
+    lock = threading.Lock()
+    locked = pl.col("Number").map_batches(lambda series: (lock, series)[1], return_dtype=pl.Int64)
+    with pytest.raises(
+        PlanError, match=r"^agg: needs functions .*cannot pickle '_thread\.lock' object"
+    ):
+        typed("agg", SCHEMA, lambda frame: frame.select(locked + 1), [pl.col("Number"), locked + 1])
