@@ -18,6 +18,7 @@ from streamlab.connectors.convert import converted, time_in
 from streamlab.connectors.formats.base import FileRefused, Format, Target
 from streamlab.connectors.formats.text import (
     BOM,
+    CHUNK_BYTES,
     Parsed,
     TextParser,
     TextReader,
@@ -33,6 +34,7 @@ from streamlab.core.time import is_time
 _SAMPLE_BYTES = 2**20
 _MAX_REPAIRS = 1_000
 _HEADER_BYTES = 2**20
+_LONGEST_RECORD = 8 * CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -177,10 +179,12 @@ class _CsvParser(TextParser):
         inside = data.count(quote, 0, end) % 2
         at = end
         while inside and at:
-            before = data.rfind(b"\n", 0, at - 1) + 1
+            # To the start of the line with the quote before: the lines between have none.
+            before = data.rfind(b"\n", 0, max(0, data.rfind(quote, 0, at))) + 1
             inside ^= data.count(quote, before, at) % 2
             at = before
-        return at or end
+        # A quote at the very start may hold a long text, or never close: then it swallows no more than this.
+        return at or (end if len(data) >= _LONGEST_RECORD else 0)
 
     def parse(self, data: bytes, line: int) -> Parsed:
         schema = self._schema

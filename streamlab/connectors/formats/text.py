@@ -22,6 +22,7 @@ from streamlab.connectors.source import Position, Read, Split, SplitReader
 CHUNK_BYTES = 4 * 2**20
 PEEK_BYTES = 2**16
 BOM = b"\xef\xbb\xbf"
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class TextReader(SplitReader):
     def _load(self) -> Parsed:
         with open(self._target.path, "rb") as file:
             if not self._begun:
+                _refuse_packed(file)
                 start, lines = self._parser.begin(file)
                 self._begun = True
                 if self._offset == 0:
@@ -126,10 +128,21 @@ class TextReader(SplitReader):
 def sample(path: str, parser: TextParser, size: int) -> bytes:
     """Return the first whole records of a file, about `size` bytes. Raises OSError or FileRefused."""
     with open(path, "rb") as file:
+        _refuse_packed(file)
         start, _ = parser.begin(file)
         file.seek(start)
         data = file.read(size)
         return data if len(data) < size else data[: parser.cut(data)] or data + file.readline()
+
+
+def _refuse_packed(file: IO[bytes]) -> None:
+    """Raise FileRefused for a compressed file: a position in it could not be opened again without reading it all."""
+    head = file.read(max(map(len, _PACKED)))
+    file.seek(0)
+    for mark, kind in _PACKED.items():
+        if head.startswith(mark):
+            text = f"compressed with {kind}: unpack it first"
+            raise FileRefused(text)
 
 
 def whole_file(target: Target, parser: TextParser) -> Sequence[Split]:
