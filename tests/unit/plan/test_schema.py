@@ -84,7 +84,5 @@ def test_a_panic_of_polars_is_a_refusal() -> None:
 def test_a_function_in_an_expression_that_cannot_be_sent_is_refused() -> None:
     lock = threading.Lock()
     locked = pl.col("Number").map_batches(lambda series: (lock, series)[1], return_dtype=pl.Int64)
-    with pytest.raises(
-        PlanError, match=r"^agg: needs functions .*cannot pickle '_thread\.lock' object"
-    ):
+    with pytest.raises(PlanError, match=r"^agg: needs functions .*cannot pickle '_thread\.lock' object"):
         typed("agg", SCHEMA, lambda frame: frame.select(locked + 1), [pl.col("Number"), locked + 1])
