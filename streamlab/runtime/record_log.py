@@ -108,8 +108,12 @@ class LogWriter:
         return sum(rows for _, rows in self._segments)
 
     def append(self, frame: pl.DataFrame, *, step: str = "", is_base: bool = False) -> None:
-        """Write a record. Raises OSError when there is no room."""
-        if self._file.tell() >= self._segment_bytes or self._is_long():
+        """Write a record, of a frame longer than `keep_rows` its newest rows. Raises OSError when there is no room."""
+        unneeded = 0 if self._keep_rows is None else max(0, frame.height - max(self._keep_rows, 1))
+        frame = frame.slice(unneeded)
+        self.rows += unneeded
+        self.rows_dropped += unneeded
+        if self._file.tell() >= self._segment_bytes or self._is_long() or unneeded:
             self._file.close()
             self._file = self._new_file()
         body = BytesIO()

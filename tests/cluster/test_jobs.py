@@ -69,7 +69,7 @@ def test_an_endless_table_keeps_its_newest_rows(start):
     job.stop()
     newest = job.report().rows_in // 2
     kept = job.results()
-    assert 10_000 <= kept.height < 40_000
+    assert 10_000 <= kept.height <= 22_500  # whole files are dropped, so up to 2.25 times keep_rows stay
     assert kept["v"].max() > newest * 0.5
     assert job.report().rows_dropped == job.report().rows_out - kept.height
     assert f"no longer kept {job.report().rows_dropped:,}" in repr(job)

@@ -97,6 +97,23 @@ def test_a_new_file_begins_when_one_is_long_and_readers_follow(tmp_path):
     assert len(list(tmp_path.iterdir())) == 5
 
 
+@pytest.mark.parametrize("keep_rows", [0, 1, 7, 100])
+@pytest.mark.parametrize("sizes", [[1000], [3, 1000, 5], [1] * 300, [90, 90, 90]])
+def test_a_table_of_the_newest_rows_never_grows_past_a_few_times_their_number(tmp_path, keep_rows, sizes):
+    writer, reader = LogWriter(tmp_path, "0", 1, keep_rows=keep_rows), LogReader(tmp_path)
+    written = pl.Series("n", range(sum(sizes)))
+    at = 0
+    for size in sizes:
+        writer.append(written[at : at + size].to_frame())
+        at += size
+    writer.close()
+    kept = pl.concat([record.frame for record in reader.read_new()])
+    assert kept["n"].to_list() == written[at - kept.height :].to_list()
+    assert writer.rows == at
+    assert writer.rows_dropped == at - kept.height
+    assert min(keep_rows, at) <= kept.height <= max(1, 2.25 * keep_rows)
+
+
 def test_a_writer_of_another_attempt_appends_behind(tmp_path):
     for attempt in (1, 2):
         writer = LogWriter(tmp_path, "0", attempt)
