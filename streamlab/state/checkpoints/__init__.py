@@ -1,0 +1,1 @@
+"""Checkpoints: what they say (`manifest`), how frames become files (`frames`), and where they are kept (`store`)."""

@@ -1,0 +1,125 @@
+"""What a checkpoint says, as values that travel as msgpack and are stored as JSON; nothing here needs Polars.
+
+A checkpoint is a *manifest* and the files that it names. The manifest holds, for every task, the state of its
+operators as references to content-addressed files, the positions of its source's splits, and what commits its sink's
+transaction. A savepoint has the same form, with its files beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FORMAT = 1
+"""Version of the manifest's form. Later versions read earlier ones."""
+
+Scalar = int | float | str | bool | None
+Position = int | str | tuple[int | str, ...]
+
+
+class StoredFrame(msgspec.Struct, frozen=True, array_like=True):
+    """A frame in a file whose name is its content's hash."""
+
+    sha256: str
+    """Lower-case hexadecimal; also the file's name."""
+    size_bytes: int
+    """Length of the file."""
+    rows: int
+
+
+class StoredState(msgspec.Struct, frozen=True):
+    """State of one operator of one subtask: a :class:`~streamlab.state.snapshot.Snapshot` whose frames are stored."""
+
+    keyed: dict[str, tuple[StoredFrame, ...]] = {}
+    values: dict[str, Scalar] = {}
+    key_columns: tuple[str, ...] = ()
+
+
+class StoredSplit(msgspec.Struct, frozen=True):
+    """How far a split was given out."""
+
+    position: Position
+    skip: int
+    """Good rows after the position that were given out too."""
+    watermark_us: int
+    finished: bool
+
+
+class StoredSource(msgspec.Struct, frozen=True):
+    """Positions and watermarks of the splits that one subtask has begun."""
+
+    splits: dict[str, StoredSplit]
+    watermark_us: int
+    latest_us: int | None
+
+
+class KnownSplit(msgspec.Struct, frozen=True):
+    """A split as its source listed it when the job began; what is read is the same after a recovery."""
+
+    id: str
+    rows: int | None = None
+    min_time_us: int | None = None
+    first_time_us: int | None = None
+
+
+class TaskState(msgspec.Struct, frozen=True):
+    """What one subtask of one vertex put into a checkpoint."""
+
+    vertex: str
+    subtask: int
+    operators: dict[str, StoredState] = {}
+    """By the name of the step."""
+    source: StoredSource | None = None
+    pending: tuple[tuple[str, str], ...] = ()
+    """What commits the sink's transaction."""
+    finished: bool = False
+    """Whether the task had come to its end: it gives nothing any more, and its state is empty."""
+    new_bytes: int = 0
+    """Bytes of the files that were written for this checkpoint and not found in an earlier one."""
+    alignment_us: int = 0
+    """From the first barrier at one of its inputs to the last."""
+    duration_us: int = 0
+    """From the snapshot to the last file being durable."""
+
+    @property
+    def files(self) -> frozenset[StoredFrame]:
+        """The files that it needs."""
+        return frozenset(
+            frame for state in self.operators.values() for frames in state.keyed.values() for frame in frames
+        )
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole checkpoint."""
+
+    format: int = FORMAT
+    streamlab: str
+    """Version of streamlab that wrote it."""
+    job: str
+    """Id of the job."""
+    id: int
+    kind: Literal["checkpoint", "savepoint"] = "checkpoint"
+    attempt: int
+    """Attempt of the job that took it."""
+    fingerprint: str
+    """Hash of the plan: the same plan gives the same rows from here on."""
+    parallelism: dict[str, int]
+    """Subtasks of each vertex."""
+    splits: dict[str, tuple[KnownSplit, ...]]
+    """Splits of each source, by vertex."""
+    tasks: tuple[TaskState, ...]
+    triggered_us: int
+    """Wall clock when the barriers were sent."""
+    completed_us: int
+    """Wall clock when every task had acknowledged."""
+
+    @property
+    def files(self) -> frozenset[StoredFrame]:
+        """The files that it needs."""
+        return frozenset(frame for task in self.tasks for frame in task.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of all its files; those that several tasks or checkpoints share count once."""
+        return sum(frame.size_bytes for frame in self.files)
