@@ -16,6 +16,7 @@ FORMAT = 1
 
 Scalar = int | float | str | bool | None
 Position = int | str | tuple[int | str, ...]
+StoredTransaction = tuple[tuple[str, str], ...]
 
 
 class StoredFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -71,8 +72,8 @@ class TaskState(msgspec.Struct, frozen=True):
     operators: dict[str, StoredState] = {}
     """By the name of the step."""
     source: StoredSource | None = None
-    pending: tuple[tuple[str, str], ...] = ()
-    """What commits the sink's transaction."""
+    pending: tuple[StoredTransaction, ...] = ()
+    """What commits the sink's transactions, in order: those of abandoned checkpoints go with the next one."""
     finished: bool = False
     """Whether the task had come to its end: it gives nothing any more, and its state is empty."""
     new_bytes: int = 0
@@ -94,8 +95,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A whole checkpoint."""
 
     format: int = FORMAT
-    streamlab: str
-    """Version of streamlab that wrote it."""
+    polars: str
+    """Version of Polars that wrote it: another one may give keys to other subtasks."""
     job: str
     """Id of the job."""
     id: int
