@@ -28,7 +28,7 @@ import msgspec
 from streamlab.core.errors import explained
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.black_box import read_black_box
+from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.folder import JobFolder, remove_sockets_folder
@@ -185,8 +185,7 @@ class Supervisor:
 
     def _loss_of(self, worker: _WorkerProcess, code: int) -> Failure:
         step, sample = read_black_box(self._folder.black_box(worker.index))
-        with contextlib.suppress(OSError):
-            fault = self._folder.fault_log(worker.index).read_text(encoding="utf-8", errors="replace")
+        fault = read_fault(self._folder.fault_log(worker.index))
         timeout_s = self._meta.options.heartbeat_timeout_ms / 1000
         stuck = worker.inspected or "Timeout (" in fault
         reason = f"it did not answer for {timeout_s:g} s and was ended" if stuck else exit_reason(code)
@@ -196,7 +195,7 @@ class Supervisor:
             got=reason,
             hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
         )
-        return Failure(message=text, step=step, traceback=fault, sample=sample, kind="WorkerLost")
+        return Failure(message=text, step=step, traceback=shown_fault(fault), sample=sample, kind="WorkerLost")
 
     # -- what goes out -------------------------------------------------------------------------------------------
 
