@@ -21,7 +21,7 @@ from streamlab.runtime.pipes import FrameBuffer, framed
 _SIZE = 64 * 1024
 _MAX_STEP = 1024
 _STEP_CALLER = f'  File "{Path(__file__).with_name("task.py")}"'
-_THREAD = re.compile(r"^(?P<title>(?:Current thread|Thread) )0x[0-9a-f]+ (?P<stack>.*(?:\n  .*)*)", re.MULTILINE)
+_THREAD = re.compile(r"^(?P<title>Current thread|Thread) 0x.*\n(?P<calls>(?:  .*\n)*)", re.MULTILINE)
 
 
 class BlackBox:
@@ -69,10 +69,15 @@ def read_fault(path: Path) -> str:
 def shown_fault(report: str) -> str:
     """Return what the user needs of a report by `faulthandler`: the thread that crashed, from the call of the step on.
 
-    When no thread of Python's crashed, each thread that ran a step is shown; when none did, all there is. The signal is
-    left out: the worker's exit says it.
+    When no thread of Python's crashed, each thread that ran a step is shown; when none did, all there is. Calls stand in
+    the order of Python's tracebacks. The signal is left out: the worker's exit says it.
     """
-    threads = [f"{found['title']}{found['stack']}\n" for found in _THREAD.finditer(report)]
-    shown = [thread for thread in threads if thread.startswith("Current thread")]
-    shown = shown or [thread for thread in threads if _STEP_CALLER in thread]
-    return "\n".join(thread.partition(_STEP_CALLER)[0] for thread in shown) or report
+    threads = [(found["title"], found["calls"]) for found in _THREAD.finditer(report)]
+    shown = [(title, calls) for title, calls in threads if title.startswith("Current")]
+    shown = shown or [(title, calls) for title, calls in threads if _STEP_CALLER in calls]
+    return "\n".join(_shown_thread(*thread) for thread in shown) or report
+
+
+def _shown_thread(title: str, calls: str) -> str:
+    lines = calls.partition(_STEP_CALLER)[0].splitlines(keepends=True)
+    return f"{title} (most recent call last):\n{''.join(reversed(lines))}"

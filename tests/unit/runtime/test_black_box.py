@@ -18,6 +18,7 @@ STEP = """\
   File "/home/me/mine.py", line 3 in crashes
   File "/lib/streamlab/operators/map_batches.py", line 51 in process
 """
+SHOWN_STEP = "".join(reversed(STEP.splitlines(keepends=True)))
 LOOP = f"""\
   File "{task.__file__}", line 444 in _guarded
   File "{task.__file__}", line 334 in _feed
@@ -31,13 +32,13 @@ def test_of_a_crash_only_the_thread_that_crashed_is_shown_from_the_step_on():
         f"Fatal Python error: Segmentation fault\n\n{WATCHDOG}\n"
         f"Current thread 0x00007f0c0fc68b80 (most recent call first):\n{STEP}{LOOP}{MODULES}"
     )
-    assert shown_fault(report) == f"Current thread (most recent call first):\n{STEP}"
+    assert shown_fault(report) == f"Current thread (most recent call last):\n{SHOWN_STEP}"
 
 
 def test_a_step_within_a_step_is_shown_from_the_innermost_on():
     inner = '  File "/lib/streamlab/operators/inner.py", line 1 in process\n'
     report = f"Current thread 0x01 (most recent call first):\n{STEP}{LOOP}{inner}{LOOP}"
-    assert shown_fault(report).endswith(STEP)
+    assert shown_fault(report).endswith(f":\n{SHOWN_STEP}")
 
 
 def test_a_crash_in_a_thread_that_python_does_not_know_shows_what_steps_were_running():
@@ -45,7 +46,7 @@ def test_a_crash_in_a_thread_that_python_does_not_know_shows_what_steps_were_run
         f"Fatal Python error: Segmentation fault\n\n{WATCHDOG}\n"
         f"Thread 0x00007f0c0fc68b80 (most recent call first):\n{STEP}{LOOP}"
     )
-    assert shown_fault(report) == f"Thread (most recent call first):\n{STEP}"
+    assert shown_fault(report) == f"Thread (most recent call last):\n{SHOWN_STEP}"
 
 
 def test_a_crash_in_a_thread_of_the_users_is_shown_whole():
@@ -55,13 +56,13 @@ def test_a_crash_in_a_thread_of_the_users_is_shown_whole():
         f"Thread 0x02 (most recent call first):\n{STEP}{LOOP}"
     )
     assert shown_fault(report) == (
-        'Current thread (most recent call first):\n  File "/home/me/mine.py", line 9 in in_background\n'
+        'Current thread (most recent call last):\n  File "/home/me/mine.py", line 9 in in_background\n'
     )
 
 
 def test_of_a_worker_that_ended_itself_because_it_hung_the_step_is_shown():
     report = f"Timeout (0:10:15)!\nThread 0x01 (most recent call first):\n{STEP}{LOOP}\n{WATCHDOG}"
-    assert shown_fault(report) == f"Thread (most recent call first):\n{STEP}"
+    assert shown_fault(report) == f"Thread (most recent call last):\n{SHOWN_STEP}"
 
 
 @pytest.mark.parametrize("report", ["", "\n\n", "Fatal Python error: Bus error\n", "torn wri", f"{WATCHDOG}"])
@@ -86,6 +87,7 @@ _guarded(mine)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode < 0
     lines = shown_fault(read_fault(tmp_path / "fault")).splitlines()
-    assert lines[0] == "Current thread (most recent call first):"
-    assert lines[1].endswith("in string_at")
-    assert lines[2:] == ['  File "<string>", line 6 in mine']
+    assert lines[0] == "Current thread (most recent call last):"
+    assert lines[1] == '  File "<string>", line 6 in mine'
+    assert lines[2].endswith("in string_at")
+    assert len(lines) == 3
