@@ -32,6 +32,7 @@ AGGREGATES: dict[str, tuple[pl.Expr, ...]] = {
     "counts": (pl.len(), pl.col("s").count().alias("c"), pl.col("n").sum().alias("total")),
     "mean": (pl.col("x").mean(), (pl.col("n").mean() * 2).alias("m")),
     "extremes": (pl.col("n").max().alias("hi"), pl.col("x").min(), pl.col("s").max().alias("last_s")),
+    "bounds": (pl.col("n").max().alias("hi"), pl.col("x").min(), pl.col("x").sum().alias("total")),
     "order": (pl.col("n").first().alias("f"), pl.col("x").last().alias("l")),
     "sets": (pl.col("n").n_unique().alias("u"), pl.col("x").var().alias("v")),
     "buffered": (pl.col("x").median(), pl.len(), pl.col("n").sum().alias("total")),
@@ -326,7 +327,7 @@ def test_is_a_value_that_prints_shortly() -> None:
 
 
 @pytest.mark.parametrize("keys", ["one", "two", "renamed"])
-@pytest.mark.parametrize("aggregates", ["counts", "mean", "extremes"])
+@pytest.mark.parametrize("aggregates", ["counts", "mean", "bounds", "extremes"])
 def test_rows_whose_keys_hardly_repeat_are_passed_on_row_by_row(
     keys: str, aggregates: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
