@@ -43,8 +43,9 @@ def generate(
     ----------
     function
         Called as ``function(start, n)`` in the workers, and once here for the schema; returns a frame with the rows
-        from number `start` on, `n` of them. The same arguments must give the same rows. Fewer than `n` rows end the
-        stream.
+        from number `start` on, `n` of them. Fewer than `n` rows end the stream. The same arguments must give the
+        same rows: after a failure a job asks again for those behind its last checkpoint, so rows made of the clock
+        or of chance (without a seed made of `start`) would be others then.
     rows_per_second
         How fast; None means as fast as it goes.
     limit

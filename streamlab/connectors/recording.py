@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from streamlab.connectors.logged_reads import LoggedReads
 from streamlab.connectors.paths import PathLike, absolute_paths
-from streamlab.connectors.recorded import LoggedReads
 from streamlab.connectors.recording_log import end_of, first_header, segments
 from streamlab.connectors.recording_notes import NOTES, read_notes, read_schema, read_splits
 from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader

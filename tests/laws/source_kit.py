@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -16,7 +16,9 @@ from streamlab.connectors.files import scan_csv, scan_ipc, scan_ndjson, scan_par
 from streamlab.connectors.frames import from_frame
 from streamlab.connectors.generate import generate
 from streamlab.connectors.reader import ReaderSnapshot, SourceReader
-from streamlab.connectors.source import START, Position, Source, Split
+from streamlab.connectors.recorded import recorded
+from streamlab.connectors.recording import scan_recording
+from streamlab.connectors.source import START, Position, Source, Split, SplitReader
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, End, Message
 
 BEGIN = dt.datetime(1969, 12, 31, 23, 59, 40)  # noqa: DTZ001 - naive, as most data are
@@ -111,6 +113,41 @@ def _ndjson_with_bad_lines(folder: Path, **timing: Any) -> Source:
     return scan_ndjson(folder, schema=rows(0, 1).schema, **timing)
 
 
+@dataclass(frozen=True)
+class Once(Source):
+    """A source that says that it cannot be read again."""
+
+    source: Source
+
+    @property
+    def bounded(self) -> bool:
+        return self.source.bounded
+
+    @property
+    def replayable(self) -> bool:
+        return False
+
+    def splits(self) -> Sequence[Split]:
+        return self.source.splits()
+
+    def open(self, split: Split, position: Position) -> SplitReader:
+        return self.source.open(split, position)
+
+
+def _recorded(folder: Path, **timing: Any) -> Source:
+    lines = folder / "lines"
+    lines.mkdir()
+    inner = _ndjson_with_bad_lines(lines, **timing)
+    return recorded(Once(inner.name, inner.schema, inner, timing=inner.timing), str(folder / "recording"))
+
+
+def _recording(folder: Path, **timing: Any) -> Source:
+    source = _recorded(folder, **timing)
+    for split in source.splits():
+        read_split(source, split, limits=(7, 3, 20))
+    return scan_recording(folder / "recording")
+
+
 MAKERS: dict[str, Callable[..., Source]] = {
     "frame": lambda folder, **timing: from_frame(rows(0, 40), **timing),
     "frame with nulls": lambda folder, **timing: from_frame(with_gaps(0, 40), **timing),
@@ -127,8 +164,10 @@ MAKERS: dict[str, Callable[..., Source]] = {
     "csv with bad lines": _csv_with_bad_lines,
     "ndjson": _ndjson,
     "ndjson with bad lines": _ndjson_with_bad_lines,
+    "recorded": _recorded,
+    "recording": _recording,
 }
-"""Every kind of source that can be read again, over a folder of its own."""
+"""Every kind of source that can be read again, or is recorded, over a folder of its own."""
 
 
 def read_split(

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_kit import BROKEN, Step, live, scripts
 
@@ -22,7 +22,7 @@ from streamlab.core.errors import SourceError
 from streamlab.core.messages import Batch, End, Message, Watermark
 from streamlab.core.time import MAX_TIME_US
 
-EXAMPLES = settings(max_examples=60, deadline=None, phases=[Phase.generate])
+EXAMPLES = settings(max_examples=40, deadline=None)
 PAUSE_US = 6_000
 LIMITS = st.lists(st.integers(1, 9), min_size=1, max_size=3)
 Seen = tuple[int, int, Position]

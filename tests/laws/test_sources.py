@@ -116,6 +116,7 @@ def test_a_reader_goes_on_from_its_snapshot(
     first = drain(source, polls=polls, batch_rows=batch_rows)
     assert first.reader is not None
     snapshot = msgspec.convert(msgspec.to_builtins(first.reader.snapshot()), ReaderSnapshot)
+    first.reader.close()
     rest = drain(source, snapshot=merge_snapshots([snapshot]), batch_rows=later)
     frame = pl.concat([first.rows(), rest.rows()])
     letters = pl.concat([first.letters, rest.letters])
