@@ -192,11 +192,7 @@ def test_values_of_delta(tmp_path: Path) -> None:
         (DeltaSink, pl.Time),
         (DeltaSink, pl.Array(pl.Datetime("ns"), 2)),
         (DeltaSink, pl.Struct({"a": pl.Duration("us")})),
-        *(
-            (kind, dtype)
-            for kind in (SqliteSink, DuckdbSink, PostgresSink, DeltaSink)
-            for dtype in (pl.Null, pl.Object)
-        ),
+        *itertools.product((SqliteSink, DuckdbSink, PostgresSink, DeltaSink), (pl.Null, pl.Object)),
     ],
 )
 def test_a_column_that_cannot_be_held_is_refused(kind: type[TableSink], dtype: Any, tmp_path: Path) -> None:
@@ -216,7 +212,7 @@ def test_names_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
         PostgresSink(name="out", dsn="host=/nowhere", table="t", schema=long).check_schema(long)
 
 
-# -- tables that are there -----------------------------------------------------------------------------------------------
+# -- tables that are there ---------------------------------------------------------------------------------------------
 
 
 def test_a_table_may_have_more_columns(database: Database) -> None:
