@@ -148,7 +148,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 
 def test_unknown_urls_are_refused_without_their_password():
     with pytest.raises(OptionError, match="nothere") as refused:
-        open_blobs("nothere://user:password@host/x")
+        open_blobs("nothere://user:my@password@host/x")
     assert "password" not in str(refused.value)
 
 

@@ -18,7 +18,7 @@ import pytest
 from checkpoint_kit import manifest_of, newest_whole, publish
 
 from streamlab.core.errors import CheckpointError
-from streamlab.state.checkpoints import blobs as blobs_module
+from streamlab.state.checkpoints import local_blobs as local_blobs_module
 from streamlab.state.checkpoints.blobs import LocalBlobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
@@ -138,7 +138,7 @@ class LossyDisk:
 @pytest.fixture
 def disk(monkeypatch) -> Iterator[LossyDisk]:
     disk = LossyDisk()
-    monkeypatch.setattr(blobs_module, "os", disk)
+    monkeypatch.setattr(local_blobs_module, "os", disk)
     yield disk
     for opened in disk._open:
         try:
