@@ -34,6 +34,10 @@ class SinkContext:
         Name of the sink's step.
     checkpoints : bool
         Whether checkpoints are taken: then nothing may become visible before a commit.
+    restored : int | None
+        The checkpoint that the attempt starts from; None when it starts from the beginning.
+    keep_checkpoints : int
+        How many complete checkpoints are kept: the job may be restored from the oldest of them.
     """
 
     folder: str
@@ -42,6 +46,8 @@ class SinkContext:
     attempt: int
     step: str
     checkpoints: bool = False
+    restored: int | None = None
+    keep_checkpoints: int = 3
 
 
 class SinkWriter(ABC):

@@ -28,7 +28,8 @@ from streamlab.runtime.folder import (
 from streamlab.runtime.pickling import pickled_graph
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Request, VertexLayout
-from streamlab.runtime.results import ResultTable, TableReader, write_table_facts
+from streamlab.runtime.results import ResultTable
+from streamlab.runtime.table_reader import TableReader, write_table_facts
 
 KEEP_ENDED_JOBS = 50
 """How many ended jobs keep their folders."""
@@ -220,7 +221,7 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
             folder.write_graph(pickled)
             for vertex in graph.vertices:
                 if isinstance(vertex.sink, ResultTable):
-                    write_table_facts(folder.results, vertex.sink)
+                    write_table_facts(folder.results, vertex.sink.schema, vertex.sink.keys)
             folder.write_meta(meta)
             coordinator = _coordinators[folder.id] = _start_coordinator(folder)
         except BaseException:

@@ -16,7 +16,7 @@ from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import CancelRequested, PauseRequested, Request, ResumeRequested, StopRequested
-from streamlab.runtime.results import read_dead_letters, read_late_rows
+from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
 
 if TYPE_CHECKING:
     import pandas as pd

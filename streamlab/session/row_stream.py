@@ -100,7 +100,7 @@ class _Rows:
                         hint="do less in the loop, or look at job.results() of a started job now and then",
                     )
                 )
-            if record.header.is_base:
+            if record.header.voids_from >= 0:
                 continue
             self._taken += record.header.rows
             yield record.frame
