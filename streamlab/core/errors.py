@@ -14,11 +14,17 @@ StepFailed          a step raised while it ran, usually a user's function      n
 WorkerLost          a worker process died or hung                              perhaps
 JobError            asked a job for what it cannot give now                    see the message
 StateError          state or a job folder that cannot be read                  no
+CheckpointError     what a checkpoint is kept in, or what damaged it           see its `matter`
 InternalError       streamlab                                                  no, report it
 ==================  =========================================================  ===================
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+CheckpointMatter = Literal["missing", "damaged", "newer", "refused", "unreachable"]
+"""What is the matter with a file of a checkpoint; see :class:`CheckpointError`."""
 
 
 class StreamlabError(Exception):
@@ -71,6 +77,25 @@ class JobError(StreamlabError):
 
 class StateError(StreamlabError):
     """State, a checkpoint or a job folder is damaged or was written by something else."""
+
+
+class CheckpointError(StateError):
+    """A checkpoint cannot be written, or one of its files cannot be used.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file in its store; empty when the store as a whole is meant.
+    matter : {"missing", "damaged", "newer", "refused", "unreachable"}
+        `missing`: the file is not there. `damaged`: it is not what was written; an earlier checkpoint may be whole.
+        `newer`: a later version of streamlab wrote it. `refused`: it was asked for something that is never done.
+        `unreachable`: the disk or the service failed, the file may be good; this one alone may go by a retry.
+    """
+
+    def __init__(self, message: str, *, file: str = "", matter: CheckpointMatter = "damaged") -> None:
+        super().__init__(message)
+        self.file = file
+        self.matter: CheckpointMatter = matter
 
 
 class InternalError(StreamlabError):

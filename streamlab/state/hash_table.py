@@ -17,10 +17,15 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
 
 _FIRST_CAPACITY = 1024
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(32)
+_HALF = np.uint64(32)
+_SLOT_BITS = 31
+_SLOT_MASK = 2**_SLOT_BITS - 1
+_BUCKETS_PER_KEY = 4
+"""At least so many."""
 
 
 class WordTable:
@@ -44,7 +49,8 @@ class WordTable:
         self._width = width
         self._size = 0
         self._words = [np.empty(_FIRST_CAPACITY, np.uint64) for _ in range(width)]
-        self._buckets = np.full(2 * _FIRST_CAPACITY, -1, np.int32)
+        self._buckets = np.full(_BUCKETS_PER_KEY * _FIRST_CAPACITY, -1, np.int32)
+        self._shift = _shift_to(len(self._buckets))
 
     @property
     def size(self) -> int:
@@ -66,61 +72,69 @@ class WordTable:
         insert
             Give absent keys new slots; equal ones the same.
         """
-        found = self._find(words)
-        if insert:
-            absent = np.flatnonzero(found < 0)
-            if len(absent):
-                found[absent] = self._add([own[absent] for own in words])
+        found, absent, place = self._find(words)
+        if insert and len(absent):
+            found[absent] = self._add([own[absent] for own in words], place)
         return found
 
-    def _find(self, words: list[Words]) -> Slots:
+    def _find(self, words: list[Words]) -> tuple[Slots, Places, Places]:
+        """Return the slots, which keys are absent, and for each of those the free bucket at which its search ended."""
         mask = len(self._buckets) - 1
-        place = _homes(words[0], mask)
-        held, same = self._look(place, words)
-        found = np.where(same, held, -1)
-        at = np.flatnonzero(~same & (held >= 0))
-        place, words = place[at], [own[at] for own in words]
+        place = self._homes(words[0])
+        found = self._buckets[place].astype(np.int64)
+        at = np.flatnonzero(~self._are(found, words))
+        place, held, words = place[at], found[at], [own[at] for own in words]
+        found[at] = -1
+        absent, ends = [at[:0]], [place[:0]]
         while len(at):
-            place = (place + 1) & mask
-            held, same = self._look(place, words)
-            found[at] = np.where(same, held, -1)
-            going = np.flatnonzero(~same & (held >= 0))
-            at, place, words = at[going], place[going], [own[going] for own in words]
-        return found
+            free = held < 0
+            absent.append(at[free])
+            ends.append(place[free])
+            going = np.flatnonzero(~free)
+            at, place, words = at[going], (place[going] + 1) & mask, [own[going] for own in words]
+            held = self._buckets[place].astype(np.int64)
+            same = self._are(held, words)
+            found[at[same]] = held[same]
+            going = np.flatnonzero(~same)
+            at, place, held, words = at[going], place[going], held[going], [own[going] for own in words]
+        return found, np.concatenate(absent), np.concatenate(ends)
 
-    def _look(self, place: npt.NDArray[np.int64], words: list[Words]) -> tuple[Slots, npt.NDArray[np.bool_]]:
-        """Return what the buckets hold, and whether it is the key that is looked for."""
-        held = self._buckets[place].astype(np.int64)
+    def _are(self, held: Slots, words: list[Words]) -> npt.NDArray[np.bool_]:
+        """Return which of these slots hold the key beside them; a free bucket's none does."""
         same = self._words[0][held] == words[0]
         for own, stored in zip(words[1:], self._words[1:], strict=True):
             same &= stored[held] == own
         # A free bucket holds -1, which reads the last slot: cheaper to mask out than to leave out.
         same &= held >= 0
-        return held, same
+        return same
 
-    def _add(self, words: list[Words]) -> Slots:
-        """Insert keys that are absent, some of them perhaps equal, and return their slots."""
-        self._reserve(self._size + len(words[0]))
+    def _add(self, words: list[Words], place: Places) -> Slots:
+        """Insert keys that are absent, some of them perhaps equal, and return their slots.
+
+        `place` is where the search for each key ended.
+        """
+        if self._reserve(self._size + len(place)):
+            place = self._homes(words[0])
         mask = len(self._buckets) - 1
-        place = _homes(words[0], mask)
         added = np.empty(len(place), np.int64)
         at = np.arange(len(place))
-        while len(place):
+        while len(at):
             wanting = np.flatnonzero(self._buckets[place] < 0)
-            self._claim(place[wanting], [own[wanting] for own in words])
-            held = self._buckets[place]
-            same = np.ones(len(place), np.bool_)
-            for own, stored in zip(words, self._words, strict=True):
-                same &= stored[held] == own
-            added[at[same]] = held[same]
-            going = np.flatnonzero(~same)
-            at = at[going]
-            place = (place[going] + 1) & mask
-            words = [own[going] for own in words]
+            end = self._size
+            won = wanting[self._claim(place[wanting], [own[wanting] for own in words])]
+            added[at[won]] = np.arange(end, self._size)
+            others = np.ones(len(at), np.bool_)
+            others[won] = False
+            rest = np.flatnonzero(others)
+            held = self._buckets[place[rest]].astype(np.int64)
+            same = self._are(held, [own[rest] for own in words])
+            added[at[rest[same]]] = held[same]
+            rest = rest[~same]
+            at, place, words = at[rest], (place[rest] + 1) & mask, [own[rest] for own in words]
         return added
 
-    def _claim(self, free: npt.NDArray[np.int64], words: list[Words]) -> None:
-        """Fill each of these free buckets with one of the keys that want it."""
+    def _claim(self, free: Places, words: list[Words]) -> Places:
+        """Fill each of these free buckets with one of the keys that want it, and return which keys those are."""
         marks = np.arange(len(free), dtype=np.int32)
         self._buckets[free] = marks
         won = np.flatnonzero(self._buckets[free] == marks)
@@ -129,35 +143,57 @@ class WordTable:
             stored[self._size : end] = own[won]
         self._buckets[free[won]] = np.arange(self._size, end, dtype=np.int32)
         self._size = end
+        return won
 
-    def _reserve(self, size: int) -> None:
-        """Make room for this many keys at a load of at most one quarter."""
+    def _homes(self, words: Words) -> Places:
+        """Return the first bucket to look at (Fibonacci hashing; Knuth, The Art of Computer Programming 3, 6.4).
+
+        The bucket is given by the *upper* bits of the hash, so that twice the buckets keep the keys in their order.
+        """
+        mixed = words >> _HALF
+        mixed ^= words
+        mixed *= _SPREAD
+        mixed >>= self._shift
+        return mixed.view(np.int64)
+
+    def _reserve(self, size: int) -> bool:
+        """Make room for this many keys at a load of at most one quarter; return whether keys have other buckets now."""
         if size > len(self._words[0]):
             grown = 1 << (size - 1).bit_length()
             self._words = [_grown(words, self._size, grown) for words in self._words]
-        if 4 * size > len(self._buckets):
-            self._buckets = np.full(4 << (size - 1).bit_length(), -1, np.int32)
-            self._refill()
+        if _BUCKETS_PER_KEY * size <= len(self._buckets):
+            return False
+        self._buckets = np.full(_BUCKETS_PER_KEY << (size - 1).bit_length(), -1, np.int32)
+        self._shift = _shift_to(len(self._buckets))
+        self._refill()
+        return True
 
     def _refill(self) -> None:
-        """Give every key a bucket again; the keys are known to differ."""
+        """Give every key a bucket again; the keys are known to differ.
+
+        In the order of their homes each key gets its home, or the bucket behind the key before it if that is taken: no
+        probing, and memory is written from one end to the other.
+        """
+        ordered = self._homes(self._words[0][: self._size]) << _SLOT_BITS
+        ordered |= np.arange(self._size)
+        ordered.sort()
+        slots = (ordered & _SLOT_MASK).astype(np.int32)
+        ordered >>= _SLOT_BITS
+        rank = np.arange(self._size)
+        ordered -= rank
+        place = np.maximum.accumulate(ordered, out=ordered)
+        place += rank
         mask = len(self._buckets) - 1
-        place = _homes(self._words[0][: self._size], mask)
-        slots = np.arange(self._size, dtype=np.int32)
-        while len(slots):
-            free = self._buckets[place] < 0
-            wanting, wanted = slots[free], place[free]
-            self._buckets[wanted] = wanting
-            lost = self._buckets[wanted] != wanting
-            slots = np.concatenate((slots[~free], wanting[lost]))
-            place = (np.concatenate((place[~free], wanted[lost])) + 1) & mask
+        inside = int(np.searchsorted(place, mask, side="right"))
+        self._buckets[place[:inside]] = slots[:inside]
+        if inside < self._size:
+            # The few that are driven past the end go on at the beginning.
+            self._buckets[np.flatnonzero(self._buckets < 0)[: self._size - inside]] = slots[inside:]
 
 
-def _homes(words: Words, mask: int) -> npt.NDArray[np.int64]:
-    """Return the first bucket to look at (a multiplicative hash; Knuth, The Art of Computer Programming 3, 6.4)."""
-    mixed = (words ^ (words >> _SHIFT)) * _SPREAD
-    mixed ^= mixed >> _SHIFT
-    return (mixed & np.uint64(mask)).view(np.int64)
+def _shift_to(buckets: int) -> np.uint64:
+    """Return how far a hash of 64 bits is shifted to the right to give one of so many buckets."""
+    return np.uint64(64 - (buckets - 1).bit_length())
 
 
 def _grown(array: Words, size: int, capacity: int) -> Words:

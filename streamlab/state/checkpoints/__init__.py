@@ -1,1 +1,4 @@
-"""Checkpoints: what they say (`manifest`), how frames become files (`frames`), and where they are kept (`store`)."""
+"""Checkpoints: what they say (`manifest`), where they lie (`blobs`), and which there are (`manifests`).
+
+Their frames are stored by `state_files`, whole snapshots by `snapshots`.
+"""

@@ -1,0 +1,208 @@
+"""The checkpoints of one job: which there are, what they say, and which may go.
+
+A manifest is published last, in one step, when all that it names is durable; a checkpoint is there when its manifest
+is. The file is JSON, ``{"format", "sha256", "manifest"}``, and must be byte for byte what streamlab writes: one bit
+changed anywhere is found. Nothing here needs Polars, so the coordinator's process starts fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from streamlab.core.errors import CheckpointError, InternalError, explained
+from streamlab.state.checkpoints import contents
+from streamlab.state.checkpoints.blobs import Blobs
+from streamlab.state.checkpoints.contents import check_length, damaged, file_name, read_contents
+from streamlab.state.checkpoints.manifest import FORMAT, Manifest
+from streamlab.state.checkpoints.pins import Pins
+
+_FOLDER = "checkpoints"
+_FILE = re.compile(rf"\A{_FOLDER}/([0-9]{{4}}|[1-9][0-9]{{4,17}})/manifest\.json\Z")
+
+
+class _Envelope(msgspec.Struct):
+    format: int
+    sha256: str
+    manifest: msgspec.Raw
+
+
+class ManifestStore:
+    """Manifests in one store; one process writes, any number read."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._pins = Pins(blobs)
+
+    def put(self, manifest: Manifest) -> None:
+        """Publish a checkpoint, durably, in one step.
+
+        Raises
+        ------
+        CheckpointError
+            It could not be written, or (`refused`) another checkpoint has that id: one of another attempt.
+        InternalError
+            The manifest holds what JSON cannot, such as NaN.
+        """
+        data = _encode(manifest)
+        name = _name(manifest.id)
+        if _decode(self._blobs, name, data) != manifest:
+            text = explained(f"writing {name}", needed="values that JSON can hold", got="others, such as NaN")
+            raise InternalError(text)
+        # A retry finds its own; a process of an attempt that is over must not replace what its successor wrote.
+        if not self._blobs.create(name, data) and self._blobs.get(name) != data:
+            text = explained(
+                f"writing {name} at {self._blobs.where}",
+                needed="a new id",
+                got="one that another checkpoint has",
+                hint="another process writes checkpoints of the same job",
+            )
+            raise CheckpointError(text, file=name, matter="refused")
+
+    def ids(self) -> list[int]:
+        """Return the ids of all checkpoints, ascending, damaged ones too."""
+        matches = (_FILE.match(name) for name in self._blobs.names(_FOLDER))
+        return sorted({int(match[1]) for match in matches if match})
+
+    def get(self, id: int) -> Manifest:  # noqa: A002 - its name everywhere
+        """Return a manifest that is just what was written.
+
+        Raises
+        ------
+        CheckpointError
+            Names the file, and what is the matter with it.
+        """
+        name = _name(id)
+        manifest = _decode(self._blobs, name, self._blobs.get(name))
+        if manifest.id != id:
+            raise damaged(self._blobs, name, f"checkpoint {id}", f"checkpoint {manifest.id}")
+        return manifest
+
+    def newest_first(self) -> Iterator[tuple[int, Manifest | CheckpointError]]:
+        """Give every checkpoint, newest first: its manifest, or why it cannot be used.
+
+        Files of state are looked at too, whether they are there with the right length. When the store itself cannot be
+        reached, that is raised, since an earlier checkpoint is no answer to it.
+        """
+        for id in reversed(self.ids()):  # noqa: A001
+            try:
+                manifest = self.get(id)
+                self._check_lengths(manifest)
+                yield id, manifest
+            except CheckpointError as error:
+                if error.matter == "unreachable":
+                    raise
+                yield id, error
+
+    def verify(self, manifest: Manifest) -> None:
+        """Read every file of a checkpoint and raise the first :class:`CheckpointError`."""
+        self._check_lengths(manifest)
+        for stored in sorted(manifest.files, key=file_name):
+            read_contents(self._blobs, stored)
+
+    def delete(self, id: int) -> bool:  # noqa: A002
+        """Delete a manifest; return False, and keep it, when somebody has pinned it."""
+        with self._pins.deleting(id) as free:
+            if free:
+                self._blobs.delete(_name(id))
+        return free
+
+    def retain(self, keep: int) -> list[int]:
+        """Delete all checkpoints older than the `keep` newest whole ones, and return the ids of those deleted.
+
+        What stays: pinned ones, savepoints, those of later versions of streamlab, and all when none is whole.
+        """
+        if keep < 1:
+            text = explained("retaining checkpoints", needed="at least 1 to keep", got=str(keep))
+            raise InternalError(text)
+        kept, deleted = 0, []
+        for id, found in self.newest_first():  # noqa: A001
+            if kept < keep:
+                kept += isinstance(found, Manifest)
+            elif not _must_stay(found) and self.delete(id):
+                deleted.append(id)
+        return sorted(deleted)
+
+    def collect_garbage(self) -> list[str]:
+        """Delete the files of state that no manifest names, and return their names.
+
+        Only when no checkpoint is being written: its files are named by no manifest yet. Nothing is deleted while a
+        manifest is there whose files cannot be known, since a later version of streamlab wrote it.
+        """
+        named: set[str] = set()
+        for id in self.ids():  # noqa: A001
+            try:
+                named.update(file_name(stored) for stored in self.get(id).files)
+            except CheckpointError as error:
+                if error.matter == "newer":
+                    return []
+                if error.matter == "unreachable":
+                    raise
+        deleted = [name for name in self._blobs.names(contents.FOLDER) if name not in named]
+        for name in deleted:
+            self._blobs.delete(name)
+        for folder in (contents.FOLDER, _FOLDER):
+            self._blobs.sweep(folder)
+        self._pins.forget_dead()
+        return deleted
+
+    @contextmanager
+    def pin(self, id: int) -> Iterator[Manifest]:  # noqa: A002
+        """Keep a checkpoint and its files from being deleted by any process, as long as the block runs.
+
+        Raises
+        ------
+        CheckpointError
+            It is being deleted just now, or cannot be read.
+        """
+        with self._pins.pinned(id) as safe:
+            if not safe:
+                text = explained(f"reading {_name(id)} at {self._blobs.where}", needed="that file", got="its deletion")
+                raise CheckpointError(text, file=_name(id), matter="missing")
+            yield self.get(id)
+
+    def _check_lengths(self, manifest: Manifest) -> None:
+        if manifest.files:
+            sizes = self._blobs.sizes(contents.FOLDER)
+            for stored in sorted(manifest.files, key=file_name):
+                check_length(self._blobs, stored, sizes.get(file_name(stored)))
+
+
+def _name(id: int) -> str:  # noqa: A002
+    return f"{_FOLDER}/{id:04d}/manifest.json"
+
+
+def _must_stay(found: Manifest | CheckpointError) -> bool:
+    return found.kind == "savepoint" if isinstance(found, Manifest) else found.matter == "newer"
+
+
+def _checksum(format: int, body: bytes) -> str:  # noqa: A002
+    return hashlib.sha256(b"streamlab checkpoint %d\n" % format + body).hexdigest()
+
+
+def _encode(manifest: Manifest) -> bytes:
+    body = msgspec.json.encode(manifest)
+    return msgspec.json.encode(_Envelope(manifest.format, _checksum(manifest.format, body), msgspec.Raw(body)))
+
+
+def _decode(blobs: Blobs, name: str, data: bytes) -> Manifest:
+    try:
+        envelope = msgspec.json.decode(data, type=_Envelope)
+        body = bytes(envelope.manifest)
+        if msgspec.json.encode(envelope) != data or _checksum(envelope.format, body) != envelope.sha256:
+            raise damaged(blobs, name, "the bytes that were written", "others")
+        if envelope.format > FORMAT:
+            text = explained(
+                f"reading {name} at {blobs.where}",
+                needed=f"format {FORMAT} or earlier",
+                got=f"format {envelope.format}",
+                hint="a later version of streamlab wrote it: upgrade",
+            )
+            raise CheckpointError(text, file=name, matter="newer")
+        return msgspec.json.decode(body, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise damaged(blobs, name, "a manifest", f"something else ({error})") from error
