@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import polars as pl
 
 from streamlab.core.errors import JobError, OptionError, StateError, explained
 from streamlab.core.options import JobOptions
@@ -216,6 +219,8 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
                 for v in graph.vertices
             ),
             plan=plan,
+            fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
+            engine=pl.__version__,
         )
         try:
             folder.write_graph(pickled)

@@ -5,12 +5,14 @@
     <home>/jobs/j-20131231-8f3a2c/     0700
         meta.json                      what the job is: never changes
         graph.pickle                   the job graph; read only by the job's own workers
-        process.json                   the coordinator's process
+        process.json, workers.json     the coordinator's process, and those of the workers
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
         reserve                        space set aside so that the last status fits on a full disk
         log/                           what the processes printed
         results/<tag>/                 result table and side outputs (see `results`)
+        results/attempts.json          from which checkpoint each attempt started (see `attempts`)
+        checkpoints/, state/, pins/    checkpoints, unless they are kept elsewhere (see `state.checkpoints`)
 
 Files are replaced whole (written aside, then renamed), so a reader never sees half of one. Names given by users are
 never used as paths. ``<home>`` is the environment variable STREAMLAB_HOME or the user's state folder.
@@ -38,6 +40,7 @@ from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime.processes import ProcessId
 from streamlab.runtime.protocol import VertexLayout
+from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 
 FORMAT = 1
 _ID = re.compile(r"j-\d{8}-[0-9a-f]{6}")
@@ -61,6 +64,10 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     vertices: tuple[VertexLayout, ...]
     plan: str = ""
     """The text of ``explain()``."""
+    fingerprint: str = ""
+    """Hash of the plan: the same plan gives the same rows."""
+    engine: str = ""
+    """Version of Polars."""
 
 
 class JobFolder:
@@ -142,6 +149,17 @@ class JobFolder:
         """Store the coordinator's process."""
         self._replace("process.json", msgspec.json.encode(process))
 
+    def read_workers(self) -> tuple[ProcessId, ...]:
+        """Return the worker processes that were started last, or none before the first."""
+        try:
+            return msgspec.json.decode((self.path / "workers.json").read_bytes(), type=tuple[ProcessId, ...])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return ()
+
+    def write_workers(self, processes: tuple[ProcessId, ...]) -> None:
+        """Store the worker processes, so that a coordinator that takes over can end them."""
+        self._replace("workers.json", msgspec.json.encode(processes))
+
     def read_control_key(self) -> bytes:
         """Return the key that authenticates clients."""
         return (self.path / "control.key").read_bytes()
@@ -149,6 +167,11 @@ class JobFolder:
     def write_graph(self, pickled: bytes) -> None:
         """Store the pickled job graph."""
         self._replace("graph.pickle", pickled)
+
+    def checkpoint_blobs(self) -> Blobs:
+        """Return where the job keeps its checkpoints."""
+        elsewhere = self.read_meta().options.checkpoint_store
+        return open_blobs(self.path if elsewhere is None else f"{elsewhere.rstrip('/')}/{self.id}")
 
     def black_box(self, worker: int) -> Path:
         """Return where a worker notes what it is doing."""

@@ -39,7 +39,7 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     attempt, epoch : int
         Attempt of the job, and the checkpoint that the rows follow: what a restore must withdraw.
     first_row : int
-        Rows that the writer wrote before these.
+        Rows that the writer wrote before these, those that these replace included.
     rows : int
         Rows in the record.
     step : str
@@ -184,7 +184,8 @@ class LogWriter:
                     withdrawn.append(header)
                 else:
                     standing_rows += header.rows
-                    self.rows = max(self.rows, header.first_row + header.rows)
+                    replaced = header.voids_from >= 0
+                    self.rows = max(self.rows, header.first_row + (0 if replaced else header.rows))
             self._segments.append((number, standing_rows))
         newest = max((header.attempt for header in withdrawn), default=0)
         before = min((header.first_row for header in withdrawn if header.attempt == newest), default=0)

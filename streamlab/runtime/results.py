@@ -139,7 +139,8 @@ class ResultWriter(SinkWriter):
         """
         since = same_keys_since(self._attempts)
         records = standing(self._log.records(), self._attempts)
-        settled, rest = [], []
+        settled: list[Record] = []
+        rest: list[Record] = []
         for record in records:
             if record.header.attempt >= since:
                 (settled if self._is_settled(record) else rest).append(record)

@@ -25,16 +25,19 @@ from pathlib import Path
 
 import msgspec
 
-from streamlab.core.errors import explained
+from streamlab.core.errors import StateError, explained
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
+from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
 from streamlab.runtime.black_box import read_black_box
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
-from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.coordinator import Coordinator, Takeover
 from streamlab.runtime.folder import JobFolder, remove_sockets_folder
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
+from streamlab.state.checkpoints.manifest import Manifest
+from streamlab.state.checkpoints.manifests import ManifestStore
 
 _TICK_S = 0.05
 _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
@@ -70,8 +73,15 @@ class Supervisor:
         self._folder = folder
         self._meta = folder.read_meta()
         self._sockets = Path(self._meta.sockets)
+        self._manifests = ManifestStore(folder.checkpoint_blobs())
         self._coordinator = Coordinator(
-            self._meta.id, self._meta.options, self._meta.vertices, submitted_us=self._meta.created_us
+            self._meta.id,
+            self._meta.options,
+            self._meta.vertices,
+            submitted_us=self._meta.created_us,
+            fingerprint=self._meta.fingerprint,
+            engine=self._meta.engine,
+            takeover=self._takeover(),
         )
         self._client_fd = client_fd
         self._key = b""
@@ -123,6 +133,17 @@ class Supervisor:
                 )
             )
 
+    def _takeover(self) -> Takeover | None:
+        """Return what an earlier coordinator of this job has left, after ending its workers."""
+        attempts = read_attempts(self._folder.results)
+        if not attempts:
+            return None
+        for process in self._folder.read_workers():
+            if process.is_alive:
+                kill_group(process.pid)
+        manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
+        return Takeover(attempts[-1].number, tuple(reversed(manifests)), self._folder.read_status())
+
     # -- what comes in -------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
@@ -157,7 +178,7 @@ class Supervisor:
             self._take(protocol.CancelRequested("the process that started it has ended"))
 
     def _read_worker(self, worker: _WorkerProcess) -> None:
-        data = read_available(worker.events_fd)
+        data = read_available(worker.events_fd) if worker.events_fd >= 0 else None
         if data is None:
             return
         if not data:
@@ -170,7 +191,9 @@ class Supervisor:
 
     def _watch(self, worker: _WorkerProcess) -> None:
         """See whether a worker still runs, and report its loss once everything that it said has been read."""
-        if worker.lost or not _has_ended(worker.process.pid):
+        if worker.lost:
+            return
+        if not _has_ended(worker.process.pid):
             self._send(worker)
             return
         while worker.events_fd >= 0 and self._final is None:
@@ -181,9 +204,9 @@ class Supervisor:
         worker.lost = True
         kill_group(worker.process.pid)
         code = worker.process.wait()
-        self._take(protocol.WorkerLost(worker.index, worker.attempt, self._loss_of(worker, code)))
+        self._take(self._loss_of(worker, code))
 
-    def _loss_of(self, worker: _WorkerProcess, code: int) -> Failure:
+    def _loss_of(self, worker: _WorkerProcess, code: int) -> protocol.WorkerLost:
         step, sample = read_black_box(self._folder.black_box(worker.index))
         with contextlib.suppress(OSError):
             fault = self._folder.fault_log(worker.index).read_text(encoding="utf-8", errors="replace")
@@ -196,16 +219,24 @@ class Supervisor:
             got=reason,
             hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
         )
-        return Failure(message=text, step=step, traceback=fault, sample=sample, kind="WorkerLost")
+        failure = Failure(message=text, step=step, traceback=fault, sample=sample, kind="WorkerLost")
+        return protocol.WorkerLost(
+            worker.index, worker.attempt, failure, from_outside=stuck or code == -signal.SIGKILL
+        )
 
     # -- what goes out -------------------------------------------------------------------------------------------
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case protocol.StartWorkers(attempt, count):
-                    for index in range(count):
-                        self._start_worker(index, attempt)
+                case protocol.StartWorkers():
+                    self._start_workers(command)
+                case protocol.EndWorkers():
+                    self._kill_workers()
+                case protocol.StoreCheckpoint(manifest):
+                    self._store(manifest)
+                case protocol.RetainCheckpoints(keep):
+                    self._retain(keep)
                 case protocol.InspectWorker(index):
                     self._inspect(self._workers[index])
                 case protocol.Publish(status):
@@ -216,7 +247,48 @@ class Supervisor:
                     for worker in self._workers.values():
                         self._send(worker, command)
 
-    def _start_worker(self, index: int, attempt: int) -> None:
+    def _start_workers(self, command: protocol.StartWorkers) -> None:
+        options = self._meta.options
+        record_attempt(self._folder.results, Attempt(command.attempt, command.restored, options.parallelism))
+        for index in range(command.count):
+            self._start_worker(index, command)
+        started = (process_id(worker.process.pid) for worker in self._workers.values())
+        self._folder.write_workers(tuple(process for process in started if process is not None))
+
+    def _kill_workers(self) -> None:
+        """End all workers now, whatever state they are in, and wait until they are gone."""
+        for worker in self._workers.values():
+            if not worker.lost:
+                kill_group(worker.process.pid)
+                worker.process.wait()
+                worker.lost = True
+            self._close(worker)
+        self._workers.clear()
+
+    def _close(self, worker: _WorkerProcess) -> None:
+        if worker.events_fd >= 0:
+            self._selector.unregister(worker.events_fd)
+            os.close(worker.events_fd)
+            worker.events_fd = -1
+        worker.commands.close()
+
+    def _store(self, manifest: Manifest) -> None:
+        try:
+            self._manifests.put(manifest)
+        except StateError as error:
+            self._take(protocol.CheckpointNotStored(manifest.id, str(error)))
+        else:
+            self._take(protocol.CheckpointStored(manifest.id))
+
+    def _retain(self, keep: int) -> None:
+        """Delete what is no longer needed; what cannot be deleted now is deleted next time."""
+        try:
+            if self._manifests.retain(keep):
+                self._manifests.collect_garbage()
+        except StateError as error:
+            sys.stderr.write(f"{error}\n")
+
+    def _start_worker(self, index: int, command: protocol.StartWorkers) -> None:
         commands_read, commands_write = os.pipe()
         events_read, events_write = os.pipe()
         with self._folder.worker_log(index).open("ab") as log:
@@ -232,10 +304,11 @@ class Supervisor:
         os.close(commands_read)
         os.close(events_write)
         os.set_blocking(events_read, False)
-        worker = _WorkerProcess(index, attempt, process, PipeWriter(commands_write), events_read)
+        worker = _WorkerProcess(index, command.attempt, process, PipeWriter(commands_write), events_read)
         self._workers[index] = worker
         self._selector.register(events_read, selectors.EVENT_READ, lambda: self._read_worker(worker))
-        self._send(worker, protocol.Hello(str(self._folder.path), index, attempt, self._key))
+        hello = protocol.Hello(str(self._folder.path), index, command.attempt, self._key, command.lists_splits)
+        self._send(worker, hello)
 
     def _send(self, worker: _WorkerProcess, command: protocol.ToWorker | None = None) -> None:
         # A worker that has died is found out by `_watch`, with the reason.

@@ -45,9 +45,10 @@ def stored_part(
     """
     operators: dict[str, StoredState] = {}
     new_bytes = 0
-    for step, snapshot in taken.operators.items() if writer is not None else ():
-        operators[step], written = writer.write(snapshot)
-        new_bytes += written
+    if writer is not None:
+        for step, snapshot in taken.operators.items():
+            operators[step], written = writer.write(snapshot)
+            new_bytes += written
     return TaskState(
         vertex,
         subtask,

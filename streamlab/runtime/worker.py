@@ -20,22 +20,42 @@ from pathlib import Path
 import polars as pl
 import zmq
 
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.reader import ReaderSnapshot, SourceReader
 from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
+from streamlab.core.errors import CheckpointError
+from streamlab.core.messages import Barrier
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.observe.status import Failure
 from streamlab.runtime.black_box import BlackBox
+from streamlab.runtime.checkpoint_thread import CheckpointThread
+from streamlab.runtime.checkpoint_tracker import TaskKey
 from streamlab.runtime.coordinator import worker_count, worker_of
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.pipes import read_available
-from streamlab.runtime.protocol import Deploy, Dismiss, SetPaused, StopSources, TaskFailed, TaskFinished, WorkerStarted
+from streamlab.runtime.protocol import (
+    CommitCheckpoint,
+    Committed,
+    Deploy,
+    Dismiss,
+    RestoreFailed,
+    SetPaused,
+    Splits,
+    StopSources,
+    TaskFailed,
+    TriggerCheckpoint,
+    WorkerStarted,
+)
 from streamlab.runtime.results import SideTables
-from streamlab.runtime.task import Task
+from streamlab.runtime.task import Restored, Snapshotted, Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
+from streamlab.runtime.task_states import known_split, restored_reader, restored_task, split_of
 from streamlab.runtime.transport import Outlet, Transport
 from streamlab.runtime.watchdog import Watchdog
+from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.snapshots import SnapshotWriter
+from streamlab.state.checkpoints.state_files import StateFiles
 
 _SAMPLE_ROWS = 5
 _PUBLISH_NS = 100_000_000
@@ -43,6 +63,25 @@ _MAX_WAIT_MS = 100
 _TURNS = 8
 
 _Built = tuple[Task, SourceReader | None, SinkWriter | None]
+
+
+class _Origin:
+    """Where the tasks of an attempt start: a checkpoint, or the beginning."""
+
+    def __init__(self, folder: JobFolder, splits: Splits, restored: int) -> None:
+        blobs = folder.checkpoint_blobs()
+        self._splits = splits
+        self._files = StateFiles(blobs)
+        self._manifest = ManifestStore(blobs).get(restored) if restored else None
+
+    def splits(self, vertex: Vertex) -> tuple[Split, ...]:
+        return tuple(split_of(known) for known in self._splits[vertex.id])
+
+    def reader(self, vertex: Vertex) -> ReaderSnapshot | None:
+        return None if self._manifest is None else restored_reader(self._manifest, vertex.id)
+
+    def task(self, vertex: Vertex, subtask: int) -> Restored:
+        return Restored() if self._manifest is None else restored_task(self._manifest, vertex, subtask, self._files)
 
 
 class Worker:
@@ -68,6 +107,12 @@ class Worker:
         )
         self._side_tables = SideTables(
             self._folder.results, self._hello.worker, self._hello.attempt, watchdog.options.keep_rows
+        )
+        self._checkpointing = watchdog.options.checkpoint_every_ms is not None
+        self._checkpoints = CheckpointThread(
+            self._hello,
+            watchdog.report,
+            SnapshotWriter(StateFiles(self._folder.checkpoint_blobs())) if self._checkpointing else None,
         )
         self._graph: JobGraph | None = None
         self._runners: list[TaskRunner] = []
@@ -140,10 +185,12 @@ class Worker:
         self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
 
     def _report_end(self, runner: TaskRunner) -> None:
+        if self._checkpointing:
+            self._side_tables.sync()
         self._side_tables.flush(now=True)
         self._publish()
-        hello = self._hello
-        self._watchdog.report(TaskFinished(hello.worker, hello.attempt, runner.status(_now_us()), runner.first_row_us))
+        if runner.last is not None:
+            self._checkpoints.finish(runner.last, runner.status(_now_us()), runner.first_row_us)
 
     def _fail(self, error: BaseException) -> None:
         self._watchdog.clock.limited = None
@@ -169,8 +216,12 @@ class Worker:
                     return False
                 case _ if only_dismissal:
                     continue
-                case Deploy(splits):
-                    self._deploy(pickle.loads(splits))  # noqa: S301 - from worker 0 of this very attempt
+                case Deploy(splits, restored):
+                    self._deploy(splits, restored)
+                case TriggerCheckpoint(checkpoint_id, then_hold):
+                    self._trigger(Barrier(checkpoint_id), then_hold=then_hold)
+                case CommitCheckpoint(checkpoint_id):
+                    self._commit(checkpoint_id)
                 case SetPaused(paused):
                     self._paused = paused
                 case StopSources():
@@ -184,19 +235,40 @@ class Worker:
             if runner.task.finished:
                 self._report_end(runner)
 
+    def _trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
+        for runner in self._runners:
+            self._current = runner.task
+            runner.trigger(barrier, then_hold=then_hold)
+
+    def _commit(self, checkpoint_id: int) -> None:
+        for runner in self._runners:
+            self._current = runner.task
+            runner.task.commit(checkpoint_id)
+        self._checkpoints.complete(checkpoint_id)
+        self._watchdog.report(Committed(self._hello.worker, self._hello.attempt, checkpoint_id))
+
+    def _store_snapshot(self, task: TaskKey, taken: Snapshotted, alignment_us: int) -> None:
+        """Hand a task's snapshot over to be stored; what it set aside before the barrier is durable first."""
+        self._side_tables.sync()
+        self._checkpoints.store(*task, taken, alignment_us)
+
     def _load(self) -> None:
         self._graph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
         hello = self._hello
         if hello.worker:
             self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
             return
+        if not hello.lists_splits:
+            self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
+            return
         splits = {v.id: tuple(v.source.splits()) for v in self._graph.vertices if v.source is not None}
         rows = [split.rows for parts in splits.values() for split in parts]
         bounded = all(v.source.bounded for v in self._graph.vertices if v.source is not None)
         total = sum(r for r in rows if r is not None) if bounded and None not in rows else None
-        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, pickle.dumps(splits), total))
+        known = {vertex: tuple(known_split(split) for split in parts) for vertex, parts in splits.items()}
+        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, known, total))
 
-    def _deploy(self, splits: dict[str, tuple[Split, ...]]) -> None:
+    def _deploy(self, splits: Splits, restored: int) -> None:
         graph = self._graph
         if graph is None:
             return
@@ -207,10 +279,15 @@ class Worker:
             for subtask in range(vertex.parallelism)
             if worker_of(subtask, workers) == self._hello.worker
         ]
-        tasks: list[_Built] = []
-        for vertex, subtask in mine:
-            self._starting = vertex.id
-            tasks.append(self._build(graph, vertex, subtask, splits))
+        try:
+            origin = _Origin(self._folder, splits, restored)
+            tasks: list[_Built] = []
+            for vertex, subtask in mine:
+                self._starting = vertex.id
+                tasks.append(self._build(graph, vertex, subtask, origin))
+        except CheckpointError as error:
+            self._watchdog.report(RestoreFailed(self._hello.worker, self._hello.attempt, restored, str(error)))
+            return
         inboxes = {task: [self._transport.open_inbox(channel) for channel in task.inputs] for task, _, _ in tasks}
         for task, reader, writer in tasks:
             for channel in task.inputs:
@@ -226,28 +303,46 @@ class Worker:
                     inboxes=inboxes[task],
                     outlets=outlets,
                     store=self._side_tables.store,
+                    checkpoint=partial(self._store_snapshot, (task.vertex.id, task.subtask)),
                 )
             )
+        for runner in self._runners:
+            self._current = runner.task
+            runner.begin()
+            if runner.task.finished:
+                self._report_end(runner)
 
-    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, splits: dict[str, tuple[Split, ...]]) -> _Built:
+    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: _Origin) -> _Built:
         reader = writer = None
         options = self._watchdog.options
+        restored = origin.task(vertex, subtask)
         if vertex.source is not None:
             reader = SourceReader(
                 vertex.source,
-                splits[vertex.id],
+                origin.splits(vertex),
                 subtask,
                 vertex.parallelism,
+                origin.reader(vertex),
                 batch_rows=options.batch_rows,
                 batch_ms=options.batch_ms,
                 on_error=options.on_error,
             )
         if vertex.sink is not None:
-            context = SinkContext(
-                str(self._folder.path), subtask, vertex.parallelism, self._hello.attempt, vertex.sink.name
+            writer = vertex.sink.open(
+                SinkContext(
+                    str(self._folder.path),
+                    subtask,
+                    vertex.parallelism,
+                    self._hello.attempt,
+                    vertex.sink.name,
+                    checkpoints=self._checkpointing,
+                    restored=restored.checkpoint_id or None,
+                    keep_checkpoints=options.checkpoint_keep,
+                )
             )
-            writer = vertex.sink.open(context)
-        task = Task(graph, vertex.id, subtask, reader=reader, writer=writer)
+            for pending in restored.pending:
+                writer.commit(pending)
+        task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored)
         task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
         return task, reader, writer
 

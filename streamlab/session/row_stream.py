@@ -90,7 +90,8 @@ class _Rows:
         """Yield what is new, and hold the job back while it is far ahead."""
         for record in self._log.read_new():
             first = self._next_row.get(record.prefix, 0)
-            self._next_row[record.prefix] = record.header.first_row + record.header.rows
+            rows = 0 if record.header.voids_from >= 0 else record.header.rows
+            self._next_row[record.prefix] = record.header.first_row + rows
             if record.header.first_row != first:
                 raise JobError(
                     explained(
