@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -65,7 +66,7 @@ def is_void(attempt: int, epoch: int, attempts: Sequence[Attempt]) -> bool:
 def same_keys_since(attempts: Sequence[Attempt]) -> int:
     """Return the first of the newest attempts that all have one parallelism: keys have not moved since then."""
     since = 0
-    for before, after in zip(attempts, attempts[1:], strict=False):
+    for before, after in pairwise(attempts):
         if before.parallelism != after.parallelism:
             since = after.number
     return since

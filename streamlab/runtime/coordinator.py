@@ -427,9 +427,7 @@ class Coordinator:
         workers = {index: _Worker() for index in range(self._workers)}
         self._restart_in_us = None
         self._attempt = _Attempt(self._attempt.number + 1, workers, restored)
-        start = protocol.StartWorkers(
-            self._attempt.number, self._workers, restored, lists_splits=self._splits is None
-        )
+        start = protocol.StartWorkers(self._attempt.number, self._workers, restored, lists_splits=self._splits is None)
         return [start, *self._publish()]
 
     def _recover(self, failure: Failure, *, from_outside: bool = False) -> list[Command]:

@@ -280,16 +280,7 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorkers = Deploy | SetPaused | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
-Command = (
-    StartWorkers
-    | EndWorkers
-    | ToWorkers
-    | InspectWorker
-    | StoreCheckpoint
-    | RetainCheckpoints
-    | Publish
-    | Finish
-)
+Command = StartWorkers | EndWorkers | ToWorkers | InspectWorker | StoreCheckpoint | RetainCheckpoints | Publish | Finish
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):

@@ -260,7 +260,7 @@ class LogReader:
 
 
 def standing(records: Iterable[Record], attempts: Sequence[Attempt]) -> list[Record]:
-    """Return the records that count, in order: neither withdrawn by a later attempt nor replaced by a rewritten file."""
+    """Return the records that count, in order: neither withdrawn by an attempt nor replaced by a later file."""
     valid = [r for r in records if not is_void(r.header.attempt, r.header.epoch, attempts)]
     replaced: dict[str, list[tuple[int, int]]] = {}
     for record in valid:

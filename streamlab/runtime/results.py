@@ -1,9 +1,9 @@
 """The live result table of a job, and its side tables (late rows, dead letters).
 
 Workers append frames to logs in the job's folder (`record_log`); clients read them while the job runs and after it has
-ended (`table_reader`). An endless append-only table keeps its newest rows only; the log of an updating table is rewritten
-when it has grown far beyond the table that it describes. With checkpoints, only what no restore can withdraw any more is
-rewritten, and each record says which checkpoint it follows.
+ended (`table_reader`). An endless append-only table keeps its newest rows only; the log of an updating table is
+rewritten when it has grown far beyond the table that it describes. With checkpoints each record says which one it
+follows, and only what no restore can withdraw any more is rewritten.
 """
 
 from __future__ import annotations

@@ -220,9 +220,7 @@ class Supervisor:
             hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
         )
         failure = Failure(message=text, step=step, traceback=fault, sample=sample, kind="WorkerLost")
-        return protocol.WorkerLost(
-            worker.index, worker.attempt, failure, from_outside=stuck or code == -signal.SIGKILL
-        )
+        return protocol.WorkerLost(worker.index, worker.attempt, failure, from_outside=stuck or code == -signal.SIGKILL)
 
     # -- what goes out -------------------------------------------------------------------------------------------
 

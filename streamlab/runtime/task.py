@@ -476,9 +476,7 @@ class Task:
             self._prepared.append((checkpoint_id, self._guarded(partial(self._writer.prepare, checkpoint_id))))
         self._epoch = checkpoint_id
         pending = tuple(pending for _, pending in self._prepared)
-        self._out.append(
-            Snapshotted(checkpoint_id, states, source, pending, self.finished, self.counters.lasting())
-        )
+        self._out.append(Snapshotted(checkpoint_id, states, source, pending, self.finished, self.counters.lasting()))
 
     # -- helpers -------------------------------------------------------------------------------------------------
 

@@ -74,10 +74,10 @@ def restored_task(manifest: Manifest, vertex: Vertex, subtask: int, files: State
     # Another version of Polars may hash keys in another way, and so give them to other subtasks.
     in_place = len(parts) == vertex.parallelism and manifest.polars == pl.__version__
     mine = [part for part in parts if part.subtask == subtask] if in_place else parts
-    operators = {
-        step: _restored_state([p.operators[step] for p in mine if step in p.operators], vertex, subtask, files, in_place)
-        for step in dict.fromkeys(step for part in mine for step in part.operators)
-    }
+    operators: dict[str, Snapshot] = {}
+    for step in dict.fromkeys(step for part in mine for step in part.operators):
+        snapshots = [read_snapshot(part.operators[step], files) for part in mine if step in part.operators]
+        operators[step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
     heirs = [part for part in parts if part.subtask % vertex.parallelism == subtask]
     return Restored(
         checkpoint_id=manifest.id,
@@ -95,13 +95,6 @@ def restored_reader(manifest: Manifest, vertex: str) -> ReaderSnapshot:
     """Return the progress of a source, of all its subtasks together."""
     parts = [part.source for part in manifest.tasks if part.vertex == vertex and part.source is not None]
     return merge_snapshots([_reader_snapshot(part) for part in parts])
-
-
-def _restored_state(
-    stored: list[StoredState], vertex: Vertex, subtask: int, files: StateFiles, in_place: bool
-) -> Snapshot:
-    snapshots = [read_snapshot(state, files) for state in stored]
-    return snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
 
 
 def _stored_source(source: ReaderSnapshot) -> StoredSource:
