@@ -58,6 +58,7 @@ class JobHandle:
         self.folder = folder
         self.meta = folder.read_meta()
         self.table = TableReader(folder.results)
+        self._is_guarded = self.meta.options.checkpoint_every_ms is not None
         self._final: JobStatus | None = None
         self._silence = (0, time.monotonic(), 0.0)
         """Moment of the latest report, when it was last looked at, and for how long it has been the latest."""
@@ -112,12 +113,17 @@ class JobHandle:
         deadline = time.monotonic() + _START_GRACE_US / 1e6
         while not path.exists() and time.monotonic() < deadline and not self.status().state.is_final:
             time.sleep(_POLL_S)
-        try:
-            ask(path, self.folder.read_control_key(), request)
-        except JobError:
-            # It may have ended just now, which is no error of the request's.
-            if not self.wait(1.0).state.is_final:
-                raise
+        while True:
+            try:
+                ask(path, self.folder.read_control_key(), request)
+            except JobError:
+                # It may have ended just now, which is no error of the request's.
+                if self.wait(1.0).state.is_final:
+                    return
+                if not self._is_guarded or time.monotonic() >= deadline:
+                    raise
+            else:
+                return
 
     def remove(self) -> None:
         """Delete everything that is stored of an ended job."""
@@ -133,17 +139,22 @@ class JobHandle:
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
         coordinator = _coordinators.get(self.meta.id)
-        if coordinator is not None and coordinator.poll() is not None:
+        if coordinator is not None and coordinator.poll() is not None and not self._goes_on_alone():
             return self._unless_ended(f"its coordinator process ended: {exit_reason(coordinator.returncode)}")
-        process = self.folder.read_process()
-        if process is not None and not process.is_alive:
+        processes = self.folder.read_processes()
+        if processes is not None and not processes.can_go_on:
             return self._unless_ended("its coordinator process ended unexpectedly")
-        if process is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
+        if processes is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
             return self._unless_ended("its coordinator process never started")
         # Workers notice a coordinator that hangs, too, and sooner; this is for when they are gone.
         if self._silent_s(status) > 2 * self.meta.options.heartbeat_timeout_ms / 1000:
             return "its coordinator process did not answer"
         return ""
+
+    def _goes_on_alone(self) -> bool:
+        """Return whether the coordinator runs although the guardian, which this process has started, has ended."""
+        processes = self.folder.read_processes()
+        return processes is not None and processes.guardian is not None and processes.coordinator.is_alive
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.
@@ -163,9 +174,10 @@ class JobHandle:
         return "" if status is not None and status.state.is_final else reason
 
     def _clean_up(self) -> None:
-        process = self.folder.read_process()
-        if process is not None and process.is_alive:
-            kill_group(process.pid)
+        processes = self.folder.read_processes()
+        for process in processes.all if processes is not None else ():
+            if process.is_alive:
+                kill_group(process.pid)
         self._reap()
         remove_sockets_folder(self.meta.sockets)
 
@@ -228,7 +240,7 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
                 if isinstance(vertex.sink, ResultTable):
                     write_table_facts(folder.results, vertex.sink.schema, vertex.sink.keys)
             folder.write_meta(meta)
-            coordinator = _coordinators[folder.id] = _start_coordinator(folder)
+            coordinator = _coordinators[folder.id] = _start_coordinator(folder, options)
         except BaseException:
             remove_sockets_folder(sockets)
             folder.remove()
@@ -293,13 +305,16 @@ def _refuse_taken(name: str) -> None:
             raise OptionError(text)
 
 
-def _start_coordinator(folder: JobFolder) -> subprocess.Popen[bytes]:
+def _start_coordinator(folder: JobFolder, options: JobOptions) -> subprocess.Popen[bytes]:
+    """Start the coordinator, or the guardian that starts it and takes care that there is one."""
+    module = "supervisor" if options.checkpoint_every_ms is None else "guardian"
+    flags = ["--detached"] if options.detach and module == "guardian" else []
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     with (folder.log / "coordinator.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", str(folder.path)],
+            [sys.executable, "-P", "-m", f"streamlab.runtime.{module}", str(folder.path), *flags],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

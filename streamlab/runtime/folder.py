@@ -5,7 +5,7 @@
     <home>/jobs/j-20131231-8f3a2c/     0700
         meta.json                      what the job is: never changes
         graph.pickle                   the job graph; read only by the job's own workers
-        process.json, workers.json     the coordinator's process, and those of the workers
+        processes.json                 the job's processes
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
         reserve                        space set aside so that the last status fits on a full disk
@@ -68,6 +68,26 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of the plan: the same plan gives the same rows."""
     engine: str = ""
     """Version of Polars."""
+
+
+class JobProcesses(msgspec.Struct, frozen=True):
+    """The processes of a job."""
+
+    coordinator: ProcessId
+    guardian: ProcessId | None = None
+    """Starts another coordinator when that one is killed."""
+    workers: tuple[ProcessId, ...] = ()
+
+    @property
+    def all(self) -> tuple[ProcessId, ...]:
+        """All of them, in the order in which they are best ended."""
+        guardian = () if self.guardian is None else (self.guardian,)
+        return (*guardian, self.coordinator, *self.workers)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the coordinator runs, or another one will."""
+        return self.coordinator.is_alive or (self.guardian is not None and self.guardian.is_alive)
 
 
 class JobFolder:
@@ -138,27 +158,16 @@ class JobFolder:
             msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
         )
 
-    def read_process(self) -> ProcessId | None:
-        """Return the coordinator's process, or None before it has said so."""
+    def read_processes(self) -> JobProcesses | None:
+        """Return the job's processes, or None before the coordinator has said so."""
         try:
-            return msgspec.json.decode((self.path / "process.json").read_bytes(), type=ProcessId)
+            return msgspec.json.decode((self.path / "processes.json").read_bytes(), type=JobProcesses)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
 
-    def write_process(self, process: ProcessId) -> None:
-        """Store the coordinator's process."""
-        self._replace("process.json", msgspec.json.encode(process))
-
-    def read_workers(self) -> tuple[ProcessId, ...]:
-        """Return the worker processes that were started last, or none before the first."""
-        try:
-            return msgspec.json.decode((self.path / "workers.json").read_bytes(), type=tuple[ProcessId, ...])
-        except (FileNotFoundError, msgspec.MsgspecError):
-            return ()
-
-    def write_workers(self, processes: tuple[ProcessId, ...]) -> None:
-        """Store the worker processes, so that a coordinator that takes over can end them."""
-        self._replace("workers.json", msgspec.json.encode(processes))
+    def write_processes(self, processes: JobProcesses) -> None:
+        """Store the job's processes, so that clients and a coordinator that takes over know them."""
+        self._replace("processes.json", msgspec.json.encode(processes))
 
     def read_control_key(self) -> bytes:
         """Return the key that authenticates clients."""

@@ -32,7 +32,8 @@ from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
 from streamlab.runtime.black_box import read_black_box
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator, Takeover
-from streamlab.runtime.folder import JobFolder, remove_sockets_folder
+from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
+from streamlab.runtime.guardian import CLIENT_ENDED
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
@@ -85,6 +86,8 @@ class Supervisor:
         )
         self._client_fd = client_fd
         self._key = b""
+        self._is_guarded = self._meta.options.checkpoint_every_ms is not None
+        self._watches_client = False
         self._workers: dict[int, _WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._encoder = msgspec.msgpack.Encoder()
@@ -99,10 +102,8 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._read_key()
+        self._write_processes()
         self._carry_out(self._coordinator.start(_now_us()))
-        own = process_id()
-        if own is not None:
-            self._folder.write_process(own)
         server = ControlServer(self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._take)
         if self._meta.options.detach:
             os.close(self._client_fd)
@@ -138,7 +139,8 @@ class Supervisor:
         attempts = read_attempts(self._folder.results)
         if not attempts:
             return None
-        for process in self._folder.read_workers():
+        processes = self._folder.read_processes()
+        for process in (processes.coordinator, *processes.workers) if processes is not None else ():
             if process.is_alive:
                 kill_group(process.pid)
         manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
@@ -154,6 +156,7 @@ class Supervisor:
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
         self._take(protocol.Tick(int(elapsed * 1e6)))
+        self._look_for_client()
         if self._signalled:
             self._signalled = False
             self._take(protocol.CancelRequested("the coordinator was told to end"))
@@ -173,8 +176,20 @@ class Supervisor:
             self._key += piece
 
     def _read_client(self) -> None:
-        if read_available(self._client_fd) == b"":
-            self._selector.unregister(self._client_fd)
+        said = read_available(self._client_fd)
+        if said is None:
+            return
+        self._selector.unregister(self._client_fd)
+        if self._is_guarded and said != CLIENT_ENDED:
+            # It was the guardian that ended: from now on this process sees for itself whether the client lives.
+            self._watches_client = True
+            return
+        self._take(protocol.CancelRequested("the process that started it has ended"))
+
+    def _look_for_client(self) -> None:
+        client = self._meta.client
+        if self._watches_client and client is not None and not client.is_alive:
+            self._watches_client = False
             self._take(protocol.CancelRequested("the process that started it has ended"))
 
     def _read_worker(self, worker: _WorkerProcess) -> None:
@@ -250,8 +265,15 @@ class Supervisor:
         record_attempt(self._folder.results, Attempt(command.attempt, command.restored, options.parallelism))
         for index in range(command.count):
             self._start_worker(index, command)
-        started = (process_id(worker.process.pid) for worker in self._workers.values())
-        self._folder.write_workers(tuple(process for process in started if process is not None))
+        self._write_processes()
+
+    def _write_processes(self) -> None:
+        own = process_id()
+        workers = (process_id(worker.process.pid) for worker in self._workers.values())
+        if own is not None:
+            running = tuple(process for process in workers if process is not None)
+            guardian = process_id(os.getppid()) if self._is_guarded else None
+            self._folder.write_processes(JobProcesses(own, guardian, running))
 
     def _kill_workers(self) -> None:
         """End all workers now, whatever state they are in, and wait until they are gone."""

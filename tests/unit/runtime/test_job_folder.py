@@ -61,7 +61,7 @@ def test_everything_is_private():
 def test_what_is_written_is_read():
     folder = create_folder()
     assert folder.read_status() is None
-    assert folder.read_process() is None
+    assert folder.read_processes() is None
     folder.write_meta(meta_of(folder))
     folder.write_status(status(rows=5))
     assert folder.read_meta() == meta_of(folder)

@@ -12,7 +12,7 @@ from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle, find, list_jobs, sweep
-from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
+from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
 from streamlab.runtime.processes import ProcessId, process_id
 from streamlab.session.job import Job
 
@@ -36,7 +36,7 @@ def stored(name: str = "job", process: ProcessId | None = None, **status: object
         )
     )
     if process is not None:
-        folder.write_process(process)
+        folder.write_processes(JobProcesses(process))
     if status:
         folder.write_status(JobStatus(**{"id": folder.id, "name": name, "state": JobState.FINISHED, **status}))
     return folder
