@@ -191,6 +191,16 @@ class Lane:
         """Return when to read again; None: soon."""
         return self._reader.wakeup_us(now_us) if self._reader is not None else now_us
 
+    def make_durable(self) -> None:
+        """See to it that the positions given out so far can be opened after a power failure."""
+        if self._reader is not None:
+            self._reader.make_durable()
+
+    def release(self, position: Position) -> None:
+        """Tell the reader that no position before this one will be opened again."""
+        if self._reader is not None:
+            self._reader.release(position)
+
     def close(self) -> None:
         """Release the reader."""
         if self._reader is not None:

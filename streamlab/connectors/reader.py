@@ -237,13 +237,27 @@ class SourceReader:
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
     def snapshot(self) -> ReaderSnapshot:
-        """Return positions and watermarks as of what was given out."""
+        """Return positions and watermarks as of what was given out, once they can be opened after a power failure.
+
+        Raises
+        ------
+        SourceError
+            If what was recorded cannot be made durable.
+        """
+        for lane in self._lanes.values():
+            lane.make_durable()
         running = {
             name: SplitProgress(lane.position, lane.skip, self._watermarks.watermark_of(name), finished=False)
             for name, lane in self._lanes.items()
             if lane.begun
         }
         return ReaderSnapshot(self._finished | running, self._watermarks.current, self._latest_us)
+
+    def release(self, oldest: ReaderSnapshot) -> None:
+        """Take note that no snapshot older than this one is kept, so that nothing before it is read again."""
+        for name, lane in self._lanes.items():
+            if name in oldest.splits:
+                lane.release(oldest.splits[name].position)
 
     def close(self) -> None:
         """Release what is open."""
@@ -332,7 +346,8 @@ class SourceReader:
         """Return whether rows that trickle in are to be gathered a little longer."""
         if not self._queue or self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
             return False
-        waiting = self._pace is not None or any(lane.dry for lane in self._lanes.values())
+        dry = not self.source.keeps_batches and any(lane.dry for lane in self._lanes.values())
+        waiting = self._pace is not None or dry
         return waiting and sum(piece.left for piece in self._queue) < self._batch_rows
 
     # -- pace ----------------------------------------------------------------------------------------------------

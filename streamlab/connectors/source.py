@@ -124,6 +124,18 @@ class SplitReader(ABC):
         """Return when it is worth calling :meth:`read` again after it gave None; None means "soon, I can't tell"."""
         return None
 
+    def make_durable(self) -> None:
+        """See to it that every position given out so far can be opened after a power failure: a checkpoint holds it.
+
+        Raises
+        ------
+        SourceError
+            If that is not possible.
+        """
+
+    def release(self, position: Position) -> None:
+        """Take note that no position before this one will be opened again."""
+
     def close(self) -> None:
         """Release what is open. May be called more than once."""
 

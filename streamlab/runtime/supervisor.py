@@ -29,7 +29,7 @@ from streamlab.core.errors import StateError, explained
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
-from streamlab.runtime.black_box import read_black_box
+from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator, Takeover
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
@@ -223,8 +223,7 @@ class Supervisor:
 
     def _loss_of(self, worker: _WorkerProcess, code: int) -> protocol.WorkerLost:
         step, sample = read_black_box(self._folder.black_box(worker.index))
-        with contextlib.suppress(OSError):
-            fault = self._folder.fault_log(worker.index).read_text(encoding="utf-8", errors="replace")
+        fault = read_fault(self._folder.fault_log(worker.index))
         timeout_s = self._meta.options.heartbeat_timeout_ms / 1000
         stuck = worker.inspected or "Timeout (" in fault
         reason = f"it did not answer for {timeout_s:g} s and was ended" if stuck else exit_reason(code)
@@ -234,7 +233,7 @@ class Supervisor:
             got=reason,
             hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
         )
-        failure = Failure(message=text, step=step, traceback=fault, sample=sample, kind="WorkerLost")
+        failure = Failure(message=text, step=step, traceback=shown_fault(fault), sample=sample, kind="WorkerLost")
         return protocol.WorkerLost(worker.index, worker.attempt, failure, from_outside=stuck or code == -signal.SIGKILL)
 
     # -- what goes out -------------------------------------------------------------------------------------------

@@ -519,10 +519,11 @@ class Task:
             if lazy:
                 raise _LazyQueryFailed from error
             sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
+            below = error.__traceback__.tb_next if error.__traceback__ is not None else None
             text = f"{self.current_step}: {overflow_in(error) or f'{type(error).__name__}: {error}'}"
             raise StepFailed(
                 text,
                 step=self.current_step,
-                traceback_text=traceback.format_exc(),
+                traceback_text="".join(traceback.format_exception(type(error), error, below)),
                 sample=sample,
             ) from error

@@ -19,6 +19,7 @@ import pyarrow as pa
 from streamlab.state.hash_table import Slots
 
 _FIRST_CAPACITY = 1024
+_GROWTH = 2
 _MOST_COLUMNS = 64
 """Null bits in a word."""
 
@@ -60,16 +61,17 @@ class DenseColumns:
         for name, dtype in schema.items():
             self._columns.append(_Column(name, dtype, width))
             width += self._columns[-1].words
-        self._words: Block = np.zeros((_FIRST_CAPACITY, width), np.uint64)
+        self._words: Block = np.empty((_FIRST_CAPACITY, width), np.uint64)
+        self._size = 0
         self._nulls: npt.NDArray[np.uint64] | None = None
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the arrays."""
-        return self._words.nbytes + (0 if self._nulls is None else self._nulls.nbytes)
+        """Memory of the slots that are reserved."""
+        return 8 * self._size * (int(self._words.shape[1]) + (self._nulls is not None))
 
     def read(self, slots: Slots | slice) -> pl.DataFrame:
-        """Return a row for each slot; every one must have been written."""
+        """Return a row for each slot; zeros for those that were never written. All must be reserved."""
         block = self._words[slots] if isinstance(slots, slice) else self._words.take(slots, axis=0)
         frame = pl.DataFrame([column.read(block) for column in self._columns])
         if self._nulls is None or not (nulls := self._nulls[slots]).any():
@@ -81,7 +83,7 @@ class DenseColumns:
 
     def write(self, slots: Slots, values: pl.DataFrame) -> None:
         """Set the rows of some slots, each given once; other columns of `values` don't matter."""
-        self._reserve(int(slots.max(initial=-1)) + 1)
+        self.reserve(int(slots.max(initial=-1)) + 1)
         own = values.select(column.name for column in self._columns)
         block = np.empty((len(slots), self._words.shape[1]), np.uint64)
         for column, series in zip(self._columns, own, strict=True):
@@ -96,13 +98,20 @@ class DenseColumns:
                 bits |= series.is_null().to_numpy().astype(np.uint64) << np.uint64(at)
             self._nulls[slots] = bits
 
-    def _reserve(self, size: int) -> None:
-        capacity = len(self._words)
-        if size > capacity:
-            grown = 1 << (size - 1).bit_length()
-            self._words = np.concatenate((self._words, np.zeros((grown - capacity, self._words.shape[1]), np.uint64)))
+    def reserve(self, size: int) -> None:
+        """Make room for slots below this one."""
+        if size <= self._size:
+            return
+        if size > len(self._words):
+            # Memory that is not yet touched costs nothing, so there may be much of it.
+            capacity = _GROWTH << (size - 1).bit_length()
+            self._words = _grown(self._words, self._size, capacity)
             if self._nulls is not None:
-                self._nulls = np.concatenate((self._nulls, np.zeros(grown - capacity, np.uint64)))
+                self._nulls = _grown(self._nulls, self._size, capacity)
+        self._words[self._size : size] = 0
+        if self._nulls is not None:
+            self._nulls[self._size : size] = 0
+        self._size = size
 
 
 @dataclass(frozen=True)
@@ -153,3 +162,9 @@ _NUMPY: dict[pl.DataType, type[np.generic]] = {
 
 def _rows(block: Block) -> npt.NDArray[np.void]:
     return block.view(np.dtype((np.void, 8 * block.shape[1]))).reshape(-1)
+
+
+def _grown(array: Block, size: int, capacity: int) -> Block:
+    larger = np.empty((capacity, *array.shape[1:]), array.dtype)
+    larger[:size] = array[:size]
+    return larger

@@ -10,7 +10,8 @@ from streamlab.state.dense_columns import DenseColumns
 from streamlab.state.hash_table import Slots
 from streamlab.state.key_index import KeyIndex
 
-PAGE_SLOTS = 65_536
+_PAGE_BITS = 16
+PAGE_SLOTS = 1 << _PAGE_BITS
 """Slots of a page: the unit in which a snapshot shares what has not changed with the one before."""
 
 
@@ -30,9 +31,9 @@ class DenseGroups:
         self.index = KeyIndex(key_schema)
         self._names = key_schema.names()
         self._values = DenseColumns(value_schema)
+        self._values.reserve(self.index.size)
         self._keys = _KeyPages(key_schema, self.index.size)
         self._held = np.zeros(PAGE_SLOTS, np.bool_)
-        self._mark = np.empty(PAGE_SLOTS, np.int32)
         self._twice = np.zeros(PAGE_SLOTS, np.bool_)
         self._dirty = np.ones(1, np.bool_)
         self._pages: list[pl.DataFrame] = []
@@ -51,7 +52,7 @@ class DenseGroups:
     @property
     def size_bytes(self) -> int:
         """Memory of the index, the keys and the values."""
-        return self.index.size_bytes + self._keys.size_bytes + self._values.size_bytes + 6 * len(self._held)
+        return self.index.size_bytes + self._keys.size_bytes + self._values.size_bytes + 2 * len(self._held)
 
     def slots(self, keys: pl.DataFrame) -> Slots:
         """Return the slot of each row's key, giving new keys new ones; `keys` may have other columns too."""
@@ -67,14 +68,13 @@ class DenseGroups:
 
     def repeated(self, slots: Slots) -> npt.NDArray[np.bool_] | None:
         """Return which slots are there more than once; None when no slot is."""
-        marks = np.arange(len(slots), dtype=np.int32)
-        self._mark[slots] = marks
-        again = slots[self._mark[slots] != marks]
-        if not len(again):
+        ordered = np.sort(slots)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not len(twice):
             return None
-        self._twice[again] = True
+        self._twice[twice] = True
         repeated = self._twice[slots]
-        self._twice[again] = False
+        self._twice[twice] = False
         return repeated
 
     def holds(self, slots: Slots) -> npt.NDArray[np.bool_]:
@@ -82,7 +82,7 @@ class DenseGroups:
         return self._held[slots]
 
     def get(self, slots: Slots) -> pl.DataFrame:
-        """Return the values of slots that have a row, in their order."""
+        """Return the values of slots in their order; zeros for a slot that has never had a row."""
         return self._values.read(slots)
 
     def add(self, slots: Slots, rows: pl.DataFrame) -> None:
@@ -96,13 +96,19 @@ class DenseGroups:
         """Set the rows of some slots that have one, each given once."""
         if len(slots):
             self._values.write(slots, rows)
-            self._dirty[slots // PAGE_SLOTS] = True
+            self._dirty[slots >> _PAGE_BITS] = True
+
+    def set(self, slots: Slots, rows: pl.DataFrame, held: npt.NDArray[np.bool_]) -> None:
+        """Set the rows of some slots, each given once; `held` is what :meth:`holds` says of them."""
+        self._rows += len(slots) - int(held.sum())
+        self._held[slots] = True
+        self.put(slots, rows)
 
     def drop(self, slots: Slots) -> None:
         """Remove the rows of some slots that have one, each given once."""
         self._rows -= len(slots)
         self._held[slots] = False
-        self._dirty[slots // PAGE_SLOTS] = True
+        self._dirty[slots >> _PAGE_BITS] = True
 
     def frames(self) -> tuple[pl.DataFrame, ...]:
         """Return all rows, keys first, as immutable pages."""
@@ -126,8 +132,8 @@ class DenseGroups:
             more = max(pages, 2 * len(self._dirty)) - len(self._dirty)
             self._dirty = np.concatenate((self._dirty, np.ones(more, np.bool_)))
             self._held = np.concatenate((self._held, np.zeros(more * PAGE_SLOTS, np.bool_)))
-            self._mark = np.empty(len(self._held), np.int32)
             self._twice = np.zeros(len(self._held), np.bool_)
+        self._values.reserve(size)
 
 
 class _KeyPages:

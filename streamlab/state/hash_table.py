@@ -24,8 +24,8 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _SLOT_BITS = 31
 _SLOT_MASK = 2**_SLOT_BITS - 1
-_BUCKETS_PER_KEY = 4
-"""At least so many."""
+_GROWN_BUCKETS = 4
+"""Buckets a key, at least, of a table that has just grown."""
 
 
 class WordTable:
@@ -49,7 +49,7 @@ class WordTable:
         self._width = width
         self._size = 0
         self._words = [np.empty(_FIRST_CAPACITY, np.uint64) for _ in range(width)]
-        self._buckets = np.full(_BUCKETS_PER_KEY * _FIRST_CAPACITY, -1, np.int32)
+        self._buckets = np.full(_GROWN_BUCKETS * _FIRST_CAPACITY, -1, np.int32)
         self._shift = _shift_to(len(self._buckets))
 
     @property
@@ -101,7 +101,7 @@ class WordTable:
 
     def _are(self, held: Slots, words: list[Words]) -> npt.NDArray[np.bool_]:
         """Return which of these slots hold the key beside them; a free bucket's none does."""
-        same = self._words[0][held] == words[0]
+        same: npt.NDArray[np.bool_] = self._words[0][held] == words[0]
         for own, stored in zip(words[1:], self._words[1:], strict=True):
             same &= stored[held] == own
         # A free bucket holds -1, which reads the last slot: cheaper to mask out than to leave out.
@@ -157,13 +157,13 @@ class WordTable:
         return mixed.view(np.int64)
 
     def _reserve(self, size: int) -> bool:
-        """Make room for this many keys at a load of at most one quarter; return whether keys have other buckets now."""
+        """Make room for this many keys at a load of at most one half; return whether keys have other buckets now."""
         if size > len(self._words[0]):
             grown = 1 << (size - 1).bit_length()
             self._words = [_grown(words, self._size, grown) for words in self._words]
-        if _BUCKETS_PER_KEY * size <= len(self._buckets):
+        if 2 * size <= len(self._buckets):
             return False
-        self._buckets = np.full(_BUCKETS_PER_KEY << (size - 1).bit_length(), -1, np.int32)
+        self._buckets = np.full(_GROWN_BUCKETS << (size - 1).bit_length(), -1, np.int32)
         self._shift = _shift_to(len(self._buckets))
         self._refill()
         return True

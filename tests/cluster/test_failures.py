@@ -47,7 +47,8 @@ def workers_of(job: Job) -> list[psutil.Process]:
 def test_a_function_that_misbehaves_fails_its_job_and_is_shown(start, function, kind, says):
     bystander = start(rows(slow), "bystander")
     eventually(lambda: has_rows(bystander), "rows arrive")
-    job = start(rows(getattr(cluster_jobs, function)), step_timeout_ms=1_000, heartbeat_timeout_ms=3_000)
+    options = {"never_returns": {"step_timeout_ms": 1_000}, "hogs": {"heartbeat_timeout_ms": 3_000}}
+    job = start(rows(getattr(cluster_jobs, function)), **options.get(function, {}))
     with pytest.raises(kind, match=says) as raised:
         job.wait(60)
     assert job.status == "failed"
@@ -57,6 +58,8 @@ def test_a_function_that_misbehaves_fails_its_job_and_is_shown(start, function, 
     assert job.report().failure.step == "mine"
     if function not in {"exits", "is_killed"}:
         assert "cluster_jobs.py" in job.report().failure.traceback
+        # The user's frames and the step's, none of the loop around them.
+        assert "streamlab/runtime" not in job.report().failure.traceback
     before = bystander.report().rows_in
     eventually(lambda: bystander.report().rows_in > before, "the other job goes on")
 

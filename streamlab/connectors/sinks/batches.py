@@ -15,6 +15,9 @@ from streamlab.core.errors import SinkError, explained
 KIND_COLUMN = "op"
 """The column in which the function finds the row kind of an updating stream: ``+I``, ``-U``, ``+U`` or ``-D``."""
 
+_SYMBOLS = pl.Series([kind.symbol for kind in sorted(RowKind)])
+"""By row kind."""
+
 
 @dataclass(frozen=True)
 class BatchesSink(Sink):
@@ -68,6 +71,5 @@ class _Caller(SinkWriter):
             got = f"a column {KIND_COLUMN!r} in the rows themselves"
             needed = f"the name {KIND_COLUMN!r} for the kind of each row"
             raise SinkError(explained(self._sink.name, needed=needed, got=got, hint="rename the column"))
-        symbols = {int(kind): kind.symbol for kind in RowKind}
-        word = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String)
-        return frame.with_columns(word.alias(KIND_COLUMN)).drop(ROW_KIND)
+        kinds = frame.get_column(ROW_KIND)
+        return frame.drop(ROW_KIND).with_columns(_SYMBOLS.gather(kinds.cast(pl.UInt32)).alias(KIND_COLUMN))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, RowKind
@@ -40,6 +42,43 @@ def changelog(
     ]
     frames = [frame.with_columns(pl.lit(int(kind), pl.Int8).alias(ROW_KIND)) for frame, kind in blocks if frame.height]
     return pl.concat(frames) if frames else added.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND)).clear()
+
+
+def changelog_of(rows: pl.DataFrame, held: npt.NDArray[np.bool_], *, emit_update_before: bool = True) -> pl.DataFrame:
+    """Return the changes of keys of which some had a result: ``-U`` in front, then ``+U`` and ``+I`` as they come.
+
+    Parameters
+    ----------
+    rows
+        Former results of the keys that had one, in the order of the keys, followed by the results of all of them.
+    held
+        Which keys had one.
+    emit_update_before
+        Whether ``-U`` rows are given.
+    """
+    count = rows.height - len(held)
+    kinds = np.full(rows.height, int(RowKind.UPDATE_BEFORE), np.int8)
+    kinds[count:] = np.where(held, np.int8(RowKind.UPDATE_AFTER), np.int8(RowKind.INSERT))
+    changes = rows.with_columns(pl.Series(ROW_KIND, kinds))
+    same = _unchanged(rows[:count], rows[count:], held)
+    if same is not None:
+        kept = np.ones(rows.height, np.bool_)
+        kept[:count] = ~same
+        kept[count:][held] = ~same
+        changes, count = changes.filter(pl.Series(kept)), count - int(same.sum())
+    return changes if emit_update_before else changes[count:]
+
+
+def _unchanged(before: pl.DataFrame, after: pl.DataFrame, held: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    """Return which rows of `before` equal those beside them in `after` where it is held; None when none does."""
+    same = np.ones(before.height, np.bool_)
+    mask = None if held.all() else pl.Series(held)
+    for left, right in zip(before, after, strict=True):
+        same &= left.eq_missing(right if mask is None else right.filter(mask)).to_numpy()
+        # A count or sum that always changes saves the look at the others.
+        if not same.any():
+            return None
+    return same
 
 
 def _differing(before: pl.DataFrame, after: pl.DataFrame) -> pl.Series | None:

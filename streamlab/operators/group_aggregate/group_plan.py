@@ -48,8 +48,6 @@ class GroupPlan:
         """Names of the key columns inside."""
         if not self.keys:
             return [ALL]
-        if self.combines:
-            return self.key_names
         plain = {key.meta.output_name() for key in self.keys if key.meta.is_column()}
         taken = set(self.split.columns) - plain
         return [f"__key_{name}" if name in taken else name for name in self.key_names]
@@ -109,21 +107,37 @@ class GroupPlan:
 
     @cached_property
     def can_pass(self) -> bool:
-        """Whether rows can go on as partial results of their own."""
+        """Whether rows can go on without being combined."""
         return bool(self.keys) and bool(self.split.single)
+
+    @cached_property
+    def passes_rows(self) -> bool:
+        """Whether such rows travel as they are, being no wider than their partial results."""
+        columns = self.split.columns
+        narrow = len(columns) <= len(self.split.partial) and all(is_fixed_width(self.input_schema[c]) for c in columns)
+        # A key that stands for its column too has lost the sign of a zero.
+        signed = any(dtype.is_float() and name in columns for name, dtype in self.key_schema.items())
+        return narrow and not signed
 
     def combined(self, rows: pl.LazyFrame, *, maintain_order: bool, counted: bool = False) -> pl.LazyFrame:
         """Return the partial results of input rows, a row for each key; if asked for with its `COUNT` of rows."""
         if not self.keys:
             return self.partials(self.keyed(rows))
         count = [pl.len().alias(COUNT)] if counted else []
-        grouped = rows.group_by(*self.keys, maintain_order=maintain_order).agg(*self.split.partial, *count)
-        return self._normalized(grouped, self.key_names)
+        grouped = rows.group_by(*self._named_keys, maintain_order=maintain_order).agg(*self.split.partial, *count)
+        return self._normalized(grouped, self.key_columns)
 
-    def singles(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Return the partial result of each input row on its own."""
-        keys = [key.alias(name) for key, name in zip(self.keys, self.key_columns, strict=True)]
-        return self._normalized(rows.select(*keys, *self.split.single), self.key_names)
+    def passed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return input rows as they go on without being combined."""
+        values = [name for name in self.split.columns if name not in self.key_columns]
+        chosen = rows.select(*self._named_keys, *(values if self.passes_rows else self.split.single))
+        return self._normalized(chosen, self.key_columns)
+
+    def arrived(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the partial results that come in, be it that rows have come as they are."""
+        if not self.can_pass or all(name in frame.columns for name in self.partial_schema):
+            return frame
+        return frame.select(*self.key_columns, *self.split.single)
 
     def partials(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Return the partial results of rows that are :meth:`keyed`, a row for each key."""
@@ -165,6 +179,10 @@ class GroupPlan:
         keyed = [pl.col(inside[name]) for name in floats]
         # Not plus zero, which Polars takes for nothing.
         return rows.with_columns(pl.when(key != 0).then(key).otherwise(key.abs()) for key in keyed) if floats else rows
+
+    @cached_property
+    def _named_keys(self) -> list[pl.Expr]:
+        return [key.alias(name) for key, name in zip(self.keys, self.key_columns, strict=True)]
 
     @cached_property
     def _key_dtypes(self) -> pl.Schema:

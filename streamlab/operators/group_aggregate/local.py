@@ -43,7 +43,7 @@ class _LocalAggregate(Operator):
     """Combines rows while that makes them fewer.
 
     Where keys hardly repeat within a batch, grouping costs more than it saves: then the following batches are passed
-    on row by row, as partial results of single rows, and every so often one is grouped to see whether that has changed.
+    on row by row, and every so often one is grouped to see whether that has changed.
     """
 
     accepts_lazy: ClassVar[bool] = True
@@ -57,7 +57,7 @@ class _LocalAggregate(Operator):
         rows = batch.frame.lazy()
         if self._passing:
             self._passing -= 1
-            return [Batch(plan.singles(rows), batch.tag, batch.ingested_us)]
+            return [Batch(plan.passed(rows), batch.tag, batch.ingested_us)]
         large = isinstance(batch.frame, pl.LazyFrame) or batch.frame.height >= _STREAMING_ROWS
         # The streaming engine groups in any order, which first and last must not see.
         streaming = large and not plan.split.ordered

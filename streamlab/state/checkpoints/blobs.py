@@ -32,6 +32,8 @@ class Blobs(ABC):
 
     where: str
     """The place, for messages; without credentials."""
+    is_remote: bool
+    """Whether bytes cost more than the time to compress them."""
 
     @abstractmethod
     def put(self, name: str, data: bytes | memoryview) -> None:
@@ -53,8 +55,12 @@ class Blobs(ABC):
         """Return the length in bytes, or None when the name is not there."""
 
     @abstractmethod
+    def has(self, name: str, size_bytes: int) -> bool:
+        """Return whether the name is there with that length, and durably so, whoever wrote it."""
+
+    @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove; a name that is not there is no error."""
+        """Remove; a name that is not there is no error. A power failure may bring it back."""
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
@@ -76,6 +82,8 @@ class LocalBlobs(Blobs):
     they were made for it).
     """
 
+    is_remote = False
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._root = os.path.abspath(os.fspath(folder))
         self.where = self._root
@@ -87,10 +95,13 @@ class LocalBlobs(Blobs):
 
     def create(self, name: str, data: bytes | memoryview) -> bool:
         """Write like :meth:`put` unless the name is there already; return whether it was written."""
+        path = self._path(name)
         with _failures("writing", name, self.where):
             try:
-                self._publish(self._path(name), data, os.link)
+                self._publish(path, data, _link)
             except FileExistsError:
+                # Who made it may have been killed before the name was durable.
+                _sync_folder(os.path.dirname(path))
                 return False
         return True
 
@@ -113,6 +124,14 @@ class LocalBlobs(Blobs):
                 return None
             return found.st_size if stat.S_ISREG(found.st_mode) else None
 
+    def has(self, name: str, size_bytes: int) -> bool:
+        """Return whether the name is there with that length, and durably so, whoever wrote it."""
+        if self.size(name) != size_bytes:
+            return False
+        with _failures("syncing", name, self.where):
+            _sync_folder(os.path.dirname(self._path(name)))
+        return True
+
     def delete(self, name: str) -> None:
         """Remove; a name that is not there is no error."""
         path = self._path(name)
@@ -123,8 +142,8 @@ class LocalBlobs(Blobs):
             while folder != self._root:
                 try:
                     os.rmdir(folder)
-                except OSError:
-                    return  # it holds other files, or is gone
+                except OSError:  # other files are in it, or it is gone
+                    return
                 folder = os.path.dirname(folder)
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -200,6 +219,8 @@ class FsspecBlobs(Blobs):
         by itself (environment, ``~/.aws``).
     """
 
+    is_remote = True
+
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         self.where = _without_credentials(url)
         try:
@@ -251,6 +272,10 @@ class FsspecBlobs(Blobs):
             except FileNotFoundError:
                 return None
 
+    def has(self, name: str, size_bytes: int) -> bool:
+        """Return whether the name is there with that length, and durably so, whoever wrote it."""
+        return self.size(name) == size_bytes
+
     def delete(self, name: str) -> None:
         """Remove; a name that is not there is no error."""
         with _failures("deleting", name, self.where), suppress(FileNotFoundError):
@@ -299,12 +324,15 @@ def _checked(name: str, where: str) -> str:
 def _failures(doing: str, name: str, where: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise _failed(doing, name, where, "none", "missing") from error
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENOTDIR}:
+    except CheckpointError:
+        raise
+    except Exception as error:  # what is behind fsspec raises classes of its own
+        if doing == "reading" and isinstance(error, FileNotFoundError):
+            raise _failed(doing, name, where, "none", "missing") from error
+        if isinstance(error, OSError) and error.errno in {errno.ELOOP, errno.EISDIR, errno.ENOTDIR}:
             raise _no_file(name, where) from error
-        raise _failed(doing, name, where, error.strerror or str(error), "unreachable") from error
+        got = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+        raise _failed(doing, name, where, got, "unreachable") from error
 
 
 def _failed(doing: str, name: str, where: str, got: str, matter: CheckpointMatter) -> CheckpointError:
@@ -320,6 +348,7 @@ _NEEDED = {
     "writing": "room and permission",
     "reading": "that file",
     "looking at": "permission",
+    "syncing": "permission",
     "deleting": "permission",
     "listing": "permission",
     "clearing": "permission",
@@ -336,6 +365,18 @@ def _files(folder: str) -> Iterator[os.DirEntry[str]]:
             yield from _files(entry.path)
         elif entry.is_file(follow_symlinks=False):
             yield entry
+
+
+def _link(temporary: str, path: str) -> None:
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}:
+            raise
+        # Some network and memory card file systems know no links: nearly the same, but for a race.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
+        os.replace(temporary, path)
 
 
 def _sync_folder(folder: str) -> None:

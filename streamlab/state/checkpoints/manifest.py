@@ -7,7 +7,7 @@ transaction. A savepoint has the same form, with its files beside it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,6 +15,8 @@ FORMAT = 1
 """Version of the manifest's form. Later versions read earlier ones."""
 
 Scalar = int | float | str | bool | None
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 Position = int | str | tuple[int | str, ...]
 StoredTransaction = tuple[tuple[str, str], ...]
 
@@ -22,11 +24,11 @@ StoredTransaction = tuple[tuple[str, str], ...]
 class StoredFrame(msgspec.Struct, frozen=True, array_like=True):
     """A frame in a file whose name is its content's hash."""
 
-    sha256: str
+    sha256: Digest
     """Lower-case hexadecimal; also the file's name."""
-    size_bytes: int
+    size_bytes: Count
     """Length of the file."""
-    rows: int
+    rows: Count
 
 
 class StoredState(msgspec.Struct, frozen=True):
@@ -101,7 +103,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Version of Polars that wrote it: another one may give keys to other subtasks."""
     job: str
     """Id of the job."""
-    id: int
+    id: Count
     kind: Literal["checkpoint", "savepoint"] = "checkpoint"
     attempt: int
     """Attempt of the job that took it."""

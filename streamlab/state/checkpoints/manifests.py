@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
@@ -88,10 +88,13 @@ class ManifestStore:
         Files of state are looked at too, whether they are there with the right length. When the store itself cannot be
         reached, that is raised, since an earlier checkpoint is no answer to it.
         """
-        for id in reversed(self.ids()):  # noqa: A001
+        ids = self.ids()
+        # Looked for after the manifests, each of which is there only when its files are.
+        sizes = self._blobs.sizes(contents.FOLDER)
+        for id in reversed(ids):  # noqa: A001
             try:
                 manifest = self.get(id)
-                self._check_lengths(manifest)
+                self._check_lengths(manifest, sizes)
                 yield id, manifest
             except CheckpointError as error:
                 if error.matter == "unreachable":
@@ -100,7 +103,7 @@ class ManifestStore:
 
     def verify(self, manifest: Manifest) -> None:
         """Read every file of a checkpoint and raise the first :class:`CheckpointError`."""
-        self._check_lengths(manifest)
+        self._check_lengths(manifest, self._blobs.sizes(contents.FOLDER))
         for stored in sorted(manifest.files, key=file_name):
             read_contents(self._blobs, stored)
 
@@ -165,11 +168,9 @@ class ManifestStore:
                 raise CheckpointError(text, file=_name(id), matter="missing")
             yield self.get(id)
 
-    def _check_lengths(self, manifest: Manifest) -> None:
-        if manifest.files:
-            sizes = self._blobs.sizes(contents.FOLDER)
-            for stored in sorted(manifest.files, key=file_name):
-                check_length(self._blobs, stored, sizes.get(file_name(stored)))
+    def _check_lengths(self, manifest: Manifest, sizes: Mapping[str, int]) -> None:
+        for stored in sorted(manifest.files, key=file_name):
+            check_length(self._blobs, stored, sizes.get(file_name(stored)))
 
 
 def _name(id: int) -> str:  # noqa: A002

@@ -43,7 +43,9 @@ class SnapshotWriter:
 
         Any other file may be deleted from now on, so a frame of it must be stored again.
         """
-        self._known = {key: known for key, known in self._known.items() if known[1] in files}
+        # A copy, because the next snapshot may be written in another thread just now.
+        self._known = {key: known for key, known in list(self._known.items()) if known[1] in files}
+        self._files.forget_except(files)
 
 
 def read_snapshot(stored: StoredState, files: StateFiles) -> Snapshot:

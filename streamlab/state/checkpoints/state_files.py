@@ -1,5 +1,7 @@
-"""Frames in files: Arrow IPC, uncompressed, named by their SHA-256, so that equal frames are one file.
+"""Frames in files: Arrow IPC, named by their SHA-256, so that equal bytes are one file.
 
+A frame gives the same bytes each time, and so does one that was read from a file. Equal frames that were computed in
+different ways may give others, since what lies under nulls differs; they are then stored twice, which is no harm.
 Nothing of pickle is written or read: columns of Python objects are refused.
 """
 
@@ -7,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+from typing import Literal
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from streamlab.core.errors import CheckpointError, StateError, explained
 from streamlab.state.checkpoints.blobs import Blobs
@@ -21,6 +25,9 @@ class StateFiles:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
+        # On a disk, LZ4 takes as long as the bytes that it saves, and processor time besides.
+        self._compression: Literal["lz4", "uncompressed"] = "lz4" if blobs.is_remote else "uncompressed"
+        self._sound: set[str] = set()
 
     def put(self, frame: pl.DataFrame) -> tuple[StoredFrame, int]:
         """Store a frame; return what names it, and the bytes that had to be written (0 when it was there already).
@@ -32,13 +39,25 @@ class StateFiles:
         CheckpointError
             The store cannot be written to.
         """
-        data = _encode(frame)
+        data = _encode(frame, self._compression)
         stored = StoredFrame(hashlib.sha256(data).hexdigest(), len(data), frame.height)
         name = file_name(stored)
-        if self._blobs.size(name) == len(data):
-            return stored, 0
-        self._blobs.put(name, data)
-        return stored, len(data)
+        there = self._is_there(name, data)
+        if not there:
+            self._blobs.put(name, data)
+        self._sound.add(name)
+        return stored, 0 if there else len(data)
+
+    def forget_except(self, files: frozenset[StoredFrame]) -> None:
+        """Forget the state of all other files: they may be deleted from now on."""
+        self._sound &= {file_name(stored) for stored in files}
+
+    def _is_there(self, name: str, data: memoryview) -> bool:
+        """Return whether the file can be relied on; one that an earlier process wrote is compared once.
+
+        Were it damaged meanwhile, a checkpoint after a recovery from that damage would name it again.
+        """
+        return self._blobs.has(name, len(data)) and (name in self._sound or self._blobs.get(name) == data)
 
     def get(self, stored: StoredFrame) -> pl.DataFrame:
         """Return a frame; its bytes are compared with length and SHA-256 before any of them is understood.
@@ -67,15 +86,15 @@ def unstorable(schema: pl.Schema) -> list[str]:
     return [name for name, dtype in schema.items() if _has_objects(dtype)]
 
 
-def _has_objects(dtype: pl.DataType) -> bool:
+def _has_objects(dtype: pl.DataType | DataTypeClass) -> bool:
     if isinstance(dtype, pl.List | pl.Array):
-        return _has_objects(pl.Series(dtype=dtype.inner).dtype)
+        return _has_objects(dtype.inner)
     if isinstance(dtype, pl.Struct):
-        return any(_has_objects(pl.Series(dtype=field.dtype).dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.Object | pl.Unknown)
+        return any(_has_objects(field.dtype) for field in dtype.fields)
+    return dtype.is_object()
 
 
-def _encode(frame: pl.DataFrame) -> memoryview:
+def _encode(frame: pl.DataFrame, compression: Literal["lz4", "uncompressed"]) -> memoryview:
     columns = unstorable(frame.schema)
     if columns:
         text = explained(
@@ -86,5 +105,5 @@ def _encode(frame: pl.DataFrame) -> memoryview:
         )
         raise StateError(text)
     file = io.BytesIO()
-    frame.rechunk().write_ipc(file, compression="uncompressed")
+    frame.rechunk().write_ipc(file, compression=compression)
     return file.getbuffer()

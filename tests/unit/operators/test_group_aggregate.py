@@ -244,7 +244,7 @@ def test_first_a_new_row_then_updates_and_nothing_when_nothing_changes() -> None
     assert feed(chain, row)[0].select("s", "n", ROW_KIND).rows() == [("a", 1, 0)]
     assert feed(chain, row) == []
     more = pl.DataFrame([(0.0, "a", 5, 1.0), (0.0, "b", 2, 1.0)], schema=SCHEMA, orient="row")
-    assert feed(chain, more)[0].select("s", "n", ROW_KIND).rows() == [("a", 1, 1), ("b", 2, 0), ("a", 5, 2)]
+    assert feed(chain, more)[0].select("s", "n", ROW_KIND).rows() == [("a", 1, 1), ("a", 5, 2), ("b", 2, 0)]
 
 
 def test_update_before_can_be_left_out() -> None:
