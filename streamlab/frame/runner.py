@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -97,6 +98,7 @@ class Job(Protocol):
 
 
 KeepRows = int | None | Literal["auto"]
+CheckpointEvery = str | dt.timedelta | None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class RunOptions:
         bounded stream and a million of an endless one.
     detach : bool
         Whether the job goes on when this process ends.
+    checkpoint_every_ms : int | None
+        Time between checkpoints; None takes none.
     more : Mapping[str, Any]
         Further fields of :class:`streamlab.core.options.JobOptions` by name.
     """
@@ -122,6 +126,7 @@ class RunOptions:
     parallelism: int | None = None
     keep_rows: KeepRows = "auto"
     detach: bool = False
+    checkpoint_every_ms: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from streamlab.core.errors import JobError, OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
-from streamlab.observe.status import JobState, JobStatus
+from streamlab.observe.status import CheckpointStatus, JobState, JobStatus
 from streamlab.runtime.control import SOCKET_NAME, ask
 from streamlab.runtime.folder import (
     JobFolder,
@@ -124,6 +124,18 @@ class JobHandle:
                     raise
             else:
                 return
+
+    def wait_for_checkpoint(self, token: str, timeout_s: float | None = None) -> CheckpointStatus | None:
+        """Return what became of the checkpoint that a request asked for; None when it was not begun in time."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            status = self.status()
+            found = next((c for c in status.checkpoints if c.request == token), None)
+            if found is not None and found.state != "running":
+                return found
+            if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
+                return found
+            time.sleep(_POLL_S)
 
     def remove(self) -> None:
         """Delete everything that is stored of an ended job."""

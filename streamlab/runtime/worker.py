@@ -8,12 +8,15 @@ Commands come on standard input; when that ends, so does the worker. What user c
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import os
 import pickle
+import re
 import resource
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +24,8 @@ import polars as pl
 import zmq
 
 from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.recorded import recorded
+from streamlab.connectors.recording import FOLDER
 from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
 from streamlab.core.errors import CheckpointError
@@ -253,7 +258,8 @@ class Worker:
         self._checkpoints.store(*task, taken, alignment_us)
 
     def _load(self) -> None:
-        self._graph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
+        graph: JobGraph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
+        self._graph = self._with_recordings(graph) if self._checkpointing else graph
         hello = self._hello
         if hello.worker:
             self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
@@ -267,6 +273,19 @@ class Worker:
         total = sum(r for r in rows if r is not None) if bounded and None not in rows else None
         known = {vertex: tuple(known_split(split) for split in parts) for vertex, parts in splits.items()}
         self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, known, total))
+
+    def _with_recordings(self, graph: JobGraph) -> JobGraph:
+        """Return the graph with sources that cannot be read again recorded first."""
+        vertices = []
+        for vertex in graph.vertices:
+            if vertex.source is not None:
+                name = re.sub(r"[^A-Za-z0-9_-]+", "-", vertex.id)[:40]
+                digest = hashlib.sha256(vertex.id.encode()).hexdigest()[:8]
+                source = recorded(vertex.source, str(self._folder.path / FOLDER / f"{name}-{digest}"))
+                vertices.append(replace(vertex, source=source))
+            else:
+                vertices.append(vertex)
+        return JobGraph(tuple(vertices), graph.edges)
 
     def _deploy(self, splits: Splits, restored: int) -> None:
         graph = self._graph

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
 
+from streamlab.connectors.recording import scan_recording
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.errors import OptionError, StepFailed, StreamlabError, explained
+from streamlab.core.errors import JobError, OptionError, StepFailed, StreamlabError, explained
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
+from streamlab.frame.runner import Runner
+from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle
-from streamlab.runtime.protocol import CancelRequested, PauseRequested, Request, ResumeRequested, StopRequested
+from streamlab.runtime.protocol import (
+    CancelRequested,
+    CheckpointRequested,
+    PauseRequested,
+    Request,
+    ResumeRequested,
+    StopRequested,
+)
 from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
+from streamlab.session.checkpoints import Checkpoint, Checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +58,13 @@ class Job:
     ----------
     handle
         The client's side of the job.
+    runner
+        Runs streams that are made of what the job has kept.
     """
 
-    def __init__(self, handle: JobHandle) -> None:
+    def __init__(self, handle: JobHandle, runner: Runner | None = None) -> None:
         self._handle = handle
+        self._runner = runner
 
     @property
     def id(self) -> str:
@@ -164,6 +179,54 @@ class Job:
     def log(self) -> str:
         """Return what its processes and the user functions in them have printed."""
         return self._handle.folder.read_logs()
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Its checkpoints: a table, and each opened by its id, ``job.checkpoints[7].state("hourly")``."""
+        return Checkpoints(self._handle.status().checkpoints, self._handle.folder.checkpoint_blobs())
+
+    def checkpoint(self, timeout: float | str | dt.timedelta | None = "1m") -> Checkpoint:
+        """Take a checkpoint now, and return it when it is complete.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait for it.
+
+        Raises
+        ------
+        JobError
+            If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
+        """
+        step = f"checkpoint of job {self.name}"
+        if self._handle.meta.options.checkpoint_every_ms is None:
+            hint = "start it with checkpoint_every=…"
+            raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
+        token = secrets.token_hex(8)
+        self._handle.request(CheckpointRequested(token))
+        limit_s = _seconds(timeout)
+        taken = self._handle.wait_for_checkpoint(token, limit_s)
+        if taken is None or taken.state in {"running", "failed", "abandoned"}:
+            got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
+            raise JobError(explained(step, needed="a complete checkpoint", got=got))
+        return self.checkpoints[taken.id]
+
+    @property
+    def recording(self) -> StreamFrame:
+        """What it has recorded of its source, as a stream of its own; see ``sl.scan_recording``.
+
+        Raises
+        ------
+        OptionError
+            If nothing was recorded: its sources can be read again, or it takes no checkpoints.
+        """
+        if self._runner is None:
+            raise JobError(
+                explained(f"recording of job {self.name}", needed="a job of this session", got="a bare handle")
+            )
+        return StreamFrame.reading(scan_recording(self._handle.folder.path), self._runner)
 
     # -- requests ------------------------------------------------------------------------------------------------
 
