@@ -8,26 +8,18 @@ Commands come on standard input; when that ends, so does the worker. What user c
 from __future__ import annotations
 
 import faulthandler
-import hashlib
 import os
 import pickle
-import re
 import resource
 import signal
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 import zmq
 
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.recording import FOLDER
-from streamlab.connectors.sink import SinkContext, SinkWriter
-from streamlab.connectors.source import Split
 from streamlab.core.errors import CheckpointError
 from streamlab.core.messages import Barrier
 from streamlab.graph.job_graph import JobGraph, Vertex
@@ -36,6 +28,7 @@ from streamlab.runtime.black_box import BlackBox
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.checkpoint_tracker import TaskKey
 from streamlab.runtime.coordinator import worker_count, worker_of
+from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share, with_recordings
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.pipes import read_available
@@ -53,12 +46,11 @@ from streamlab.runtime.protocol import (
     WorkerStarted,
 )
 from streamlab.runtime.results import SideTables
-from streamlab.runtime.task import Restored, Snapshotted, Task
+from streamlab.runtime.task import Snapshotted, Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
-from streamlab.runtime.task_states import known_split, restored_reader, restored_task, split_of
+from streamlab.runtime.task_states import known_split
 from streamlab.runtime.transport import Outlet, Transport
 from streamlab.runtime.watchdog import Watchdog
-from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
 
@@ -66,27 +58,6 @@ _SAMPLE_ROWS = 5
 _PUBLISH_NS = 100_000_000
 _MAX_WAIT_MS = 100
 _TURNS = 8
-
-_Built = tuple[Task, SourceReader | None, SinkWriter | None]
-
-
-class _Origin:
-    """Where the tasks of an attempt start: a checkpoint, or the beginning."""
-
-    def __init__(self, folder: JobFolder, splits: Splits, restored: int) -> None:
-        blobs = folder.checkpoint_blobs()
-        self._splits = splits
-        self._files = StateFiles(blobs)
-        self._manifest = ManifestStore(blobs).get(restored) if restored else None
-
-    def splits(self, vertex: Vertex) -> tuple[Split, ...]:
-        return tuple(split_of(known) for known in self._splits[vertex.id])
-
-    def reader(self, vertex: Vertex) -> ReaderSnapshot | None:
-        return None if self._manifest is None else restored_reader(self._manifest, vertex.id)
-
-    def task(self, vertex: Vertex, subtask: int) -> Restored:
-        return Restored() if self._manifest is None else restored_task(self._manifest, vertex, subtask, self._files)
 
 
 class Worker:
@@ -259,7 +230,7 @@ class Worker:
 
     def _load(self) -> None:
         graph: JobGraph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
-        self._graph = self._with_recordings(graph) if self._checkpointing else graph
+        self._graph = with_recordings(graph, self._folder.path) if self._checkpointing else graph
         hello = self._hello
         if hello.worker:
             self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
@@ -274,53 +245,34 @@ class Worker:
         known = {vertex: tuple(known_split(split) for split in parts) for vertex, parts in splits.items()}
         self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, known, total))
 
-    def _with_recordings(self, graph: JobGraph) -> JobGraph:
-        """Return the graph with sources that cannot be read again recorded first."""
-        vertices = []
-        for vertex in graph.vertices:
-            if vertex.source is not None:
-                name = re.sub(r"[^A-Za-z0-9_-]+", "-", vertex.id)[:40]
-                digest = hashlib.sha256(vertex.id.encode()).hexdigest()[:8]
-                source = recorded(vertex.source, str(self._folder.path / FOLDER / f"{name}-{digest}"))
-                vertices.append(replace(vertex, source=source))
-            else:
-                vertices.append(vertex)
-        return JobGraph(tuple(vertices), graph.edges)
-
     def _deploy(self, splits: Splits, restored: int) -> None:
         graph = self._graph
         if graph is None:
             return
         workers = worker_count(vertex.parallelism for vertex in graph.vertices)
-        mine = [
-            (vertex, subtask)
-            for vertex in reversed(graph.vertices)
-            for subtask in range(vertex.parallelism)
-            if worker_of(subtask, workers) == self._hello.worker
-        ]
         try:
-            origin = _Origin(self._folder, splits, restored)
-            tasks: list[_Built] = []
-            for vertex, subtask in mine:
+            origin = Origin(self._folder.checkpoint_blobs(), splits, restored)
+            built: list[BuiltTask] = []
+            for vertex, subtask in reversed(share(graph, self._hello.worker)):
                 self._starting = vertex.id
-                tasks.append(self._build(graph, vertex, subtask, origin))
+                built.append(self._build(graph, vertex, subtask, origin))
         except CheckpointError as error:
             self._watchdog.report(RestoreFailed(self._hello.worker, self._hello.attempt, restored, str(error)))
             return
-        inboxes = {task: [self._transport.open_inbox(channel) for channel in task.inputs] for task, _, _ in tasks}
-        for task, reader, writer in tasks:
+        inboxes = {one.task: [self._transport.open_inbox(c) for c in one.task.inputs] for one in built}
+        for one in built:
+            task = one.task
             for channel in task.inputs:
                 sender = worker_of(channel.source_subtask, workers)
                 if sender != self._hello.worker:
                     self._transport.connect_inbox(channel, sender)
-            outlets = {channel: self._outlet(channel, workers) for channel in task.outputs}
             self._runners.append(
                 TaskRunner(
                     task,
-                    reader=reader,
-                    writer=writer,
+                    reader=one.reader,
+                    writer=one.writer,
                     inboxes=inboxes[task],
-                    outlets=outlets,
+                    outlets={channel: self._outlet(channel, workers) for channel in task.outputs},
                     store=self._side_tables.store,
                     checkpoint=partial(self._store_snapshot, (task.vertex.id, task.subtask)),
                 )
@@ -331,39 +283,11 @@ class Worker:
             if runner.task.finished:
                 self._report_end(runner)
 
-    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: _Origin) -> _Built:
-        reader = writer = None
-        options = self._watchdog.options
-        restored = origin.task(vertex, subtask)
-        if vertex.source is not None:
-            reader = SourceReader(
-                vertex.source,
-                origin.splits(vertex),
-                subtask,
-                vertex.parallelism,
-                origin.reader(vertex),
-                batch_rows=options.batch_rows,
-                batch_ms=options.batch_ms,
-                on_error=options.on_error,
-            )
-        if vertex.sink is not None:
-            writer = vertex.sink.open(
-                SinkContext(
-                    str(self._folder.path),
-                    subtask,
-                    vertex.parallelism,
-                    self._hello.attempt,
-                    vertex.sink.name,
-                    checkpoints=self._checkpointing,
-                    restored=restored.checkpoint_id or None,
-                    keep_checkpoints=options.checkpoint_keep,
-                )
-            )
-            for pending in restored.pending:
-                writer.commit(pending)
-        task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored)
-        task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
-        return task, reader, writer
+    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin) -> BuiltTask:
+        place = Place(str(self._folder.path), self._hello.attempt, self._watchdog.options)
+        built = build_task(graph, vertex, subtask, origin, place)
+        built.task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
+        return built
 
     def _outlet(self, channel: Channel, workers: int) -> Outlet:
         target = worker_of(channel.target_subtask, workers)
