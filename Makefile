@@ -14,6 +14,7 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-test lint
 	.ci/install-chromium
+	.ci/install-postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
 	$(BIN)/python -m pytest tests/notebook
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from postgres_server import postgres  # noqa: F401 - a fixture
 
 GRACE_S = 10.0
 """How long what a test has ended may take to be gone."""

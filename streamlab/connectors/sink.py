@@ -3,6 +3,10 @@
 Order of calls on a writer: ``write()`` any number of times, ``prepare(id)`` when a checkpoint's barrier passes, and
 once the checkpoint is complete ``commit(pending)`` with what ``prepare`` gave, or ``abort(pending)`` when it was
 abandoned. A commit may be repeated after a recovery, by another writer in another process, so it must be idempotent.
+The transactions of one subtask are committed in the order of their checkpoints, and those of the checkpoint that an
+attempt goes on from are committed before the first barrier of that attempt; ids of checkpoints only grow, over all
+attempts. ``abort`` is for rows that will be read again: what was prepared for a checkpoint that came to nothing, in a
+job that goes on, is committed with the next one.
 At the end of a job: ``prepare``, ``commit``, ``close``. After a failure ``close`` alone is called, and what was not
 committed must stay invisible.
 """
@@ -88,7 +92,18 @@ class Sink(ABC):
     @property
     @abstractmethod
     def guarantee(self) -> Guarantee:
-        """What a reader of the sink can count on."""
+        """What a reader of the sink can count on when checkpoints are taken."""
+
+    @property
+    def guarantee_without_checkpoints(self) -> Guarantee:
+        """What a reader can count on when none are taken: a job that starts again begins at the beginning."""
+        return self.guarantee
+
+    @property
+    def promise(self) -> str:
+        """Both guarantees as text, for plans."""
+        without = self.guarantee_without_checkpoints
+        return self.guarantee if without == self.guarantee else f"{self.guarantee}; {without} without checkpoints"
 
     @property
     def accepts_updates(self) -> bool:

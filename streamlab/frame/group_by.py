@@ -18,6 +18,7 @@ from streamlab.plan.schema import refusal, show_columns, typed
 F = TypeVar("F", bound=FrameBase)
 
 _HAVING = "__having"
+_BOUNDARIES = ("_lower_boundary", "_upper_boundary")
 _ANY_LENGTH = "1d"
 """Length of the windows that stand for others while their result is typed."""
 
@@ -83,8 +84,13 @@ class Grouping(ABC, Generic[F]):
         )
         return kept._polars_step("drop", tuple(names), event_time=event_time, step="having", schema=schema)
 
+    def _taken_names(self) -> list[tuple[str, str]]:
+        """Return the names of the result's first columns, each with what it is."""
+        return _named(self._keys, "a key")
+
     def _typed(self, aggregates: tuple[pl.Expr, ...]) -> pl.Schema:
         before = self._frame.plan.schema
+        _check_names(self._step, [*self._taken_names(), *_named(aggregates, "an aggregation")])
         used = (*aggregates, *self._keys)
         schema = typed(self._step, before, lambda frame: self._empty_aggregate(frame, aggregates), used)
         self._check_having()
@@ -264,6 +270,10 @@ class WindowGroupBy(Grouping[F]):
     def _all_keys(self) -> tuple[pl.Expr, ...]:
         return (*self._keys, pl.col(self._index_column))
 
+    def _taken_names(self) -> list[tuple[str, str]]:
+        boundaries = [(name, "a boundary") for name in _BOUNDARIES] if self._include_boundaries else []
+        return [(self._index_column, "the windows' time"), *boundaries, *super()._taken_names()]
+
     def _node(self, aggregates: tuple[pl.Expr, ...], schema: pl.Schema) -> nodes.Node:
         plan, keys = self._frame.plan, self._all_keys()
         return nodes.WindowAggregate(
@@ -304,6 +314,7 @@ def parse_keys(frame: FrameBase, step: str, by: tuple[Any, ...], named_by: dict[
         If a column is missing or a key must see other rows.
     """
     keys = parse(*by, **named_by)
+    _check_names(step, _named(keys, "a key"))
     schema = frame.plan.schema
     typed(step, schema, lambda empty: empty.select(*keys), keys)
     try:
@@ -315,6 +326,23 @@ def parse_keys(frame: FrameBase, step: str, by: tuple[Any, ...], named_by: dict[
     if by and not names:
         raise PlanError(explained(step, needed="a key", got="no column", hint=f"columns: {show_columns(schema)}"))
     return expanded
+
+
+def _named(expressions: Iterable[pl.Expr], what: str) -> list[tuple[str, str]]:
+    """Return the names of the columns that the expressions give, as far as they are plain to see."""
+    names = (expression.meta.output_name(raise_if_undetermined=False) for expression in expressions)
+    return [(name, what) for name in names if name is not None]
+
+
+def _check_names(step: str, names: Iterable[tuple[str, str]]) -> None:
+    """Raise PlanError when two columns of a result have the same name."""
+    taken: dict[str, str] = {}
+    for name, what in names:
+        if name in taken:
+            needed, got = "a name of its own for each column", f"{name!r} for {taken[name]} and for {what}"
+            hint = f"rename the {what.split()[-1]}: .alias('{name}_2')"
+            raise PlanError(explained(step, needed=needed, got=got, hint=hint))
+        taken[name] = what
 
 
 def _is_about_lengths(error: PlanError) -> bool:

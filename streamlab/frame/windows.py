@@ -266,7 +266,15 @@ class WindowMethods(FrameBase):
         name = self._event_time_column(step, index_column)
         keys = () if group_by is None else parse_keys(self, step, (group_by,), {})
         if name in {key.meta.output_name() for key in keys}:
-            raise PlanError(explained(step, needed="keys besides the windows", got=f"{name!r}, their event time"))
+            raise PlanError(
+                explained(
+                    step,
+                    needed="keys besides the windows",
+                    got=f"{name!r}, their event time",
+                    hint=f"leave it out, {name!r} of the result is each window's start; or rename it: "
+                    f".alias('{name}_2')",
+                )
+            )
         self._check_appends(step, "a window's row is given once, so its rows must not change")
         if not has_watermark(self._plan):
             raise PlanError(

@@ -27,7 +27,7 @@ def _facts(vertex: Vertex) -> list[str]:
     if user_code:
         facts.append(f"runs user code in {', '.join(user_code)}")
     if vertex.sink is not None:
-        facts.append(f"writes {vertex.sink.describe()}, {vertex.sink.guarantee}")
+        facts.append(f"writes {vertex.sink.describe()}, {vertex.sink.promise}")
     return facts
 
 

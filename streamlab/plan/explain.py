@@ -123,7 +123,7 @@ def _(node: nodes.WindowAggregate) -> str:
 
 @_text.register
 def _(node: nodes.Write) -> str:
-    return f"{node.sink.describe()}, {node.sink.guarantee}"
+    return f"{node.sink.describe()}, {node.sink.promise}"
 
 
 @singledispatch

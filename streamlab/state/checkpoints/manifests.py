@@ -68,7 +68,7 @@ class ManifestStore:
         matches = (_FILE.match(name) for name in self._blobs.names(_FOLDER))
         return sorted({int(match[1]) for match in matches if match})
 
-    def get(self, id: int) -> Manifest:  # noqa: A002 - its name everywhere
+    def get(self, checkpoint_id: int) -> Manifest:
         """Return a manifest that is just what was written.
 
         Raises
@@ -76,10 +76,10 @@ class ManifestStore:
         CheckpointError
             Names the file, and what is the matter with it.
         """
-        name = _name(id)
+        name = _name(checkpoint_id)
         manifest = _decode(self._blobs, name, self._blobs.get(name))
-        if manifest.id != id:
-            raise damaged(self._blobs, name, f"checkpoint {id}", f"checkpoint {manifest.id}")
+        if manifest.id != checkpoint_id:
+            raise damaged(self._blobs, name, f"checkpoint {checkpoint_id}", f"checkpoint {manifest.id}")
         return manifest
 
     def newest_first(self) -> Iterator[tuple[int, Manifest | CheckpointError]]:
@@ -91,15 +91,15 @@ class ManifestStore:
         ids = self.ids()
         # Looked for after the manifests, each of which is there only when its files are.
         sizes = self._blobs.sizes(contents.FOLDER)
-        for id in reversed(ids):  # noqa: A001
+        for checkpoint_id in reversed(ids):
             try:
-                manifest = self.get(id)
+                manifest = self.get(checkpoint_id)
                 self._check_lengths(manifest, sizes)
-                yield id, manifest
+                yield checkpoint_id, manifest
             except CheckpointError as error:
                 if error.matter == "unreachable":
                     raise
-                yield id, error
+                yield checkpoint_id, error
 
     def verify(self, manifest: Manifest) -> None:
         """Read every file of a checkpoint and raise the first :class:`CheckpointError`."""
@@ -107,11 +107,11 @@ class ManifestStore:
         for stored in sorted(manifest.files, key=file_name):
             read_contents(self._blobs, stored)
 
-    def delete(self, id: int) -> bool:  # noqa: A002
+    def delete(self, checkpoint_id: int) -> bool:
         """Delete a manifest; return False, and keep it, when somebody has pinned it."""
-        with self._pins.deleting(id) as free:
+        with self._pins.deleting(checkpoint_id) as free:
             if free:
-                self._blobs.delete(_name(id))
+                self._blobs.delete(_name(checkpoint_id))
         return free
 
     def retain(self, keep: int) -> list[int]:
@@ -123,11 +123,11 @@ class ManifestStore:
             text = explained("retaining checkpoints", needed="at least 1 to keep", got=str(keep))
             raise InternalError(text)
         kept, deleted = 0, []
-        for id, found in self.newest_first():  # noqa: A001
+        for checkpoint_id, found in self.newest_first():
             if kept < keep:
                 kept += isinstance(found, Manifest)
-            elif not _must_stay(found) and self.delete(id):
-                deleted.append(id)
+            elif not _must_stay(found) and self.delete(checkpoint_id):
+                deleted.append(checkpoint_id)
         return sorted(deleted)
 
     def collect_garbage(self) -> list[str]:
@@ -137,15 +137,16 @@ class ManifestStore:
         manifest is there whose files cannot be known, since a later version of streamlab wrote it.
         """
         named: set[str] = set()
-        for id in self.ids():  # noqa: A001
+        for checkpoint_id in self.ids():
             try:
-                named.update(file_name(stored) for stored in self.get(id).files)
+                named.update(file_name(stored) for stored in self.get(checkpoint_id).files)
             except CheckpointError as error:
                 if error.matter == "newer":
                     return []
                 if error.matter == "unreachable":
                     raise
-        deleted = [name for name in self._blobs.names(contents.FOLDER) if name not in named]
+        files = filter(contents.FILE.match, self._blobs.names(contents.FOLDER))
+        deleted = [name for name in files if name not in named]
         for name in deleted:
             self._blobs.delete(name)
         for folder in (contents.FOLDER, _FOLDER):
@@ -154,7 +155,7 @@ class ManifestStore:
         return deleted
 
     @contextmanager
-    def pin(self, id: int) -> Iterator[Manifest]:  # noqa: A002
+    def pin(self, checkpoint_id: int) -> Iterator[Manifest]:
         """Keep a checkpoint and its files from being deleted by any process, as long as the block runs.
 
         Raises
@@ -162,27 +163,29 @@ class ManifestStore:
         CheckpointError
             It is being deleted just now, or cannot be read.
         """
-        with self._pins.pinned(id) as safe:
+        with self._pins.pinned(checkpoint_id) as safe:
             if not safe:
-                text = explained(f"reading {_name(id)} at {self._blobs.where}", needed="that file", got="its deletion")
-                raise CheckpointError(text, file=_name(id), matter="missing")
-            yield self.get(id)
+                text = explained(
+                    f"reading {_name(checkpoint_id)} at {self._blobs.where}", needed="that file", got="its deletion"
+                )
+                raise CheckpointError(text, file=_name(checkpoint_id), matter="missing")
+            yield self.get(checkpoint_id)
 
     def _check_lengths(self, manifest: Manifest, sizes: Mapping[str, int]) -> None:
         for stored in sorted(manifest.files, key=file_name):
             check_length(self._blobs, stored, sizes.get(file_name(stored)))
 
 
-def _name(id: int) -> str:  # noqa: A002
-    return f"{_FOLDER}/{id:04d}/manifest.json"
+def _name(checkpoint_id: int) -> str:
+    return f"{_FOLDER}/{checkpoint_id:04d}/manifest.json"
 
 
 def _must_stay(found: Manifest | CheckpointError) -> bool:
     return found.kind == "savepoint" if isinstance(found, Manifest) else found.matter == "newer"
 
 
-def _checksum(format: int, body: bytes) -> str:  # noqa: A002
-    return hashlib.sha256(b"streamlab checkpoint %d\n" % format + body).hexdigest()
+def _checksum(version: int, body: bytes) -> str:
+    return hashlib.sha256(b"streamlab checkpoint %d\n" % version + body).hexdigest()
 
 
 def _encode(manifest: Manifest) -> bytes:

@@ -45,16 +45,16 @@ class Pins:
         self._blobs = blobs
 
     @contextmanager
-    def pinned(self, id: int) -> Iterator[bool]:  # noqa: A002 - its name everywhere
+    def pinned(self, checkpoint_id: int) -> Iterator[bool]:
         """Pin a checkpoint; gives False when somebody is deleting it, and the pin must not be relied on."""
-        with self._marked(f"{FOLDER}/{id:04d}-{secrets.token_hex(6)}.json"):
-            yield not self._counts(_notice(id))
+        with self._marked(f"{FOLDER}/{checkpoint_id:04d}-{secrets.token_hex(6)}.json"):
+            yield not self._counts(_notice(checkpoint_id))
 
     @contextmanager
-    def deleting(self, id: int) -> Iterator[bool]:  # noqa: A002
+    def deleting(self, checkpoint_id: int) -> Iterator[bool]:
         """Give notice of a deletion; gives False when somebody has pinned the checkpoint, which must stay then."""
-        with self._marked(_notice(id)):
-            prefix = f"{FOLDER}/{id:04d}-"
+        with self._marked(_notice(checkpoint_id)):
+            prefix = f"{FOLDER}/{checkpoint_id:04d}-"
             yield not any(self._counts(name) for name in self._blobs.names(FOLDER) if name.startswith(prefix))
 
     def forget_dead(self) -> None:
@@ -82,8 +82,8 @@ class Pins:
             return True
 
 
-def _notice(id: int) -> str:  # noqa: A002
-    return f"{FOLDER}/deleting-{id:04d}.json"
+def _notice(checkpoint_id: int) -> str:
+    return f"{FOLDER}/deleting-{checkpoint_id:04d}.json"
 
 
 def _now_us() -> int:

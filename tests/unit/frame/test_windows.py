@@ -171,14 +171,57 @@ FORBIDDEN = {
     ),
     "start_by": ({}, lambda f: f.group_by_dynamic("ts", every="1h", start_by="datapoint"), ["start_by='window'"]),
     "key": ({}, lambda f: f.group_by_dynamic("ts", every="1h", group_by="carier"), ["group_by_dynamic", "'carier'"]),
-    "key time": ({}, lambda f: f.group_by_dynamic("ts", every="1h", group_by=["n", "ts"]), ["'ts'", "besides"]),
+    "key time": (
+        {},
+        lambda f: f.group_by_dynamic("ts", every="1h", group_by=["n", "ts"]),
+        ["'ts'", "besides", "leave it out", "each window's start", ".alias('ts_2')"],
+    ),
+    "key named time": (
+        {},
+        lambda f: f.group_by_session("ts", gap="1h", group_by=pl.col("n").alias("ts")),
+        ["group_by_session", "'ts'", "besides", ".alias('ts_2')"],
+    ),
+    "key named boundary": (
+        {},
+        lambda f: f.group_by_dynamic("ts", every="1h", include_boundaries=True, group_by=_boundary("n")).agg(pl.len()),
+        ["'_upper_boundary' for a boundary and for a key", "rename the key: .alias('_upper_boundary_2')"],
+    ),
+    "key twice": (
+        {},
+        lambda f: f.group_by("n", pl.col("delay").alias("n")),
+        ["group_by", "'n' for a key and for a key", "rename the key: .alias('n_2')"],
+    ),
     "key other rows": ({}, lambda f: f.group_by_session("ts", gap="1h", group_by=pl.col("n").rank()), ["rank"]),
     "group_by": ({}, lambda f: f.group_by("x"), ["group_by", "'x'", "carrier String"]),
     "group_by other rows": ({}, lambda f: f.group_by(pl.col("n").shift()), ["group_by", "shift"]),
     "maintain_order": ({}, lambda f: f.group_by("n", maintain_order=True), ["maintain_order=False", "sort"]),
     "agg column": ({}, lambda f: f.group_by("n").agg(pl.col("dela").sum()), ["group_by", "'dela'", "'delay'"]),
     "agg dtype": ({}, lambda f: f.group_by("n").agg(pl.col("carrier").dt.year().sum()), ["group_by", "year", "str"]),
-    "agg twice": ({}, lambda f: f.group_by("n").agg(pl.col("delay").sum(), pl.col("delay").max()), ["delay"]),
+    "agg twice": (
+        {},
+        lambda f: f.group_by("n").agg(pl.col("delay").sum(), pl.col("delay").max()),
+        ["'delay' for an aggregation and for an aggregation", "rename the aggregation: .alias('delay_2')"],
+    ),
+    "agg named key": (
+        {},
+        lambda f: f.group_by("n").agg(pl.col("n").max()),
+        ["group_by", "'n' for a key and for an aggregation", "rename the aggregation: .alias('n_2')"],
+    ),
+    "agg named time": (
+        {},
+        lambda f: f.group_by_cumulative("ts", step="1m", every="1h").agg(pl.col("ts").max()),
+        ["group_by_cumulative", "'ts' for the windows' time and for an aggregation", ".alias('ts_2')"],
+    ),
+    "agg by Python named time": (
+        {},
+        lambda f: f.group_by_dynamic("ts", every="1h").agg(ts=pl.col("n").map_batches(len, returns_scalar=True)),
+        ["'ts' for the windows' time and for an aggregation"],
+    ),
+    "agg named boundary": (
+        {},
+        lambda f: f.group_by_dynamic("ts", every="1h", include_boundaries=True).agg(_boundary(pl.len())),
+        ["'_upper_boundary' for a boundary and for an aggregation", ".alias('_upper_boundary_2')"],
+    ),
     "agg reserved": ({}, lambda f: f.group_by("n").agg(__n=pl.len()), ["__n", "underscores"]),
     "window agg": (
         {},
@@ -192,6 +235,17 @@ FORBIDDEN = {
     "group tail": ({}, lambda f: f.group_by("n").tail(2), ["tail", "pl.all().tail(2)"]),
     "group iteration": ({}, lambda f: list(f.group_by("n")), ["iteration", "collect"]),
 }
+
+
+def _boundary(what: str | pl.Expr) -> pl.Expr:
+    return (pl.col(what) if isinstance(what, str) else what).alias("_upper_boundary")
+
+
+def test_names_that_only_look_alike_are_free(make_stream) -> None:
+    made = make_stream().group_by_dynamic("ts", every="1h", group_by="n")
+    made = made.agg(pl.all().first(), pl.len().alias("_upper_boundary"), pl.col("n").max().name.suffix("_max"))
+
+    assert {"ts", "n", "n_max", "_upper_boundary"} < set(made.collect_schema())
 
 
 @pytest.mark.parametrize(("given", "query", "words"), FORBIDDEN.values(), ids=FORBIDDEN.keys())
