@@ -1,8 +1,8 @@
 """Frames in files: Arrow IPC, named by their SHA-256, so that equal bytes are one file.
 
-A frame gives the same bytes each time, and so does one that was read from a file. Equal frames that were computed in
-different ways may give others, since what lies under nulls differs; they are then stored twice, which is no harm.
-Nothing of pickle is written or read: columns of Python objects are refused.
+A frame gives the same bytes each time. Equal frames that were computed in different ways may give others, since what
+lies under nulls and in the texts' buffers differs; they are then stored twice, which is no harm. Nothing of pickle is
+written or read: columns of Python objects are refused, and an unknown Arrow extension type is its plain storage.
 """
 
 from __future__ import annotations
