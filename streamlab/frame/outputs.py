@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,8 @@ class OutputMethods(FrameBase):
         keep_rows: KeepRows = "auto",
         detach: bool = False,
         checkpoint_every: CheckpointEvery = "10s",
+        from_savepoint: str | os.PathLike[str] | None = None,
+        allow_non_restored_state: bool = False,
         **options: Any,
     ) -> Job:
         """Start the query in the background and return at once; its rows go to a live result table.
@@ -78,6 +81,11 @@ class OutputMethods(FrameBase):
         checkpoint_every
             Time between checkpoints, from which the job goes on when one of its processes dies or a step fails. None
             takes none: then any failure ends the job.
+        from_savepoint
+            Folder or URL of a savepoint to go on from. State is matched by the names of steps (see :meth:`named`) and
+            the positions of sources by their names; steps that it does not know start empty.
+        allow_non_restored_state
+            Whether state in the savepoint that no step takes is left out; otherwise it is an error.
         **options
             Further fields of :class:`streamlab.core.options.JobOptions`, such as ``batch_rows``.
 
@@ -85,6 +93,8 @@ class OutputMethods(FrameBase):
         ------
         OptionError
             If an argument is no good, or a running job has the name.
+        CheckpointError
+            If the savepoint is damaged, or does not fit the query.
         """
         return self._runner.run(
             self._plan,
@@ -94,6 +104,8 @@ class OutputMethods(FrameBase):
                 keep_rows=keep_rows,
                 detach=detach,
                 checkpoint_every=checkpoint_every,
+                from_savepoint=from_savepoint,
+                allow_non_restored_state=allow_non_restored_state,
                 more=options,
             ),
         )
@@ -171,6 +183,8 @@ def run_options(
     keep_rows: KeepRows = "auto",
     detach: bool = False,
     checkpoint_every: CheckpointEvery = None,
+    from_savepoint: str | os.PathLike[str] | None = None,
+    allow_non_restored_state: bool = False,
     more: dict[str, Any] | None = None,
 ) -> RunOptions:
     """Return checked options; raises OptionError."""
@@ -183,7 +197,16 @@ def run_options(
     if checkpoint_every is not None:
         every = Duration.parse(checkpoint_every, name="checkpoint_every")
         every_ms = max(1, every.fixed_us("checkpoint_every") // 1000)
-    return RunOptions(name, parallelism, keep_rows, bool(detach), every_ms, more or {})
+    return RunOptions(
+        name,
+        parallelism,
+        keep_rows,
+        bool(detach),
+        every_ms,
+        from_savepoint,
+        bool(allow_non_restored_state),
+        more or {},
+    )
 
 
 def _is_count(value: object) -> bool:

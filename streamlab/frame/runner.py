@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -118,6 +119,10 @@ class RunOptions:
         Whether the job goes on when this process ends.
     checkpoint_every_ms : int | None
         Time between checkpoints; None takes none.
+    from_savepoint : str | PathLike | None
+        The savepoint that the job starts from.
+    allow_non_restored_state : bool
+        Whether state in it that fits nowhere is left out.
     more : Mapping[str, Any]
         Further fields of :class:`streamlab.core.options.JobOptions` by name.
     """
@@ -127,6 +132,8 @@ class RunOptions:
     keep_rows: KeepRows = "auto"
     detach: bool = False
     checkpoint_every_ms: int | None = None
+    from_savepoint: str | os.PathLike[str] | None = None
+    allow_non_restored_state: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

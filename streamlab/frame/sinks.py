@@ -101,6 +101,6 @@ class SinkMethods(FrameBase):
             )
 
     def _run_sink(self, sink: Sink, options: dict[str, Any]) -> Job:
-        names = ("name", "parallelism", "detach", "checkpoint_every")
+        names = ("name", "parallelism", "detach", "checkpoint_every", "from_savepoint", "allow_non_restored_state")
         known = {"checkpoint_every": "10s"} | {name: options.pop(name) for name in names if name in options}
         return self._runner.run(self._plan, run_options(**known, more=options), sink)

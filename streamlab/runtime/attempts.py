@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from streamlab.runtime.protocol import Layout
+
 _NAME = "attempts.json"
 
 
@@ -23,8 +25,8 @@ class Attempt(msgspec.Struct, frozen=True):
     number: int
     restored: int
     """The checkpoint that it started from; 0 for the beginning."""
-    parallelism: int
-    """Of the job; with another one, keys belong to other subtasks."""
+    layout: Layout
+    """What it runs; with another parallelism, keys belong to other subtasks."""
 
 
 def read_attempts(results: Path) -> tuple[Attempt, ...]:
@@ -56,7 +58,7 @@ def is_void(attempt: int, epoch: int, attempts: Sequence[Attempt]) -> bool:
 
     Examples
     --------
-    >>> attempts = [Attempt(1, 0, 2), Attempt(2, 5, 2)]
+    >>> attempts = [Attempt(1, 0, Layout(2, ())), Attempt(2, 5, Layout(2, ()))]
     >>> is_void(1, 4, attempts), is_void(1, 5, attempts), is_void(2, 5, attempts)
     (False, True, False)
     """
@@ -67,6 +69,6 @@ def same_keys_since(attempts: Sequence[Attempt]) -> int:
     """Return the first of the newest attempts that all have one parallelism: keys have not moved since then."""
     since = 0
     for before, after in pairwise(attempts):
-        if before.parallelism != after.parallelism:
+        if before.layout.parallelism != after.layout.parallelism:
             since = after.number
     return since

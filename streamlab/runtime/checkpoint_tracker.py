@@ -78,7 +78,13 @@ class CheckpointTracker:
 
     def request(self, token: str) -> None:
         """Remember that somebody wants a checkpoint as soon as it can be taken."""
-        self._wanted.append(token)
+        if token not in self._wanted and token != self.request_in_flight:
+            self._wanted.append(token)
+
+    @property
+    def request_in_flight(self) -> str:
+        """Token of the request that the checkpoint being taken answers."""
+        return "" if self._in_flight is None else self._in_flight.status.request
 
     def pass_time(self, elapsed_us: int) -> None:
         """Count the time since the last checkpoint and that of the one being taken; give up one that takes too long."""

@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,7 @@ from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import CheckpointStatus, JobState, JobStatus
 from streamlab.runtime.control import SOCKET_NAME, ask
 from streamlab.runtime.folder import (
+    CheckpointPlace,
     JobFolder,
     JobMeta,
     checked_name,
@@ -28,9 +30,9 @@ from streamlab.runtime.folder import (
     registry_lock,
     remove_sockets_folder,
 )
-from streamlab.runtime.pickling import pickled_graph
+from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
-from streamlab.runtime.protocol import KEY_BYTES, Request, VertexLayout
+from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.table_reader import TableReader, write_table_facts
 
@@ -127,14 +129,26 @@ class JobHandle:
 
     def wait_for_checkpoint(self, token: str, timeout_s: float | None = None) -> CheckpointStatus | None:
         """Return what became of the checkpoint that a request asked for; None when it was not begun in time."""
+
+        def found(status: JobStatus) -> CheckpointStatus | None:
+            return next((c for c in status.checkpoints if c.request == token), None)
+
+        def is_known(status: JobStatus) -> bool:
+            checkpoint = found(status)
+            return checkpoint is not None and checkpoint.state != "running"
+
+        self.wait_until(is_known, timeout_s)
+        return found(self.status())
+
+    def wait_until(self, condition: Callable[[JobStatus], bool], timeout_s: float | None = None) -> bool:
+        """Wait until a condition holds, the job has ended, or the time is over; return whether it holds."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             status = self.status()
-            found = next((c for c in status.checkpoints if c.request == token), None)
-            if found is not None and found.state != "running":
-                return found
+            if condition(status):
+                return True
             if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
-                return found
+                return False
             time.sleep(_POLL_S)
 
     def remove(self) -> None:
@@ -203,7 +217,22 @@ class JobHandle:
             coordinator.stdin.close()
 
 
-def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle:
+def layout_of(graph: JobGraph, parallelism: int, file: str = "graph.pickle") -> Layout:
+    """Return what the coordinator must know of a graph."""
+    vertices = (
+        VertexLayout(v.id, v.steps, v.parallelism, v.source is not None, v.sink is not None) for v in graph.vertices
+    )
+    return Layout(parallelism, tuple(vertices), file)
+
+
+def launch(
+    graph: JobGraph,
+    options: JobOptions,
+    *,
+    plan: str = "",
+    query: object = None,
+    origin: CheckpointPlace | None = None,
+) -> JobHandle:
     """Start a job in processes of its own and return at once.
 
     Parameters
@@ -214,6 +243,10 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
         How.
     plan
         The text of ``explain()``, kept for :meth:`streamlab.session.job.Job.explain`.
+    query
+        What the graph was made of, kept so that graphs of another parallelism can be made.
+    origin
+        The checkpoint that the job starts from.
 
     Raises
     ------
@@ -238,16 +271,16 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
             created_us=time.time_ns() // 1000,
             client=process_id(),
             sockets=str(sockets),
-            vertices=tuple(
-                VertexLayout(v.id, v.steps, v.parallelism, v.source is not None, v.sink is not None)
-                for v in graph.vertices
-            ),
+            layout=layout_of(graph, options.parallelism),
+            origin=origin,
             plan=plan,
             fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
             engine=pl.__version__,
         )
         try:
             folder.write_graph(pickled)
+            if query is not None:
+                folder.write_query(pickled_query(query))
             for vertex in graph.vertices:
                 if isinstance(vertex.sink, ResultTable):
                     write_table_facts(folder.results, vertex.sink.schema, vertex.sink.keys)

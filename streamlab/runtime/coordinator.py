@@ -28,20 +28,20 @@ Every event from a worker names its *attempt*; those of another attempt than the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import singledispatchmethod
 
 import msgspec
 
 from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
-from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
+from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, restored_figures
 from streamlab.runtime.checkpoint_tracker import CheckpointTracker
-from streamlab.runtime.protocol import Command, Event, Splits, VertexLayout
+from streamlab.runtime.placement import worker_count
+from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
-from streamlab.state.checkpoints.manifest import Manifest, TaskState
+from streamlab.state.checkpoints.manifest import Manifest
 
 PUBLISH_US = 100_000
 """Shortest time between two statuses that differ only in figures."""
@@ -55,49 +55,6 @@ _MAX_TICK_US = 1_000_000
 """A longer tick means that the coordinator itself did not run: workers could not be heard."""
 
 
-@dataclass
-class _Worker:
-    started: bool = False
-    heard: bool = False
-    silent_us: int = 0
-    inspected: bool = False
-
-
-@dataclass
-class _Attempt:
-    """What is known of the present attempt."""
-
-    number: int
-    workers: dict[int, _Worker]
-    restored: int = 0
-    deployed: bool = False
-    tasks: dict[tuple[str, int], TaskStatus] = field(default_factory=dict)
-    finished: dict[tuple[str, int], TaskState] = field(default_factory=dict)
-    committed: dict[int, int] = field(default_factory=dict)
-    """The checkpoint up to which each worker's sinks have committed."""
-    last_commit: int | None = None
-    """The checkpoint after whose commit the job has ended."""
-
-
-@dataclass(frozen=True)
-class Takeover:
-    """What a coordinator must know to go on with a job whose coordinator has died.
-
-    Attributes
-    ----------
-    attempt : int
-        The last attempt on record; none of its processes runs any more.
-    manifests : tuple[Manifest, ...]
-        Complete checkpoints, oldest first.
-    status : JobStatus | None
-        The last status.
-    """
-
-    attempt: int
-    manifests: tuple[Manifest, ...] = ()
-    status: JobStatus | None = None
-
-
 class Coordinator:
     """Decides what happens to one job.
 
@@ -107,14 +64,16 @@ class Coordinator:
         The job's id.
     options
         Its options.
-    vertices
-        The vertices of its graph.
+    layout
+        Its graph.
     submitted_us
         Wall clock when it was submitted.
     fingerprint
         Hash of its plan, for manifests.
     engine
         Version of Polars, for manifests.
+    origin
+        The checkpoint, of another job or a savepoint, that the job starts from.
     takeover
         What is left of an earlier coordinator of the job.
     """
@@ -123,27 +82,28 @@ class Coordinator:
         self,
         job_id: str,
         options: JobOptions,
-        vertices: Sequence[VertexLayout],
+        layout: Layout,
         *,
         submitted_us: int,
         fingerprint: str = "",
         engine: str = "",
+        origin: Manifest | None = None,
         takeover: Takeover | None = None,
     ) -> None:
         self._id = job_id
         self._options = options
-        self._vertices = {vertex.id: vertex for vertex in vertices}
-        self._all_tasks = {(vertex.id, subtask) for vertex in vertices for subtask in range(vertex.parallelism)}
         self._submitted_us = submitted_us
-        self._workers = worker_count(vertex.parallelism for vertex in vertices)
+        self._origin = origin
+        self._lay_out(layout)
         self._fingerprint, self._engine = fingerprint, engine
         self._checkpointing = options.checkpoint_every_ms is not None
         self._checkpoints = CheckpointTracker(options)
         self._policy = RestartPolicy(options)
         self._splits: Splits | None = None
-        self._attempt = _Attempt(0, {})
+        self._attempt = AttemptState(0, {})
         self._state = JobState.STARTING
         self._storing: Manifest | None = None
+        self._hold: Hold | None = None
         self._restart_in_us: int | None = None
         self._restarts = 0
         self._paused = False
@@ -193,7 +153,7 @@ class Coordinator:
             id=self._id,
             name=self._options.name,
             state=self._state,
-            parallelism=self._options.parallelism,
+            parallelism=self._layout.parallelism,
             attempt=attempt.number,
             submitted_us=self._submitted_us,
             started_us=self._started_us,
@@ -233,14 +193,14 @@ class Coordinator:
         attempt = self._attempt
         attempt.workers[event.worker].started = True
         if event.splits is not None:
-            self._splits = event.splits
-            self._rows_total = event.rows_total
+            self._splits = joined_splits(event.splits, self._origin)
+            self._rows_total = event.rows_total if self._origin is None else None
         if attempt.deployed or self._splits is None or not all(w.started for w in attempt.workers.values()):
             return []
         attempt.deployed = True
         commands: list[Command] = [protocol.SetPaused(paused=True)] if self._paused else []
-        commands.append(protocol.Deploy(self._splits, attempt.restored))
-        if self._stopping:
+        commands.append(protocol.Deploy(self._splits, attempt.restored, attempt.from_origin))
+        if self._stopping and self._hold is None:
             commands.append(protocol.StopSources())
         return [*commands, *self._move(self._active_state())]
 
@@ -285,7 +245,9 @@ class Coordinator:
         commands: list[Command] = [protocol.RetainCheckpoints(self._options.checkpoint_keep)]
         if self._restart_in_us is not None:
             return [*commands, *self._publish(), *self._restart_if_due()]
-        if self._attempt.finished.keys() == self._all_tasks:
+        if self._attempt.finished.keys() == self._all_tasks or (
+            self._hold is not None and self._hold.id == manifest.id
+        ):
             return [*commands, *self._commit_last(manifest.id)]
         return [*commands, protocol.CommitCheckpoint(manifest.id), *self._publish()]
 
@@ -309,6 +271,10 @@ class Coordinator:
             return []
         if any(attempt.committed.get(worker, -1) < attempt.last_commit for worker in attempt.workers):
             return []
+        if self._hold is not None and self._hold.rescale is not None and attempt.finished.keys() != self._all_tasks:
+            self._lay_out(self._hold.rescale)
+            self._hold = None
+            return [protocol.EndWorkers(attempt.number), *self._move(JobState.RESTARTING), *self._begin()]
         return self._end(JobState.STOPPED if self._stopping else JobState.FINISHED)
 
     @_on.register
@@ -342,9 +308,21 @@ class Coordinator:
         if self._stopping:
             return []
         self._stopping = True
+        if event.request and self._checkpointing:
+            self._hold = Hold(event.request)
+            self._checkpoints.request(event.request)
         if not self._attempt.deployed:
             return []
-        return [protocol.StopSources(), *self._move(JobState.STOPPING)]
+        stop = self._checkpoint_if_due() if self._hold is not None else [protocol.StopSources()]
+        return [*stop, *self._move(JobState.STOPPING)]
+
+    @_on.register
+    def _(self, event: protocol.RescaleRequested) -> list[Command]:
+        if self._stopping or self._hold is not None or not self._checkpointing:
+            return []
+        self._hold = Hold(event.request, protocol.Layout(event.parallelism, event.vertices, event.graph))
+        self._checkpoints.request(event.request)
+        return self._checkpoint_if_due()
 
     @_on.register
     def _(self, event: protocol.CancelRequested) -> list[Command]:
@@ -401,8 +379,15 @@ class Coordinator:
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
+    def _lay_out(self, layout: Layout) -> None:
+        self._layout = layout
+        self._vertices = {vertex.id: vertex for vertex in layout.vertices}
+        self._all_tasks = {(v.id, subtask) for v in layout.vertices for subtask in range(v.parallelism)}
+        self._workers = worker_count(vertex.parallelism for vertex in layout.vertices)
+
     def _take_over(self, takeover: Takeover) -> None:
         self._attempt.number = takeover.attempt
+        self._lay_out(takeover.layout)
         ids = [status.id + 1 for status in takeover.status.checkpoints] if takeover.status else []
         self._checkpoints = CheckpointTracker(self._options, takeover.manifests, max(ids, default=1))
         newest = self._checkpoints.newest
@@ -424,10 +409,22 @@ class Coordinator:
         restored = 0 if newest is None else newest.id
         if restored:
             self._checkpoints.restore(restored)
-        workers = {index: _Worker() for index in range(self._workers)}
+        workers = {index: WorkerState() for index in range(self._workers)}
         self._restart_in_us = None
-        self._attempt = _Attempt(self._attempt.number + 1, workers, restored)
-        start = protocol.StartWorkers(self._attempt.number, self._workers, restored, lists_splits=self._splits is None)
+        from_origin = not restored and self._origin is not None
+        self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
+        if newest is not None:
+            self._attempt.tasks = restored_figures(newest, self._vertices)
+        if self._hold is not None:
+            self._checkpoints.request(self._hold.request)
+        start = protocol.StartWorkers(
+            self._attempt.number,
+            self._workers,
+            self._layout,
+            restored,
+            from_origin,
+            lists_splits=self._splits is None,
+        )
         return [start, *self._publish()]
 
     def _recover(self, failure: Failure, *, from_outside: bool = False) -> list[Command]:
@@ -461,6 +458,9 @@ class Coordinator:
         if self._restart_in_us is not None:
             return []
         checkpoint_id = self._checkpoints.trigger(self._now_us, attempt.number)
+        if self._hold is not None and self._checkpoints.request_in_flight == self._hold.request:
+            self._hold.id = checkpoint_id
+            return [protocol.TriggerCheckpoint(checkpoint_id, then_hold=True)]
         return [protocol.TriggerCheckpoint(checkpoint_id)]
 
     def _store_if_whole(self) -> list[Command]:
@@ -522,13 +522,3 @@ class Coordinator:
             if same_moment == self._published:
                 return []
         return self._publish()
-
-
-def worker_count(parallelisms: Iterable[int]) -> int:
-    """Return how many workers a job has: enough that no two subtasks of one vertex share one."""
-    return max(parallelisms, default=1)
-
-
-def worker_of(subtask: int, workers: int) -> int:
-    """Return the worker that a subtask runs in: the same for every vertex, so that forward edges stay local."""
-    return subtask % workers

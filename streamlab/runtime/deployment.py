@@ -14,11 +14,13 @@ from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph, Vertex
-from streamlab.runtime.coordinator import worker_count, worker_of
-from streamlab.runtime.protocol import Splits
+from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.placement import worker_count, worker_of
+from streamlab.runtime.protocol import Deploy, Splits
 from streamlab.runtime.task import Restored, Task
 from streamlab.runtime.task_states import restored_reader, restored_task, split_of
-from streamlab.state.checkpoints.blobs import Blobs
+from streamlab.state.checkpoints.blobs import Blobs, open_blobs
+from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.state_files import StateFiles
 
@@ -56,23 +58,36 @@ class Origin:
 
     Parameters
     ----------
-    blobs
-        Where checkpoints are kept.
     splits
         The splits of each source, by vertex.
-    restored
-        The checkpoint; 0 for the beginning.
-
-    Raises
-    ------
-    CheckpointError
-        If the checkpoint cannot be read; building a task raises it, too.
+    blobs, manifest
+        The checkpoint; None for the beginning.
+    is_own
+        Whether it is one of the job itself, whose sinks' transactions are committed.
     """
 
-    def __init__(self, blobs: Blobs, splits: Splits, restored: int) -> None:
+    def __init__(self, splits: Splits, blobs: Blobs, manifest: Manifest | None, *, is_own: bool) -> None:
         self._splits = splits
         self._files = StateFiles(blobs)
-        self._manifest = ManifestStore(blobs).get(restored) if restored else None
+        self._manifest = manifest
+        self._is_own = is_own
+
+    @classmethod
+    def of(cls, folder: JobFolder, command: Deploy) -> Origin:
+        """Return what a worker was told to start from.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint cannot be read; building a task raises it, too.
+        """
+        origin = folder.read_meta().origin
+        if command.from_origin and origin is not None:
+            blobs = open_blobs(origin.location)
+            return cls(command.splits, blobs, ManifestStore(blobs).get(origin.id), is_own=False)
+        blobs = folder.checkpoint_blobs()
+        manifest = ManifestStore(blobs).get(command.restored) if command.restored else None
+        return cls(command.splits, blobs, manifest, is_own=True)
 
     def splits(self, vertex: Vertex) -> tuple[Split, ...]:
         """Return the splits of a vertex' source."""
@@ -84,7 +99,10 @@ class Origin:
 
     def task(self, vertex: Vertex, subtask: int) -> Restored:
         """Return what a subtask starts from."""
-        return Restored() if self._manifest is None else restored_task(self._manifest, vertex, subtask, self._files)
+        if self._manifest is None:
+            return Restored()
+        restored = restored_task(self._manifest, vertex, subtask, self._files)
+        return restored if self._is_own else replace(restored, checkpoint_id=0, pending=(), counters={})
 
 
 def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:

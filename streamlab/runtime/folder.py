@@ -4,7 +4,8 @@
 
     <home>/jobs/j-20131231-8f3a2c/     0700
         meta.json                      what the job is: never changes
-        graph.pickle                   the job graph; read only by the job's own workers
+        graph.pickle, graph-<n>.pickle the job graph, and those of other parallelisms; read by the job's own workers
+        query.pickle                   the query that graphs are made of; read by clients of the same user
         processes.json                 the job's processes
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
@@ -39,7 +40,7 @@ from streamlab.core.errors import OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime.processes import ProcessId
-from streamlab.runtime.protocol import VertexLayout
+from streamlab.runtime.protocol import Layout
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 
 FORMAT = 1
@@ -48,6 +49,14 @@ _RESERVE_BYTES = 256 * 1024
 _MAX_NAME = 100
 _MAX_SOCKET_FOLDER = 60
 """Socket paths end at 107 bytes on Linux and 103 on macOS; job and socket names need about 30 of them."""
+
+
+class CheckpointPlace(msgspec.Struct, frozen=True):
+    """Where a checkpoint is, from anywhere."""
+
+    location: str
+    """Folder or URL of the store."""
+    id: int
 
 
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +70,10 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     client: ProcessId | None
     sockets: str
     """Folder of the job's sockets."""
-    vertices: tuple[VertexLayout, ...]
+    layout: Layout
+    """What the first attempt runs."""
+    origin: CheckpointPlace | None = None
+    """The checkpoint that it starts from."""
     plan: str = ""
     """The text of ``explain()``."""
     fingerprint: str = ""
@@ -104,7 +116,6 @@ class JobFolder:
         self.id = path.name
         self.log = path / "log"
         self.results = path / "results"
-        self.graph = path / "graph.pickle"
 
     def read_meta(self) -> JobMeta:
         """Return what the job is. Raises StateError when the folder is not one that this version wrote."""
@@ -173,9 +184,25 @@ class JobFolder:
         """Return the key that authenticates clients."""
         return (self.path / "control.key").read_bytes()
 
-    def write_graph(self, pickled: bytes) -> None:
-        """Store the pickled job graph."""
-        self._replace("graph.pickle", pickled)
+    def write_graph(self, pickled: bytes, name: str = "graph.pickle") -> None:
+        """Store a pickled job graph."""
+        self._replace(name, pickled)
+
+    def read_graph(self, name: str) -> bytes:
+        """Return a pickled job graph; only the job's own workers may understand it."""
+        return (self.path / name).read_bytes()
+
+    def write_query(self, pickled: bytes) -> None:
+        """Store the pickled query, from which graphs of another parallelism are made."""
+        self._replace("query.pickle", pickled)
+
+    def read_query(self) -> bytes:
+        """Return the pickled query. Raises StateError when the job has none."""
+        try:
+            return (self.path / "query.pickle").read_bytes()
+        except FileNotFoundError as error:
+            text = explained(f"job {self.id}", needed="its query, stored when it was started", got="none")
+            raise StateError(text) from error
 
     def checkpoint_blobs(self) -> Blobs:
         """Return where the job keeps its checkpoints."""

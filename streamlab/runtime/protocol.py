@@ -29,6 +29,16 @@ Splits = dict[str, tuple[KnownSplit, ...]]
 """The splits of each source, by the id of its vertex."""
 
 
+class Layout(msgspec.Struct, frozen=True):
+    """The graph that an attempt runs, as far as it must be known without reading it."""
+
+    parallelism: int
+    """Of the job."""
+    vertices: tuple[VertexLayout, ...]
+    graph: str = "graph.pickle"
+    """Name of the file in the job's folder."""
+
+
 # -- events that a worker reports ------------------------------------------------------------------------------------
 
 
@@ -151,7 +161,23 @@ class CheckpointNotStored(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopRequested(msgspec.Struct, frozen=True, tag=True):
-    """Drain what was read, then end."""
+    """Drain what was read, then end; or end with a checkpoint and leave open what is open.
+
+    `request` is the token by which the asker knows that checkpoint; without one the job drains.
+    """
+
+    request: str = ""
+
+
+class RescaleRequested(msgspec.Struct, frozen=True, tag=True):
+    """Take a checkpoint, and go on from it with another graph of the same query."""
+
+    parallelism: int
+    vertices: tuple[VertexLayout, ...]
+    graph: str
+    """Name of the file in the job's folder."""
+    request: str
+    """Token of the checkpoint."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True, tag=True):
@@ -185,7 +211,7 @@ class Tick(msgspec.Struct, frozen=True, tag=True):
     elapsed_us: int
 
 
-Request = StopRequested | CancelRequested | PauseRequested | ResumeRequested | CheckpointRequested
+Request = StopRequested | CancelRequested | PauseRequested | ResumeRequested | CheckpointRequested | RescaleRequested
 Event = WorkerEvent | WorkerLost | JobFolderFailed | CheckpointStored | CheckpointNotStored | Request | Tick
 
 
@@ -200,7 +226,10 @@ class StartWorkers(msgspec.Struct, frozen=True, tag=True):
 
     attempt: int
     count: int
+    layout: Layout
     restored: int = 0
+    from_origin: bool = False
+    """Whether it starts from the checkpoint, of another job or a savepoint, that the job itself started from."""
     lists_splits: bool = True
 
 
@@ -215,6 +244,7 @@ class Deploy(msgspec.Struct, frozen=True, tag=True):
 
     splits: Splits
     restored: int = 0
+    from_origin: bool = False
 
 
 class TriggerCheckpoint(msgspec.Struct, frozen=True, tag=True):
@@ -291,6 +321,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     key: bytes
     """Authenticates what workers send each other; never stored, never in an argument or environment variable."""
+    graph: str
+    """Name of the graph's file in the job's folder."""
     lists_splits: bool = True
     """Whether worker 0 asks the sources for their splits; otherwise they are those of an earlier attempt."""
 

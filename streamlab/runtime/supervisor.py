@@ -28,15 +28,17 @@ import msgspec
 from streamlab.core.errors import StateError, explained
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
+from streamlab.runtime.attempt_state import Takeover
 from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
 from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
-from streamlab.runtime.coordinator import Coordinator, Takeover
+from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.guardian import CLIENT_ENDED
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
+from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 
@@ -79,13 +81,15 @@ class Supervisor:
         self._meta = folder.read_meta()
         self._sockets = Path(self._meta.sockets)
         self._manifests = ManifestStore(folder.checkpoint_blobs())
+        self._pins = contextlib.ExitStack()
         self._coordinator = Coordinator(
             self._meta.id,
             self._meta.options,
-            self._meta.vertices,
+            self._meta.layout,
             submitted_us=self._meta.created_us,
             fingerprint=self._meta.fingerprint,
             engine=self._meta.engine,
+            origin=self._origin(),
             takeover=self._takeover(),
         )
         self._client_fd = client_fd
@@ -119,6 +123,7 @@ class Supervisor:
         finally:
             server.close()
             self._end_workers()
+            self._pins.close()
             remove_sockets_folder(self._sockets)
         self._folder.write_status(self._final)
 
@@ -148,7 +153,15 @@ class Supervisor:
             if process.is_alive:
                 kill_group(process.pid)
         manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
-        return Takeover(attempts[-1].number, tuple(reversed(manifests)), self._folder.read_status())
+        last = attempts[-1]
+        return Takeover(last.number, last.layout, tuple(reversed(manifests)), self._folder.read_status())
+
+    def _origin(self) -> Manifest | None:
+        """Return the checkpoint that the job starts from, which nobody may delete while it runs."""
+        origin = self._meta.origin
+        if origin is None:
+            return None
+        return self._pins.enter_context(ManifestStore(open_blobs(origin.location)).pin(origin.id))
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
@@ -264,8 +277,7 @@ class Supervisor:
                         self._send(worker, command)
 
     def _start_workers(self, command: protocol.StartWorkers) -> None:
-        options = self._meta.options
-        record_attempt(self._folder.results, Attempt(command.attempt, command.restored, options.parallelism))
+        record_attempt(self._folder.results, Attempt(command.attempt, command.restored, command.layout))
         for index in range(command.count):
             self._start_worker(index, command)
         self._write_processes()
@@ -330,7 +342,9 @@ class Supervisor:
         worker = _WorkerProcess(index, command.attempt, process, PipeWriter(commands_write), events_read)
         self._workers[index] = worker
         self._selector.register(events_read, selectors.EVENT_READ, lambda: self._read_worker(worker))
-        hello = protocol.Hello(str(self._folder.path), index, command.attempt, self._key, command.lists_splits)
+        hello = protocol.Hello(
+            str(self._folder.path), index, command.attempt, self._key, command.layout.graph, command.lists_splits
+        )
         self._send(worker, hello)
 
     def _send(self, worker: _WorkerProcess, command: protocol.ToWorker | None = None) -> None:

@@ -63,22 +63,31 @@ def stored_part(
 
 
 def restored_task(manifest: Manifest, vertex: Vertex, subtask: int, files: StateFiles) -> Restored:
-    """Return what a subtask of a vertex starts from; the vertex may have another parallelism than in the checkpoint.
+    """Return what a subtask of a vertex starts from; the query may be cut into other vertices, or other subtasks.
+
+    State is matched by the names of steps, wherever they ran; transactions and figures by the name of the vertex.
 
     Raises
     ------
     CheckpointError
         If a file is missing or damaged.
     """
-    parts = sorted((task for task in manifest.tasks if task.vertex == vertex.id), key=lambda task: task.subtask)
+    steps = {spec.step for spec in vertex.operators}
+    same = [task for task in manifest.tasks if task.vertex == vertex.id]
     # Another version of Polars may hash keys in another way, and so give them to other subtasks.
-    in_place = len(parts) == vertex.parallelism and manifest.polars == pl.__version__
-    mine = [part for part in parts if part.subtask == subtask] if in_place else parts
+    in_place = len(same) == vertex.parallelism and manifest.polars == pl.__version__
+    elsewhere = [task for task in manifest.tasks if task.vertex != vertex.id]
+    in_place = in_place and not any(steps & task.operators.keys() for task in elsewhere)
     operators: dict[str, Snapshot] = {}
-    for step in dict.fromkeys(step for part in mine for step in part.operators):
-        snapshots = [read_snapshot(part.operators[step], files) for part in mine if step in part.operators]
-        operators[step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
-    heirs = [part for part in parts if part.subtask % vertex.parallelism == subtask]
+    for spec in vertex.operators:
+        parts = [task for task in manifest.tasks if spec.step in task.operators]
+        if in_place:
+            parts = [task for task in parts if task.subtask == subtask]
+        snapshots = [read_snapshot(part.operators[spec.step], files) for part in parts]
+        if snapshots:
+            operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
+    heirs = [part for part in same if part.subtask % vertex.parallelism == subtask]
+    mine = heirs if in_place else same
     return Restored(
         checkpoint_id=manifest.id,
         operators=operators,

@@ -27,11 +27,11 @@ from streamlab.observe.status import Failure
 from streamlab.runtime.black_box import BlackBox
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.checkpoint_tracker import TaskKey
-from streamlab.runtime.coordinator import worker_count, worker_of
 from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share, with_recordings
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.pipes import read_available
+from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import (
     CommitCheckpoint,
     Committed,
@@ -39,7 +39,6 @@ from streamlab.runtime.protocol import (
     Dismiss,
     RestoreFailed,
     SetPaused,
-    Splits,
     StopSources,
     TaskFailed,
     TriggerCheckpoint,
@@ -187,13 +186,14 @@ class Worker:
         if commands:
             read_available(self._watchdog.command_fd)
         while commands:
-            match commands.popleft():
+            command = commands.popleft()
+            match command:
                 case Dismiss():
                     return False
                 case _ if only_dismissal:
                     continue
-                case Deploy(splits, restored):
-                    self._deploy(splits, restored)
+                case Deploy():
+                    self._deploy(command)
                 case TriggerCheckpoint(checkpoint_id, then_hold):
                     self._trigger(Barrier(checkpoint_id), then_hold=then_hold)
                 case CommitCheckpoint(checkpoint_id):
@@ -229,7 +229,7 @@ class Worker:
         self._checkpoints.store(*task, taken, alignment_us)
 
     def _load(self) -> None:
-        graph: JobGraph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
+        graph: JobGraph = pickle.loads(self._folder.read_graph(self._hello.graph))  # noqa: S301 - the client's own
         self._graph = with_recordings(graph, self._folder.path) if self._checkpointing else graph
         hello = self._hello
         if hello.worker:
@@ -245,19 +245,19 @@ class Worker:
         known = {vertex: tuple(known_split(split) for split in parts) for vertex, parts in splits.items()}
         self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, known, total))
 
-    def _deploy(self, splits: Splits, restored: int) -> None:
+    def _deploy(self, command: Deploy) -> None:
         graph = self._graph
         if graph is None:
             return
         workers = worker_count(vertex.parallelism for vertex in graph.vertices)
         try:
-            origin = Origin(self._folder.checkpoint_blobs(), splits, restored)
+            origin = Origin.of(self._folder, command)
             built: list[BuiltTask] = []
             for vertex, subtask in reversed(share(graph, self._hello.worker)):
                 self._starting = vertex.id
                 built.append(self._build(graph, vertex, subtask, origin))
         except CheckpointError as error:
-            self._watchdog.report(RestoreFailed(self._hello.worker, self._hello.attempt, restored, str(error)))
+            self._watchdog.report(RestoreFailed(self._hello.worker, self._hello.attempt, command.restored, str(error)))
             return
         inboxes = {one.task: [self._transport.open_inbox(c) for c in one.task.inputs] for one in built}
         for one in built:

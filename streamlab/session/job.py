@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ from streamlab.runtime.protocol import (
 )
 from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
+from streamlab.session.rescaling import rescale
+from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,9 +205,7 @@ class Job:
             If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
         """
         step = f"checkpoint of job {self.name}"
-        if self._handle.meta.options.checkpoint_every_ms is None:
-            hint = "start it with checkpoint_every=…"
-            raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
+        self._check_checkpointing(step)
         token = secrets.token_hex(8)
         self._handle.request(CheckpointRequested(token))
         limit_s = _seconds(timeout)
@@ -212,6 +214,47 @@ class Job:
             got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
             raise JobError(explained(step, needed="a complete checkpoint", got=got))
         return self.checkpoints[taken.id]
+
+    def savepoint(self, path: str | os.PathLike[str], timeout: float | str | dt.timedelta | None = "10m") -> Checkpoint:
+        """Take a checkpoint that is yours: a copy that no job deletes, for ``start(from_savepoint=path)``.
+
+        Parameters
+        ----------
+        path
+            Folder or URL for it.
+        timeout
+            Longest time to wait for the checkpoint.
+
+        Raises
+        ------
+        OptionError
+            If there is a savepoint at that place already.
+        JobError, CheckpointError
+            If the checkpoint fails or cannot be copied.
+        """
+        target = check_is_free(path)
+        taken = self.checkpoint(timeout)
+        copy_checkpoint(self._handle.folder.checkpoint_blobs(), taken.id, target)
+        return Checkpoint(target, ManifestStore(target).get(taken.id))
+
+    def rescale(self, parallelism: int, timeout: float | str | dt.timedelta | None = "10m") -> None:
+        """Go on with another number of subtasks: a checkpoint, then the same query from it; nothing is lost.
+
+        Parameters
+        ----------
+        parallelism
+            Subtasks per step, and worker processes.
+        timeout
+            Longest time to wait until the job runs again.
+
+        Raises
+        ------
+        OptionError
+            If that is no number of subtasks.
+        JobError
+            If the job has ended or takes no checkpoints, or does not run again in time.
+        """
+        rescale(self._handle, parallelism, _seconds(timeout))
 
     @property
     def recording(self) -> StreamFrame:
@@ -238,7 +281,12 @@ class Job:
         """Read on. Raises JobError when the job has ended."""
         self._handle.request(ResumeRequested())
 
-    def stop(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
+    def stop(
+        self,
+        timeout: float | str | dt.timedelta | None = None,
+        *,
+        savepoint: str | os.PathLike[str] | None = None,
+    ) -> JobState:
         """Stop reading sources, drain what was read, end; wait for that, and return the state.
 
         A job that has ended already stays as it is.
@@ -247,8 +295,27 @@ class Job:
         ----------
         timeout
             Longest time to wait; 0 does not wait.
+        savepoint
+            Folder or URL for a savepoint. The job then ends with it: open windows are not fired, their state waits
+            there for ``start(from_savepoint=…)``.
+
+        Raises
+        ------
+        JobError
+            If there is to be a savepoint, and the job takes no checkpoints, or has ended before it could be taken.
         """
-        return self._end(StopRequested(), timeout)
+        if savepoint is None:
+            return self._end(StopRequested(), timeout)
+        target = check_is_free(savepoint)
+        self._check_checkpointing("stop with a savepoint")
+        token = secrets.token_hex(8)
+        state = self._end(StopRequested(token), timeout)
+        taken = self._handle.wait_for_checkpoint(token, 0)
+        if taken is None or taken.state != "complete":
+            got = f"a job that is {state}" if taken is None else f"a checkpoint that is {taken.state} {taken.reason}"
+            raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))
+        copy_checkpoint(self._handle.folder.checkpoint_blobs(), taken.id, target)
+        return state
 
     def cancel(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
         """End it now, and return the state. What is in the result table stays; what is on its way is dropped.
@@ -261,6 +328,11 @@ class Job:
             Longest time to wait; 0 does not wait.
         """
         return self._end(CancelRequested("asked for"), timeout)
+
+    def _check_checkpointing(self, step: str) -> None:
+        if self._handle.meta.options.checkpoint_every_ms is None:
+            hint = "start it with checkpoint_every=…"
+            raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
 
     def _end(self, request: Request, timeout: float | str | dt.timedelta | None) -> JobState:
         status = self._handle.status()

@@ -21,9 +21,12 @@ from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan
 from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.client import JobHandle, launch
+from streamlab.runtime.folder import CheckpointPlace
 from streamlab.runtime.results import ResultTable
 from streamlab.session.job import Job
+from streamlab.session.restoring import check_fits
 from streamlab.session.row_stream import discard, stream_rows
+from streamlab.state.checkpoints.savepoints import find_savepoint
 
 _MOST_BY_DEFAULT = 4
 _MOST_AT_ALL = 256
@@ -59,8 +62,16 @@ class LocalRunner:
 
     def _launch(self, plan: nodes.Node, options: RunOptions, sink: Sink | None = None) -> JobHandle:
         job_options = _job_options(plan, options)
-        graph = _graph(plan, sink or _table(plan, job_options.keep_rows), job_options.parallelism)
-        return launch(graph, job_options, plan=f"{explain_plan(plan)}\n\n{explain_graph(graph)}")
+        target = sink or _table(plan, job_options.keep_rows)
+        query = nodes.Write(input=plan, sink=target, step=target.name, schema=plan.schema)
+        graph = lower(query, job_options.parallelism)
+        origin = None
+        if options.from_savepoint is not None:
+            location, manifest = find_savepoint(options.from_savepoint)
+            check_fits(manifest, graph, allow_non_restored_state=options.allow_non_restored_state)
+            origin = CheckpointPlace(location, manifest.id)
+        text = f"{explain_plan(plan)}\n\n{explain_graph(graph)}"
+        return launch(graph, job_options, plan=text, query=query, origin=origin)
 
 
 def default_parallelism() -> int:

@@ -26,8 +26,9 @@ from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import JobState, TaskStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.coordinator import Coordinator, worker_count, worker_of
+from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.exchange import Channel, Emission
+from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import VertexLayout
 from streamlab.runtime.task import Output, Restored, SideOutput
 from streamlab.runtime.task_states import known_split
@@ -146,7 +147,7 @@ class _Simulation:
         self._coordinator = Coordinator(
             "simulation",
             JobOptions("simulation", parallelism),
-            layouts,
+            protocol.Layout(parallelism, tuple(layouts)),
             submitted_us=self._now_us,
         )
         self._workers = worker_count(v.parallelism for v in graph.vertices)

@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, TaskStatus
 from streamlab.runtime import protocol as p
-from streamlab.runtime.coordinator import Coordinator, worker_count, worker_of
+from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import VertexLayout
 from streamlab.state.checkpoints.manifest import KnownSplit, TaskState
 
 SOURCE = VertexLayout("source", ("source",), 2, is_source=True, is_sink=False)
 SINK = VertexLayout("sink", ("sink",), 1, is_source=False, is_sink=True)
+LAYOUT = p.Layout(2, (SOURCE, SINK))
 TASKS = [("source", 0), ("source", 1), ("sink", 0)]
 FAILURE = Failure(message="boom", step="map")
 SPLITS = {"source": (KnownSplit("a", 10), KnownSplit("b"))}
 
 
 def new(**options: object) -> Coordinator:
-    return Coordinator("j-1", JobOptions("job", **options), (SOURCE, SINK), submitted_us=0)
+    return Coordinator("j-1", JobOptions("job", **options), LAYOUT, submitted_us=0)
 
 
 def running(**options: object) -> Coordinator:
@@ -60,7 +62,7 @@ def kinds(commands: list[p.Command]) -> list[type]:
 
 def test_start_asks_for_as_many_workers_as_the_widest_vertex_has_subtasks():
     commands = new().start(1)
-    assert commands[0] == p.StartWorkers(attempt=1, count=2)
+    assert commands[0] == p.StartWorkers(attempt=1, count=2, layout=LAYOUT)
     assert commands[1].status.state == JobState.STARTING
 
 

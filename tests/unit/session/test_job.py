@@ -14,6 +14,7 @@ from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle, find, list_jobs, sweep
 from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
 from streamlab.runtime.processes import ProcessId, process_id
+from streamlab.runtime.protocol import Layout
 from streamlab.session.job import Job
 
 
@@ -32,7 +33,7 @@ def stored(name: str = "job", process: ProcessId | None = None, **status: object
             created_us=0,
             client=None,
             sockets=str(folder.path / "sockets"),
-            vertices=(),
+            layout=Layout(1, ()),
         )
     )
     if process is not None:
