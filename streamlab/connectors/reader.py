@@ -310,7 +310,7 @@ class SourceReader:
         order = [(lane.order_us, at, lane) for at, lane in enumerate(lanes)]
         heapq.heapify(order)
         rows = sum(piece.left for piece in self._queue) if self._pace is None else 0
-        while order and rows < self._batch_rows and not (self._queue and self.source.keeps_batches):
+        while order and rows < self._batch_rows and not (self.source.keeps_batches and self._has_due(now_us)):
             _, at, lane = heapq.heappop(order)
             left = lane.rows_left()
             if rows and left is not None and left > self._batch_rows - rows and self._pace is None:
@@ -365,6 +365,13 @@ class SourceReader:
         if self._pace is None or self._begins_us is None or self._started_us is None:
             return MIN_TIME_US
         return self._started_us + math.ceil((event_us - self._begins_us) / self._pace)
+
+    def _has_due(self, now_us: int) -> bool:
+        """Return whether there are rows to give out now."""
+        allowed = self._allowed_us(now_us)
+        if allowed is None or not self._column:
+            return bool(self._queue)
+        return any(piece.due(self._column, allowed) for piece in self._queue)
 
     def _is_early(self, lane: Lane, now_us: int) -> bool:
         """Return whether a paced split need not be opened yet."""

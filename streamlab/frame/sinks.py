@@ -17,6 +17,8 @@ from streamlab.frame.outputs import run_options
 from streamlab.frame.runner import Job
 from streamlab.plan.event_time import updating_step
 
+_APPENDS = "start() keeps an updating result table; windows without trigger and allowed_lateness append"
+
 
 class SinkMethods(FrameBase):
     """``sink_parquet`` and its like."""
@@ -70,6 +72,7 @@ class SinkMethods(FrameBase):
     def write_to(self, sink: Sink, **options: Any) -> Job:
         """Start a job that writes to any sink; options as for :meth:`sink_parquet`."""
         self._check_sink(sink.name, sink)
+        sink.check_schema(self._plan.schema)
         return self._run_sink(sink, options)
 
     def _write(
@@ -87,7 +90,7 @@ class SinkMethods(FrameBase):
         sink.check_schema(self._plan.schema)
         return self._run_sink(sink, options)
 
-    def _check_sink(self, step: str, sink: Sink) -> None:
+    def _check_sink(self, step: str, sink: Sink, hint: str = _APPENDS) -> None:
         """Raise PlanError when the sink takes no updates and the stream has them."""
         source = updating_step(self._plan)
         if source is not None and not sink.accepts_updates:
@@ -96,7 +99,7 @@ class SinkMethods(FrameBase):
                     step,
                     needed="an append-only stream, since written rows can't be taken back",
                     got=f"one that {source.step!r} makes an updating one",
-                    hint="start() keeps an updating result table; windows without trigger and allowed_lateness append",
+                    hint=hint,
                 )
             )
 

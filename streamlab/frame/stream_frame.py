@@ -11,7 +11,7 @@ from streamlab.frame.join import JoinMethods
 from streamlab.frame.outputs import OutputMethods
 from streamlab.frame.refused import RefusedMethods
 from streamlab.frame.runner import Runner
-from streamlab.frame.sinks import SinkMethods
+from streamlab.frame.table_sinks import TableSinkMethods
 from streamlab.frame.windows import WindowMethods
 from streamlab.plan.nodes import Scan
 from streamlab.plan.schema import check_names
@@ -20,7 +20,6 @@ _INSTEAD = {
     "collect_async": "start() runs the query in the background",
     "collect_batches": "iter_batches() yields frames as they come",
     "sink_ipc": "sink_parquet(folder) writes files",
-    "sink_delta": "sink_batches(function) hands each batch to a function",
     "sink_iceberg": "sink_batches(function) hands each batch to a function",
     "show": "take(n) returns the first rows",
     "inspect": "take(n) returns the first rows",
@@ -34,7 +33,7 @@ _INSTEAD = {
 }
 
 
-class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, SinkMethods):
+class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, TableSinkMethods):
     """A query over a stream: Polars' LazyFrame, except that rows keep coming.
 
     Methods have Polars' names, arguments and expressions. Each one checks itself at once against the columns there

@@ -64,6 +64,7 @@ class DeltaSink(TableSink):
         What the storage behind a URI asks for, as deltalake takes it.
     """
 
+    table: str = field(repr=False)
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
     target: ClassVar[str] = "Delta Lake"
 

@@ -23,7 +23,7 @@ CONNECT_TIMEOUT_S = 10
 _CHUNK_ROWS = 50_000
 _MAX_NAME_BYTES = 63
 _NULL = r"\N"
-_INTEGERS: dict[type[pl.DataType], str] = {
+_PLAIN: dict[type[pl.DataType], str] = {
     pl.Int8: "smallint",
     pl.UInt8: "smallint",
     pl.Int16: "smallint",
@@ -33,9 +33,6 @@ _INTEGERS: dict[type[pl.DataType], str] = {
     pl.Int64: "bigint",
     pl.UInt64: "numeric(20,0)",
     pl.Int128: "numeric(39,0)",
-}
-_PLAIN: dict[type[pl.DataType], str] = {
-    **_INTEGERS,
     pl.Boolean: "boolean",
     pl.Float32: "real",
     pl.Float64: "double precision",
@@ -46,7 +43,6 @@ _PLAIN: dict[type[pl.DataType], str] = {
     pl.Date: "date",
     pl.Time: "time without time zone",
 }
-_FLOATS = {"real", "double precision", "numeric"}
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -145,7 +141,9 @@ class PostgresSink(TableSink):
 
 
 class _PostgresTable(SqlTable):
-    begin: ClassVar[str] = "BEGIN ISOLATION LEVEL READ COMMITTED"
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+    integers = frozenset({"SMALLINT", "INTEGER", "BIGINT", "NUMERIC"})
+    decimals = frozenset({"REAL", "DOUBLE PRECISION", "NUMERIC"})
 
     def __init__(self, sink: PostgresSink, connection: Any, error: type[Exception]) -> None:
         super().__init__(sink)
@@ -177,15 +175,6 @@ class _PostgresTable(SqlTable):
             "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
         )
         return dict(self.run(sql, (self.table,))) or None
-
-    def check_types(self, there: dict[str, str]) -> None:
-        """Compare kinds: a number may go to a wider one, and text to whatever it can be read as."""
-        for name, dtype in self.sink.schema.items():
-            own, other = str(self.sink.column_type(dtype)).partition("(")[0], there[name]
-            fits = own in {"text", other} or {own, other} <= _FLOATS
-            if not fits and not (type(dtype) in _INTEGERS and other in {*_INTEGERS.values(), *_FLOATS}):
-                needed = f"a column {name!r} of type {own} in {self.sink.place()}, which is there already"
-                raise SinkError(explained(self.sink.name, needed=needed, got=other))
 
     def lock(self, what: str) -> None:
         """Wait for the others: a table cannot be made twice at once, and upserts could wait for each other forever."""

@@ -47,6 +47,10 @@ class SqlTable(Table):
     """
 
     begin: ClassVar[str] = "BEGIN"
+    integers: ClassVar[frozenset[str]] = frozenset()
+    """Types that a column of whole numbers may go to, whichever of them is its own."""
+    decimals: ClassVar[frozenset[str]] = frozenset()
+    """Types that a column of numbers may go to."""
 
     def __init__(self, sink: TableSink) -> None:
         self.sink = sink
@@ -115,7 +119,19 @@ class SqlTable(Table):
         return [*columns, f"UNIQUE ({listed(self.sink.keys)})"] if self.sink.mode == "upsert" else columns
 
     def check_types(self, there: dict[str, str]) -> None:
-        """Refuse a table whose columns have types that the rows do not fit into."""
+        """Refuse a table whose columns have types that the rows do not fit into.
+
+        Text fits into what it can be read as, and nested values into what the database makes of them: the rows decide.
+        """
+        types = {self.sink.folded(name): _bare(kind) for name, kind in there.items()}
+        for name, dtype in self.sink.schema.items():
+            own, other = _bare(self.sink.column_type(dtype) or ""), types[self.sink.folded(name)]
+            number = dtype.is_numeric() and other in self.decimals | (self.integers if dtype.is_integer() else set())
+            if not (
+                number or own == other or own == _bare(self.sink.column_type(pl.String()) or "") or dtype.is_nested()
+            ):
+                needed = f"a column {name!r} of type {own} in {self.sink.place()}, which is there already"
+                raise SinkError(explained(self.sink.name, needed=needed, got=other))
 
     def check_keys(self) -> None:
         """Refuse a table in which a key may have several rows."""
@@ -206,6 +222,11 @@ class SqlTable(Table):
         null = " OR ".join(f"s.{quoted(key)} IS NULL" for key in self.sink.keys)
         same = " AND ".join(self.same(f"t.{quoted(key)}", f"s.{quoted(key)}") for key in self.sink.keys)
         return f"({null})", same
+
+
+def _bare(kind: str) -> str:
+    """Return the name of a type without its size."""
+    return kind.partition("(")[0].upper()
 
 
 def _upserts(table: str, columns: Sequence[str], keys: Sequence[str], rows: str = quoted(ROWS)) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ class SqliteSink(TableSink):
 
 
 class _SqliteTable(SqlTable):
-    begin: ClassVar[str] = "BEGIN IMMEDIATE"
+    begin = "BEGIN IMMEDIATE"
 
     def __init__(self, sink: SqliteSink, connection: sqlite3.Connection) -> None:
         super().__init__(sink)
@@ -98,6 +98,9 @@ class _SqliteTable(SqlTable):
     def columns_there(self) -> dict[str, str] | None:
         found = self.run("SELECT name, type FROM pragma_table_info(?)", (self.sink.table,))
         return dict(found) or None
+
+    def check_types(self, there: dict[str, str]) -> None:
+        """Nothing: columns of SQLite take any value."""
 
     def insert(self, frame: pl.DataFrame, table: str) -> None:
         """Hand over whole columns: ``executemany`` walks them in C, and SQLite offers nothing quicker."""

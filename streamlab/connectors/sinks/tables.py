@@ -85,7 +85,7 @@ class TableSink(Sink):
     def __post_init__(self) -> None:
         if not isinstance(self.table, str) or not self.table or "\0" in self.table:
             raise OptionError(explained(self.name, needed="the name of a table", got=repr(self.table)))
-        if self.mode not in {"append", "upsert"}:
+        if self.mode not in ("append", "upsert"):
             raise OptionError(explained(self.name, needed="mode='append' or 'upsert'", got=repr(self.mode)))
         if self.mode == "append" and self.keys:
             hint = "mode='upsert' keeps one row for each key"

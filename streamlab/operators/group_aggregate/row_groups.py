@@ -77,9 +77,11 @@ class RowGroups(Operator):
         plan = self._plan
         split = plan.split
         keys = [pl.col(name).first().alias(f"__of_{name}") for name in plan.key_columns]
-        # What is taken back must equal what was given, to the last bit: so a key's rows stay in one chunk and in order.
-        # Else Polars may add floats in parts, and which parts depends on the rows of other keys.
-        grouped = rows.rechunk().lazy().group_by(SLOT, maintain_order=True)
+        # What is taken back must equal what was given, to the last bit: so a key's rows stay in one chunk and in order,
+        # and Polars must not know when the slots happen to be sorted. Else it may add floats in parts, and which parts
+        # depends on the rows of other keys and on how the rows came here.
+        unmarked = rows.rechunk().with_columns(pl.Series(SLOT, rows.get_column(SLOT).to_numpy()))
+        grouped = unmarked.lazy().group_by(SLOT, maintain_order=True)
         if split.is_incremental:
             found = grouped.agg(*keys, *split.partial).select(SLOT, *(k.meta.output_name() for k in keys), *split.final)
         else:

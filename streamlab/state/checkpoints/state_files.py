@@ -42,7 +42,7 @@ class StateFiles:
         data = _encode(frame, self._compression)
         stored = StoredFrame(hashlib.sha256(data).hexdigest(), len(data), frame.height)
         name = file_name(stored)
-        there = self._is_there(name, data)
+        there = self._is_there(stored)
         if not there:
             self._blobs.put(name, data)
         self._sound.add(name)
@@ -52,12 +52,15 @@ class StateFiles:
         """Forget the state of all other files: they may be deleted from now on."""
         self._sound &= {file_name(stored) for stored in files}
 
-    def _is_there(self, name: str, data: memoryview) -> bool:
-        """Return whether the file can be relied on; one that an earlier process wrote is compared once.
+    def _is_there(self, stored: StoredFrame) -> bool:
+        """Return whether the file can be relied on; one that another process wrote is read once.
 
         Were it damaged meanwhile, a checkpoint after a recovery from that damage would name it again.
         """
-        return self._blobs.has(name, len(data)) and (name in self._sound or self._blobs.get(name) == data)
+        name = file_name(stored)
+        if not self._blobs.has(name, stored.size_bytes):
+            return False
+        return name in self._sound or hashlib.sha256(self._blobs.get(name)).hexdigest() == stored.sha256
 
     def get(self, stored: StoredFrame) -> pl.DataFrame:
         """Return a frame; its bytes are compared with length and SHA-256 before any of them is understood.

@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 from checkpoint_kit import DictBlobs, manifest_of, publish
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamlab.core.errors import CheckpointError, InternalError
@@ -62,6 +62,7 @@ manifests = st.builds(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(manifests)
 def test_what_is_published_is_what_is_read(manifest):
     blobs = DictBlobs()

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import msgspec
 import polars as pl
 from checkpoint_kit import DictBlobs, manifest_of, publish
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -133,4 +133,6 @@ class Retention(RuleBasedStateMachine):
 
 
 TestRetention = Retention.TestCase
-TestRetention.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRetention.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

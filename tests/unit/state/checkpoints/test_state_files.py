@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from checkpoint_kit import DictBlobs
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
@@ -89,7 +89,7 @@ def test_frames_without_columns_or_rows_come_back(frame):
     same(files.get(files.put(frame)[0]), frame)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dataframes(max_size=8, allow_null=True, excluded_dtypes=[pl.Categorical]))
 def test_any_frame_comes_back(frame):
     files = StateFiles(DictBlobs())
@@ -105,7 +105,7 @@ def test_equal_bytes_are_written_once_whoever_writes_them():
     blobs.before = lambda operation, name: written.append(operation)
     again = StateFiles(blobs)
     assert again.put(frame.clone()) == (stored, 0)
-    # Compared once with what lies there, then known.
+    # Read once, then known.
     assert written == ["size", "get"]
     assert again.put(frame) == (stored, 0)
     assert written == ["size", "get", "size"]
@@ -234,7 +234,7 @@ def test_anyone_can_open_a_file(tmp_path):
         assert pl.DataFrame(pa.ipc.open_file(file).read_all()).equals(frame)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3, unique=True))
 def test_columns_come_back_beside_each_other(names):
     height = min(len(COLUMNS[name][1]) for name in names)
