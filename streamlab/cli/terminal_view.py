@@ -23,6 +23,7 @@ _STATE_STYLES = {
     JobState.FINISHED: "bold green",
     JobState.FAILED: "bold red",
     JobState.PAUSED: "bold yellow",
+    JobState.RESTARTING: "bold yellow",
 }
 
 

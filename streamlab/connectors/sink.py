@@ -39,7 +39,9 @@ class SinkContext:
     checkpoints : bool
         Whether checkpoints are taken: then nothing may become visible before a commit.
     restored : int | None
-        The checkpoint that this attempt goes on from; None when it starts from the beginning.
+        The checkpoint that the attempt starts from; None when it starts from the beginning.
+    keep_checkpoints : int
+        How many complete checkpoints are kept: the job may be restored from the oldest of them.
     """
 
     folder: str
@@ -49,6 +51,7 @@ class SinkContext:
     step: str
     checkpoints: bool = False
     restored: int | None = None
+    keep_checkpoints: int = 3
 
 
 class SinkWriter(ABC):

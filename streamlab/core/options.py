@@ -32,6 +32,20 @@ class JobOptions:
         How long one call of a user's function may take before the job is ended.
     heartbeat_timeout_ms : int
         Silence of a worker after which it counts as lost.
+    checkpoint_every_ms : int | None
+        From the end of one checkpoint to the start of the next; None takes none, and a job that fails is not restarted.
+    checkpoint_timeout_ms : int
+        How long a checkpoint may take before it is abandoned; the job goes on.
+    checkpoint_keep : int
+        How many complete checkpoints are kept.
+    checkpoint_store : str | None
+        Folder or URL that checkpoints are kept in; None is the job's own folder.
+    max_restarts : int
+        Restarts, without a stable time in between, after which the job fails.
+    restart_delay_ms, max_restart_delay_ms : int
+        Delay of the second restart in a row (the first is made at once), doubled for each that follows up to the most.
+    stable_ms : int
+        How long an attempt must run for earlier failures to be forgotten.
     """
 
     name: str
@@ -44,3 +58,11 @@ class JobOptions:
     on_error: Literal["fail", "dead_letter"] = "dead_letter"
     step_timeout_ms: int = 60_000
     heartbeat_timeout_ms: int = 15_000
+    checkpoint_every_ms: int | None = None
+    checkpoint_timeout_ms: int = 600_000
+    checkpoint_keep: int = 3
+    checkpoint_store: str | None = None
+    max_restarts: int = 10
+    restart_delay_ms: int = 1_000
+    max_restart_delay_ms: int = 60_000
+    stable_ms: int = 600_000

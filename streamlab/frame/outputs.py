@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from streamlab.core.changelog import ROW_KIND, RowKind, fold
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration
 from streamlab.frame.base import FrameBase
-from streamlab.frame.runner import Job, KeepRows, RunOptions
+from streamlab.frame.runner import CheckpointEvery, Job, KeepRows, RunOptions
 from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan
 from streamlab.plan.schema import show_columns
@@ -59,6 +60,9 @@ class OutputMethods(FrameBase):
         parallelism: int | None = None,
         keep_rows: KeepRows = "auto",
         detach: bool = False,
+        checkpoint_every: CheckpointEvery = "10s",
+        from_savepoint: str | os.PathLike[str] | None = None,
+        allow_non_restored_state: bool = False,
         **options: Any,
     ) -> Job:
         """Start the query in the background and return at once; its rows go to a live result table.
@@ -74,6 +78,14 @@ class OutputMethods(FrameBase):
             stream that ends by itself and a million of an endless one.
         detach
             Whether the job goes on when this process ends.
+        checkpoint_every
+            Time between checkpoints, from which the job goes on when one of its processes dies or a step fails. None
+            takes none: then any failure ends the job.
+        from_savepoint
+            Folder or URL of a savepoint to go on from. State is matched by the names of steps (see :meth:`named`) and
+            the positions of sources by their names; steps that it does not know start empty.
+        allow_non_restored_state
+            Whether state in the savepoint that no step takes is left out; otherwise it is an error.
         **options
             Further fields of :class:`streamlab.core.options.JobOptions`, such as ``batch_rows``.
 
@@ -81,10 +93,21 @@ class OutputMethods(FrameBase):
         ------
         OptionError
             If an argument is no good, or a running job has the name.
+        CheckpointError
+            If the savepoint is damaged, or does not fit the query.
         """
         return self._runner.run(
             self._plan,
-            run_options(name=name, parallelism=parallelism, keep_rows=keep_rows, detach=detach, more=options),
+            run_options(
+                name=name,
+                parallelism=parallelism,
+                keep_rows=keep_rows,
+                detach=detach,
+                checkpoint_every=checkpoint_every,
+                from_savepoint=from_savepoint,
+                allow_non_restored_state=allow_non_restored_state,
+                more=options,
+            ),
         )
 
     def take(self, n: int, timeout: float | str | dt.timedelta | None = None) -> pl.DataFrame:
@@ -159,6 +182,9 @@ def run_options(
     parallelism: int | None = None,
     keep_rows: KeepRows = "auto",
     detach: bool = False,
+    checkpoint_every: CheckpointEvery = None,
+    from_savepoint: str | os.PathLike[str] | None = None,
+    allow_non_restored_state: bool = False,
     more: dict[str, Any] | None = None,
 ) -> RunOptions:
     """Return checked options; raises OptionError."""
@@ -167,7 +193,20 @@ def run_options(
     if keep_rows is not None and keep_rows != "auto" and not _is_count(keep_rows):
         needed = "a number of rows, at least 1, None for all, or 'auto'"
         raise OptionError(explained("keep_rows", needed=needed, got=repr(keep_rows)))
-    return RunOptions(name, parallelism, keep_rows, bool(detach), more or {})
+    every_ms: int | None = None
+    if checkpoint_every is not None:
+        every = Duration.parse(checkpoint_every, name="checkpoint_every")
+        every_ms = max(1, every.fixed_us("checkpoint_every") // 1000)
+    return RunOptions(
+        name,
+        parallelism,
+        keep_rows,
+        bool(detach),
+        every_ms,
+        from_savepoint,
+        bool(allow_non_restored_state),
+        more or {},
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -97,6 +99,7 @@ class Job(Protocol):
 
 
 KeepRows = int | None | Literal["auto"]
+CheckpointEvery = str | dt.timedelta | None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,12 @@ class RunOptions:
         bounded stream and a million of an endless one.
     detach : bool
         Whether the job goes on when this process ends.
+    checkpoint_every_ms : int | None
+        Time between checkpoints; None takes none.
+    from_savepoint : str | PathLike | None
+        The savepoint that the job starts from.
+    allow_non_restored_state : bool
+        Whether state in it that fits nowhere is left out.
     more : Mapping[str, Any]
         Further fields of :class:`streamlab.core.options.JobOptions` by name.
     """
@@ -122,6 +131,9 @@ class RunOptions:
     parallelism: int | None = None
     keep_rows: KeepRows = "auto"
     detach: bool = False
+    checkpoint_every_ms: int | None = None
+    from_savepoint: str | os.PathLike[str] | None = None
+    allow_non_restored_state: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -35,7 +35,7 @@ class SinkMethods(FrameBase):
         roll_rows
             A file is full when it holds so many rows.
         **options
-            ``name``, ``parallelism``, ``detach`` and further options, as for ``start``.
+            ``name``, ``parallelism``, ``detach``, ``checkpoint_every`` and further options, as for ``start``.
 
         Raises
         ------
@@ -104,5 +104,6 @@ class SinkMethods(FrameBase):
             )
 
     def _run_sink(self, sink: Sink, options: dict[str, Any]) -> Job:
-        known = {name: options.pop(name) for name in ("name", "parallelism", "detach") if name in options}
+        names = ("name", "parallelism", "detach", "checkpoint_every", "from_savepoint", "allow_non_restored_state")
+        known = {"checkpoint_every": "10s"} | {name: options.pop(name) for name in names if name in options}
         return self._runner.run(self._plan, run_options(**known, more=options), sink)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import polars as pl
@@ -20,6 +21,7 @@ T = TypeVar("T")
 _Exprs = tuple[pl.Expr, ...]
 
 _ROWWISE_FILLS = ("zero", "one")
+_LONGEST_NAME = 100
 
 
 class StepMethods(FrameBase):
@@ -310,6 +312,33 @@ class StepMethods(FrameBase):
             event_time=by_name(self._plan.event_time, before, after),
         )
         return self._with(node)
+
+    def named(self, name: str) -> Self:
+        """Name the last step: in plans, figures and errors, and for its state in checkpoints and savepoints.
+
+        A savepoint's state goes to the step of the same name, so a named step can be found again in a changed query.
+
+        Parameters
+        ----------
+        name
+            1 to 100 printable characters.
+
+        Raises
+        ------
+        OptionError
+            If that is no good name.
+        PlanError
+            If another step of the query was given it.
+        """
+        if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+            needed = f"1 to {_LONGEST_NAME} printable characters"
+            raise OptionError(explained("named", needed=needed, got=repr(name)))
+        if any(node.step == name for node in self._plan.walk() if node is not self._plan):
+            raise PlanError(explained("named", needed="a name that no other step has", got=repr(name)))
+        plan = self._plan
+        if isinstance(plan, nodes.Scan):
+            return self._with(replace(plan, step=name, source=replace(plan.source, name=name)))
+        return self._with(replace(plan, step=name))
 
     def pipe(self, function: Callable[Concatenate[Self, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``function(self, *args, **kwargs)``, so that functions of frames can be chained."""

@@ -6,11 +6,15 @@ from typing import NoReturn
 
 import polars as pl
 
+from streamlab.connectors.source import Source
 from streamlab.frame.join import JoinMethods
 from streamlab.frame.outputs import OutputMethods
 from streamlab.frame.refused import RefusedMethods
+from streamlab.frame.runner import Runner
 from streamlab.frame.table_sinks import TableSinkMethods
 from streamlab.frame.windows import WindowMethods
+from streamlab.plan.nodes import Scan
+from streamlab.plan.schema import check_names
 
 _INSTEAD = {
     "collect_async": "start() runs the query in the background",
@@ -40,6 +44,19 @@ class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, Tab
     """
 
     __slots__ = ()
+
+    @classmethod
+    def reading(cls, source: Source, runner: Runner) -> StreamFrame:
+        """Return the stream of a source's rows.
+
+        Raises
+        ------
+        PlanError
+            If a column has a name that streamlab keeps for itself.
+        """
+        check_names(source.name, source.schema)
+        scan = Scan(source=source, step=source.name, schema=source.schema, event_time=source.timing.event_time)
+        return cls(scan, runner)
 
     def __contains__(self, name: object) -> bool:
         return name in self._plan.schema

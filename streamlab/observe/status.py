@@ -7,6 +7,7 @@ Flink.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -17,6 +18,7 @@ class JobState(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     PAUSED = "paused"
+    RESTARTING = "restarting"
     STOPPING = "stopping"
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -80,6 +82,31 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the class in ``core.errors``."""
 
 
+class CheckpointStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one checkpoint of a job."""
+
+    id: int
+    kind: Literal["checkpoint", "savepoint"] = "checkpoint"
+    trigger: Literal["interval", "request", "end"] = "interval"
+    """Why it was taken: the time had come, somebody asked for it, or the job ended."""
+    state: Literal["running", "complete", "abandoned", "failed", "damaged", "deleted"] = "running"
+    reason: str = ""
+    """Why it is not complete."""
+    request: str = ""
+    """Token of the request that asked for it."""
+    attempt: int = 1
+    triggered_us: int
+    duration_ms: float | None = None
+    """From the trigger to the manifest being durable."""
+    alignment_ms: float = 0.0
+    """Longest time that a task waited for the barriers of its other inputs."""
+    size_bytes: int = 0
+    new_bytes: int = 0
+    """Bytes that were written for it; the rest was there from earlier ones."""
+    restored: int = 0
+    """How many attempts started from it."""
+
+
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown of a job."""
 
@@ -110,5 +137,14 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     latency_p99_ms: float | None = None
     state_bytes: int = 0
     tasks: tuple[TaskStatus, ...] = ()
+    checkpoints: tuple[CheckpointStatus, ...] = ()
+    """The newest ones, oldest first."""
+    restarts: int = 0
+    """How often it was restarted after a failure."""
+    restored_checkpoint: int | None = None
+    """Where the present attempt started from; None: from the beginning."""
+    last_failure: Failure | None = None
+    """Why it was restarted last."""
     failure: Failure | None = None
+    """Why it failed for good."""
     reported_us: int = 0

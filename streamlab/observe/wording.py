@@ -16,6 +16,7 @@ STATE_MARKS = {
     JobState.STARTING: "○",
     JobState.RUNNING: "●",
     JobState.PAUSED: "‖",
+    JobState.RESTARTING: "↻",
     JobState.STOPPING: "◐",
     JobState.FINISHED: "✓",
     JobState.STOPPED: "■",

@@ -69,8 +69,8 @@ def read_fault(path: Path) -> str:
 def shown_fault(report: str) -> str:
     """Return what the user needs of a report by `faulthandler`: the thread that crashed, from the call of the step on.
 
-    When no thread of Python's crashed, each thread that ran a step is shown; when none did, all there is. Calls stand in
-    the order of Python's tracebacks. The signal is left out: the worker's exit says it.
+    When no thread of Python's crashed, each thread that ran a step is shown; when none did, all there is. Calls stand
+    in the order of Python's tracebacks. The signal is left out: the worker's exit says it.
     """
     threads = [(found["title"], found["calls"]) for found in _THREAD.finditer(report)]
     shown = [(title, calls) for title, calls in threads if title.startswith("Current")]

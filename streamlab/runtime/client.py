@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import polars as pl
 
 from streamlab.core.errors import JobError, OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
-from streamlab.observe.status import JobState, JobStatus
+from streamlab.observe.status import CheckpointStatus, JobState, JobStatus
 from streamlab.runtime.control import SOCKET_NAME, ask
 from streamlab.runtime.folder import (
+    CheckpointPlace,
     JobFolder,
     JobMeta,
     checked_name,
@@ -25,10 +30,11 @@ from streamlab.runtime.folder import (
     registry_lock,
     remove_sockets_folder,
 )
-from streamlab.runtime.pickling import pickled_graph
+from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
-from streamlab.runtime.protocol import KEY_BYTES, Request, VertexLayout
-from streamlab.runtime.results import ResultTable, TableReader, write_table_facts
+from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
+from streamlab.runtime.results import ResultTable
+from streamlab.runtime.table_reader import TableReader, write_table_facts
 
 KEEP_ENDED_JOBS = 50
 """How many ended jobs keep their folders."""
@@ -54,6 +60,7 @@ class JobHandle:
         self.folder = folder
         self.meta = folder.read_meta()
         self.table = TableReader(folder.results)
+        self._is_guarded = self.meta.options.checkpoint_every_ms is not None
         self._final: JobStatus | None = None
         self._silence = (0, time.monotonic(), 0.0)
         """Moment of the latest report, when it was last looked at, and for how long it has been the latest."""
@@ -108,12 +115,41 @@ class JobHandle:
         deadline = time.monotonic() + _START_GRACE_US / 1e6
         while not path.exists() and time.monotonic() < deadline and not self.status().state.is_final:
             time.sleep(_POLL_S)
-        try:
-            ask(path, self.folder.read_control_key(), request)
-        except JobError:
-            # It may have ended just now, which is no error of the request's.
-            if not self.wait(1.0).state.is_final:
-                raise
+        while True:
+            try:
+                ask(path, self.folder.read_control_key(), request)
+            except JobError:
+                # It may have ended just now, which is no error of the request's.
+                if self.wait(1.0).state.is_final:
+                    return
+                if not self._is_guarded or time.monotonic() >= deadline:
+                    raise
+            else:
+                return
+
+    def wait_for_checkpoint(self, token: str, timeout_s: float | None = None) -> CheckpointStatus | None:
+        """Return what became of the checkpoint that a request asked for; None when it was not begun in time."""
+
+        def found(status: JobStatus) -> CheckpointStatus | None:
+            return next((c for c in status.checkpoints if c.request == token), None)
+
+        def is_known(status: JobStatus) -> bool:
+            checkpoint = found(status)
+            return checkpoint is not None and checkpoint.state != "running"
+
+        self.wait_until(is_known, timeout_s)
+        return found(self.status())
+
+    def wait_until(self, condition: Callable[[JobStatus], bool], timeout_s: float | None = None) -> bool:
+        """Wait until a condition holds, the job has ended, or the time is over; return whether it holds."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            status = self.status()
+            if condition(status):
+                return True
+            if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
+                return False
+            time.sleep(_POLL_S)
 
     def remove(self) -> None:
         """Delete everything that is stored of an ended job."""
@@ -129,17 +165,22 @@ class JobHandle:
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
         coordinator = _coordinators.get(self.meta.id)
-        if coordinator is not None and coordinator.poll() is not None:
+        if coordinator is not None and coordinator.poll() is not None and not self._goes_on_alone():
             return self._unless_ended(f"its coordinator process ended: {exit_reason(coordinator.returncode)}")
-        process = self.folder.read_process()
-        if process is not None and not process.is_alive:
+        processes = self.folder.read_processes()
+        if processes is not None and not processes.can_go_on:
             return self._unless_ended("its coordinator process ended unexpectedly")
-        if process is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
+        if processes is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
             return self._unless_ended("its coordinator process never started")
         # Workers notice a coordinator that hangs, too, and sooner; this is for when they are gone.
         if self._silent_s(status) > 2 * self.meta.options.heartbeat_timeout_ms / 1000:
             return "its coordinator process did not answer"
         return ""
+
+    def _goes_on_alone(self) -> bool:
+        """Return whether the coordinator runs although the guardian, which this process has started, has ended."""
+        processes = self.folder.read_processes()
+        return processes is not None and processes.guardian is not None and processes.coordinator.is_alive
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.
@@ -159,9 +200,10 @@ class JobHandle:
         return "" if status is not None and status.state.is_final else reason
 
     def _clean_up(self) -> None:
-        process = self.folder.read_process()
-        if process is not None and process.is_alive:
-            kill_group(process.pid)
+        processes = self.folder.read_processes()
+        for process in processes.all if processes is not None else ():
+            if process.is_alive:
+                kill_group(process.pid)
         self._reap()
         remove_sockets_folder(self.meta.sockets)
 
@@ -175,7 +217,22 @@ class JobHandle:
             coordinator.stdin.close()
 
 
-def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle:
+def layout_of(graph: JobGraph, parallelism: int, file: str = "graph.pickle") -> Layout:
+    """Return what the coordinator must know of a graph."""
+    vertices = (
+        VertexLayout(v.id, v.steps, v.parallelism, v.source is not None, v.sink is not None) for v in graph.vertices
+    )
+    return Layout(parallelism, tuple(vertices), file)
+
+
+def launch(
+    graph: JobGraph,
+    options: JobOptions,
+    *,
+    plan: str = "",
+    query: object = None,
+    origin: CheckpointPlace | None = None,
+) -> JobHandle:
     """Start a job in processes of its own and return at once.
 
     Parameters
@@ -186,6 +243,10 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
         How.
     plan
         The text of ``explain()``, kept for :meth:`streamlab.session.job.Job.explain`.
+    query
+        What the graph was made of, kept so that graphs of another parallelism can be made.
+    origin
+        The checkpoint that the job starts from.
 
     Raises
     ------
@@ -210,19 +271,21 @@ def launch(graph: JobGraph, options: JobOptions, *, plan: str = "") -> JobHandle
             created_us=time.time_ns() // 1000,
             client=process_id(),
             sockets=str(sockets),
-            vertices=tuple(
-                VertexLayout(v.id, v.steps, v.parallelism, v.source is not None, v.sink is not None)
-                for v in graph.vertices
-            ),
+            layout=layout_of(graph, options.parallelism),
+            origin=origin,
             plan=plan,
+            fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
+            engine=pl.__version__,
         )
         try:
             folder.write_graph(pickled)
+            if query is not None:
+                folder.write_query(pickled_query(query))
             for vertex in graph.vertices:
                 if isinstance(vertex.sink, ResultTable):
-                    write_table_facts(folder.results, vertex.sink)
+                    write_table_facts(folder.results, vertex.sink.schema, vertex.sink.keys)
             folder.write_meta(meta)
-            coordinator = _coordinators[folder.id] = _start_coordinator(folder)
+            coordinator = _coordinators[folder.id] = _start_coordinator(folder, options)
         except BaseException:
             remove_sockets_folder(sockets)
             folder.remove()
@@ -287,13 +350,16 @@ def _refuse_taken(name: str) -> None:
             raise OptionError(text)
 
 
-def _start_coordinator(folder: JobFolder) -> subprocess.Popen[bytes]:
+def _start_coordinator(folder: JobFolder, options: JobOptions) -> subprocess.Popen[bytes]:
+    """Start the coordinator, or the guardian that starts it and takes care that there is one."""
+    module = "supervisor" if options.checkpoint_every_ms is None else "guardian"
+    flags = ["--detached"] if options.detach and module == "guardian" else []
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     with (folder.log / "coordinator.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", str(folder.path)],
+            [sys.executable, "-P", "-m", f"streamlab.runtime.{module}", str(folder.path), *flags],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -71,6 +71,7 @@ class ControlServer:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # Clients wait for the socket to appear: under its name it must be one that listens already.
         unready = path.with_name(f".{path.name}")
+        unready.unlink(missing_ok=True)
         self._listener.bind(str(unready))
         self._listener.listen()
         unready.rename(path)

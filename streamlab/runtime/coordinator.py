@@ -2,37 +2,46 @@
 
 States and what leads from one to the next:
 
-=========  =======================================================================================================
-state      what happens in it
-=========  =======================================================================================================
-STARTING   Workers start. When all have and the splits are known, tasks are deployed → RUNNING, or PAUSED or STOPPING
-           when that was asked for in the meantime.
-RUNNING    Tasks run. All finished → FINISHED. PauseRequested → PAUSED. StopRequested → STOPPING.
-PAUSED     Sources are not read. ResumeRequested → RUNNING. StopRequested → STOPPING. All finished → FINISHED.
-STOPPING   Sources have ended, rows drain. All finished → STOPPED.
-FINISHED   Final, like STOPPED, CANCELLED and FAILED: every later event is ignored.
-=========  =======================================================================================================
+==========  ======================================================================================================
+state       what happens in it
+==========  ======================================================================================================
+STARTING    Workers start. When all have and the splits are known, tasks are deployed → RUNNING, or PAUSED or STOPPING
+            when that was asked for in the meantime.
+RUNNING     Tasks run. All finished and committed → FINISHED. PauseRequested → PAUSED. StopRequested → STOPPING.
+PAUSED      Sources are not read. ResumeRequested → RUNNING. StopRequested → STOPPING. All finished → FINISHED.
+STOPPING    Sources have ended, rows drain. All finished and committed → STOPPED.
+RESTARTING  The attempt has failed and its workers are gone. After a delay the next one starts from the newest complete
+            checkpoint (from the beginning when there is none) and goes the way of STARTING.
+FINISHED    Final, like STOPPED, CANCELLED and FAILED: every later event is ignored.
+==========  ======================================================================================================
 
-From any state that is not final: CancelRequested → CANCELLED; TaskFailed, WorkerLost or JobFolderFailed → FAILED. A
-worker that is silent for longer than ``heartbeat_timeout_ms`` (a minute while it starts) is inspected, ended and then
-reported as lost by the shell.
+From any state that is not final: CancelRequested → CANCELLED. TaskFailed or WorkerLost → RESTARTING, or FAILED when the
+job takes no checkpoints or the restart policy gives up; JobFolderFailed → FAILED. A worker that is silent for longer
+than ``heartbeat_timeout_ms`` (a minute while it starts) is inspected, ended and then reported as lost by the shell.
+
+A checkpoint: TriggerCheckpoint to all workers → a TaskSnapshotted of every task that has not ended → StoreCheckpoint →
+CheckpointStored → CommitCheckpoint to all workers. When all tasks have ended, a last one is made of what they left, and
+the job ends when every worker has committed it. Without checkpoints sinks commit at the end in the same way.
 
 Every event from a worker names its *attempt*; those of another attempt than the present one are ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import singledispatchmethod
 
 import msgspec
 
 from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
-from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.protocol import Command, Event, VertexLayout
+from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, restored_figures
+from streamlab.runtime.checkpoint_tracker import CheckpointTracker
+from streamlab.runtime.placement import worker_count
+from streamlab.runtime.protocol import Command, Event, Layout, Splits
+from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
+from streamlab.state.checkpoints.manifest import Manifest
 
 PUBLISH_US = 100_000
 """Shortest time between two statuses that differ only in figures."""
@@ -46,26 +55,6 @@ _MAX_TICK_US = 1_000_000
 """A longer tick means that the coordinator itself did not run: workers could not be heard."""
 
 
-@dataclass
-class _Worker:
-    started: bool = False
-    heard: bool = False
-    silent_us: int = 0
-    inspected: bool = False
-
-
-@dataclass
-class _Attempt:
-    """What is known of the present attempt."""
-
-    number: int
-    workers: dict[int, _Worker]
-    splits: bytes | None = None
-    deployed: bool = False
-    tasks: dict[tuple[str, int], TaskStatus] = field(default_factory=dict)
-    finished: set[tuple[str, int]] = field(default_factory=set)
-
-
 class Coordinator:
     """Decides what happens to one job.
 
@@ -75,33 +64,61 @@ class Coordinator:
         The job's id.
     options
         Its options.
-    vertices
-        The vertices of its graph.
+    layout
+        Its graph.
     submitted_us
         Wall clock when it was submitted.
+    fingerprint
+        Hash of its plan, for manifests.
+    engine
+        Version of Polars, for manifests.
+    origin
+        The checkpoint, of another job or a savepoint, that the job starts from.
+    takeover
+        What is left of an earlier coordinator of the job.
     """
 
     def __init__(
-        self, job_id: str, options: JobOptions, vertices: Sequence[VertexLayout], *, submitted_us: int
+        self,
+        job_id: str,
+        options: JobOptions,
+        layout: Layout,
+        *,
+        submitted_us: int,
+        fingerprint: str = "",
+        engine: str = "",
+        origin: Manifest | None = None,
+        takeover: Takeover | None = None,
     ) -> None:
         self._id = job_id
         self._options = options
-        self._vertices = {vertex.id: vertex for vertex in vertices}
-        self._all_tasks = {(vertex.id, subtask) for vertex in vertices for subtask in range(vertex.parallelism)}
         self._submitted_us = submitted_us
-        self._workers = worker_count(vertex.parallelism for vertex in vertices)
-        self._attempt = _Attempt(0, {})
+        self._origin = origin
+        self._lay_out(layout)
+        self._fingerprint, self._engine = fingerprint, engine
+        self._checkpointing = options.checkpoint_every_ms is not None
+        self._checkpoints = CheckpointTracker(options)
+        self._policy = RestartPolicy(options)
+        self._splits: Splits | None = None
+        self._attempt = AttemptState(0, {})
         self._state = JobState.STARTING
+        self._storing: Manifest | None = None
+        self._hold: Hold | None = None
+        self._restart_in_us: int | None = None
+        self._restarts = 0
         self._paused = False
         self._stopping = False
         self._started_us: int | None = None
         self._ended_us: int | None = None
         self._rows_total: int | None = None
+        self._last_failure: Failure | None = None
         self._failure: Failure | None = None
         self._published: JobStatus | None = None
         self._published_us = 0
         self._since_ping_us = 0
         self._now_us = submitted_us
+        if takeover is not None:
+            self._take_over(takeover)
 
     @property
     def state(self) -> JobState:
@@ -109,10 +126,9 @@ class Coordinator:
         return self._state
 
     def start(self, now_us: int) -> list[Command]:
-        """Begin the first attempt."""
+        """Begin the first attempt, or the next one after a takeover."""
         self._now_us = now_us
-        self._attempt = _Attempt(self._attempt.number + 1, {index: _Worker() for index in range(self._workers)})
-        return [protocol.StartWorkers(self._attempt.number, self._workers), *self._publish()]
+        return self._begin()
 
     def handle(self, event: Event, now_us: int) -> list[Command]:
         """Take one event and return what is to be done, in order; `now_us` is the wall clock, for the status."""
@@ -120,7 +136,7 @@ class Coordinator:
         if self._state.is_final:
             return []
         if isinstance(event, protocol.WorkerEvent | protocol.WorkerLost):
-            if event.attempt != self._attempt.number:
+            if event.attempt != self._attempt.number or event.worker not in self._attempt.workers:
                 return []
             worker = self._attempt.workers[event.worker]
             worker.heard, worker.silent_us = True, 0
@@ -128,7 +144,8 @@ class Coordinator:
 
     def status(self) -> JobStatus:
         """Return everything that is shown of the job."""
-        tasks = tuple(self._attempt.tasks[key] for key in sorted(self._attempt.tasks, key=self._order))
+        attempt = self._attempt
+        tasks = tuple(attempt.tasks[key] for key in sorted(attempt.tasks, key=self._order))
         sources = [task for task in tasks if self._vertices[task.vertex].is_source]
         sinks = [task for task in tasks if self._vertices[task.vertex].is_sink]
         watermarks = [task.watermark_us for task in tasks if task.watermark_us is not None]
@@ -136,8 +153,8 @@ class Coordinator:
             id=self._id,
             name=self._options.name,
             state=self._state,
-            parallelism=self._options.parallelism,
-            attempt=self._attempt.number,
+            parallelism=self._layout.parallelism,
+            attempt=attempt.number,
             submitted_us=self._submitted_us,
             started_us=self._started_us,
             ended_us=self._ended_us,
@@ -154,6 +171,10 @@ class Coordinator:
             latency_p99_ms=max((t.latency_p99_ms for t in sinks if t.latency_p99_ms is not None), default=None),
             state_bytes=sum(task.state_bytes for task in tasks),
             tasks=tasks,
+            checkpoints=self._checkpoints.history,
+            restarts=self._restarts,
+            restored_checkpoint=attempt.restored or None,
+            last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
         )
@@ -172,14 +193,14 @@ class Coordinator:
         attempt = self._attempt
         attempt.workers[event.worker].started = True
         if event.splits is not None:
-            attempt.splits = event.splits
-            self._rows_total = event.rows_total
-        if attempt.deployed or attempt.splits is None or not all(w.started for w in attempt.workers.values()):
+            self._splits = joined_splits(event.splits, self._origin)
+            self._rows_total = event.rows_total if self._origin is None else None
+        if attempt.deployed or self._splits is None or not all(w.started for w in attempt.workers.values()):
             return []
         attempt.deployed = True
         commands: list[Command] = [protocol.SetPaused(paused=True)] if self._paused else []
-        commands.append(protocol.Deploy(attempt.splits))
-        if self._stopping:
+        commands.append(protocol.Deploy(self._splits, attempt.restored, attempt.from_origin))
+        if self._stopping and self._hold is None:
             commands.append(protocol.StopSources())
         return [*commands, *self._move(self._active_state())]
 
@@ -195,19 +216,82 @@ class Coordinator:
     def _(self, event: protocol.TaskFinished) -> list[Command]:
         key = event.status.vertex, event.status.subtask
         self._attempt.tasks[key] = event.status
-        self._attempt.finished.add(key)
+        self._attempt.finished[key] = event.state
         self._note_first_row(event.first_row_us)
-        if self._attempt.finished != self._all_tasks:
-            return self._publish_if_due()
+        if self._attempt.finished.keys() != self._all_tasks:
+            return [*self._store_if_whole(), *self._publish_if_due()]
+        if self._checkpointing:
+            if self._checkpoints.in_flight is None:
+                self._checkpoints.trigger(self._now_us, self._attempt.number, at_end=True)
+            return self._store_if_whole()
+        return self._commit_last(self._checkpoints.next_id)
+
+    @_on.register
+    def _(self, event: protocol.TaskSnapshotted) -> list[Command]:
+        self._checkpoints.take(event.checkpoint_id, event.state)
+        return self._store_if_whole()
+
+    @_on.register
+    def _(self, event: protocol.SnapshotFailed) -> list[Command]:
+        self._checkpoints.refuse(event.checkpoint_id, event.reason)
+        return self._publish()
+
+    @_on.register
+    def _(self, event: protocol.CheckpointStored) -> list[Command]:
+        manifest, self._storing = self._storing, None
+        if manifest is None or manifest.id != event.checkpoint_id:
+            return []
+        self._checkpoints.complete(manifest, self._now_us)
+        commands: list[Command] = [protocol.RetainCheckpoints(self._options.checkpoint_keep)]
+        if self._restart_in_us is not None:
+            return [*commands, *self._publish(), *self._restart_if_due()]
+        if self._attempt.finished.keys() == self._all_tasks or (
+            self._hold is not None and self._hold.id == manifest.id
+        ):
+            return [*commands, *self._commit_last(manifest.id)]
+        return [*commands, protocol.CommitCheckpoint(manifest.id), *self._publish()]
+
+    @_on.register
+    def _(self, event: protocol.CheckpointNotStored) -> list[Command]:
+        self._storing = None
+        self._checkpoints.refuse(event.checkpoint_id, event.reason)
+        if self._attempt.finished.keys() == self._all_tasks and self._restart_in_us is None:
+            # Without it the sinks cannot commit: the job cannot end well.
+            text = explained(
+                f"job {self._id}", needed="to store its last checkpoint", got=event.reason, hint="free some space"
+            )
+            return self._recover(Failure(message=text, kind="StateError"), from_outside=True)
+        return self._publish()
+
+    @_on.register
+    def _(self, event: protocol.Committed) -> list[Command]:
+        attempt = self._attempt
+        attempt.committed[event.worker] = event.checkpoint_id
+        if attempt.last_commit is None:
+            return []
+        if any(attempt.committed.get(worker, -1) < attempt.last_commit for worker in attempt.workers):
+            return []
+        if self._hold is not None and self._hold.rescale is not None and attempt.finished.keys() != self._all_tasks:
+            self._lay_out(self._hold.rescale)
+            self._hold = None
+            return [protocol.EndWorkers(attempt.number), *self._move(JobState.RESTARTING), *self._begin()]
         return self._end(JobState.STOPPED if self._stopping else JobState.FINISHED)
 
     @_on.register
+    def _(self, event: protocol.RestoreFailed) -> list[Command]:
+        self._checkpoints.damaged(event.checkpoint_id, event.reason)
+        failure = Failure(message=event.reason, kind="CheckpointError")
+        if self._checkpoints.newest is None:
+            return self._fail(failure)
+        return self._recover(failure, from_outside=True)
+
+    @_on.register
     def _(self, event: protocol.TaskFailed) -> list[Command]:
-        return self._fail(event.failure)
+        return self._recover(event.failure)
 
     @_on.register
     def _(self, event: protocol.WorkerLost) -> list[Command]:
-        return self._fail(event.failure)
+        return self._recover(event.failure, from_outside=event.from_outside)
 
     @_on.register
     def _(self, event: protocol.JobFolderFailed) -> list[Command]:
@@ -224,13 +308,30 @@ class Coordinator:
         if self._stopping:
             return []
         self._stopping = True
+        if event.request and self._checkpointing:
+            self._hold = Hold(event.request)
+            self._checkpoints.request(event.request)
         if not self._attempt.deployed:
             return []
-        return [protocol.StopSources(), *self._move(JobState.STOPPING)]
+        stop = self._checkpoint_if_due() if self._hold is not None else [protocol.StopSources()]
+        return [*stop, *self._move(JobState.STOPPING)]
+
+    @_on.register
+    def _(self, event: protocol.RescaleRequested) -> list[Command]:
+        if self._stopping or self._hold is not None or not self._checkpointing:
+            return []
+        self._hold = Hold(event.request, protocol.Layout(event.parallelism, event.vertices, event.graph))
+        self._checkpoints.request(event.request)
+        return self._checkpoint_if_due()
 
     @_on.register
     def _(self, event: protocol.CancelRequested) -> list[Command]:
         return self._end(JobState.CANCELLED)
+
+    @_on.register
+    def _(self, event: protocol.CheckpointRequested) -> list[Command]:
+        self._checkpoints.request(event.request)
+        return self._checkpoint_if_due()
 
     @_on.register
     def _(self, event: protocol.PauseRequested) -> list[Command]:
@@ -263,11 +364,128 @@ class Coordinator:
             if worker.silent_us > limit_us and not worker.inspected:
                 worker.inspected = True
                 commands.append(protocol.InspectWorker(index))
+        if self._attempt.deployed and self._restart_in_us is None:
+            self._policy.on_running(elapsed_us)
+            self._checkpoints.pass_time(elapsed_us)
+            commands += self._checkpoint_if_due()
+        elif self._restart_in_us is not None:
+            self._restart_in_us = max(0, self._restart_in_us - elapsed_us)
+            commands += self._restart_if_due()
         return [*commands, *self._publish_if_due()]
 
     def _note_first_row(self, us: int | None) -> None:
         if us is not None:
             self._started_us = us if self._started_us is None else min(self._started_us, us)
+
+    # -- attempts ------------------------------------------------------------------------------------------------
+
+    def _lay_out(self, layout: Layout) -> None:
+        self._layout = layout
+        self._vertices = {vertex.id: vertex for vertex in layout.vertices}
+        self._all_tasks = {(v.id, subtask) for v in layout.vertices for subtask in range(v.parallelism)}
+        self._workers = worker_count(vertex.parallelism for vertex in layout.vertices)
+
+    def _take_over(self, takeover: Takeover) -> None:
+        self._attempt.number = takeover.attempt
+        self._lay_out(takeover.layout)
+        ids = [status.id + 1 for status in takeover.status.checkpoints] if takeover.status else []
+        self._checkpoints = CheckpointTracker(self._options, takeover.manifests, max(ids, default=1))
+        newest = self._checkpoints.newest
+        if newest is not None:
+            self._splits = newest.splits
+        status = takeover.status
+        if status is None:
+            return
+        self._started_us, self._rows_total, self._restarts = status.started_us, status.rows_total, status.restarts
+        self._last_failure = status.last_failure
+        self._paused = status.state is JobState.PAUSED
+        self._stopping = status.state is JobState.STOPPING
+        if takeover.attempt:
+            self._restarts += 1
+            self._state = JobState.RESTARTING
+
+    def _begin(self) -> list[Command]:
+        newest = self._checkpoints.newest
+        restored = 0 if newest is None else newest.id
+        if restored:
+            self._checkpoints.restore(restored)
+        workers = {index: WorkerState() for index in range(self._workers)}
+        self._restart_in_us = None
+        from_origin = not restored and self._origin is not None
+        self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
+        if newest is not None:
+            self._attempt.tasks = restored_figures(newest, self._vertices)
+        if self._hold is not None:
+            self._checkpoints.request(self._hold.request)
+        start = protocol.StartWorkers(
+            self._attempt.number,
+            self._workers,
+            self._layout,
+            restored,
+            from_origin,
+            lists_splits=self._splits is None,
+        )
+        return [start, *self._publish()]
+
+    def _recover(self, failure: Failure, *, from_outside: bool = False) -> list[Command]:
+        """End the attempt; another one follows when the policy allows it."""
+        decision = self._policy.on_failure(failure, from_outside=from_outside)
+        if isinstance(decision, GiveUp):
+            return self._fail(decision.failure)
+        self._last_failure = failure
+        self._restarts += 1
+        self._restart_in_us = decision.delay_us
+        if not self._checkpoints.is_storing:
+            self._checkpoints.abort("its attempt failed")
+        number = self._attempt.number
+        self._attempt.workers, self._attempt.finished, self._attempt.deployed = {}, {}, False
+        return [protocol.EndWorkers(number), *self._move(JobState.RESTARTING), *self._restart_if_due()]
+
+    def _restart_if_due(self) -> list[Command]:
+        """Begin the next attempt, unless it is too early, or still open whether the newest checkpoint counts."""
+        if self._restart_in_us != 0 or self._checkpoints.is_storing:
+            return []
+        return self._begin()
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def _checkpoint_if_due(self) -> list[Command]:
+        """Take a checkpoint, unless all sources have ended: the one at the end is near then."""
+        attempt = self._attempt
+        sources = {task for task in self._all_tasks if self._vertices[task[0]].is_source}
+        if not self._checkpoints.is_due or not attempt.deployed or attempt.finished.keys() >= sources:
+            return []
+        if self._restart_in_us is not None:
+            return []
+        checkpoint_id = self._checkpoints.trigger(self._now_us, attempt.number)
+        if self._hold is not None and self._checkpoints.request_in_flight == self._hold.request:
+            self._hold.id = checkpoint_id
+            return [protocol.TriggerCheckpoint(checkpoint_id, then_hold=True)]
+        return [protocol.TriggerCheckpoint(checkpoint_id)]
+
+    def _store_if_whole(self) -> list[Command]:
+        checkpoint_id = self._checkpoints.in_flight
+        tasks = self._checkpoints.parts(self._all_tasks, self._attempt.finished)
+        if checkpoint_id is None or tasks is None:
+            return []
+        self._storing = Manifest(
+            polars=self._engine,
+            job=self._id,
+            id=checkpoint_id,
+            attempt=self._attempt.number,
+            fingerprint=self._fingerprint,
+            parallelism={vertex.id: vertex.parallelism for vertex in self._vertices.values()},
+            splits=self._splits or {},
+            tasks=tasks,
+            triggered_us=self._checkpoints.triggered_us(),
+            completed_us=self._now_us,
+        )
+        return [protocol.StoreCheckpoint(self._storing)]
+
+    def _commit_last(self, checkpoint_id: int) -> list[Command]:
+        """Have the sinks commit what the ended tasks left; when they have, the job has ended."""
+        self._attempt.last_commit = checkpoint_id
+        return [protocol.CommitCheckpoint(checkpoint_id)]
 
     # -- what follows from them ----------------------------------------------------------------------------------
 
@@ -304,13 +522,3 @@ class Coordinator:
             if same_moment == self._published:
                 return []
         return self._publish()
-
-
-def worker_count(parallelisms: Iterable[int]) -> int:
-    """Return how many workers a job has: enough that no two subtasks of one vertex share one."""
-    return max(parallelisms, default=1)
-
-
-def worker_of(subtask: int, workers: int) -> int:
-    """Return the worker that a subtask runs in: the same for every vertex, so that forward edges stay local."""
-    return subtask % workers

@@ -4,13 +4,16 @@
 
     <home>/jobs/j-20131231-8f3a2c/     0700
         meta.json                      what the job is: never changes
-        graph.pickle                   the job graph; read only by the job's own workers
-        process.json                   the coordinator's process
+        graph.pickle, graph-<n>.pickle the job graph, and those of other parallelisms; read by the job's own workers
+        query.pickle                   the query that graphs are made of; read by clients of the same user
+        processes.json                 the job's processes
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
         reserve                        space set aside so that the last status fits on a full disk
         log/                           what the processes printed
         results/<tag>/                 result table and side outputs (see `results`)
+        results/attempts.json          from which checkpoint each attempt started (see `attempts`)
+        checkpoints/, state/, pins/    checkpoints, unless they are kept elsewhere (see `state.checkpoints`)
 
 Files are replaced whole (written aside, then renamed), so a reader never sees half of one. Names given by users are
 never used as paths. ``<home>`` is the environment variable STREAMLAB_HOME or the user's state folder.
@@ -37,7 +40,8 @@ from streamlab.core.errors import OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime.processes import ProcessId
-from streamlab.runtime.protocol import VertexLayout
+from streamlab.runtime.protocol import Layout
+from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 
 FORMAT = 1
 _ID = re.compile(r"j-\d{8}-[0-9a-f]{6}")
@@ -45,6 +49,14 @@ _RESERVE_BYTES = 256 * 1024
 _MAX_NAME = 100
 _MAX_SOCKET_FOLDER = 60
 """Socket paths end at 107 bytes on Linux and 103 on macOS; job and socket names need about 30 of them."""
+
+
+class CheckpointPlace(msgspec.Struct, frozen=True):
+    """Where a checkpoint is, from anywhere."""
+
+    location: str
+    """Folder or URL of the store."""
+    id: int
 
 
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +70,36 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     client: ProcessId | None
     sockets: str
     """Folder of the job's sockets."""
-    vertices: tuple[VertexLayout, ...]
+    layout: Layout
+    """What the first attempt runs."""
+    origin: CheckpointPlace | None = None
+    """The checkpoint that it starts from."""
     plan: str = ""
     """The text of ``explain()``."""
+    fingerprint: str = ""
+    """Hash of the plan: the same plan gives the same rows."""
+    engine: str = ""
+    """Version of Polars."""
+
+
+class JobProcesses(msgspec.Struct, frozen=True):
+    """The processes of a job."""
+
+    coordinator: ProcessId
+    guardian: ProcessId | None = None
+    """Starts another coordinator when that one is killed."""
+    workers: tuple[ProcessId, ...] = ()
+
+    @property
+    def all(self) -> tuple[ProcessId, ...]:
+        """All of them, in the order in which they are best ended."""
+        guardian = () if self.guardian is None else (self.guardian,)
+        return (*guardian, self.coordinator, *self.workers)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the coordinator runs, or another one will."""
+        return self.coordinator.is_alive or (self.guardian is not None and self.guardian.is_alive)
 
 
 class JobFolder:
@@ -77,7 +116,6 @@ class JobFolder:
         self.id = path.name
         self.log = path / "log"
         self.results = path / "results"
-        self.graph = path / "graph.pickle"
 
     def read_meta(self) -> JobMeta:
         """Return what the job is. Raises StateError when the folder is not one that this version wrote."""
@@ -131,24 +169,45 @@ class JobFolder:
             msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
         )
 
-    def read_process(self) -> ProcessId | None:
-        """Return the coordinator's process, or None before it has said so."""
+    def read_processes(self) -> JobProcesses | None:
+        """Return the job's processes, or None before the coordinator has said so."""
         try:
-            return msgspec.json.decode((self.path / "process.json").read_bytes(), type=ProcessId)
+            return msgspec.json.decode((self.path / "processes.json").read_bytes(), type=JobProcesses)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
 
-    def write_process(self, process: ProcessId) -> None:
-        """Store the coordinator's process."""
-        self._replace("process.json", msgspec.json.encode(process))
+    def write_processes(self, processes: JobProcesses) -> None:
+        """Store the job's processes, so that clients and a coordinator that takes over know them."""
+        self._replace("processes.json", msgspec.json.encode(processes))
 
     def read_control_key(self) -> bytes:
         """Return the key that authenticates clients."""
         return (self.path / "control.key").read_bytes()
 
-    def write_graph(self, pickled: bytes) -> None:
-        """Store the pickled job graph."""
-        self._replace("graph.pickle", pickled)
+    def write_graph(self, pickled: bytes, name: str = "graph.pickle") -> None:
+        """Store a pickled job graph."""
+        self._replace(name, pickled)
+
+    def read_graph(self, name: str) -> bytes:
+        """Return a pickled job graph; only the job's own workers may understand it."""
+        return (self.path / name).read_bytes()
+
+    def write_query(self, pickled: bytes) -> None:
+        """Store the pickled query, from which graphs of another parallelism are made."""
+        self._replace("query.pickle", pickled)
+
+    def read_query(self) -> bytes:
+        """Return the pickled query. Raises StateError when the job has none."""
+        try:
+            return (self.path / "query.pickle").read_bytes()
+        except FileNotFoundError as error:
+            text = explained(f"job {self.id}", needed="its query, stored when it was started", got="none")
+            raise StateError(text) from error
+
+    def checkpoint_blobs(self) -> Blobs:
+        """Return where the job keeps its checkpoints."""
+        elsewhere = self.read_meta().options.checkpoint_store
+        return open_blobs(self.path if elsewhere is None else f"{elsewhere.rstrip('/')}/{self.id}")
 
     def black_box(self, worker: int) -> Path:
         """Return where a worker notes what it is doing."""

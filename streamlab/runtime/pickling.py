@@ -30,6 +30,12 @@ def pickled_graph(graph: JobGraph) -> bytes:
     return data
 
 
+def pickled_query(query: object) -> bytes:
+    """Return a query as bytes; its parts are those of a graph that was pickled before."""
+    data: bytes = cloudpickle.dumps(query)
+    return data
+
+
 def _reason(graph: JobGraph, error: Exception) -> str:
     for vertex in graph.vertices:
         ends = [(end.name, end) for end in (vertex.source, vertex.sink) if end is not None]

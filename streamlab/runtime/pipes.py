@@ -55,6 +55,10 @@ class PipeWriter:
         """Bytes that wait to be written."""
         return len(self._rest)
 
+    def close(self) -> None:
+        """Close the writing end; what was not written is lost."""
+        os.close(self.fd)
+
     def send(self, data: bytes = b"") -> None:
         """Write a frame, or what was left. Raises BrokenPipeError when there is no reader any more."""
         if data:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from streamlab.observe.status import Failure, JobStatus, TaskStatus
+from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, TaskState
 
 KEY_BYTES = 32
 """Length of the key that a client hands to the coordinator, first thing on its standard input."""
@@ -24,16 +25,29 @@ class VertexLayout(msgspec.Struct, frozen=True):
     is_sink: bool
 
 
+Splits = dict[str, tuple[KnownSplit, ...]]
+"""The splits of each source, by the id of its vertex."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """The graph that an attempt runs, as far as it must be known without reading it."""
+
+    parallelism: int
+    """Of the job."""
+    vertices: tuple[VertexLayout, ...]
+    graph: str = "graph.pickle"
+    """Name of the file in the job's folder."""
+
+
 # -- events that a worker reports ------------------------------------------------------------------------------------
 
 
 class WorkerStarted(msgspec.Struct, frozen=True, tag=True):
-    """The worker has read the graph and can be given tasks; worker 0 has also listed the sources' splits."""
+    """The worker has read the graph and can be given tasks; in a first attempt worker 0 has listed the splits."""
 
     worker: int
     attempt: int
-    splits: bytes | None = None
-    """Pickled splits of each source vertex, by vertex id: the coordinator passes them on without looking inside."""
+    splits: Splits | None = None
     rows_total: int | None = None
     """How many rows the splits hold, when all of them know it."""
 
@@ -49,13 +63,49 @@ class WorkerReport(msgspec.Struct, frozen=True, tag=True):
 
 
 class TaskFinished(msgspec.Struct, frozen=True, tag=True):
-    """A task has come to its end and its sink has committed."""
+    """A task has come to its end, and what its sink still has to commit is durable."""
 
     worker: int
     attempt: int
     status: TaskStatus
+    state: TaskState
     first_row_us: int | None = None
     """As in `WorkerReport`."""
+
+
+class TaskSnapshotted(msgspec.Struct, frozen=True, tag=True):
+    """A task's part of a checkpoint is durable."""
+
+    worker: int
+    attempt: int
+    checkpoint_id: int
+    state: TaskState
+
+
+class SnapshotFailed(msgspec.Struct, frozen=True, tag=True):
+    """A task's part of a checkpoint could not be stored."""
+
+    worker: int
+    attempt: int
+    checkpoint_id: int
+    reason: str
+
+
+class Committed(msgspec.Struct, frozen=True, tag=True):
+    """The sinks of a worker have committed everything up to a checkpoint."""
+
+    worker: int
+    attempt: int
+    checkpoint_id: int
+
+
+class RestoreFailed(msgspec.Struct, frozen=True, tag=True):
+    """A worker could not read the checkpoint that the attempt starts from."""
+
+    worker: int
+    attempt: int
+    checkpoint_id: int
+    reason: str
 
 
 class TaskFailed(msgspec.Struct, frozen=True, tag=True):
@@ -66,7 +116,16 @@ class TaskFailed(msgspec.Struct, frozen=True, tag=True):
     failure: Failure
 
 
-WorkerEvent = WorkerStarted | WorkerReport | TaskFinished | TaskFailed
+WorkerEvent = (
+    WorkerStarted
+    | WorkerReport
+    | TaskFinished
+    | TaskSnapshotted
+    | SnapshotFailed
+    | Committed
+    | RestoreFailed
+    | TaskFailed
+)
 
 
 # -- events that the shell reports -----------------------------------------------------------------------------------
@@ -78,6 +137,8 @@ class WorkerLost(msgspec.Struct, frozen=True, tag=True):
     worker: int
     attempt: int
     failure: Failure
+    from_outside: bool = False
+    """Whether its own code had no part in that: it was killed."""
 
 
 class JobFolderFailed(msgspec.Struct, frozen=True, tag=True):
@@ -86,8 +147,37 @@ class JobFolderFailed(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class CheckpointStored(msgspec.Struct, frozen=True, tag=True):
+    """The manifest of a checkpoint is durable: the checkpoint is complete."""
+
+    checkpoint_id: int
+
+
+class CheckpointNotStored(msgspec.Struct, frozen=True, tag=True):
+    """The manifest of a checkpoint could not be stored."""
+
+    checkpoint_id: int
+    reason: str
+
+
 class StopRequested(msgspec.Struct, frozen=True, tag=True):
-    """Drain what was read, then end."""
+    """Drain what was read, then end; or end with a checkpoint and leave open what is open.
+
+    `request` is the token by which the asker knows that checkpoint; without one the job drains.
+    """
+
+    request: str = ""
+
+
+class RescaleRequested(msgspec.Struct, frozen=True, tag=True):
+    """Take a checkpoint, and go on from it with another graph of the same query."""
+
+    parallelism: int
+    vertices: tuple[VertexLayout, ...]
+    graph: str
+    """Name of the file in the job's folder."""
+    request: str
+    """Token of the checkpoint."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True, tag=True):
@@ -104,6 +194,13 @@ class ResumeRequested(msgspec.Struct, frozen=True, tag=True):
     """Read on."""
 
 
+class CheckpointRequested(msgspec.Struct, frozen=True, tag=True):
+    """Take a checkpoint now."""
+
+    request: str
+    """Token by which the asker knows the checkpoint again in the job's status."""
+
+
 class Tick(msgspec.Struct, frozen=True, tag=True):
     """Time has passed.
 
@@ -114,24 +211,54 @@ class Tick(msgspec.Struct, frozen=True, tag=True):
     elapsed_us: int
 
 
-Request = StopRequested | CancelRequested | PauseRequested | ResumeRequested
-Event = WorkerEvent | WorkerLost | JobFolderFailed | Request | Tick
+Request = StopRequested | CancelRequested | PauseRequested | ResumeRequested | CheckpointRequested | RescaleRequested
+Event = WorkerEvent | WorkerLost | JobFolderFailed | CheckpointStored | CheckpointNotStored | Request | Tick
 
 
 # -- commands --------------------------------------------------------------------------------------------------------
 
 
 class StartWorkers(msgspec.Struct, frozen=True, tag=True):
-    """Start the processes of an attempt."""
+    """Start the processes of an attempt, once it is on record and none of an earlier one is left.
+
+    `restored` is the checkpoint that it starts from, 0 for the beginning: what was shown after that is void.
+    """
 
     attempt: int
     count: int
+    layout: Layout
+    restored: int = 0
+    from_origin: bool = False
+    """Whether it starts from the checkpoint, of another job or a savepoint, that the job itself started from."""
+    lists_splits: bool = True
+
+
+class EndWorkers(msgspec.Struct, frozen=True, tag=True):
+    """End the processes of an attempt at once; nothing that they still say counts."""
+
+    attempt: int
 
 
 class Deploy(msgspec.Struct, frozen=True, tag=True):
-    """Build the tasks and run them; goes to every worker."""
+    """Build the tasks, from a checkpoint or from the beginning, and run them; goes to every worker."""
 
-    splits: bytes
+    splits: Splits
+    restored: int = 0
+    from_origin: bool = False
+
+
+class TriggerCheckpoint(msgspec.Struct, frozen=True, tag=True):
+    """Send a checkpoint's barrier from every source; goes to every worker."""
+
+    checkpoint_id: int
+    then_hold: bool = False
+    """Whether sources read nothing after it, because the job ends with it."""
+
+
+class CommitCheckpoint(msgspec.Struct, frozen=True, tag=True):
+    """A checkpoint is complete: sinks commit everything up to it; goes to every worker."""
+
+    checkpoint_id: int
 
 
 class SetPaused(msgspec.Struct, frozen=True, tag=True):
@@ -158,6 +285,18 @@ class InspectWorker(msgspec.Struct, frozen=True, tag=True):
     worker: int
 
 
+class StoreCheckpoint(msgspec.Struct, frozen=True, tag=True):
+    """Make a manifest durable, and report that."""
+
+    manifest: Manifest
+
+
+class RetainCheckpoints(msgspec.Struct, frozen=True, tag=True):
+    """Delete all but the newest checkpoints, and files that none needs; no checkpoint is being taken now."""
+
+    keep: int
+
+
 class Publish(msgspec.Struct, frozen=True, tag=True):
     """Make a status known."""
 
@@ -170,8 +309,8 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     status: JobStatus
 
 
-ToWorkers = Deploy | SetPaused | StopSources | Ping | Dismiss
-Command = StartWorkers | ToWorkers | InspectWorker | Publish | Finish
+ToWorkers = Deploy | SetPaused | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
+Command = StartWorkers | EndWorkers | ToWorkers | InspectWorker | StoreCheckpoint | RetainCheckpoints | Publish | Finish
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):
@@ -182,6 +321,10 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     key: bytes
     """Authenticates what workers send each other; never stored, never in an argument or environment variable."""
+    graph: str
+    """Name of the graph's file in the job's folder."""
+    lists_splits: bool = True
+    """Whether worker 0 asks the sources for their splits; otherwise they are those of an earlier attempt."""
 
 
 ToWorker = Hello | ToWorkers

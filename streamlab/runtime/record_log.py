@@ -6,14 +6,15 @@ Files ``<prefix>-<number>.arrows`` hold records, one behind the other::
 
 A reader takes whole records only, so a torn one at the end (the writer is at it, died, or the disk is full) does no
 harm. Old files of a writer may be deleted under a reader. Each header says how many rows the writer wrote before, so
-what is missing can be told.
+what is missing can be told, and in which attempt and after which checkpoint they were written, so that a later attempt
+can withdraw them (`attempts`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import BinaryIO
 
 import msgspec
 import polars as pl
+
+from streamlab.runtime.attempts import Attempt, is_void
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 _LENGTHS = 12
@@ -36,13 +39,13 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     attempt, epoch : int
         Attempt of the job, and the checkpoint that the rows follow: what a restore must withdraw.
     first_row : int
-        Rows that the writer wrote before these.
+        Rows that the writer wrote before these, those that these replace included.
     rows : int
         Rows in the record.
     step : str
         Step that gave them, for side outputs.
-    is_base : bool
-        Whether the rows are the whole table so far: all earlier records of this writer are void.
+    voids_from : int
+        First file whose records these rows replace, up to the file that this record is in; -1: they replace none.
     """
 
     attempt: int
@@ -50,7 +53,7 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     first_row: int
     rows: int
     step: str = ""
-    is_base: bool = False
+    voids_from: int = -1
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class LogWriter:
         Attempt of the job.
     keep_rows
         Rows that must be kept; files with only older rows are deleted. None keeps all.
+    attempts
+        The job's attempts: rows that were withdrawn are no longer counted.
     """
 
     def __init__(
@@ -86,10 +91,11 @@ class LogWriter:
         *,
         keep_rows: int | None = None,
         segment_bytes: int = SEGMENT_BYTES,
+        attempts: Sequence[Attempt] = (),
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.rows = 0
-        """Rows written since the writer was made."""
+        """Rows written under this prefix that were not withdrawn."""
         self.rows_dropped = 0
         """Rows in files that were deleted because newer ones suffice."""
         self._folder = folder
@@ -98,8 +104,9 @@ class LogWriter:
         self._keep_rows = keep_rows
         self._segment_bytes = segment_bytes
         self._segments: list[tuple[int, int]] = []
-        """Number and row count of each file that there is, oldest first."""
-        self._next = 1 + max((number for number in _segments(folder).get(prefix, ())), default=-1)
+        """Number and row count of each file that there is, oldest first; those of earlier attempts, too."""
+        self._adopt(attempts)
+        self._next = 1 + max((number for number, _ in self._segments), default=-1)
         self._file = self._new_file()
 
     @property
@@ -107,7 +114,7 @@ class LogWriter:
         """Rows in the files that there are."""
         return sum(rows for _, rows in self._segments)
 
-    def append(self, frame: pl.DataFrame, *, step: str = "", is_base: bool = False) -> None:
+    def append(self, frame: pl.DataFrame, *, step: str = "", epoch: int = 0) -> None:
         """Write a record, of a frame longer than `keep_rows` its newest rows. Raises OSError when there is no room."""
         unneeded = 0 if self._keep_rows is None else max(0, frame.height - max(self._keep_rows, 1))
         frame = frame.slice(unneeded)
@@ -116,24 +123,40 @@ class LogWriter:
         if self._file.tell() >= self._segment_bytes or self._is_long() or unneeded:
             self._file.close()
             self._file = self._new_file()
-        body = BytesIO()
-        frame.write_ipc_stream(body, compat_level=_NEWEST)
-        header = msgspec.msgpack.encode(RecordHeader(self._attempt, 0, self.rows, frame.height, step, is_base))
-        rows = body.getbuffer()
-        self._file.write(len(header).to_bytes(4, "little") + len(rows).to_bytes(8, "little") + header)
-        self._file.write(rows)
+        header = RecordHeader(self._attempt, epoch, self.rows, frame.height, step)
+        self._file.write(_encoded(header, frame))
         self._file.flush()
         self.rows += frame.height
         number, count = self._segments[-1]
         self._segments[-1] = number, count + frame.height
         self._drop_old()
 
-    def rewrite(self, frame: pl.DataFrame) -> None:
-        """Replace everything written so far by one record that holds the whole table."""
+    def sync(self) -> None:
+        """Make everything durable that was appended."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def rewrite(self, records: Sequence[tuple[RecordHeader, pl.DataFrame]], voids_from: int) -> None:
+        """Replace the files from number `voids_from` on by one that holds these records; readers see all or none.
+
+        The first record's header is marked, so that a reader that comes in between takes none of them twice.
+        """
         self._file.close()
-        old, self._segments = self._segments, []
-        self._file = self._new_file()
-        self.append(frame, is_base=True)
+        old = [segment for segment in self._segments if segment[0] >= voids_from]
+        self._segments = [segment for segment in self._segments if segment[0] < voids_from]
+        number, self._next = self._next, self._next + 1
+        aside = self._folder / f".{self._prefix}-{number:06d}"
+        with aside.open("wb") as file:
+            for at, (header, frame) in enumerate(records):
+                marked = msgspec.structs.replace(
+                    header, rows=frame.height, voids_from=voids_from if at == 0 else header.voids_from
+                )
+                file.write(_encoded(marked, frame))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._path(number))
+        self._segments.append((number, sum(frame.height for _, frame in records)))
+        self._file = self._path(number).open("ab")
         self._delete(old)
 
     def records(self) -> Iterator[Record]:
@@ -150,6 +173,25 @@ class LogWriter:
             # The disk is full and a part of a record was still to be written: readers ignore the torn record, and the
             # write that failed has told.
             return
+
+    def _adopt(self, attempts: Sequence[Attempt]) -> None:
+        """Go on counting where earlier attempts were when what followed was withdrawn."""
+        withdrawn: list[RecordHeader] = []
+        for number in _segments(self._folder).get(self._prefix, ()):
+            standing_rows = 0
+            for header, _, _ in _read_from(self._path(number), 0):
+                if is_void(header.attempt, header.epoch, attempts):
+                    withdrawn.append(header)
+                else:
+                    standing_rows += header.rows
+                    replaced = header.voids_from >= 0
+                    self.rows = max(self.rows, header.first_row + (0 if replaced else header.rows))
+            self._segments.append((number, standing_rows))
+        newest = max((header.attempt for header in withdrawn), default=0)
+        before = min((header.first_row for header in withdrawn if header.attempt == newest), default=0)
+        self.rows = max(self.rows, before)
+        if self._keep_rows is not None:
+            self.rows_dropped = self.rows - self.kept_rows
 
     def _is_long(self) -> bool:
         return self._keep_rows is not None and self._segments[-1][1] * 4 >= max(self._keep_rows, 4)
@@ -208,9 +250,30 @@ class LogReader:
                 if number < at:
                     (self.folder / f"{prefix}-{number:06d}.arrows").unlink(missing_ok=True)
 
+    def restart(self) -> None:
+        """Read everything once more."""
+        self._positions.clear()
+
     def segments(self) -> set[tuple[str, int]]:
         """Return the files that there are now."""
         return {(prefix, number) for prefix, numbers in _segments(self.folder).items() for number in numbers}
+
+
+def standing(records: Iterable[Record], attempts: Sequence[Attempt]) -> list[Record]:
+    """Return the records that count, in order: neither withdrawn by an attempt nor replaced by a later file."""
+    valid = [r for r in records if not is_void(r.header.attempt, r.header.epoch, attempts)]
+    replaced: dict[str, list[tuple[int, int]]] = {}
+    for record in valid:
+        if record.header.voids_from >= 0:
+            replaced.setdefault(record.prefix, []).append((record.header.voids_from, record.segment))
+    return [r for r in valid if not any(a <= r.segment < b for a, b in replaced.get(r.prefix, ()))]
+
+
+def _encoded(header: RecordHeader, frame: pl.DataFrame) -> bytes:
+    body = BytesIO()
+    frame.write_ipc_stream(body, compat_level=_NEWEST)
+    head, rows = msgspec.msgpack.encode(header), body.getvalue()
+    return len(head).to_bytes(4, "little") + len(rows).to_bytes(8, "little") + head + rows
 
 
 def _segments(folder: Path) -> dict[str, list[int]]:

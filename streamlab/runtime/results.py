@@ -1,35 +1,35 @@
 """The live result table of a job, and its side tables (late rows, dead letters).
 
 Workers append frames to logs in the job's folder (`record_log`); clients read them while the job runs and after it has
-ended. An endless append-only table keeps its newest rows only; the log of an updating table is rewritten when it has
-grown far beyond the table that it describes.
+ended (`table_reader`). An endless append-only table keeps its newest rows only; the log of an updating table is
+rewritten when it has grown far beyond the table that it describes. With checkpoints each record says which one it
+follows, and only what no restore can withdraw any more is rewritten.
 """
 
 from __future__ import annotations
 
 import errno
-import threading
 import time
+from collections import deque
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
-from streamlab.core.changelog import ADDS, ROW_KIND, fold
+from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import SinkError, explained
-from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS, MAIN
-from streamlab.runtime.record_log import LogReader, LogWriter
+from streamlab.core.messages import MAIN
+from streamlab.runtime.attempts import read_attempts, same_keys_since
+from streamlab.runtime.record_log import LogWriter, Record, RecordHeader, standing
+from streamlab.runtime.table_reader import fold_keyed
 from streamlab.runtime.task import SideOutput
 
 _BUFFER_ROWS = 65_536
 _COMPACT_ROWS = 1_000_000
 _COMPACT_FACTOR = 4
 _SIDE_INTERVAL_S = 0.05
-_WHOLE_ROWS = 100_000
-"""A frame of so many rows is not merged with others any more."""
+_CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,18 @@ class ResultWriter(SinkWriter):
     def __init__(self, table: ResultTable, context: SinkContext) -> None:
         self._keys = table.keys
         self._step = context.step
+        self._attempts = read_attempts(Path(context.folder) / "results")
+        self._durable = context.checkpoints
+        self._epoch = context.restored or 0
+        self._committed: deque[int] = deque(maxlen=context.keep_checkpoints)
         keep = None if table.keep_rows is None else -(-table.keep_rows // context.parallelism)
         with _writing(self._step):
             self._log = LogWriter(
-                Path(context.folder) / "results" / MAIN, str(context.subtask), context.attempt, keep_rows=keep
+                Path(context.folder) / "results" / MAIN,
+                str(context.subtask),
+                context.attempt,
+                keep_rows=keep,
+                attempts=self._attempts,
             )
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = 0
@@ -97,9 +105,17 @@ class ResultWriter(SinkWriter):
             self.flush()
 
     def prepare(self, checkpoint_id: int) -> Pending:
-        """Write what waits; there is nothing to commit apart."""
+        """Write what waits; it is shown already, and withdrawn if the job is restored from an earlier checkpoint."""
         self.flush()
-        return ()
+        self._epoch = checkpoint_id
+        if self._durable:
+            with _writing(self._step):
+                self._log.sync()
+        return ((_CHECKPOINT, str(checkpoint_id)),)
+
+    def commit(self, pending: Pending) -> None:
+        """Note that a checkpoint is complete: what lies before the oldest one that is kept will never be withdrawn."""
+        self._committed += [int(value) for name, value in pending if name == _CHECKPOINT]
 
     def flush(self) -> None:
         """Write what waits."""
@@ -108,7 +124,7 @@ class ResultWriter(SinkWriter):
         frame = pl.concat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         self._waiting, self._waiting_rows = [], 0
         with _writing(self._step):
-            self._log.append(frame)
+            self._log.append(frame, epoch=self._epoch)
             if ROW_KIND in frame.columns and self._log.kept_rows >= self._compact_at:
                 self._compact()
 
@@ -117,10 +133,31 @@ class ResultWriter(SinkWriter):
         self._log.close()
 
     def _compact(self) -> None:
-        log = pl.concat([record.frame for record in self._log.records()])
-        table = fold_keyed(log, self._keys)
-        self._log.rewrite(table.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND)))
-        self._compact_at = max(_COMPACT_ROWS, _COMPACT_FACTOR * table.height)
+        """Fold the changes that are settled into the table that they describe.
+
+        What was written under another parallelism stays as it is: its keys may have newer changes in other logs.
+        """
+        since = same_keys_since(self._attempts)
+        records = standing(self._log.records(), self._attempts)
+        settled: list[Record] = []
+        rest: list[Record] = []
+        for record in records:
+            if record.header.attempt >= since:
+                (settled if self._is_settled(record) else rest).append(record)
+        self._compact_at = max(_COMPACT_ROWS, _COMPACT_FACTOR * sum(record.header.rows for record in rest))
+        if settled:
+            table = fold_keyed(pl.concat([record.frame for record in settled]), self._keys)
+            last = settled[-1].header
+            base = RecordHeader(last.attempt, last.epoch, last.first_row + last.rows, table.height)
+            rewritten = [(base, table.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND)))]
+            rewritten += [(record.header, record.frame) for record in rest]
+            self._log.rewrite(rewritten, min(record.segment for record in settled))
+            self._compact_at = max(_COMPACT_ROWS, _COMPACT_FACTOR * self._log.kept_rows)
+
+    def _is_settled(self, record: Record) -> bool:
+        if not self._durable:
+            return True
+        return len(self._committed) == self._committed.maxlen and record.header.epoch < self._committed[0]
 
 
 class SideTables:
@@ -141,14 +178,15 @@ class SideTables:
         self._prefix = f"w{worker}"
         self._attempt = attempt
         self._keep_rows = keep_rows
+        self._attempts = read_attempts(folder)
         self._logs: dict[str, LogWriter] = {}
-        self._waiting: dict[tuple[str, str], list[pl.DataFrame]] = {}
+        self._waiting: dict[tuple[str, str, int], list[pl.DataFrame]] = {}
         self._flushed = 0.0
 
     def store(self, output: SideOutput) -> None:
         """Take rows; they are written at a flush."""
         if output.frame.height:
-            self._waiting.setdefault((output.tag, output.step), []).append(output.frame)
+            self._waiting.setdefault((output.tag, output.step, output.epoch), []).append(output.frame)
 
     def flush(self, *, now: bool = False) -> None:
         """Write what waits, but not all the time unless `now`."""
@@ -156,13 +194,24 @@ class SideTables:
             return
         self._flushed = time.monotonic()
         waiting, self._waiting = self._waiting, {}
-        for (tag, step), frames in waiting.items():
+        for (tag, step, epoch), frames in waiting.items():
             with _writing(step):
                 if tag not in self._logs:
                     self._logs[tag] = LogWriter(
-                        self._folder / tag, self._prefix, self._attempt, keep_rows=self._keep_rows
+                        self._folder / tag,
+                        self._prefix,
+                        self._attempt,
+                        keep_rows=self._keep_rows,
+                        attempts=self._attempts,
                     )
-                self._logs[tag].append(pl.concat(frames), step=step)
+                self._logs[tag].append(pl.concat(frames), step=step, epoch=epoch)
+
+    def sync(self) -> None:
+        """Write everything that waits, and make it durable."""
+        self.flush(now=True)
+        for tag, log in self._logs.items():
+            with _writing(tag):
+                log.sync()
 
     def close(self) -> None:
         """Close all logs."""
@@ -189,119 +238,3 @@ class _writing:  # noqa: N801 - reads as a word at its uses
                 hint="free some space, lower keep_rows, or set STREAMLAB_HOME to another disk",
             )
             raise SinkError(text) from error
-
-
-def fold_keyed(changelog: pl.DataFrame, keys: tuple[str, ...] | None) -> pl.DataFrame:
-    """Return the table that a changelog describes; with known keys only the last change of each key counts.
-
-    Examples
-    --------
-    >>> log = pl.DataFrame({"k": ["a", "a"], "n": [1, 2], ROW_KIND: [0, 2]}, schema_overrides={ROW_KIND: pl.Int8})
-    >>> fold_keyed(log, ("k",)).rows()
-    [('a', 2)]
-    """
-    if keys is None or ROW_KIND not in changelog.columns:
-        return fold(changelog)
-    last = changelog.unique(subset=list(keys), keep="last", maintain_order=True) if keys else changelog.tail(1)
-    return last.filter(pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])).drop(ROW_KIND)
-
-
-class TableFacts(msgspec.Struct, frozen=True):
-    """What a reader must know of a result table."""
-
-    keys: tuple[str, ...] | None
-    schema_bytes: bytes
-
-    @property
-    def schema(self) -> pl.Schema:
-        """Columns of the table."""
-        return pl.read_ipc_stream(self.schema_bytes).schema
-
-
-def write_table_facts(results: Path, table: ResultTable) -> None:
-    """Store the schema and the keys of the result table, for readers in any process."""
-    buffer = BytesIO()
-    table.schema.to_frame().write_ipc_stream(buffer)
-    facts = TableFacts(table.keys, buffer.getvalue())
-    (results / "table.msgpack").write_bytes(msgspec.msgpack.encode(facts))
-
-
-class TableReader:
-    """Reads a result table while it grows; each call takes only what is new from disk. May be used by several threads.
-
-    Parameters
-    ----------
-    results
-        The job's results folder.
-    """
-
-    def __init__(self, results: Path) -> None:
-        self._folder = results / MAIN
-        self._log = LogReader(self._folder)
-        self._lock = threading.Lock()
-        self._rows: dict[tuple[str, int], list[pl.DataFrame]] = {}
-        """Append-only rows, by the file that they are in."""
-        self._folded: dict[str, pl.DataFrame] = {}
-        """Tables of an updating stream, by the subtask that wrote them."""
-        path = results / "table.msgpack"
-        self._facts = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts) if path.exists() else None
-
-    @property
-    def schema(self) -> pl.Schema:
-        """Columns of the table; empty for a job that has none."""
-        return self._facts.schema if self._facts else pl.Schema()
-
-    def table(self) -> pl.DataFrame:
-        """Return the table as it is now, changelogs folded."""
-        with self._lock:
-            changes: dict[str, list[pl.DataFrame]] = {}
-            for record in self._log.read_new():
-                if ROW_KIND in record.frame.columns:
-                    if record.header.is_base:
-                        changes[record.prefix] = []
-                        self._folded.pop(record.prefix, None)
-                    changes.setdefault(record.prefix, []).append(record.frame)
-                else:
-                    _append(self._rows.setdefault((record.prefix, record.segment), []), record.frame)
-            self._fold(changes)
-            for dropped in self._rows.keys() - self._log.segments():
-                del self._rows[dropped]
-            frames = [*self._folded.values(), *(frame for frames in self._rows.values() for frame in frames)]
-            return pl.concat(frames) if frames else self.schema.to_frame()
-
-    def changelog(self) -> pl.DataFrame:
-        """Return the changes that are kept, oldest first for each writer; append-only rows count as insertions."""
-        frames: dict[str, list[pl.DataFrame]] = {}
-        for record in LogReader(self._folder).read_new():
-            if record.header.is_base:
-                frames[record.prefix] = []
-            frames.setdefault(record.prefix, []).append(record.frame)
-        log = pl.concat([frame for parts in frames.values() for frame in parts]) if frames else self.schema.to_frame()
-        return log if ROW_KIND in log.columns else log.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
-
-    def _fold(self, changes: dict[str, list[pl.DataFrame]]) -> None:
-        keys = self._facts.keys if self._facts else None
-        for prefix, frames in changes.items():
-            past = self._folded.get(prefix)
-            known = [] if past is None else [past.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))]
-            self._folded[prefix] = fold_keyed(pl.concat([*known, *frames]), keys)
-
-
-def _append(frames: list[pl.DataFrame], frame: pl.DataFrame) -> None:
-    """Append a frame and merge small ones, so that a table that trickles in does not come in thousands of pieces."""
-    frames.append(frame)
-    while len(frames) > 1 and frames[-1].height < _WHOLE_ROWS and frames[-2].height <= 2 * frames[-1].height:
-        last = frames.pop()
-        frames[-1] = pl.concat([frames[-1], last], rechunk=True)
-
-
-def read_late_rows(results: Path) -> pl.DataFrame:
-    """Return the late rows of all steps, as they came to the steps that refused them."""
-    frames = [record.frame for record in LogReader(results / LATE_ROWS).read_new()]
-    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
-
-
-def read_dead_letters(results: Path) -> pl.DataFrame:
-    """Return the input that could not be understood."""
-    frames = [record.frame for record in LogReader(results / DEAD_LETTERS).read_new()]
-    return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *frames])

@@ -25,16 +25,22 @@ from pathlib import Path
 
 import msgspec
 
-from streamlab.core.errors import explained
+from streamlab.core.errors import StateError, explained
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
+from streamlab.runtime.attempt_state import Takeover
+from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
 from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.folder import JobFolder, remove_sockets_folder
+from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
+from streamlab.runtime.guardian import CLIENT_ENDED
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
+from streamlab.state.checkpoints.blobs import open_blobs
+from streamlab.state.checkpoints.manifest import Manifest
+from streamlab.state.checkpoints.manifests import ManifestStore
 
 _TICK_S = 0.05
 _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
@@ -74,11 +80,22 @@ class Supervisor:
         self._folder = folder
         self._meta = folder.read_meta()
         self._sockets = Path(self._meta.sockets)
+        self._manifests = ManifestStore(folder.checkpoint_blobs())
+        self._pins = contextlib.ExitStack()
         self._coordinator = Coordinator(
-            self._meta.id, self._meta.options, self._meta.vertices, submitted_us=self._meta.created_us
+            self._meta.id,
+            self._meta.options,
+            self._meta.layout,
+            submitted_us=self._meta.created_us,
+            fingerprint=self._meta.fingerprint,
+            engine=self._meta.engine,
+            origin=self._origin(),
+            takeover=self._takeover(),
         )
         self._client_fd = client_fd
         self._key = b""
+        self._is_guarded = self._meta.options.checkpoint_every_ms is not None
+        self._watches_client = False
         self._workers: dict[int, _WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._encoder = msgspec.msgpack.Encoder()
@@ -93,10 +110,8 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._read_key()
+        self._write_processes()
         self._carry_out(self._coordinator.start(_now_us()))
-        own = process_id()
-        if own is not None:
-            self._folder.write_process(own)
         server = ControlServer(self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._take)
         if self._meta.options.detach:
             os.close(self._client_fd)
@@ -108,6 +123,7 @@ class Supervisor:
         finally:
             server.close()
             self._end_workers()
+            self._pins.close()
             remove_sockets_folder(self._sockets)
         self._folder.write_status(self._final)
 
@@ -127,6 +143,26 @@ class Supervisor:
                 )
             )
 
+    def _takeover(self) -> Takeover | None:
+        """Return what an earlier coordinator of this job has left, after ending its workers."""
+        attempts = read_attempts(self._folder.results)
+        if not attempts:
+            return None
+        processes = self._folder.read_processes()
+        for process in (processes.coordinator, *processes.workers) if processes is not None else ():
+            if process.is_alive:
+                kill_group(process.pid)
+        manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
+        last = attempts[-1]
+        return Takeover(last.number, last.layout, tuple(reversed(manifests)), self._folder.read_status())
+
+    def _origin(self) -> Manifest | None:
+        """Return the checkpoint that the job starts from, which nobody may delete while it runs."""
+        origin = self._meta.origin
+        if origin is None:
+            return None
+        return self._pins.enter_context(ManifestStore(open_blobs(origin.location)).pin(origin.id))
+
     # -- what comes in -------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
@@ -137,6 +173,7 @@ class Supervisor:
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
         self._take(protocol.Tick(int(elapsed * 1e6)))
+        self._look_for_client()
         if self._signalled:
             self._signalled = False
             self._take(protocol.CancelRequested("the coordinator was told to end"))
@@ -156,12 +193,24 @@ class Supervisor:
             self._key += piece
 
     def _read_client(self) -> None:
-        if read_available(self._client_fd) == b"":
-            self._selector.unregister(self._client_fd)
+        said = read_available(self._client_fd)
+        if said is None:
+            return
+        self._selector.unregister(self._client_fd)
+        if self._is_guarded and said != CLIENT_ENDED:
+            # It was the guardian that ended: from now on this process sees for itself whether the client lives.
+            self._watches_client = True
+            return
+        self._take(protocol.CancelRequested("the process that started it has ended"))
+
+    def _look_for_client(self) -> None:
+        client = self._meta.client
+        if self._watches_client and client is not None and not client.is_alive:
+            self._watches_client = False
             self._take(protocol.CancelRequested("the process that started it has ended"))
 
     def _read_worker(self, worker: _WorkerProcess) -> None:
-        data = read_available(worker.events_fd)
+        data = read_available(worker.events_fd) if worker.events_fd >= 0 else None
         if data is None:
             return
         if not data:
@@ -174,7 +223,9 @@ class Supervisor:
 
     def _watch(self, worker: _WorkerProcess) -> None:
         """See whether a worker still runs, and report its loss once everything that it said has been read."""
-        if worker.lost or not _has_ended(worker.process.pid):
+        if worker.lost:
+            return
+        if not _has_ended(worker.process.pid):
             self._send(worker)
             return
         while worker.events_fd >= 0 and self._final is None:
@@ -185,9 +236,9 @@ class Supervisor:
         worker.lost = True
         kill_group(worker.process.pid)
         code = worker.process.wait()
-        self._take(protocol.WorkerLost(worker.index, worker.attempt, self._loss_of(worker, code)))
+        self._take(self._loss_of(worker, code))
 
-    def _loss_of(self, worker: _WorkerProcess, code: int) -> Failure:
+    def _loss_of(self, worker: _WorkerProcess, code: int) -> protocol.WorkerLost:
         step, sample = read_black_box(self._folder.black_box(worker.index))
         fault = read_fault(self._folder.fault_log(worker.index))
         timeout_s = self._meta.options.heartbeat_timeout_ms / 1000
@@ -199,16 +250,22 @@ class Supervisor:
             got=reason,
             hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
         )
-        return Failure(message=text, step=step, traceback=shown_fault(fault), sample=sample, kind="WorkerLost")
+        failure = Failure(message=text, step=step, traceback=shown_fault(fault), sample=sample, kind="WorkerLost")
+        return protocol.WorkerLost(worker.index, worker.attempt, failure, from_outside=stuck or code == -signal.SIGKILL)
 
     # -- what goes out -------------------------------------------------------------------------------------------
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case protocol.StartWorkers(attempt, count):
-                    for index in range(count):
-                        self._start_worker(index, attempt)
+                case protocol.StartWorkers():
+                    self._start_workers(command)
+                case protocol.EndWorkers():
+                    self._kill_workers()
+                case protocol.StoreCheckpoint(manifest):
+                    self._store(manifest)
+                case protocol.RetainCheckpoints(keep):
+                    self._retain(keep)
                 case protocol.InspectWorker(index):
                     self._inspect(self._workers[index])
                 case protocol.Publish(status):
@@ -219,7 +276,54 @@ class Supervisor:
                     for worker in self._workers.values():
                         self._send(worker, command)
 
-    def _start_worker(self, index: int, attempt: int) -> None:
+    def _start_workers(self, command: protocol.StartWorkers) -> None:
+        record_attempt(self._folder.results, Attempt(command.attempt, command.restored, command.layout))
+        for index in range(command.count):
+            self._start_worker(index, command)
+        self._write_processes()
+
+    def _write_processes(self) -> None:
+        own = process_id()
+        workers = (process_id(worker.process.pid) for worker in self._workers.values())
+        if own is not None:
+            running = tuple(process for process in workers if process is not None)
+            guardian = process_id(os.getppid()) if self._is_guarded else None
+            self._folder.write_processes(JobProcesses(own, guardian, running))
+
+    def _kill_workers(self) -> None:
+        """End all workers now, whatever state they are in, and wait until they are gone."""
+        for worker in self._workers.values():
+            if not worker.lost:
+                kill_group(worker.process.pid)
+                worker.process.wait()
+                worker.lost = True
+            self._close(worker)
+        self._workers.clear()
+
+    def _close(self, worker: _WorkerProcess) -> None:
+        if worker.events_fd >= 0:
+            self._selector.unregister(worker.events_fd)
+            os.close(worker.events_fd)
+            worker.events_fd = -1
+        worker.commands.close()
+
+    def _store(self, manifest: Manifest) -> None:
+        try:
+            self._manifests.put(manifest)
+        except StateError as error:
+            self._take(protocol.CheckpointNotStored(manifest.id, str(error)))
+        else:
+            self._take(protocol.CheckpointStored(manifest.id))
+
+    def _retain(self, keep: int) -> None:
+        """Delete what is no longer needed; what cannot be deleted now is deleted next time."""
+        try:
+            if self._manifests.retain(keep):
+                self._manifests.collect_garbage()
+        except StateError as error:
+            sys.stderr.write(f"{error}\n")
+
+    def _start_worker(self, index: int, command: protocol.StartWorkers) -> None:
         commands_read, commands_write = os.pipe()
         events_read, events_write = os.pipe()
         with self._folder.worker_log(index).open("ab") as log:
@@ -235,10 +339,13 @@ class Supervisor:
         os.close(commands_read)
         os.close(events_write)
         os.set_blocking(events_read, False)
-        worker = _WorkerProcess(index, attempt, process, PipeWriter(commands_write), events_read)
+        worker = _WorkerProcess(index, command.attempt, process, PipeWriter(commands_write), events_read)
         self._workers[index] = worker
         self._selector.register(events_read, selectors.EVENT_READ, lambda: self._read_worker(worker))
-        self._send(worker, protocol.Hello(str(self._folder.path), index, attempt, self._key))
+        hello = protocol.Hello(
+            str(self._folder.path), index, command.attempt, self._key, command.layout.graph, command.lists_splits
+        )
+        self._send(worker, hello)
 
     def _send(self, worker: _WorkerProcess, command: protocol.ToWorker | None = None) -> None:
         # A worker that has died is found out by `_watch`, with the reason.

@@ -12,7 +12,8 @@ The story of one task::
     receive(channel, Barrier)    the channel is blocked until the barrier is on all inputs; then state is snapshotted,
                                  and the barrier forwarded after that
     receive(channel, End)        counts as the last watermark; when all inputs ended the operators end, in order, the
-                                 sink commits, and the task is finished
+                                 sink prepares, and the task is finished
+    commit(id)                   the checkpoint is complete: the sink commits what it had prepared up to it
     poll(now)                    only sources: the next rows of the reader go the same way
     on_time(now)                 due processing-time timers of the operators
 
@@ -43,6 +44,7 @@ from streamlab.state.snapshot import Snapshot
 
 _SIDE_OUTPUTS = (LATE_ROWS, DEAD_LETTERS)
 _SAMPLE_ROWS = 5
+_LASTING = ("rows_in", "rows_out", "bytes_in", "bytes_out", "late_rows", "dead_letters")
 T = TypeVar("T")
 
 
@@ -58,33 +60,67 @@ class SideOutput:
         The step that gave them.
     frame : pl.DataFrame
         The rows.
+    epoch : int
+        The checkpoint that the rows follow: when the job is restored from it or an earlier one, they are void.
     """
 
     tag: str
     step: str
     frame: pl.DataFrame
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
 class Snapshotted:
-    """State of a task at a barrier, for the driver to make durable and then to acknowledge.
+    """State of a task at a barrier or at its end, for the driver to make durable and then to acknowledge.
 
     Attributes
     ----------
     checkpoint_id : int
-        The barrier's.
+        The barrier's; at the end one above the last barrier's.
     operators : Mapping[str, Snapshot]
-        State of each operator by the name of its step.
+        State of each operator by the name of its step; empty at the end.
     source : ReaderSnapshot | None
         Positions and watermarks of the source's splits, as plain values.
-    pending : Pending
-        What commits the sink's transaction.
+    pending : tuple[Pending, ...]
+        What commits the sink's transactions that are not committed yet, oldest first.
+    finished : bool
+        Whether the task has ended.
+    counters : Mapping[str, int]
+        The figures that go on after a restore.
     """
 
     checkpoint_id: int
     operators: Mapping[str, Snapshot]
     source: ReaderSnapshot | None = None
-    pending: Pending = ()
+    pending: tuple[Pending, ...] = ()
+    finished: bool = False
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a task starts from.
+
+    Attributes
+    ----------
+    checkpoint_id : int
+        The checkpoint; 0 for the beginning.
+    operators : Mapping[str, Snapshot]
+        State of each operator by the name of its step.
+    pending : tuple[Pending, ...]
+        Transactions of the sink that belong to the checkpoint: they are committed, perhaps once more.
+    finished : bool
+        Whether the task had ended: then it only says so again.
+    counters : Mapping[str, int]
+        Where counting goes on.
+    """
+
+    checkpoint_id: int = 0
+    operators: Mapping[str, Snapshot] = field(default_factory=dict)
+    pending: tuple[Pending, ...] = ()
+    finished: bool = False
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 Output = Emission | SideOutput | Snapshotted
@@ -105,6 +141,18 @@ class TaskCounters:
     ingested_us: list[int] = field(default_factory=list)
     """Ingestion times of batches written by the sink since the driver last cleared the list."""
 
+    @classmethod
+    def of(cls, lasting: Mapping[str, int]) -> TaskCounters:
+        """Return counters that go on from those of a checkpoint."""
+        counters = cls()
+        for name in _LASTING:
+            setattr(counters, name, lasting.get(name, 0))
+        return counters
+
+    def lasting(self) -> dict[str, int]:
+        """Return the figures that go on after a restore."""
+        return {name: getattr(self, name) for name in _LASTING}
+
 
 class _LazyQueryFailed(Exception):
     """A query that joins the reading of a source with steps failed, and nothing has come of it yet."""
@@ -121,8 +169,8 @@ class Task:
         The source's reader, for a vertex with a source.
     writer
         The sink's writer, for a vertex with a sink.
-    snapshots
-        State to start from, by step name.
+    restored
+        What to start from; its pending transactions are the driver's to commit.
     """
 
     def __init__(
@@ -133,15 +181,16 @@ class Task:
         *,
         reader: SourceReader | None = None,
         writer: SinkWriter | None = None,
-        snapshots: Mapping[str, Snapshot] | None = None,
+        restored: Restored | None = None,
     ) -> None:
+        restored = restored or Restored()
         vertex = graph.vertex(vertex_id)
         if (vertex.source is None) != (reader is None) or (vertex.sink is None) != (writer is None):
             text = f"task {vertex_id}[{subtask}]: a reader goes with a source, a writer with a sink"
             raise InternalError(text)
         self.vertex = vertex
         self.subtask = subtask
-        self.counters = TaskCounters()
+        self.counters = TaskCounters.of(restored.counters)
         self.current_step = vertex.id
         self.current_input: pl.DataFrame | None = None
         self.finished = False
@@ -152,8 +201,13 @@ class Task:
         context = OperatorContext(subtask, vertex.parallelism)
         self._specs = vertex.operators
         self._operators: list[Operator] = [
-            spec.build(context, (snapshots or {}).get(spec.step)) for spec in vertex.operators
+            spec.build(context, restored.operators.get(spec.step)) for spec in vertex.operators
         ]
+        self._had_finished = restored.finished
+        self._epoch = restored.checkpoint_id
+        self._prepared: list[tuple[int, Pending]] = []
+        if reader is not None:
+            reader.rows_read = self.counters.rows_in
         self._ports = input_channels(graph, vertex_id, subtask)
         self.inputs = tuple(self._ports)
         self._merger = WatermarkMerger(max(1, len(self.inputs)))
@@ -225,10 +279,16 @@ class Task:
             self._from_source(message)
         return self._taken()
 
+    def begin(self) -> list[Output]:
+        """Return what there is to do before anything else: a task that had ended when it was restored ends again."""
+        if self._had_finished and not self.finished:
+            self._finish()
+        return self._taken()
+
     def inject_barrier(self, barrier: Barrier) -> list[Output]:
         """Start a checkpoint at a source: snapshot, then send the barrier on."""
         if not self.finished:
-            self._snapshot(barrier)
+            self._pass(barrier)
         return self._taken()
 
     def on_time(self, now_us: int) -> list[Output]:
@@ -256,10 +316,14 @@ class Task:
         """Whether it reads a source."""
         return self._reader is not None
 
-    def commit(self, pending: Pending) -> None:
-        """Make the sink's transaction of a complete checkpoint visible."""
-        if self._writer is not None:
-            self._writer.commit(pending)
+    def commit(self, checkpoint_id: int) -> None:
+        """Make visible what the sink had prepared up to a checkpoint, which is complete."""
+        if self._writer is None:
+            return
+        self.current_step, self.current_input = self.vertex.steps[-1], None
+        while self._prepared and self._prepared[0][0] <= checkpoint_id:
+            self._guarded(partial(self._writer.commit, self._prepared[0][1]))
+            del self._prepared[0]
 
     def flush(self) -> None:
         """Let the sink show what it holds; called when there is nothing else to do."""
@@ -368,7 +432,7 @@ class Task:
             self._out += router.route(message) if isinstance(message, Batch) else router.broadcast(message)
 
     def _end(self, at: int) -> None:
-        """End the operators from number `at` on, commit the sink and end the outgoing edges."""
+        """End the operators from number `at` on, then the task."""
         if at:
             # A step that is done ends the stream before its input has given the last watermark.
             self._feed(at, Watermark(MAX_TIME_US))
@@ -377,19 +441,17 @@ class Task:
                 return
             self.current_step = self._specs[index].step
             self._feed_all(index + 1, self._guarded(self._operators[index].on_end), index)
-        if self.finished:
-            return
+        if not self.finished:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Prepare what the sink has, say so, and end the outgoing edges."""
         self.finished = True
-        if self._writer is not None:
-            self.current_step = self.vertex.steps[-1]
-            self._guarded(self._commit_rest)
+        self._snapshot(self._epoch + 1)
         for router in self._routers:
             self._out += router.broadcast(End())
-        self.close()
-
-    def _commit_rest(self) -> None:
-        if self._writer is not None:
-            self._writer.commit(self._writer.prepare(0))
+        if self._reader is not None:
+            self._reader.close()
 
     # -- barriers ------------------------------------------------------------------------------------------------
 
@@ -397,15 +459,24 @@ class Task:
         if self._aligning is not None and self._blocked | self._ended == set(self.inputs):
             barrier, self._aligning = self._aligning, None
             self._blocked.clear()
-            self._snapshot(barrier)
+            self._pass(barrier)
 
-    def _snapshot(self, barrier: Barrier) -> None:
-        states = {spec.step: op.snapshot() for spec, op in zip(self._specs, self._operators, strict=True)}
-        source = self._reader.snapshot() if self._reader is not None else None
-        pending = self._writer.prepare(barrier.checkpoint_id) if self._writer is not None else ()
-        self._out.append(Snapshotted(barrier.checkpoint_id, states, source, pending))
+    def _pass(self, barrier: Barrier) -> None:
+        self._snapshot(barrier.checkpoint_id)
         for router in self._routers:
             self._out += router.broadcast(barrier)
+
+    def _snapshot(self, checkpoint_id: int) -> None:
+        states: dict[str, Snapshot] = {}
+        if not self.finished:
+            states = {spec.step: op.snapshot() for spec, op in zip(self._specs, self._operators, strict=True)}
+        source = self._reader.snapshot() if self._reader is not None else None
+        if self._writer is not None:
+            self.current_step, self.current_input = self.vertex.steps[-1], None
+            self._prepared.append((checkpoint_id, self._guarded(partial(self._writer.prepare, checkpoint_id))))
+        self._epoch = checkpoint_id
+        pending = tuple(pending for _, pending in self._prepared)
+        self._out.append(Snapshotted(checkpoint_id, states, source, pending, self.finished, self.counters.lasting()))
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
@@ -425,7 +496,7 @@ class Task:
             self.counters.late_rows += frame.height
         else:
             self.counters.dead_letters += frame.height
-        self._out.append(SideOutput(batch.tag, step, frame))
+        self._out.append(SideOutput(batch.tag, step, frame, self._epoch))
 
     def _collected(self, batch: Batch) -> Batch:
         if isinstance(batch.frame, pl.DataFrame):

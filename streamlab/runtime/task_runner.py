@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.sink import SinkWriter
 from streamlab.core.errors import StepFailed, StreamlabError
-from streamlab.core.messages import Message
+from streamlab.core.messages import Barrier, Message
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Output, SideOutput, Task
+from streamlab.runtime.task import Output, SideOutput, Snapshotted, Task
 from streamlab.runtime.transport import Inbox, Outlet
 
 RATE_INTERVAL_NS = 500_000_000
@@ -46,6 +46,8 @@ class TaskRunner:
         Its ends of channels.
     store
         Takes side outputs.
+    checkpoint
+        Takes what the task leaves at a barrier, and for how long (µs) the task waited for all barriers.
     """
 
     def __init__(
@@ -57,14 +59,20 @@ class TaskRunner:
         inboxes: Sequence[Inbox],
         outlets: dict[Channel, Outlet],
         store: Callable[[SideOutput], None],
+        checkpoint: Callable[[Snapshotted, int], None],
     ) -> None:
         self.task = task
         self.first_row_us: int | None = None
+        self.last: Snapshotted | None = None
+        """What the task left at its end."""
         self._reader = reader
         self._writer = writer
         self._inboxes = list(inboxes)
         self._outlets = outlets
         self._store = store
+        self._checkpoint = checkpoint
+        self._barrier_ns: int | None = None
+        self._held = False
         self._next_inbox = 0
         self._poll_pause_us = _EMPTY_POLL_US
         self._poll_at_us = 0
@@ -89,9 +97,19 @@ class TaskRunner:
         self._meter.end(held_back=held_back)
         return worked
 
+    def begin(self) -> None:
+        """Do what comes before anything else: a task that had ended when it was restored ends again."""
+        self._send(self.task.begin())
+
     def stop(self, now_us: int) -> None:
         """Stop reading, if it is a source; what was read is drained."""
         self._send(self.task.stop(now_us))
+
+    def trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
+        """Send a barrier from a source, and read nothing after it when the job ends with it."""
+        if self._reader is not None and not self.task.finished:
+            self._send(self.task.inject_barrier(barrier))
+            self._held = self._held or then_hold
 
     def wakeup_us(self, *, paused: bool, now_us: int) -> int | None:
         """Return the wall clock at which there is something to do even if nothing arrives, or None."""
@@ -99,7 +117,7 @@ class TaskRunner:
             return None
         if self._reader is None:
             return self.task.wakeup_us(now_us)
-        if paused:
+        if paused or self._held:
             return None
         wish = self.task.wakeup_us(now_us)
         return self._poll_at_us if wish is None else min(wish, self._poll_at_us)
@@ -117,9 +135,11 @@ class TaskRunner:
         self._send(out)
         received = self._next_message()
         if received is not None:
+            if self._barrier_ns is None and isinstance(received[1], Barrier):
+                self._barrier_ns = time.perf_counter_ns()
             self._send(self.task.receive(*received))
             return True
-        if self._reader is None or paused or self.task.finished:
+        if self._reader is None or paused or self._held or self.task.finished:
             return bool(out)
         return self._poll(self._reader, now_us) or bool(out)
 
@@ -160,6 +180,12 @@ class TaskRunner:
                 self._outlets[output.channel].send(output.message)
             elif isinstance(output, SideOutput):
                 self._store(output)
+            elif output.finished:
+                self.last = output
+            else:
+                began_ns, self._barrier_ns = self._barrier_ns, None
+                waited_ns = 0 if began_ns is None else time.perf_counter_ns() - began_ns
+                self._checkpoint(output, waited_ns // 1000)
 
     def _show(self, now_ns: int, *, worked: bool) -> None:
         """Let the sink show its rows when nothing else is to do, or when that is long ago; take latencies then."""
@@ -187,7 +213,7 @@ class _Meter:
         self._made_ns = self._interval_ns = now
         self._busy_ns = self._backpressured_ns = 0
         self._total = (0, 0)
-        self._rows = self._interval_rows = (0, 0, 0)
+        self._first_rows = self._interval_rows = task.counters.rows_in, task.counters.rows_out, 0
         self._rates = _NO_RATES
         self._latencies_ms: list[float] = []
         self._p50: float | None = None
@@ -251,7 +277,7 @@ class _Meter:
         rows = counters.rows_in, counters.rows_out, counters.batches_in
         if self._task.finished:
             elapsed_s = max(now - self._made_ns, 1) / 1e9
-            (busy, held), past = self._total, (0, 0, 0)
+            (busy, held), past = self._total, self._first_rows
         else:
             elapsed_s = max(now - self._interval_ns, 1) / 1e9
             busy, held, past = self._busy_ns, self._backpressured_ns, self._interval_rows

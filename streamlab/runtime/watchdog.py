@@ -190,11 +190,14 @@ class Watchdog(threading.Thread):
             self.report(TaskFailed(self.hello.worker, self.hello.attempt, failure))
 
     def _orphaned(self, reason: str) -> None:
-        """End the job in the coordinator's place. Every worker may do this: the outcome is the same."""
+        """End the job in the coordinator's place, or this attempt when another coordinator will take the job over.
+
+        Every worker may do this: the outcome is the same.
+        """
         with contextlib.suppress(Exception):
             if os.getppid() == self._coordinator:
                 os.kill(self._coordinator, signal.SIGKILL)
-            if hasattr(self, "_meta"):
+            if hasattr(self, "_meta") and self._meta.options.checkpoint_every_ms is None:
                 self._folder.write_lost(reason)
                 remove_sockets_folder(self._meta.sockets)
         kill_group(os.getpid())

@@ -20,29 +20,43 @@ from pathlib import Path
 import polars as pl
 import zmq
 
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.sink import SinkContext, SinkWriter
-from streamlab.connectors.source import Split
+from streamlab.core.errors import CheckpointError
+from streamlab.core.messages import Barrier
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.observe.status import Failure
 from streamlab.runtime.black_box import BlackBox
-from streamlab.runtime.coordinator import worker_count, worker_of
+from streamlab.runtime.checkpoint_thread import CheckpointThread
+from streamlab.runtime.checkpoint_tracker import TaskKey
+from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share, with_recordings
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.pipes import read_available
-from streamlab.runtime.protocol import Deploy, Dismiss, SetPaused, StopSources, TaskFailed, TaskFinished, WorkerStarted
+from streamlab.runtime.placement import worker_count, worker_of
+from streamlab.runtime.protocol import (
+    CommitCheckpoint,
+    Committed,
+    Deploy,
+    Dismiss,
+    RestoreFailed,
+    SetPaused,
+    StopSources,
+    TaskFailed,
+    TriggerCheckpoint,
+    WorkerStarted,
+)
 from streamlab.runtime.results import SideTables
-from streamlab.runtime.task import Task
+from streamlab.runtime.task import Snapshotted, Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
+from streamlab.runtime.task_states import known_split
 from streamlab.runtime.transport import Outlet, Transport
 from streamlab.runtime.watchdog import Watchdog
+from streamlab.state.checkpoints.snapshots import SnapshotWriter
+from streamlab.state.checkpoints.state_files import StateFiles
 
 _SAMPLE_ROWS = 5
 _PUBLISH_NS = 100_000_000
 _MAX_WAIT_MS = 100
 _TURNS = 8
-
-_Built = tuple[Task, SourceReader | None, SinkWriter | None]
 
 
 class Worker:
@@ -68,6 +82,12 @@ class Worker:
         )
         self._side_tables = SideTables(
             self._folder.results, self._hello.worker, self._hello.attempt, watchdog.options.keep_rows
+        )
+        self._checkpointing = watchdog.options.checkpoint_every_ms is not None
+        self._checkpoints = CheckpointThread(
+            self._hello,
+            watchdog.report,
+            SnapshotWriter(StateFiles(self._folder.checkpoint_blobs())) if self._checkpointing else None,
         )
         self._graph: JobGraph | None = None
         self._runners: list[TaskRunner] = []
@@ -140,10 +160,12 @@ class Worker:
         self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
 
     def _report_end(self, runner: TaskRunner) -> None:
+        if self._checkpointing:
+            self._side_tables.sync()
         self._side_tables.flush(now=True)
         self._publish()
-        hello = self._hello
-        self._watchdog.report(TaskFinished(hello.worker, hello.attempt, runner.status(_now_us()), runner.first_row_us))
+        if runner.last is not None:
+            self._checkpoints.finish(runner.last, runner.status(_now_us()), runner.first_row_us)
 
     def _fail(self, error: BaseException) -> None:
         self._watchdog.clock.limited = None
@@ -164,13 +186,18 @@ class Worker:
         if commands:
             read_available(self._watchdog.command_fd)
         while commands:
-            match commands.popleft():
+            command = commands.popleft()
+            match command:
                 case Dismiss():
                     return False
                 case _ if only_dismissal:
                     continue
-                case Deploy(splits):
-                    self._deploy(pickle.loads(splits))  # noqa: S301 - from worker 0 of this very attempt
+                case Deploy():
+                    self._deploy(command)
+                case TriggerCheckpoint(checkpoint_id, then_hold):
+                    self._trigger(Barrier(checkpoint_id), then_hold=then_hold)
+                case CommitCheckpoint(checkpoint_id):
+                    self._commit(checkpoint_id)
                 case SetPaused(paused):
                     self._paused = paused
                 case StopSources():
@@ -184,72 +211,83 @@ class Worker:
             if runner.task.finished:
                 self._report_end(runner)
 
+    def _trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
+        for runner in self._runners:
+            self._current = runner.task
+            runner.trigger(barrier, then_hold=then_hold)
+
+    def _commit(self, checkpoint_id: int) -> None:
+        for runner in self._runners:
+            self._current = runner.task
+            runner.task.commit(checkpoint_id)
+        self._checkpoints.complete(checkpoint_id)
+        self._watchdog.report(Committed(self._hello.worker, self._hello.attempt, checkpoint_id))
+
+    def _store_snapshot(self, task: TaskKey, taken: Snapshotted, alignment_us: int) -> None:
+        """Hand a task's snapshot over to be stored; what it set aside before the barrier is durable first."""
+        self._side_tables.sync()
+        self._checkpoints.store(*task, taken, alignment_us)
+
     def _load(self) -> None:
-        self._graph = pickle.loads(self._folder.graph.read_bytes())  # noqa: S301 - the client's own
+        graph: JobGraph = pickle.loads(self._folder.read_graph(self._hello.graph))  # noqa: S301 - the client's own
+        self._graph = with_recordings(graph, self._folder.path) if self._checkpointing else graph
         hello = self._hello
         if hello.worker:
+            self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
+            return
+        if not hello.lists_splits:
             self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
             return
         splits = {v.id: tuple(v.source.splits()) for v in self._graph.vertices if v.source is not None}
         rows = [split.rows for parts in splits.values() for split in parts]
         bounded = all(v.source.bounded for v in self._graph.vertices if v.source is not None)
         total = sum(r for r in rows if r is not None) if bounded and None not in rows else None
-        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, pickle.dumps(splits), total))
+        known = {vertex: tuple(known_split(split) for split in parts) for vertex, parts in splits.items()}
+        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, known, total))
 
-    def _deploy(self, splits: dict[str, tuple[Split, ...]]) -> None:
+    def _deploy(self, command: Deploy) -> None:
         graph = self._graph
         if graph is None:
             return
         workers = worker_count(vertex.parallelism for vertex in graph.vertices)
-        mine = [
-            (vertex, subtask)
-            for vertex in reversed(graph.vertices)
-            for subtask in range(vertex.parallelism)
-            if worker_of(subtask, workers) == self._hello.worker
-        ]
-        tasks: list[_Built] = []
-        for vertex, subtask in mine:
-            self._starting = vertex.id
-            tasks.append(self._build(graph, vertex, subtask, splits))
-        inboxes = {task: [self._transport.open_inbox(channel) for channel in task.inputs] for task, _, _ in tasks}
-        for task, reader, writer in tasks:
+        try:
+            origin = Origin.of(self._folder, command)
+            built: list[BuiltTask] = []
+            for vertex, subtask in reversed(share(graph, self._hello.worker)):
+                self._starting = vertex.id
+                built.append(self._build(graph, vertex, subtask, origin))
+        except CheckpointError as error:
+            self._watchdog.report(RestoreFailed(self._hello.worker, self._hello.attempt, command.restored, str(error)))
+            return
+        inboxes = {one.task: [self._transport.open_inbox(c) for c in one.task.inputs] for one in built}
+        for one in built:
+            task = one.task
             for channel in task.inputs:
                 sender = worker_of(channel.source_subtask, workers)
                 if sender != self._hello.worker:
                     self._transport.connect_inbox(channel, sender)
-            outlets = {channel: self._outlet(channel, workers) for channel in task.outputs}
             self._runners.append(
                 TaskRunner(
                     task,
-                    reader=reader,
-                    writer=writer,
+                    reader=one.reader,
+                    writer=one.writer,
                     inboxes=inboxes[task],
-                    outlets=outlets,
+                    outlets={channel: self._outlet(channel, workers) for channel in task.outputs},
                     store=self._side_tables.store,
+                    checkpoint=partial(self._store_snapshot, (task.vertex.id, task.subtask)),
                 )
             )
+        for runner in self._runners:
+            self._current = runner.task
+            runner.begin()
+            if runner.task.finished:
+                self._report_end(runner)
 
-    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, splits: dict[str, tuple[Split, ...]]) -> _Built:
-        reader = writer = None
-        options = self._watchdog.options
-        if vertex.source is not None:
-            reader = SourceReader(
-                vertex.source,
-                splits[vertex.id],
-                subtask,
-                vertex.parallelism,
-                batch_rows=options.batch_rows,
-                batch_ms=options.batch_ms,
-                on_error=options.on_error,
-            )
-        if vertex.sink is not None:
-            context = SinkContext(
-                str(self._folder.path), subtask, vertex.parallelism, self._hello.attempt, vertex.sink.name
-            )
-            writer = vertex.sink.open(context)
-        task = Task(graph, vertex.id, subtask, reader=reader, writer=writer)
-        task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
-        return task, reader, writer
+    def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin) -> BuiltTask:
+        place = Place(str(self._folder.path), self._hello.attempt, self._watchdog.options)
+        built = build_task(graph, vertex, subtask, origin, place)
+        built.task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
+        return built
 
     def _outlet(self, channel: Channel, workers: int) -> Outlet:
         target = worker_of(channel.target_subtask, workers)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from streamlab.runtime.client import find, list_jobs
 from streamlab.session.job import Job
+from streamlab.session.local_runner import LocalRunner
 
 __all__ = ["Job", "attach", "jobs"]
 
 
 def jobs() -> list[Job]:
     """Return all jobs of this user that are still stored, running ones and ended ones, oldest first."""
-    return [Job(handle) for handle in list_jobs()]
+    return [Job(handle, LocalRunner()) for handle in list_jobs()]
 
 
 def attach(name_or_id: str) -> Job:
@@ -21,4 +22,4 @@ def attach(name_or_id: str) -> Job:
     JobError
         If there is none.
     """
-    return Job(find(name_or_id))
+    return Job(find(name_or_id), LocalRunner())

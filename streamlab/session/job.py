@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import html
+import os
+import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
 
+from streamlab.connectors.recording import scan_recording
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.errors import OptionError, StepFailed, StreamlabError, explained
+from streamlab.core.errors import JobError, OptionError, StepFailed, StreamlabError, explained
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
+from streamlab.frame.runner import Runner
+from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle
-from streamlab.runtime.protocol import CancelRequested, PauseRequested, Request, ResumeRequested, StopRequested
-from streamlab.runtime.results import read_dead_letters, read_late_rows
+from streamlab.runtime.protocol import (
+    CancelRequested,
+    CheckpointRequested,
+    PauseRequested,
+    Request,
+    ResumeRequested,
+    StopRequested,
+)
+from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
+from streamlab.session.checkpoints import Checkpoint, Checkpoints
+from streamlab.session.rescaling import rescale
+from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +62,13 @@ class Job:
     ----------
     handle
         The client's side of the job.
+    runner
+        Runs streams that are made of what the job has kept.
     """
 
-    def __init__(self, handle: JobHandle) -> None:
+    def __init__(self, handle: JobHandle, runner: Runner | None = None) -> None:
         self._handle = handle
+        self._runner = runner
 
     @property
     def id(self) -> str:
@@ -165,6 +184,93 @@ class Job:
         """Return what its processes and the user functions in them have printed."""
         return self._handle.folder.read_logs()
 
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Its checkpoints: a table, and each opened by its id, ``job.checkpoints[7].state("hourly")``."""
+        return Checkpoints(self._handle.status().checkpoints, self._handle.folder.checkpoint_blobs())
+
+    def checkpoint(self, timeout: float | str | dt.timedelta | None = "1m") -> Checkpoint:
+        """Take a checkpoint now, and return it when it is complete.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait for it.
+
+        Raises
+        ------
+        JobError
+            If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
+        """
+        step = f"checkpoint of job {self.name}"
+        self._check_checkpointing(step)
+        token = secrets.token_hex(8)
+        self._handle.request(CheckpointRequested(token))
+        limit_s = _seconds(timeout)
+        taken = self._handle.wait_for_checkpoint(token, limit_s)
+        if taken is None or taken.state in {"running", "failed", "abandoned"}:
+            got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
+            raise JobError(explained(step, needed="a complete checkpoint", got=got))
+        return self.checkpoints[taken.id]
+
+    def savepoint(self, path: str | os.PathLike[str], timeout: float | str | dt.timedelta | None = "10m") -> Checkpoint:
+        """Take a checkpoint that is yours: a copy that no job deletes, for ``start(from_savepoint=path)``.
+
+        Parameters
+        ----------
+        path
+            Folder or URL for it.
+        timeout
+            Longest time to wait for the checkpoint.
+
+        Raises
+        ------
+        OptionError
+            If there is a savepoint at that place already.
+        JobError, CheckpointError
+            If the checkpoint fails or cannot be copied.
+        """
+        target = check_is_free(path)
+        taken = self.checkpoint(timeout)
+        copy_checkpoint(self._handle.folder.checkpoint_blobs(), taken.id, target)
+        return Checkpoint(target, ManifestStore(target).get(taken.id))
+
+    def rescale(self, parallelism: int, timeout: float | str | dt.timedelta | None = "10m") -> None:
+        """Go on with another number of subtasks: a checkpoint, then the same query from it; nothing is lost.
+
+        Parameters
+        ----------
+        parallelism
+            Subtasks per step, and worker processes.
+        timeout
+            Longest time to wait until the job runs again.
+
+        Raises
+        ------
+        OptionError
+            If that is no number of subtasks.
+        JobError
+            If the job has ended or takes no checkpoints, or does not run again in time.
+        """
+        rescale(self._handle, parallelism, _seconds(timeout))
+
+    @property
+    def recording(self) -> StreamFrame:
+        """What it has recorded of its source, as a stream of its own; see ``sl.scan_recording``.
+
+        Raises
+        ------
+        OptionError
+            If nothing was recorded: its sources can be read again, or it takes no checkpoints.
+        """
+        if self._runner is None:
+            raise JobError(
+                explained(f"recording of job {self.name}", needed="a job of this session", got="a bare handle")
+            )
+        return StreamFrame.reading(scan_recording(self._handle.folder.path), self._runner)
+
     # -- requests ------------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
@@ -175,7 +281,12 @@ class Job:
         """Read on. Raises JobError when the job has ended."""
         self._handle.request(ResumeRequested())
 
-    def stop(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
+    def stop(
+        self,
+        timeout: float | str | dt.timedelta | None = None,
+        *,
+        savepoint: str | os.PathLike[str] | None = None,
+    ) -> JobState:
         """Stop reading sources, drain what was read, end; wait for that, and return the state.
 
         A job that has ended already stays as it is.
@@ -184,8 +295,27 @@ class Job:
         ----------
         timeout
             Longest time to wait; 0 does not wait.
+        savepoint
+            Folder or URL for a savepoint. The job then ends with it: open windows are not fired, their state waits
+            there for ``start(from_savepoint=…)``.
+
+        Raises
+        ------
+        JobError
+            If there is to be a savepoint, and the job takes no checkpoints, or has ended before it could be taken.
         """
-        return self._end(StopRequested(), timeout)
+        if savepoint is None:
+            return self._end(StopRequested(), timeout)
+        target = check_is_free(savepoint)
+        self._check_checkpointing("stop with a savepoint")
+        token = secrets.token_hex(8)
+        state = self._end(StopRequested(token), timeout)
+        taken = self._handle.wait_for_checkpoint(token, 0)
+        if taken is None or taken.state != "complete":
+            got = f"a job that is {state}" if taken is None else f"a checkpoint that is {taken.state} {taken.reason}"
+            raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))
+        copy_checkpoint(self._handle.folder.checkpoint_blobs(), taken.id, target)
+        return state
 
     def cancel(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
         """End it now, and return the state. What is in the result table stays; what is on its way is dropped.
@@ -198,6 +328,11 @@ class Job:
             Longest time to wait; 0 does not wait.
         """
         return self._end(CancelRequested("asked for"), timeout)
+
+    def _check_checkpointing(self, step: str) -> None:
+        if self._handle.meta.options.checkpoint_every_ms is None:
+            hint = "start it with checkpoint_every=…"
+            raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
 
     def _end(self, request: Request, timeout: float | str | dt.timedelta | None) -> JobState:
         status = self._handle.status()

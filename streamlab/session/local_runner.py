@@ -21,13 +21,17 @@ from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan
 from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.client import JobHandle, launch
+from streamlab.runtime.folder import CheckpointPlace
 from streamlab.runtime.results import ResultTable
 from streamlab.session.job import Job
+from streamlab.session.restoring import check_fits
 from streamlab.session.row_stream import discard, stream_rows
+from streamlab.state.checkpoints.savepoints import find_savepoint
 
 _MOST_BY_DEFAULT = 4
 _MOST_AT_ALL = 256
-_OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach"})
+_OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "checkpoint_every_ms"})
+_MAY_BE_ZERO = frozenset({"max_restarts", "restart_delay_ms"})
 _MORE_OPTIONS = tuple(f.name for f in dataclasses.fields(JobOptions) if f.name not in _OWN_OPTIONS)
 
 
@@ -36,7 +40,7 @@ class LocalRunner:
 
     def run(self, plan: nodes.Node, options: RunOptions, sink: Sink | None = None) -> Job:
         """Start a job in processes of its own and return at once; without a sink its rows go to a result table."""
-        return Job(self._launch(plan, options, sink))
+        return Job(self._launch(plan, options, sink), self)
 
     def collect(self, plan: nodes.Node, options: RunOptions) -> pl.DataFrame:
         """Run a bounded plan to its end and return its rows; nothing of the job is left."""
@@ -58,8 +62,16 @@ class LocalRunner:
 
     def _launch(self, plan: nodes.Node, options: RunOptions, sink: Sink | None = None) -> JobHandle:
         job_options = _job_options(plan, options)
-        graph = _graph(plan, sink or _table(plan, job_options.keep_rows), job_options.parallelism)
-        return launch(graph, job_options, plan=f"{explain_plan(plan)}\n\n{explain_graph(graph)}")
+        target = sink or _table(plan, job_options.keep_rows)
+        query = nodes.Write(input=plan, sink=target, step=target.name, schema=plan.schema)
+        graph = lower(query, job_options.parallelism)
+        origin = None
+        if options.from_savepoint is not None:
+            location, manifest = find_savepoint(options.from_savepoint)
+            check_fits(manifest, graph, allow_non_restored_state=options.allow_non_restored_state)
+            origin = CheckpointPlace(location, manifest.id)
+        text = f"{explain_plan(plan)}\n\n{explain_graph(graph)}"
+        return launch(graph, job_options, plan=text, query=query, origin=origin)
 
 
 def default_parallelism() -> int:
@@ -96,6 +108,7 @@ def _job_options(plan: nodes.Node, options: RunOptions) -> JobOptions:
         parallelism=_subtasks(options.parallelism),
         keep_rows=keep_rows,
         detach=options.detach,
+        checkpoint_every_ms=options.checkpoint_every_ms,
         **more,
     )
 
@@ -109,6 +122,12 @@ def _checked(more: dict[str, Any]) -> dict[str, Any]:
         if name == "on_error":
             if value not in {"fail", "dead_letter"}:
                 raise OptionError(explained(name, needed="'fail' or 'dead_letter'", got=repr(value)))
-        elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise OptionError(explained(name, needed="a whole number, at least 1", got=repr(value)))
+        elif name == "checkpoint_store":
+            if value is not None and not isinstance(value, str | os.PathLike):
+                raise OptionError(explained(name, needed="a folder or a URL", got=repr(value)))
+            more = {**more, name: None if value is None else os.fspath(value)}
+        else:
+            least = 0 if name in _MAY_BE_ZERO else 1
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise OptionError(explained(name, needed=f"a whole number, at least {least}", got=repr(value)))
     return more

@@ -90,7 +90,8 @@ class _Rows:
         """Yield what is new, and hold the job back while it is far ahead."""
         for record in self._log.read_new():
             first = self._next_row.get(record.prefix, 0)
-            self._next_row[record.prefix] = record.header.first_row + record.header.rows
+            rows = 0 if record.header.voids_from >= 0 else record.header.rows
+            self._next_row[record.prefix] = record.header.first_row + rows
             if record.header.first_row != first:
                 raise JobError(
                     explained(
@@ -100,7 +101,7 @@ class _Rows:
                         hint="do less in the loop, or look at job.results() of a started job now and then",
                     )
                 )
-            if record.header.is_base:
+            if record.header.voids_from >= 0:
                 continue
             self._taken += record.header.rows
             yield record.frame

@@ -7,13 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec
 
-from streamlab.connectors import files, frames, sockets
+from streamlab.connectors import files, frames, recording, sockets
 from streamlab.connectors import generate as generating
 from streamlab.connectors import system_metrics as metrics
 from streamlab.connectors.source import Source
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.plan.nodes import Scan
-from streamlab.plan.schema import check_names
 from streamlab.session.local_runner import LocalRunner
 
 P = ParamSpec("P")
@@ -27,9 +25,7 @@ def stream(source: Source) -> StreamFrame:
     PlanError
         If a column has a name that streamlab keeps for itself.
     """
-    check_names(source.name, source.schema)
-    scan = Scan(source=source, step=source.name, schema=source.schema, event_time=source.timing.event_time)
-    return StreamFrame(scan, LocalRunner())
+    return StreamFrame.reading(source, LocalRunner())
 
 
 def _streaming(make: Callable[P, Source]) -> Callable[P, StreamFrame]:
@@ -54,3 +50,4 @@ scan_ipc = _streaming(files.scan_ipc)
 generate = _streaming(generating.generate)
 system_metrics = _streaming(metrics.system_metrics)
 socket = _streaming(sockets.socket)
+scan_recording = _streaming(recording.scan_recording)

@@ -152,7 +152,7 @@ class Harness:
         self._tasks = LocalTasks(
             self._graph,
             _push_reader,
-            snapshots=before.states(),
+            restored=before.states(),
             checkpoint=self._checkpoints,
         )
         self._tasks.take_over(before)

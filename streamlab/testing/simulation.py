@@ -10,7 +10,6 @@ The wall clock never decides what a query gives, so whatever the schedule, the f
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -27,11 +26,13 @@ from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import JobState, TaskStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.coordinator import Coordinator, worker_count, worker_of
+from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.exchange import Channel, Emission
+from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import VertexLayout
-from streamlab.runtime.task import Output, SideOutput
-from streamlab.state.snapshot import Snapshot
+from streamlab.runtime.task import Output, Restored, SideOutput
+from streamlab.runtime.task_states import known_split
+from streamlab.state.checkpoints.manifest import TaskState
 from streamlab.testing.harness import graph_of
 from streamlab.testing.wiring import LocalTasks, Reader, TaskKey
 
@@ -135,7 +136,6 @@ class _Simulation:
         self._paused = False
         self._checkpoint = 0
         self._aligning = False
-        self._rows_before = self._rows_at_barrier = 0
         self._next_checkpoint = self._random.randrange(1, 60) if crashes else None
         self._splits: dict[str, tuple[Split, ...]] = {
             v.id: tuple(v.source.splits()) for v in graph.vertices if v.source is not None
@@ -147,7 +147,7 @@ class _Simulation:
         self._coordinator = Coordinator(
             "simulation",
             JobOptions("simulation", parallelism),
-            layouts,
+            protocol.Layout(parallelism, tuple(layouts)),
             submitted_us=self._now_us,
         )
         self._workers = worker_count(v.parallelism for v in graph.vertices)
@@ -182,7 +182,8 @@ class _Simulation:
         workers = list(range(self._workers))
         self._random.shuffle(workers)
         for worker in workers:
-            splits = pickle.dumps(self._splits) if worker == 0 else None
+            listed = {vertex: tuple(map(known_split, parts)) for vertex, parts in self._splits.items()}
+            splits = listed if worker == 0 else None
             self._coordinator.handle(protocol.WorkerStarted(worker, attempt, splits), self._now_us)
 
     def _step(self) -> None:
@@ -250,10 +251,21 @@ class _Simulation:
                 self._reported.add(key)
                 status = TaskStatus(vertex=key[0], subtask=key[1], finished=True)
                 worker = worker_of(key[1], self._workers)
-                self._coordinator.handle(protocol.TaskFinished(worker, attempt, status), self._now_us)
+                part = TaskState(*key, finished=True)
+                self._carry_out(
+                    self._coordinator.handle(protocol.TaskFinished(worker, attempt, status, part), self._now_us)
+                )
+
+    def _carry_out(self, commands: Sequence[protocol.Command]) -> None:
+        attempt = self._coordinator.status().attempt
+        for command in commands:
+            if isinstance(command, protocol.CommitCheckpoint):
+                for worker in range(self._workers):
+                    event = protocol.Committed(worker, attempt, command.checkpoint_id)
+                    self._coordinator.handle(event, self._now_us)
 
     def _rows_in(self) -> int:
-        return self._rows_before + sum(reader.rows_read for reader in self._tasks.readers.values())
+        return sum(reader.rows_read for reader in self._tasks.readers.values())
 
     # -- checkpoints and crashes -------------------------------------------------------------------------------------
 
@@ -266,7 +278,6 @@ class _Simulation:
         self._aligning = True
         self._tasks.snapshotted.clear()
         self._note("checkpoint", self._checkpoint)
-        self._rows_at_barrier = self._rows_in()
         for key in self._tasks.readers:
             self._observe(self._tasks.inject_barrier(key, Barrier(self._checkpoint)))
 
@@ -280,7 +291,6 @@ class _Simulation:
         self._crashes += 1
         self._note("crash", self._checkpoint)
         before = self._tasks
-        self._rows_before = self._rows_at_barrier
         positions: dict[str, list[ReaderSnapshot]] = {}
         for (vertex, _), taken in before.snapshotted.items():
             if taken.source is not None:
@@ -292,7 +302,7 @@ class _Simulation:
             self._next_checkpoint = self._steps + self._random.randrange(1, 60)
 
     def _build(
-        self, states: Mapping[TaskKey, Mapping[str, Snapshot]], positions: Mapping[str, Sequence[ReaderSnapshot]]
+        self, states: Mapping[TaskKey, Restored], positions: Mapping[str, Sequence[ReaderSnapshot]]
     ) -> LocalTasks:
         def reader(vertex_id: str, subtask: int) -> Reader:
             vertex = self._graph.vertex(vertex_id)
@@ -309,7 +319,7 @@ class _Simulation:
             )
             return cast("Reader", made)
 
-        return LocalTasks(self._graph, reader, snapshots=states, checkpoint=self._checkpoint)
+        return LocalTasks(self._graph, reader, restored=states, checkpoint=self._checkpoint)
 
     # -- the trace ---------------------------------------------------------------------------------------------------
 

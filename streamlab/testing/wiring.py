@@ -19,8 +19,7 @@ from streamlab.core.changelog import ROW_KIND
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Message
 from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Output, SideOutput, Snapshotted, Task
-from streamlab.state.snapshot import Snapshot
+from streamlab.runtime.task import Output, Restored, SideOutput, Snapshotted, Task
 
 TaskKey = tuple[str, int]
 """Id of the vertex, number of the subtask."""
@@ -123,8 +122,8 @@ class LocalTasks:
         What runs. Sinks are replaced: rows are collected in :attr:`rows`.
     readers
         Makes the readers of the sources' subtasks.
-    snapshots
-        State to start from: by subtask, then by step.
+    restored
+        What each subtask starts from.
     checkpoint
         Number of the checkpoint that it comes from.
     """
@@ -134,13 +133,12 @@ class LocalTasks:
         graph: JobGraph,
         readers: ReaderFactory,
         *,
-        snapshots: Mapping[TaskKey, Mapping[str, Snapshot]] | None = None,
+        restored: Mapping[TaskKey, Restored] | None = None,
         checkpoint: int = 0,
     ) -> None:
         self.graph = graph
         self.rows = Rows()
         self.side = {LATE_ROWS: Rows(), DEAD_LETTERS: Rows()}
-        self._after: dict[TaskKey, int] = {}
         self._checkpoint = checkpoint
         self.snapshotted: dict[TaskKey, Snapshotted] = {}
         self.readers: dict[TaskKey, Reader] = {}
@@ -156,7 +154,7 @@ class LocalTasks:
                     subtask,
                     reader=cast("SourceReader | None", self.readers.get(key)),
                     writer=CollectWriter(self.rows, checkpoint) if vertex.sink is not None else None,
-                    snapshots=(snapshots or {}).get(key),
+                    restored=(restored or {}).get(key),
                 )
         self._targets = {channel: key for key, task in self.tasks.items() for channel in task.inputs}
         self._sources = {channel: key for key, task in self.tasks.items() for channel in task.outputs}
@@ -213,9 +211,12 @@ class LocalTasks:
             if now_us is not None:
                 self.on_time(now_us)
 
-    def states(self) -> dict[TaskKey, dict[str, Snapshot]]:
-        """Return the state of every operator at the last barrier, in the form that `snapshots` takes."""
-        return {key: dict(taken.operators) for key, taken in self.snapshotted.items()}
+    def states(self) -> dict[TaskKey, Restored]:
+        """Return the state of every task at the last barrier, in the form that `restored` takes."""
+        return {
+            key: Restored(taken.checkpoint_id, taken.operators, finished=taken.finished, counters=taken.counters)
+            for key, taken in self.snapshotted.items()
+        }
 
     def take_over(self, before: LocalTasks) -> None:
         """Keep the rows that earlier tasks gave up to the checkpoint that these tasks start from."""
@@ -235,9 +236,8 @@ class LocalTasks:
             match output:
                 case Emission(channel, message):
                     self.queues[channel].append(message)
-                case SideOutput(tag, _, frame):
-                    self.side[tag].add(frame, self._after.get(key, self._checkpoint))
-                case Snapshotted(checkpoint_id):
-                    self._after[key] = checkpoint_id
+                case SideOutput(tag, _, frame, epoch):
+                    self.side[tag].add(frame, epoch)
+                case Snapshotted(finished=False):
                     self.snapshotted[key] = output
         return outputs

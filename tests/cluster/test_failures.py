@@ -24,7 +24,7 @@ def has_rows(job: Job) -> bool:
 
 
 def coordinator_of(job: Job) -> int:
-    return job._handle.folder.read_process().pid
+    return job._handle.folder.read_processes().coordinator.pid
 
 
 def workers_of(job: Job) -> list[psutil.Process]:

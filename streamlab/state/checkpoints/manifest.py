@@ -78,6 +78,8 @@ class TaskState(msgspec.Struct, frozen=True):
     """What commits the sink's transactions, in order: those of abandoned checkpoints go with the next one."""
     finished: bool = False
     """Whether the task had come to its end: it gives nothing any more, and its state is empty."""
+    counters: dict[str, int] = {}
+    """What the task had counted (rows in and out, late rows, dead letters), so that figures go on after a restore."""
     new_bytes: int = 0
     """Bytes of the files that were written for this checkpoint and not found in an earlier one."""
     alignment_us: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import polars as pl
 import pytest
 
@@ -24,7 +26,7 @@ def test_collect(flights: StreamFrame, runner) -> None:
 
     assert flights.collect(parallelism=3, batch_rows=10) is ROWS
 
-    assert runner.calls == [("collect", flights.plan, RunOptions(None, 3, None, False, {"batch_rows": 10}), None)]
+    assert runner.calls == [("collect", flights.plan, RunOptions(None, 3, None, False, more={"batch_rows": 10}), None)]
 
 
 def test_collect_needs_an_end(endless: StreamFrame, runner) -> None:
@@ -40,8 +42,16 @@ def test_start(endless: StreamFrame, runner) -> None:
     assert endless.start("hourly", parallelism=2, keep_rows=100, detach=True, batch_ms=5) == "the job"
     endless.start()
 
-    assert runner.calls[0][1:] == (endless.plan, RunOptions("hourly", 2, 100, True, {"batch_ms": 5}), None)
-    assert runner.calls[1][2] == RunOptions(None, None, "auto", False, {})
+    assert runner.calls[0][1:] == (endless.plan, RunOptions("hourly", 2, 100, True, 10_000, more={"batch_ms": 5}), None)
+    assert runner.calls[1][2] == RunOptions(None, None, "auto", False, 10_000, more={})
+
+
+@pytest.mark.parametrize(("every", "every_ms"), [("1m", 60_000), (dt.timedelta(seconds=2), 2_000), (None, None)])
+def test_checkpoints_are_taken_as_often_as_one_likes(endless: StreamFrame, runner, every, every_ms) -> None:
+    endless.start(checkpoint_every=every, from_savepoint="there", allow_non_restored_state=True)
+
+    given = RunOptions(checkpoint_every_ms=every_ms, from_savepoint="there", allow_non_restored_state=True)
+    assert runner.calls[0][2] == given
 
 
 @pytest.mark.parametrize(
@@ -93,7 +103,7 @@ def test_iter_batches(flights: StreamFrame, runner) -> None:
     runner.frames = [ROWS, ROWS]
 
     assert [frame.height for frame in flights.iter_batches(parallelism=2)] == [3, 3]
-    assert runner.calls[0][2] == RunOptions(None, 2, None, False, {})
+    assert runner.calls[0][2] == RunOptions(None, 2, None, False, more={})
 
 
 def test_iter_batches_of_an_updating_stream_are_changes(flights: StreamFrame, runner) -> None:

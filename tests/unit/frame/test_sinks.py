@@ -29,7 +29,7 @@ def test_folders(flights: StreamFrame, runner, tmp_path: Path, method: str, kind
     assert job == "the job"
     name, plan, options, sink = runner.calls[0]
     assert (name, plan) == ("run", plain.plan)
-    assert options == RunOptions("files", 2, "auto", True, {"batch_rows": 9})
+    assert options == RunOptions("files", 2, "auto", True, 10_000, more={"batch_rows": 9})
     assert isinstance(sink, kind)
     assert (sink.name, sink.folder, sink.roll_rows) == (method, str(tmp_path / "out"), 7)
     assert not (tmp_path / "out").exists()
@@ -91,7 +91,7 @@ def test_tables(plain: StreamFrame, runner, tmp_path: Path) -> None:
 
     _, plan, options, sink = runner.calls[0]
     assert plan == plain.plan
-    assert options == RunOptions("mine", 2, "auto", more={"batch_rows": 9})
+    assert options == RunOptions("mine", 2, "auto", checkpoint_every_ms=10_000, more={"batch_rows": 9})
     assert sink == SqliteSink(name="sink_sqlite", path=str(tmp_path / "db"), table="flights", schema=plain.schema)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,23 +12,27 @@ from hypothesis import strategies as st
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, TaskStatus
 from streamlab.runtime import protocol as p
-from streamlab.runtime.coordinator import Coordinator, worker_count, worker_of
+from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import VertexLayout
+from streamlab.state.checkpoints.manifest import KnownSplit, TaskState
 
 SOURCE = VertexLayout("source", ("source",), 2, is_source=True, is_sink=False)
 SINK = VertexLayout("sink", ("sink",), 1, is_source=False, is_sink=True)
+LAYOUT = p.Layout(2, (SOURCE, SINK))
 TASKS = [("source", 0), ("source", 1), ("sink", 0)]
 FAILURE = Failure(message="boom", step="map")
+SPLITS = {"source": (KnownSplit("a", 10), KnownSplit("b"))}
 
 
 def new(**options: object) -> Coordinator:
-    return Coordinator("j-1", JobOptions("job", **options), (SOURCE, SINK), submitted_us=0)
+    return Coordinator("j-1", JobOptions("job", **options), LAYOUT, submitted_us=0)
 
 
 def running(**options: object) -> Coordinator:
     coordinator = new(**options)
     coordinator.start(1)
-    coordinator.handle(p.WorkerStarted(0, 1, b"splits", 100), 2)
+    coordinator.handle(p.WorkerStarted(0, 1, SPLITS, 100), 2)
     coordinator.handle(p.WorkerStarted(1, 1), 3)
     assert coordinator.state == JobState.RUNNING
     return coordinator
@@ -38,11 +42,18 @@ def task(vertex: str, subtask: int, **figures: object) -> TaskStatus:
     return TaskStatus(vertex=vertex, subtask=subtask, **figures)
 
 
+def finished(vertex: str, subtask: int, **figures: object) -> p.TaskFinished:
+    part = TaskState(vertex, subtask, finished=True)
+    return p.TaskFinished(subtask, 1, task(vertex, subtask, **figures), part)
+
+
 def finish_all(coordinator: Coordinator, now_us: int = 10) -> list[p.Command]:
-    commands: list[p.Command] = []
+    """End all tasks, and have both workers commit; return what follows the last of it."""
     for vertex, subtask in TASKS:
-        commands = coordinator.handle(p.TaskFinished(subtask, 1, task(vertex, subtask)), now_us)
-    return commands
+        commands = coordinator.handle(finished(vertex, subtask), now_us)
+    (commit,) = (command for command in commands if isinstance(command, p.CommitCheckpoint))
+    coordinator.handle(p.Committed(0, 1, commit.checkpoint_id), now_us)
+    return coordinator.handle(p.Committed(1, 1, commit.checkpoint_id), now_us)
 
 
 def kinds(commands: list[p.Command]) -> list[type]:
@@ -51,7 +62,7 @@ def kinds(commands: list[p.Command]) -> list[type]:
 
 def test_start_asks_for_as_many_workers_as_the_widest_vertex_has_subtasks():
     commands = new().start(1)
-    assert commands[0] == p.StartWorkers(attempt=1, count=2)
+    assert commands[0] == p.StartWorkers(attempt=1, count=2, layout=LAYOUT)
     assert commands[1].status.state == JobState.STARTING
 
 
@@ -59,17 +70,19 @@ def test_deploys_once_all_workers_are_there_and_the_splits_are_known():
     coordinator = new()
     coordinator.start(1)
     assert coordinator.handle(p.WorkerStarted(1, 1), 2) == []
-    commands = coordinator.handle(p.WorkerStarted(0, 1, b"splits", 7), 3)
-    assert commands[0] == p.Deploy(b"splits")
+    commands = coordinator.handle(p.WorkerStarted(0, 1, SPLITS, 7), 3)
+    assert commands[0] == p.Deploy(SPLITS)
     assert commands[1].status.state == JobState.RUNNING
     assert commands[1].status.rows_total == 7
 
 
-def test_all_tasks_finished_ends_the_job():
+def test_all_tasks_finished_and_committed_ends_the_job():
     coordinator = running()
     for vertex, subtask in TASKS[:-1]:
-        assert p.Finish not in kinds(coordinator.handle(p.TaskFinished(subtask, 1, task(vertex, subtask)), 5))
-    commands = coordinator.handle(p.TaskFinished(0, 1, task("sink", 0, rows_out=4)), 6)
+        assert coordinator.handle(finished(vertex, subtask), 5) == []
+    (commit,) = coordinator.handle(finished("sink", 0, rows_out=4), 6)
+    assert coordinator.handle(p.Committed(1, 1, commit.checkpoint_id), 6) == []
+    commands = coordinator.handle(p.Committed(0, 1, commit.checkpoint_id), 6)
     assert kinds(commands) == [p.Dismiss, p.Finish]
     assert commands[1].status.state == JobState.FINISHED
     assert commands[1].status.ended_us == 6
@@ -89,7 +102,7 @@ def test_requests_before_deployment_hold_once_deployed():
     coordinator.start(1)
     assert coordinator.handle(p.PauseRequested(), 1) == []
     coordinator.handle(p.WorkerStarted(1, 1), 2)
-    commands = coordinator.handle(p.WorkerStarted(0, 1, b""), 3)
+    commands = coordinator.handle(p.WorkerStarted(0, 1, SPLITS), 3)
     assert kinds(commands) == [p.SetPaused, p.Deploy, p.Publish]
     assert coordinator.state == JobState.PAUSED
 
@@ -97,7 +110,7 @@ def test_requests_before_deployment_hold_once_deployed():
     coordinator.start(1)
     coordinator.handle(p.StopRequested(), 1)
     coordinator.handle(p.WorkerStarted(1, 1), 2)
-    commands = coordinator.handle(p.WorkerStarted(0, 1, b""), 3)
+    commands = coordinator.handle(p.WorkerStarted(0, 1, SPLITS), 3)
     assert kinds(commands) == [p.Deploy, p.StopSources, p.Publish]
     assert coordinator.state == JobState.STOPPING
 
@@ -186,7 +199,7 @@ def test_figures_are_summed_over_tasks():
 
 def test_a_late_report_does_not_undo_a_finished_task():
     coordinator = running()
-    coordinator.handle(p.TaskFinished(0, 1, task("source", 0, rows_in=9, finished=True)), 5)
+    coordinator.handle(finished("source", 0, rows_in=9), 5)
     coordinator.handle(p.WorkerReport(0, 1, (task("source", 0, rows_in=3),)), 6)
     assert coordinator.status().tasks[0].rows_in == 9
 
@@ -205,9 +218,10 @@ def test_statuses_are_published_at_most_every_100_ms_and_at_least_every_second()
 
 
 EVENTS = st.one_of(
-    st.builds(p.WorkerStarted, st.integers(0, 1), st.integers(0, 2), st.sampled_from([None, b"s"])),
+    st.builds(p.WorkerStarted, st.integers(0, 1), st.integers(0, 2), st.sampled_from([None, SPLITS])),
     st.builds(p.WorkerReport, st.integers(0, 1), st.integers(0, 2)),
-    st.sampled_from(TASKS).map(lambda t: p.TaskFinished(t[1], 1, task(*t))),
+    st.sampled_from(TASKS).map(lambda t: finished(*t)),
+    st.builds(p.Committed, st.integers(0, 1), st.integers(0, 2), st.integers(0, 3)),
     st.builds(p.TaskFailed, st.integers(0, 1), st.integers(0, 2), st.just(FAILURE)),
     st.builds(p.WorkerLost, st.integers(0, 1), st.integers(0, 2), st.just(FAILURE)),
     st.builds(p.Tick, st.integers(0, 10**7)),

@@ -26,7 +26,7 @@ from streamlab.runtime.folder import (
     registry_lock,
     remove_sockets_folder,
 )
-from streamlab.runtime.protocol import VertexLayout
+from streamlab.runtime.protocol import Layout, VertexLayout
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def meta_of(folder: JobFolder, sockets: str = "/nowhere") -> JobMeta:
         created_us=1,
         client=None,
         sockets=sockets,
-        vertices=(VertexLayout("v", ("v", "w"), 2, is_source=True, is_sink=False),),
+        layout=Layout(2, (VertexLayout("v", ("v", "w"), 2, is_source=True, is_sink=False),)),
     )
 
 
@@ -61,7 +61,7 @@ def test_everything_is_private():
 def test_what_is_written_is_read():
     folder = create_folder()
     assert folder.read_status() is None
-    assert folder.read_process() is None
+    assert folder.read_processes() is None
     folder.write_meta(meta_of(folder))
     folder.write_status(status(rows=5))
     assert folder.read_meta() == meta_of(folder)

@@ -18,15 +18,8 @@ from streamlab.core.errors import SinkError
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
 from streamlab.runtime import results as results_module
 from streamlab.runtime.record_log import LogReader, LogWriter
-from streamlab.runtime.results import (
-    ResultTable,
-    SideTables,
-    TableReader,
-    fold_keyed,
-    read_dead_letters,
-    read_late_rows,
-    write_table_facts,
-)
+from streamlab.runtime.results import ResultTable, SideTables
+from streamlab.runtime.table_reader import TableReader, fold_keyed, read_dead_letters, read_late_rows, write_table_facts
 from streamlab.runtime.task import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.String, "n": pl.Int64})
@@ -43,7 +36,7 @@ def changes(*values: tuple[str, int, int]) -> pl.DataFrame:
 def opened(folder: Path, subtask: int = 0, parallelism: int = 1, **options: object):
     table = ResultTable("results", SCHEMA, **options)
     (folder / "results").mkdir(exist_ok=True)
-    write_table_facts(folder / "results", table)
+    write_table_facts(folder / "results", table.schema, table.keys)
     return table.open(SinkContext(str(folder), subtask, parallelism, 1, "results"))
 
 

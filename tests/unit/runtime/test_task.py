@@ -14,7 +14,7 @@ from streamlab.core.time import MAX_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Output, SideOutput, Snapshotted, Task
+from streamlab.runtime.task import Output, Restored, SideOutput, Snapshotted, Task
 from streamlab.state.snapshot import Snapshot
 
 
@@ -104,8 +104,8 @@ def _graph(*specs: OperatorSpec, sink: Sink | None = None) -> JobGraph:
     return JobGraph(tuple(vertices), tuple(edges))
 
 
-def _task(*specs: OperatorSpec, snapshots: dict[str, Snapshot] | None = None) -> Task:
-    return Task(_graph(*specs), "mid", 0, snapshots=snapshots)
+def _task(*specs: OperatorSpec, restored: Restored | None = None) -> Task:
+    return Task(_graph(*specs), "mid", 0, restored=restored)
 
 
 ONE, TWO = Channel(0, 0, 0), Channel(0, 1, 0)
@@ -176,7 +176,10 @@ def test_a_barrier_waits_for_all_inputs_and_state_is_taken_before_it_goes_on() -
         task.receive(ONE, _rows(9))
     task.receive(TWO, _rows(2, 3))
     outputs = task.receive(TWO, Barrier(1))
-    assert outputs[0] == Snapshotted(1, {"a": Snapshot(values={"seen": 3})})
+    assert isinstance(outputs[0], Snapshotted)
+    assert outputs[0].checkpoint_id == 1
+    assert outputs[0].operators == {"a": Snapshot(values={"seen": 3})}
+    assert outputs[0].counters["rows_in"] == 3
     assert _messages(outputs) == [Barrier(1)]
     assert not task.is_blocked(ONE)
 
@@ -188,10 +191,22 @@ def test_an_input_that_has_ended_does_not_hold_a_barrier_up() -> None:
 
 
 def test_a_task_goes_on_from_its_snapshots() -> None:
-    task = _task(LogSpec("a"), snapshots={"a": Snapshot(values={"seen": 40})})
+    restored = Restored(7, {"a": Snapshot(values={"seen": 40})}, counters={"rows_in": 40, "late_rows": 3})
+    task = _task(LogSpec("a"), restored=restored)
+    assert task.begin() == []
     task.receive(ONE, _rows(1, 1))
     task.receive(ONE, End())
     assert [-42] in _messages(task.receive(TWO, End()))
+    assert (task.counters.rows_in, task.counters.late_rows) == (42, 3)
+
+
+def test_a_task_that_had_ended_only_ends_again() -> None:
+    task = _task(LogSpec("a"), restored=Restored(7, finished=True))
+    outputs = task.begin()
+    assert _messages(outputs) == [End()]
+    assert [o.finished for o in outputs if isinstance(o, Snapshotted)] == [True]
+    assert task.receive(ONE, _rows(1)) == []
+    assert task.begin() == []
 
 
 def test_side_outputs_leave_the_chain_with_the_name_of_their_step() -> None:
@@ -221,23 +236,55 @@ def test_a_step_that_raises_is_named_with_its_traceback_and_a_sample() -> None:
     assert "42" in caught.value.sample
 
 
-def test_the_sink_is_committed_and_closed_when_the_input_ends() -> None:
+def _with_sink(*specs: OperatorSpec) -> tuple[Task, list[object]]:
     sink = _ListSink("list")
-    graph = _graph(LogSpec("a"), sink=sink)
-    task = Task(graph, "mid", 0, writer=sink.open(SinkContext("", 0, 1, 1, "list")))
+    return Task(_graph(*specs, sink=sink), "mid", 0, writer=sink.open(SinkContext("", 0, 1, 1, "list"))), sink.log
+
+
+def test_at_the_end_the_sink_prepares_and_commits_when_it_is_told_to() -> None:
+    task, log = _with_sink(LogSpec("a"))
     task.receive(ONE, Batch(pl.DataFrame({"n": [1]}), ingested_us=5))
     task.receive(ONE, End())
-    task.receive(TWO, End())
-    assert sink.log == [[1], [-1], "prepare 0", "commit 0", "close"]
+    (last,) = task.receive(TWO, End())
+    assert log == [[1], [-1], "prepare 1"]
+    assert isinstance(last, Snapshotted)
+    assert last.finished
+    assert last.pending == ((("id", "1"),),)
+    task.commit(1)
+    task.close()
+    assert log[3:] == ["commit 1", "close"]
     assert task.counters.ingested_us == [5]
 
 
 def test_a_barrier_prepares_the_sink_and_commit_comes_later() -> None:
-    sink = _ListSink("list")
-    task = Task(_graph(sink=sink), "mid", 0, writer=sink.open(SinkContext("", 0, 1, 1, "list")))
+    task, log = _with_sink()
     task.receive(ONE, Barrier(3))
-    (snapshot,) = task.receive(TWO, Barrier(3))
-    assert isinstance(snapshot, Snapshotted)
-    assert snapshot.pending == (("id", "3"),)
-    task.commit(snapshot.pending)
-    assert sink.log == ["prepare 3", "commit 3"]
+    task.receive(TWO, Barrier(3))
+    assert log == ["prepare 3"]
+    task.commit(3)
+    task.commit(3)
+    assert log == ["prepare 3", "commit 3"]
+
+
+def test_what_was_prepared_for_an_abandoned_checkpoint_goes_with_the_next_one() -> None:
+    task, log = _with_sink()
+    for checkpoint_id in (3, 4):
+        task.receive(ONE, Barrier(checkpoint_id))
+        (taken,) = task.receive(TWO, Barrier(checkpoint_id))
+    assert isinstance(taken, Snapshotted)
+    assert taken.pending == ((("id", "3"),), (("id", "4"),))
+    task.receive(ONE, Barrier(5))
+    task.receive(TWO, Barrier(5))
+    task.commit(4)
+    assert log[-2:] == ["commit 3", "commit 4"]
+
+
+def test_side_outputs_say_which_checkpoint_they_follow() -> None:
+    task = _task(LogSpec("a", side=(LATE_ROWS,)))
+    epochs = []
+    for checkpoint_id in (2, 5):
+        epochs += [o.epoch for o in task.receive(ONE, _rows(1)) if isinstance(o, SideOutput)]
+        task.receive(ONE, Barrier(checkpoint_id))
+        task.receive(TWO, Barrier(checkpoint_id))
+    epochs += [o.epoch for o in task.receive(ONE, _rows(1)) if isinstance(o, SideOutput)]
+    assert epochs == [0, 2, 5]

@@ -12,8 +12,9 @@ from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle, find, list_jobs, sweep
-from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
+from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
 from streamlab.runtime.processes import ProcessId, process_id
+from streamlab.runtime.protocol import Layout
 from streamlab.session.job import Job
 
 
@@ -32,11 +33,11 @@ def stored(name: str = "job", process: ProcessId | None = None, **status: object
             created_us=0,
             client=None,
             sockets=str(folder.path / "sockets"),
-            vertices=(),
+            layout=Layout(1, ()),
         )
     )
     if process is not None:
-        folder.write_process(process)
+        folder.write_processes(JobProcesses(process))
     if status:
         folder.write_status(JobStatus(**{"id": folder.id, "name": name, "state": JobState.FINISHED, **status}))
     return folder

@@ -1,0 +1,93 @@
+"""What the coordinator knows of an attempt, of its workers, and of an earlier coordinator. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streamlab.observe.status import JobStatus, TaskStatus
+from streamlab.runtime.protocol import Layout, Splits, VertexLayout
+from streamlab.state.checkpoints.manifest import Manifest, TaskState
+
+
+@dataclass
+class WorkerState:
+    """What was heard of a worker."""
+
+    started: bool = False
+    heard: bool = False
+    silent_us: int = 0
+    inspected: bool = False
+
+
+@dataclass
+class AttemptState:
+    """What is known of the present attempt."""
+
+    number: int
+    workers: dict[int, WorkerState]
+    restored: int = 0
+    from_origin: bool = False
+    deployed: bool = False
+    tasks: dict[tuple[str, int], TaskStatus] = field(default_factory=dict)
+    finished: dict[tuple[str, int], TaskState] = field(default_factory=dict)
+    committed: dict[int, int] = field(default_factory=dict)
+    """The checkpoint up to which each worker's sinks have committed."""
+    last_commit: int | None = None
+    """The checkpoint after whose commit the job has ended."""
+
+
+@dataclass
+class Hold:
+    """A checkpoint after which nothing is read any more."""
+
+    request: str
+    rescale: Layout | None = None
+    """What runs from it on; None ends the job."""
+    id: int | None = None
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """What a coordinator must know to go on with a job whose coordinator has died.
+
+    Attributes
+    ----------
+    attempt : int
+        The last attempt on record; none of its processes runs any more.
+    layout : Layout
+        What it ran.
+    manifests : tuple[Manifest, ...]
+        Complete checkpoints, oldest first.
+    status : JobStatus | None
+        The last status.
+    """
+
+    attempt: int
+    layout: Layout
+    manifests: tuple[Manifest, ...] = ()
+    status: JobStatus | None = None
+
+
+def joined_splits(listed: Splits, origin: Manifest | None) -> Splits:
+    """Return the splits of each source: those that the origin knows, and new ones behind them."""
+    joined = dict(listed)
+    for vertex, known in origin.splits.items() if origin is not None else ():
+        if vertex in listed:
+            ids = {split.id for split in known}
+            joined[vertex] = (*known, *(split for split in listed[vertex] if split.id not in ids))
+    return joined
+
+
+def restored_figures(manifest: Manifest, vertices: Mapping[str, VertexLayout]) -> dict[tuple[str, int], TaskStatus]:
+    """Return what tasks had counted at a checkpoint, to be shown until they report themselves."""
+    return {
+        (task.vertex, task.subtask): msgspec.convert(
+            {**task.counters, "vertex": task.vertex, "subtask": task.subtask, "steps": vertices[task.vertex].steps},
+            TaskStatus,
+        )
+        for task in manifest.tasks
+        if task.vertex in vertices
+    }

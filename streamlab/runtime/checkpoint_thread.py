@@ -1,0 +1,96 @@
+"""The thread of a worker that makes parts of checkpoints durable while the tasks go on.
+
+It works off one queue, so what a task reports arrives in the order in which it happened, its end after its snapshots.
+Frames in a snapshot are immutable: nothing is copied, and nothing is waited for but the next checkpoint's turn.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+import msgspec
+
+from streamlab.core.errors import StateError
+from streamlab.observe.status import TaskStatus
+from streamlab.runtime.protocol import Hello, SnapshotFailed, TaskFinished, TaskSnapshotted, WorkerEvent
+from streamlab.runtime.task import Snapshotted
+from streamlab.runtime.task_states import stored_part
+from streamlab.state.checkpoints.manifest import StoredFrame
+from streamlab.state.checkpoints.snapshots import SnapshotWriter
+
+_Job = Callable[[], None]
+
+
+class CheckpointThread:
+    """See the module.
+
+    Parameters
+    ----------
+    hello
+        Which worker of which attempt this is.
+    report
+        Takes events for the coordinator; called from the thread.
+    writer
+        Stores snapshots; None in a job without checkpoints, where everything happens at once and no thread is needed.
+    """
+
+    def __init__(self, hello: Hello, report: Callable[[WorkerEvent], None], writer: SnapshotWriter | None) -> None:
+        self._hello = hello
+        self._report = report
+        self._writer = writer
+        self._files: dict[int, set[StoredFrame]] = {}
+        self._queue: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        if writer is not None:
+            threading.Thread(target=self._run, name="checkpoints", daemon=True).start()
+
+    def store(self, vertex: str, subtask: int, taken: Snapshotted, alignment_us: int) -> None:
+        """Store a task's snapshot and report its part of the checkpoint."""
+        self._do(lambda: self._store(vertex, subtask, taken, alignment_us))
+
+    def finish(self, taken: Snapshotted, status: TaskStatus, first_row_us: int | None) -> None:
+        """Report the end of a task, with what its sink still has to commit."""
+        part = stored_part(status.vertex, status.subtask, taken, None)
+        hello = self._hello
+        event = TaskFinished(hello.worker, hello.attempt, status, part, first_row_us)
+        self._do(lambda: self._report(event))
+
+    def complete(self, checkpoint_id: int) -> None:
+        """Only files of this checkpoint are sure to stay from now on."""
+        self._do(lambda: self._forget(checkpoint_id))
+
+    def _do(self, job: _Job) -> None:
+        if self._writer is None:
+            job()
+        else:
+            self._queue.put(job)
+
+    def _run(self) -> None:
+        while True:
+            self._queue.get()()
+
+    def _store(self, vertex: str, subtask: int, taken: Snapshotted, alignment_us: int) -> None:
+        hello = self._hello
+        began_ns = time.perf_counter_ns()
+        try:
+            part = stored_part(vertex, subtask, taken, self._writer, alignment_us=alignment_us)
+        except StateError as error:
+            self._report(SnapshotFailed(hello.worker, hello.attempt, taken.checkpoint_id, str(error)))
+            return
+        except Exception as error:
+            traceback.print_exc()
+            reason = f"{vertex}: {type(error).__name__}: {error}"
+            self._report(SnapshotFailed(hello.worker, hello.attempt, taken.checkpoint_id, reason))
+            return
+        self._files.setdefault(taken.checkpoint_id, set()).update(part.files)
+        part = msgspec.structs.replace(part, duration_us=(time.perf_counter_ns() - began_ns) // 1000)
+        self._report(TaskSnapshotted(hello.worker, hello.attempt, taken.checkpoint_id, part))
+
+    def _forget(self, checkpoint_id: int) -> None:
+        files = frozenset(self._files.get(checkpoint_id, ()))
+        self._files = {key: value for key, value in self._files.items() if key > checkpoint_id}
+        if self._writer is not None:
+            self._writer.forget_except(files)

@@ -1,0 +1,158 @@
+"""What a worker runs: its share of the job graph as tasks, from the beginning or from a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.recorded import recorded
+from streamlab.connectors.recording import FOLDER
+from streamlab.connectors.sink import SinkContext, SinkWriter
+from streamlab.connectors.source import Split
+from streamlab.core.options import JobOptions
+from streamlab.graph.job_graph import JobGraph, Vertex
+from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.placement import worker_count, worker_of
+from streamlab.runtime.protocol import Deploy, Splits
+from streamlab.runtime.task import Restored, Task
+from streamlab.runtime.task_states import restored_reader, restored_task, split_of
+from streamlab.state.checkpoints.blobs import Blobs, open_blobs
+from streamlab.state.checkpoints.manifest import Manifest
+from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.state_files import StateFiles
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tasks run.
+
+    Attributes
+    ----------
+    folder : str
+        The job's folder.
+    attempt : int
+        Attempt of the job.
+    options : JobOptions
+        Of the job.
+    """
+
+    folder: str
+    attempt: int
+    options: JobOptions
+
+
+@dataclass(frozen=True)
+class BuiltTask:
+    """A task, and the reader and writer that it drives, if it has them."""
+
+    task: Task
+    reader: SourceReader | None
+    writer: SinkWriter | None
+
+
+class Origin:
+    """Where the tasks of an attempt start: a checkpoint, or the beginning.
+
+    Parameters
+    ----------
+    splits
+        The splits of each source, by vertex.
+    blobs, manifest
+        The checkpoint; None for the beginning.
+    is_own
+        Whether it is one of the job itself, whose sinks' transactions are committed.
+    """
+
+    def __init__(self, splits: Splits, blobs: Blobs, manifest: Manifest | None, *, is_own: bool) -> None:
+        self._splits = splits
+        self._files = StateFiles(blobs)
+        self._manifest = manifest
+        self._is_own = is_own
+
+    @classmethod
+    def of(cls, folder: JobFolder, command: Deploy) -> Origin:
+        """Return what a worker was told to start from.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint cannot be read; building a task raises it, too.
+        """
+        origin = folder.read_meta().origin
+        if command.from_origin and origin is not None:
+            blobs = open_blobs(origin.location)
+            return cls(command.splits, blobs, ManifestStore(blobs).get(origin.id), is_own=False)
+        blobs = folder.checkpoint_blobs()
+        manifest = ManifestStore(blobs).get(command.restored) if command.restored else None
+        return cls(command.splits, blobs, manifest, is_own=True)
+
+    def splits(self, vertex: Vertex) -> tuple[Split, ...]:
+        """Return the splits of a vertex' source."""
+        return tuple(split_of(known) for known in self._splits[vertex.id])
+
+    def reader(self, vertex: Vertex) -> ReaderSnapshot | None:
+        """Return how far a vertex' source had been read."""
+        return None if self._manifest is None else restored_reader(self._manifest, vertex.id)
+
+    def task(self, vertex: Vertex, subtask: int) -> Restored:
+        """Return what a subtask starts from."""
+        if self._manifest is None:
+            return Restored()
+        restored = restored_task(self._manifest, vertex, subtask, self._files)
+        return restored if self._is_own else replace(restored, checkpoint_id=0, pending=(), counters={})
+
+
+def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:
+    """Return the subtasks that run in a worker, in the order of the graph."""
+    workers = worker_count(vertex.parallelism for vertex in graph.vertices)
+    subtasks = ((vertex, subtask) for vertex in graph.vertices for subtask in range(vertex.parallelism))
+    return [(vertex, subtask) for vertex, subtask in subtasks if worker_of(subtask, workers) == worker]
+
+
+def with_recordings(graph: JobGraph, folder: Path) -> JobGraph:
+    """Return the graph with sources that cannot be read again recorded first, each in a folder of its own."""
+    vertices = []
+    for vertex in graph.vertices:
+        source = vertex.source
+        if source is not None:
+            readable = re.sub(r"[^A-Za-z0-9_-]+", "-", vertex.id)[:40]
+            digest = hashlib.sha256(vertex.id.encode()).hexdigest()[:8]
+            source = recorded(source, str(folder / FOLDER / f"{readable}-{digest}"))
+        vertices.append(replace(vertex, source=source))
+    return JobGraph(tuple(vertices), graph.edges)
+
+
+def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, place: Place) -> BuiltTask:
+    """Return a task that is ready to run; what its sink had prepared for the checkpoint is committed."""
+    restored = origin.task(vertex, subtask)
+    reader = writer = None
+    options = place.options
+    if vertex.source is not None:
+        reader = SourceReader(
+            vertex.source,
+            origin.splits(vertex),
+            subtask,
+            vertex.parallelism,
+            origin.reader(vertex),
+            batch_rows=options.batch_rows,
+            batch_ms=options.batch_ms,
+            on_error=options.on_error,
+        )
+    if vertex.sink is not None:
+        context = SinkContext(
+            place.folder,
+            subtask,
+            vertex.parallelism,
+            place.attempt,
+            vertex.sink.name,
+            checkpoints=options.checkpoint_every_ms is not None,
+            restored=restored.checkpoint_id or None,
+            keep_checkpoints=options.checkpoint_keep,
+        )
+        writer = vertex.sink.open(context)
+        for pending in restored.pending:
+            writer.commit(pending)
+    return BuiltTask(Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored), reader, writer)

@@ -1,0 +1,115 @@
+"""The guardian of a job that takes checkpoints: ``python -m streamlab.runtime.guardian <job folder> [--detached]``.
+
+It starts the job's coordinator, and another one when that is killed, which takes the job over from its last checkpoint.
+It does nothing else and imports next to nothing, so that there is little that could end it.
+
+Standard input is a pipe from the client: first the job's key, which it hands on to each coordinator, then nothing. When
+the client has ended, the coordinator is told so and ends the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+CLIENT_ENDED = b"!"
+"""What a coordinator is told when the client has ended; without it, it was the guardian that ended."""
+_KEY_BYTES = 32
+_MOST_TAKEOVERS = 10
+_STABLE_S = 600.0
+_DELAY_S = 0.1
+_MAX_DELAY_S = 10.0
+
+
+class Guardian:
+    """See the module.
+
+    Parameters
+    ----------
+    folder
+        Path of the job's folder.
+    client_fd
+        The pipe from the client.
+    detached
+        Whether the job goes on when the client has ended.
+    """
+
+    def __init__(self, folder: str, client_fd: int, *, detached: bool) -> None:
+        self._folder = folder
+        self._client_fd = client_fd
+        self._detached = detached
+        self._client_ended = False
+        self._woken, wake = os.pipe()
+        for fd in (self._woken, wake):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def run(self) -> int:
+        """Keep a coordinator running until the job has ended; return how the last one ended."""
+        key = self._read_key()
+        deaths = 0
+        while True:
+            began = time.monotonic()
+            code = self._run_coordinator(key)
+            killed = code < 0
+            if not killed or self._client_ended:
+                return code
+            deaths = 1 if time.monotonic() - began > _STABLE_S else deaths + 1
+            if deaths > _MOST_TAKEOVERS:
+                return code
+            time.sleep(min(_DELAY_S * 2 ** (deaths - 1), _MAX_DELAY_S))
+
+    def _run_coordinator(self, key: bytes) -> int:
+        coordinator = subprocess.Popen(
+            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", self._folder],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: coordinator.terminate())
+        pipe = coordinator.stdin
+        if pipe is None:
+            return 1
+        with pipe, contextlib.suppress(BrokenPipeError):
+            pipe.write(key)
+            pipe.flush()
+            while coordinator.poll() is None and not self._client_ended:
+                self._wait()
+            if self._client_ended:
+                pipe.write(CLIENT_ENDED)
+        return coordinator.wait()
+
+    def _wait(self) -> None:
+        """Wait until a child or the client has ended."""
+        watched = [self._woken] if self._detached else [self._woken, self._client_fd]
+        ready, _, _ = select.select(watched, [], [])
+        if self._woken in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._woken, 64)
+        if self._client_fd in ready:
+            self._client_ended = not os.read(self._client_fd, 64)
+
+    def _read_key(self) -> bytes:
+        key = b""
+        while len(key) < _KEY_BYTES:
+            piece = os.read(self._client_fd, _KEY_BYTES - len(key))
+            if not piece:
+                sys.exit("the client ended before it had handed over the job")
+            key += piece
+        return key
+
+
+def main(folder: str, *flags: str) -> int:
+    """Run this process as the guardian of the job in a folder."""
+    return Guardian(folder, 0, detached="--detached" in flags).run()
+
+
+if __name__ == "__main__":
+    sys.exit(abs(main(*sys.argv[1:])))

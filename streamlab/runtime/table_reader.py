@@ -1,0 +1,152 @@
+"""Reads what a job's workers have written to its result table and side tables, from any process, while the job runs."""
+
+from __future__ import annotations
+
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from streamlab.core.changelog import ADDS, ROW_KIND, fold
+from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS, MAIN
+from streamlab.runtime.attempts import Attempt, read_attempts
+from streamlab.runtime.record_log import LogReader, Record, standing
+
+_WHOLE_ROWS = 100_000
+"""A frame of so many rows is not merged with others any more."""
+
+
+def fold_keyed(changelog: pl.DataFrame, keys: tuple[str, ...] | None) -> pl.DataFrame:
+    """Return the table that a changelog describes; with known keys only the last change of each key counts.
+
+    Examples
+    --------
+    >>> log = pl.DataFrame({"k": ["a", "a"], "n": [1, 2], ROW_KIND: [0, 2]}, schema_overrides={ROW_KIND: pl.Int8})
+    >>> fold_keyed(log, ("k",)).rows()
+    [('a', 2)]
+    """
+    if keys is None or ROW_KIND not in changelog.columns:
+        return fold(changelog)
+    last = changelog.unique(subset=list(keys), keep="last", maintain_order=True) if keys else changelog.tail(1)
+    return last.filter(pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])).drop(ROW_KIND)
+
+
+class TableFacts(msgspec.Struct, frozen=True):
+    """What a reader must know of a result table."""
+
+    keys: tuple[str, ...] | None
+    schema_bytes: bytes
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Columns of the table."""
+        return pl.read_ipc_stream(self.schema_bytes).schema
+
+
+def write_table_facts(results: Path, schema: pl.Schema, keys: tuple[str, ...] | None) -> None:
+    """Store the schema and the keys of the result table, for readers in any process."""
+    buffer = BytesIO()
+    schema.to_frame().write_ipc_stream(buffer)
+    facts = TableFacts(keys, buffer.getvalue())
+    (results / "table.msgpack").write_bytes(msgspec.msgpack.encode(facts))
+
+
+class TableReader:
+    """Reads a result table while it grows; each call takes only what is new from disk. May be used by several threads.
+
+    Rows that a restart of the job has withdrawn are gone from the next call on.
+
+    Parameters
+    ----------
+    results
+        The job's results folder.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._log = LogReader(results / MAIN)
+        self._lock = threading.Lock()
+        self._attempts: tuple[Attempt, ...] = ()
+        self._newest_attempt = 0
+        self._rows: dict[tuple[str, int], list[pl.DataFrame]] = {}
+        """Append-only rows, by the file that they are in."""
+        self._folded: pl.DataFrame | None = None
+        """The table of an updating stream."""
+        path = results / "table.msgpack"
+        self._facts = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts) if path.exists() else None
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Columns of the table; empty for a job that has none."""
+        return self._facts.schema if self._facts else pl.Schema()
+
+    def table(self) -> pl.DataFrame:
+        """Return the table as it is now, changelogs folded."""
+        with self._lock:
+            attempts = read_attempts(self._results)
+            records = list(self._log.read_new())
+            late = any(record.header.attempt < self._newest_attempt for record in records)
+            if attempts != self._attempts or late or any(record.header.voids_from >= 0 for record in records):
+                self._attempts = attempts
+                self._log.restart()
+                self._rows, self._folded = {}, None
+                records = list(self._log.read_new())
+            self._take(standing(records, attempts))
+            for dropped in self._rows.keys() - self._log.segments():
+                del self._rows[dropped]
+            frames = [frame for frames in self._rows.values() for frame in frames]
+            if self._folded is not None:
+                frames.append(self._folded)
+            return pl.concat(frames) if frames else self.schema.to_frame()
+
+    def changelog(self, *, before: int | None = None) -> pl.DataFrame:
+        """Return the changes that are kept, oldest first for each writer; append-only rows count as insertions.
+
+        With `before`, those only that belong to the checkpoint of this id.
+        """
+        records = standing(LogReader(self._results / MAIN).read_new(), read_attempts(self._results))
+        records.sort(key=lambda record: record.header.attempt)
+        frames = [r.frame for r in records if before is None or r.header.epoch < before]
+        log = pl.concat(frames) if frames else self.schema.to_frame()
+        return log if ROW_KIND in log.columns else log.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
+
+    def _take(self, records: list[Record]) -> None:
+        changes: list[Record] = []
+        for record in records:
+            self._newest_attempt = max(self._newest_attempt, record.header.attempt)
+            if ROW_KIND in record.frame.columns:
+                changes.append(record)
+            else:
+                _append(self._rows.setdefault((record.prefix, record.segment), []), record.frame)
+        if not changes:
+            return
+        # Within an attempt a key's changes are in one log; a later attempt may have given it to another.
+        changes.sort(key=lambda record: record.header.attempt)
+        known = [] if self._folded is None else [self._folded.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))]
+        keys = self._facts.keys if self._facts else None
+        self._folded = fold_keyed(pl.concat([*known, *(record.frame for record in changes)]), keys)
+
+
+def _append(frames: list[pl.DataFrame], frame: pl.DataFrame) -> None:
+    """Append a frame and merge small ones, so that a table that trickles in does not come in thousands of pieces."""
+    frames.append(frame)
+    while len(frames) > 1 and frames[-1].height < _WHOLE_ROWS and frames[-2].height <= 2 * frames[-1].height:
+        last = frames.pop()
+        frames[-1] = pl.concat([frames[-1], last], rechunk=True)
+
+
+def read_late_rows(results: Path) -> pl.DataFrame:
+    """Return the late rows of all steps, as they came to the steps that refused them."""
+    frames = _side_rows(results, LATE_ROWS)
+    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+
+
+def read_dead_letters(results: Path) -> pl.DataFrame:
+    """Return the input that could not be understood."""
+    return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *_side_rows(results, DEAD_LETTERS)])
+
+
+def _side_rows(results: Path, tag: str) -> list[pl.DataFrame]:
+    return [record.frame for record in standing(LogReader(results / tag).read_new(), read_attempts(results))]

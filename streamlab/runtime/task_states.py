@@ -1,0 +1,122 @@
+"""Between a task and a checkpoint: what a task leaves becomes a stored part, and stored parts become a task again."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from streamlab.connectors.reader import ReaderSnapshot, SplitProgress, merge_snapshots
+from streamlab.connectors.source import Split
+from streamlab.graph.job_graph import Vertex
+from streamlab.runtime.task import Restored, Snapshotted
+from streamlab.state.checkpoints.manifest import (
+    KnownSplit,
+    Manifest,
+    StoredSource,
+    StoredSplit,
+    StoredState,
+    TaskState,
+)
+from streamlab.state.checkpoints.snapshots import SnapshotWriter, read_snapshot
+from streamlab.state.checkpoints.state_files import StateFiles
+from streamlab.state.snapshot import Snapshot, regroup
+
+
+def known_split(split: Split) -> KnownSplit:
+    """Return a split as a plain value."""
+    return KnownSplit(split.id, split.rows, split.min_time_us, split.first_time_us)
+
+
+def split_of(known: KnownSplit) -> Split:
+    """Return the split that a plain value stands for."""
+    return Split(known.id, known.rows, known.min_time_us, known.first_time_us)
+
+
+def stored_part(
+    vertex: str, subtask: int, taken: Snapshotted, writer: SnapshotWriter | None, *, alignment_us: int = 0
+) -> TaskState:
+    """Store what a task left at a barrier, or at its end, and return the task's part of the checkpoint.
+
+    The caller adds how long that took. Without a writer nothing is stored, as in a job without checkpoints.
+
+    Raises
+    ------
+    StateError
+        If it cannot be stored.
+    """
+    operators: dict[str, StoredState] = {}
+    new_bytes = 0
+    if writer is not None:
+        for step, snapshot in taken.operators.items():
+            operators[step], written = writer.write(snapshot)
+            new_bytes += written
+    return TaskState(
+        vertex,
+        subtask,
+        operators,
+        None if taken.source is None else _stored_source(taken.source),
+        taken.pending,
+        taken.finished,
+        dict(taken.counters),
+        new_bytes,
+        alignment_us,
+    )
+
+
+def restored_task(manifest: Manifest, vertex: Vertex, subtask: int, files: StateFiles) -> Restored:
+    """Return what a subtask of a vertex starts from; the query may be cut into other vertices, or other subtasks.
+
+    State is matched by the names of steps, wherever they ran; transactions and figures by the name of the vertex.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged.
+    """
+    steps = {spec.step for spec in vertex.operators}
+    same = [task for task in manifest.tasks if task.vertex == vertex.id]
+    # Another version of Polars may hash keys in another way, and so give them to other subtasks.
+    in_place = len(same) == vertex.parallelism and manifest.polars == pl.__version__
+    elsewhere = [task for task in manifest.tasks if task.vertex != vertex.id]
+    in_place = in_place and not any(steps & task.operators.keys() for task in elsewhere)
+    operators: dict[str, Snapshot] = {}
+    for spec in vertex.operators:
+        parts = [task for task in manifest.tasks if spec.step in task.operators]
+        if in_place:
+            parts = [task for task in parts if task.subtask == subtask]
+        snapshots = [read_snapshot(part.operators[spec.step], files) for part in parts]
+        if snapshots:
+            operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
+    heirs = [part for part in same if part.subtask % vertex.parallelism == subtask]
+    mine = heirs if in_place else same
+    return Restored(
+        checkpoint_id=manifest.id,
+        operators=operators,
+        pending=tuple(pending for part in heirs for pending in part.pending),
+        finished=bool(mine) and all(part.finished for part in mine),
+        counters={
+            name: sum(part.counters.get(name, 0) for part in heirs)
+            for name in dict.fromkeys(name for part in heirs for name in part.counters)
+        },
+    )
+
+
+def restored_reader(manifest: Manifest, vertex: str) -> ReaderSnapshot:
+    """Return the progress of a source, of all its subtasks together."""
+    parts = [part.source for part in manifest.tasks if part.vertex == vertex and part.source is not None]
+    return merge_snapshots([_reader_snapshot(part) for part in parts])
+
+
+def _stored_source(source: ReaderSnapshot) -> StoredSource:
+    splits = {
+        name: StoredSplit(progress.position, progress.skip, progress.watermark_us, progress.finished)
+        for name, progress in source.splits.items()
+    }
+    return StoredSource(splits, source.watermark_us, source.latest_us)
+
+
+def _reader_snapshot(stored: StoredSource) -> ReaderSnapshot:
+    splits = {
+        name: SplitProgress(split.position, split.skip, split.watermark_us, split.finished)
+        for name, split in stored.splits.items()
+    }
+    return ReaderSnapshot(splits, stored.watermark_us, stored.latest_us)

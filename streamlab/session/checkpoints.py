@@ -1,0 +1,195 @@
+"""The checkpoints of a job as users see them: a table, and each of them opened as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from streamlab.core.errors import CheckpointError, OptionError, explained
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.observe.status import CheckpointStatus
+from streamlab.state.checkpoints.blobs import Blobs
+from streamlab.state.checkpoints.manifest import Manifest, StoredState
+from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.snapshots import read_snapshot
+from streamlab.state.checkpoints.state_files import StateFiles
+
+SCHEMA = pl.Schema(
+    {
+        "id": pl.Int64(),
+        "state": pl.String(),
+        "trigger": pl.String(),
+        "triggered": pl.Datetime("us", "UTC"),
+        "duration_ms": pl.Float64(),
+        "alignment_ms": pl.Float64(),
+        "size_bytes": pl.Int64(),
+        "new_bytes": pl.Int64(),
+        "attempt": pl.Int64(),
+        "restored": pl.Int64(),
+        "reason": pl.String(),
+    }
+)
+"""Columns of the table of checkpoints."""
+_STATE_SCHEMA = pl.Schema(
+    {
+        "vertex": pl.String(),
+        "operator": pl.String(),
+        "subtask": pl.Int64(),
+        "rows": pl.Int64(),
+        "size_bytes": pl.Int64(),
+    }
+)
+_SPLITS_SCHEMA = pl.Schema(
+    {
+        "vertex": pl.String(),
+        "subtask": pl.Int64(),
+        "split": pl.String(),
+        "position": pl.String(),
+        "skip": pl.Int64(),
+        "watermark": pl.Datetime("us", "UTC"),
+        "finished": pl.Boolean(),
+    }
+)
+
+
+class Checkpoint:
+    """One complete checkpoint, opened.
+
+    Attributes
+    ----------
+    id : int
+        Its number in the job.
+
+    Parameters
+    ----------
+    blobs
+        Where it is kept.
+    manifest
+        What it says.
+    """
+
+    def __init__(self, blobs: Blobs, manifest: Manifest) -> None:
+        self.id = manifest.id
+        self._files = StateFiles(blobs)
+        self._manifest = manifest
+
+    @property
+    def operators(self) -> pl.DataFrame:
+        """How much state each operator has in it: ``vertex, operator, subtask, rows, size_bytes``."""
+        rows = []
+        for task in self._manifest.tasks:
+            for step, state in task.operators.items():
+                files = [file for frames in state.keyed.values() for file in frames]
+                held = sum(file.rows for file in files), sum(file.size_bytes for file in files)
+                rows.append((task.vertex, step, task.subtask, *held))
+        return pl.DataFrame(rows, schema=_STATE_SCHEMA, orient="row")
+
+    def state(self, operator: str) -> pl.DataFrame:
+        """Return the state of an operator as it stood, rows of all subtasks.
+
+        The first columns are ``subtask`` and ``part`` (which of the operator's tables); a column that a part has not
+        is null there.
+
+        Parameters
+        ----------
+        operator
+            Name of the step, as ``explain()`` shows it.
+
+        Raises
+        ------
+        OptionError
+            If the checkpoint has no such operator.
+        CheckpointError
+            If a file is damaged or gone.
+        """
+        holders = [task for task in self._manifest.tasks if operator in task.operators]
+        if not holders:
+            known = sorted({step for task in self._manifest.tasks for step in task.operators})
+            needed = f"an operator of checkpoint {self.id}"
+            hint = f"operators: {', '.join(known) or 'none, all tasks had ended'}"
+            raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
+        frames = [frame for task in holders for frame in self._frames(task.subtask, task.operators[operator])]
+        empty = pl.DataFrame(schema={"subtask": pl.Int64(), "part": pl.String()})
+        return pl.concat([empty, *frames], how="diagonal_relaxed")
+
+    def sources(self) -> pl.DataFrame:
+        """Return how far each split had been read: ``vertex, subtask, split, position, skip, watermark, finished``."""
+        rows = []
+        for task in self._manifest.tasks:
+            for split, at in task.source.splits.items() if task.source is not None else ():
+                watermark = at.watermark_us if MIN_TIME_US < at.watermark_us < MAX_TIME_US else None
+                rows.append((task.vertex, task.subtask, split, str(at.position), at.skip, watermark, at.finished))
+        schema = {**_SPLITS_SCHEMA, "watermark": pl.Int64()}
+        return pl.DataFrame(rows, schema=schema, orient="row").cast({"watermark": _SPLITS_SCHEMA["watermark"]})
+
+    def _frames(self, subtask: int, state: StoredState) -> Iterator[pl.DataFrame]:
+        for part, frames in read_snapshot(state, self._files).keyed.items():
+            for frame in frames:
+                yield frame.select(pl.lit(subtask, pl.Int64).alias("subtask"), pl.lit(part).alias("part"), pl.all())
+
+    def __repr__(self) -> str:
+        rows = sum(file.rows for file in self._manifest.files)
+        return f"<checkpoint {self.id} of {self._manifest.job}: {rows:,} rows of state>\n{self.operators}"
+
+
+class Checkpoints:
+    """The checkpoints of a job, oldest first: shown as a table, opened by id (``job.checkpoints[7]``).
+
+    Parameters
+    ----------
+    history
+        What is known of them.
+    blobs
+        Where they are kept.
+    """
+
+    def __init__(self, history: Sequence[CheckpointStatus], blobs: Blobs) -> None:
+        self._history = tuple(history)
+        self._blobs = blobs
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the table of checkpoints, also of those that failed or are no longer kept."""
+        rows = [
+            {**{name: getattr(one, name) for name in SCHEMA if name != "triggered"}, "triggered": one.triggered_us}
+            for one in self._history
+        ]
+        return pl.DataFrame(rows, schema={**SCHEMA, "triggered": pl.Int64()}).cast({"triggered": SCHEMA["triggered"]})
+
+    @property
+    def ids(self) -> list[int]:
+        """Ids of those that can be opened."""
+        return [one.id for one in self._history if one.state == "complete"]
+
+    def __getitem__(self, checkpoint_id: int) -> Checkpoint:
+        """Open one. Raises OptionError when there is no such checkpoint, CheckpointError when it is damaged."""
+        ids = self.ids
+        if isinstance(checkpoint_id, int) and checkpoint_id < 0 and len(ids) >= -checkpoint_id:
+            checkpoint_id = ids[checkpoint_id]
+        try:
+            if checkpoint_id in ids:
+                return Checkpoint(self._blobs, ManifestStore(self._blobs).get(checkpoint_id))
+        except CheckpointError as error:
+            if error.matter != "missing":
+                raise
+        text = explained(
+            "checkpoints",
+            needed="the id of a complete checkpoint that is still kept",
+            got=repr(checkpoint_id),
+            hint=f"there are {', '.join(map(str, ids)) or 'none'}",
+        )
+        raise OptionError(text)
+
+    def __len__(self) -> int:
+        return len(self._history)
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        """Open those that can be opened, oldest first."""
+        return (self[checkpoint_id] for checkpoint_id in self.ids)
+
+    def __repr__(self) -> str:
+        return repr(self.to_frame())
+
+    def _repr_html_(self) -> str:
+        html: str = self.to_frame()._repr_html_()
+        return html

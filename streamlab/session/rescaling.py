@@ -1,0 +1,35 @@
+"""Another parallelism for a running job: the query is cut anew, and the job goes on from a checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+import secrets
+
+from streamlab.core.errors import JobError, OptionError, explained
+from streamlab.graph.lowering import lower
+from streamlab.plan import nodes
+from streamlab.runtime.client import JobHandle, layout_of
+from streamlab.runtime.pickling import pickled_graph
+from streamlab.runtime.protocol import RescaleRequested
+
+
+def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> None:
+    """Have a job go on with another number of subtasks, and wait until it does; see :meth:`Job.rescale`."""
+    step = f"rescale of job {handle.meta.name}"
+    if not isinstance(parallelism, int) or isinstance(parallelism, bool) or parallelism < 1:
+        raise OptionError(explained(step, needed="a number of subtasks, at least 1", got=repr(parallelism)))
+    if handle.meta.options.checkpoint_every_ms is None:
+        hint = "start it with checkpoint_every=…"
+        raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
+    query: nodes.Write = pickle.loads(handle.folder.read_query())  # noqa: S301 - in the user's own private folder
+    graph = lower(query, parallelism)
+    file = f"graph-{secrets.token_hex(4)}.pickle"
+    handle.folder.write_graph(pickled_graph(graph), file)
+    layout = layout_of(graph, parallelism, file)
+    before = handle.status()
+    handle.request(RescaleRequested(parallelism, layout.vertices, file, secrets.token_hex(8)))
+    done = handle.wait_until(
+        lambda status: status.attempt > before.attempt and status.parallelism == parallelism, timeout_s
+    )
+    if not done:
+        raise JobError(explained(step, needed="the job to run again", got=f"one that is {handle.status().state}"))
