@@ -1,7 +1,8 @@
 """A sink that writes to a table of a DuckDB database.
 
 A DuckDB file can be open in one process only. The sink has one subtask, and holds the file no longer than a
-transaction takes, so that others can read it in between; while others hold it, it waits.
+transaction takes, so that others can read it in between; while others hold it, it waits. Times of day are kept to the
+microsecond.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _PLAIN: dict[type[pl.DataType], str] = {
     pl.Enum: "VARCHAR",
     pl.Binary: "BLOB",
     pl.Date: "DATE",
-    pl.Time: "TIME_NS",
+    pl.Time: "TIME",
 }
 _TIMES = {"ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
 _ZONED = {"ms": "TIMESTAMP WITH TIME ZONE", "us": "TIMESTAMP WITH TIME ZONE", "ns": "TIMESTAMPTZ_NS"}
