@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ READ: dict[type[FolderSink], Any] = {
     CsvSink: pl.read_csv,
     NdjsonSink: pl.read_ndjson,
 }
+Contexts = Callable[..., SinkContext]
 FRAME = pl.DataFrame({"n": [1, 2, 3], "text": ["a", 'b,"c"\nd', None]})
 
 
@@ -26,15 +29,14 @@ def kind(request: pytest.FixtureRequest) -> type[FolderSink]:
     return request.param
 
 
-def context(
-    attempt: int = 0,
-    subtask: int = 0,
-    *,
-    checkpoints: bool = True,
-    job: str = "/jobs/1",
-    restored: int | None = None,
-) -> SinkContext:
-    return SinkContext(job, subtask, 2, attempt, "sink", checkpoints=checkpoints, restored=restored)
+@pytest.fixture
+def context(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SinkContext]:
+    jobs = tmp_path_factory.mktemp("jobs")
+
+    def make(attempt: int = 0, *, checkpoints: bool = True, job: str = "1", restored: int | None = None) -> SinkContext:
+        return SinkContext(str(jobs / job), 0, 2, attempt, "sink", checkpoints=checkpoints, restored=restored)
+
+    return make
 
 
 def visible(folder: Path) -> list[Path]:
@@ -49,7 +51,7 @@ def numbers(kind: type[FolderSink], folder: Path) -> list[int]:
     return sorted(n for path in visible(folder) for n in READ[kind](path).get_column("n").to_list())
 
 
-def test_rows_come_back_as_they_were(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_rows_come_back_as_they_were(kind: type[FolderSink], tmp_path: Path, context: Contexts) -> None:
     writer = pickle.loads(pickle.dumps(kind("sink", str(tmp_path / "a" / "b")))).open(context())
     writer.write(FRAME)
     writer.write(FRAME.clear())
@@ -59,7 +61,7 @@ def test_rows_come_back_as_they_were(kind: type[FolderSink], tmp_path: Path) -> 
     assert READ[kind](path).rows() == FRAME.rows()
 
 
-def test_nothing_is_visible_before_its_commit(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_nothing_is_visible_before_its_commit(kind: type[FolderSink], tmp_path: Path, context: Contexts) -> None:
     writer = kind("sink", str(tmp_path), roll_rows=2).open(context())
     writer.write(FRAME)
     writer.flush()
@@ -76,7 +78,7 @@ def test_nothing_is_visible_before_its_commit(kind: type[FolderSink], tmp_path: 
     assert hidden(tmp_path) == []
 
 
-def test_a_commit_may_be_repeated_by_another_writer(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_a_commit_may_be_repeated_by_another_writer(kind: type[FolderSink], tmp_path: Path, context: Contexts) -> None:
     sink = kind("sink", str(tmp_path))
     writer = sink.open(context(attempt=0))
     writer.write(FRAME)
@@ -89,7 +91,7 @@ def test_a_commit_may_be_repeated_by_another_writer(kind: type[FolderSink], tmp_
     assert numbers(kind, tmp_path) == [1, 2, 3]
 
 
-def test_an_aborted_transaction_leaves_nothing(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_an_aborted_transaction_leaves_nothing(kind: type[FolderSink], tmp_path: Path, context: Contexts) -> None:
     writer = kind("sink", str(tmp_path)).open(context())
     writer.write(FRAME)
     pending = writer.prepare(1)
@@ -98,7 +100,7 @@ def test_an_aborted_transaction_leaves_nothing(kind: type[FolderSink], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_forgets_what_was_not_prepared(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_closing_forgets_what_was_not_prepared(kind: type[FolderSink], tmp_path: Path, context: Contexts) -> None:
     writer = kind("sink", str(tmp_path), roll_rows=1).open(context())
     writer.write(FRAME)
     writer.close()
@@ -106,14 +108,16 @@ def test_closing_forgets_what_was_not_prepared(kind: type[FolderSink], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leftovers_of_an_earlier_attempt_go_and_files_of_others_stay(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_leftovers_of_an_earlier_attempt_go_and_files_of_others_stay(
+    kind: type[FolderSink], tmp_path: Path, context: Contexts
+) -> None:
     sink = kind("sink", str(tmp_path))
     crashed = sink.open(context(attempt=0))
     crashed.write(FRAME)
     committed = crashed.prepare(1)
     crashed.write(FRAME)
     crashed.prepare(2)
-    other_job = sink.open(context(attempt=0, job="/jobs/2"))
+    other_job = sink.open(context(attempt=0, job="2"))
     other_job.write(FRAME)
     others = other_job.prepare(1)
     (tmp_path / ".mine.tmp").write_text("a user's")
@@ -122,13 +126,13 @@ def test_leftovers_of_an_earlier_attempt_go_and_files_of_others_stay(kind: type[
     writer.write(FRAME)
     writer.commit(writer.prepare(2))
     assert numbers(kind, tmp_path) == [1, 1, 2, 2, 3, 3]
-    assert [path.name for path in hidden(tmp_path)] == sorted([".mine.tmp", others[0][0]])
+    assert [path.name for path in hidden(tmp_path)] == sorted([".mine.tmp", others[-1][0]])
     other_job.commit(others)
     assert len(numbers(kind, tmp_path)) == 9
 
 
 def test_without_checkpoints_full_files_are_shown_and_the_rest_at_the_end(
-    kind: type[FolderSink], tmp_path: Path
+    kind: type[FolderSink], tmp_path: Path, context: Contexts
 ) -> None:
     writer = kind("sink", str(tmp_path), roll_rows=4).open(context(checkpoints=False))
     writer.write(FRAME)
@@ -142,7 +146,9 @@ def test_without_checkpoints_full_files_are_shown_and_the_rest_at_the_end(
     assert hidden(tmp_path) == []
 
 
-def test_without_checkpoints_a_file_that_is_old_enough_is_shown(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_without_checkpoints_a_file_that_is_old_enough_is_shown(
+    kind: type[FolderSink], tmp_path: Path, context: Contexts
+) -> None:
     writer = kind("sink", str(tmp_path), roll_age_us=1).open(context(checkpoints=False))
     writer.write(FRAME)
     for _ in range(1_000_000):
@@ -152,7 +158,7 @@ def test_without_checkpoints_a_file_that_is_old_enough_is_shown(kind: type[Folde
     assert numbers(kind, tmp_path) == [1, 2, 3]
 
 
-def test_a_lost_transaction_is_an_error(kind: type[FolderSink], tmp_path: Path) -> None:
+def test_a_lost_transaction_is_an_error(kind: type[FolderSink], tmp_path: Path, context: Contexts) -> None:
     writer = kind("sink", str(tmp_path)).open(context())
     writer.write(FRAME)
     pending = writer.prepare(1)
@@ -160,3 +166,48 @@ def test_a_lost_transaction_is_an_error(kind: type[FolderSink], tmp_path: Path) 
         path.unlink()
     with pytest.raises(SinkError, match="is gone"):
         writer.commit(pending)
+
+
+def test_files_that_a_reader_takes_away_are_not_missed(
+    kind: type[FolderSink], tmp_path: Path, context: Contexts
+) -> None:
+    sink = kind("sink", str(tmp_path), roll_rows=3)
+    writer = sink.open(context())
+    writer.write(FRAME)
+    writer.write(FRAME)
+    pending = writer.prepare(1)
+    writer.commit(pending)
+    visible(tmp_path)[0].unlink()
+    for job in ("1", "from a savepoint of it"):
+        sink.open(context(attempt=1, job=job, restored=1)).commit(pending)
+    assert numbers(kind, tmp_path) == [1, 2, 3]
+    with pytest.raises(SinkError, match="from the beginning"):
+        sink.open(context(attempt=2))
+
+
+def test_a_commit_that_was_torn_goes_on_though_readers_were_quick(
+    kind: type[FolderSink], tmp_path: Path, context: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = kind("sink", str(tmp_path), roll_rows=3)
+    writer = sink.open(context())
+    writer.write(FRAME)
+    writer.write(FRAME)
+    pending = writer.prepare(1)
+    with monkeypatch.context() as patch:
+        rename = os.replace
+
+        def once(source: str, to: str) -> None:
+            if str(source).startswith(str(tmp_path)):
+                patch.setattr(os, "replace", fail)
+            rename(source, to)
+
+        def fail(source: str, to: str) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(os, "replace", once)
+        with pytest.raises(KeyboardInterrupt):
+            writer.commit(pending)
+    (shown,) = visible(tmp_path)
+    shown.unlink()
+    sink.open(context(attempt=1, restored=1)).commit(pending)
+    assert numbers(kind, tmp_path) == [1, 2, 3]

@@ -23,6 +23,7 @@ import polars as pl
 
 from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
 from streamlab.connectors.sinks.durable import make_folder, sync_folder
+from streamlab.connectors.sinks.shown_files import ShownFiles
 from streamlab.core.errors import OptionError, SinkError, explained
 
 ROLL_ROWS = 1_000_000
@@ -32,7 +33,10 @@ _HIDDEN = ".tmp"
 _REMOVED = ""
 """In place of a file's visible name: it is to be removed."""
 _NUMBER = re.compile(r"\d+")
+_JOB, _STEP = "job", "step"
 _OWN_NAME = re.compile(r"\.part-[\w.-]+", re.ASCII)
+_SHOWN_NAME = re.compile(r"part-[0-9a-f]+-c(\d+)-(\d+)-.*")
+_JOB_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -192,27 +196,26 @@ class _FolderWriter(SinkWriter):
         hidden, self._written = self._written, []
         leftovers = self._leftovers()
         shown = [(name, self._shown(name, checkpoint_id)) for name in hidden]
-        return (*shown, *((name, _REMOVED) for name in leftovers))
+        head = ((_JOB, Path(self._context.folder).name), (_STEP, self._context.step)) if hidden and self._waits else ()
+        return (*head, *shown, *((name, _REMOVED) for name in leftovers))
 
     def commit(self, pending: Pending) -> None:
         """Rename the files; those that were renamed before are left alone."""
-        self._check_own(pending)
-        files = [(hidden, final) for hidden, final in pending if final != _REMOVED]
+        job, files, leftovers = self._read(pending)
         with self._explained("show files in"):
+            if job is not None and files:
+                self._begin(job, files)
             for hidden, final in files:
                 if os.path.exists(self._path(hidden)):
                     os.replace(self._path(hidden), self._path(final))
-                elif not os.path.exists(self._path(final)):
-                    text = f"{hidden!r}, written for a checkpoint, is gone"
-                    raise SinkError(explained(self._sink.name, needed="its own files untouched", got=text))
             if files:
                 sync_folder(Path(self._sink.folder))
-        self._remove_all(hidden for hidden, final in pending if final == _REMOVED)
+        self._remove_all(leftovers)
 
     def abort(self, pending: Pending) -> None:
         """Remove the hidden files."""
-        self._check_own(pending)
-        self._remove_all(hidden for hidden, final in pending if final != _REMOVED)
+        _, files, _ = self._read(pending)
+        self._remove_all(hidden for hidden, _ in files)
 
     def flush(self) -> None:
         """Show rows that have waited long enough, when no checkpoint says when."""
@@ -277,7 +280,8 @@ class _FolderWriter(SinkWriter):
         """Raise SinkError when the rows to come are in visible files already."""
         start = f"{self._job}c"
         shown = [_NUMBER.match(name.removeprefix(start)) for name in names if name.startswith(start)]
-        newest = max((int(number[0]) for number in shown if number), default=0)
+        begun = ShownFiles(Path(self._context.folder), self._context.step).newest()
+        newest = max([begun, *(int(number[0]) for number in shown if number)])
         restored = self._context.restored or 0
         if newest > restored:
             needed = f"to go on from checkpoint {newest} or a later one, whose files are in {self._sink.folder!r}"
@@ -291,12 +295,37 @@ class _FolderWriter(SinkWriter):
                 )
             )
 
-    def _check_own(self, pending: Pending) -> None:
-        """Raise SinkError unless a sink like this made the transaction: its names must not lead out of the folder."""
-        for hidden, final in pending:
-            if not _OWN_NAME.fullmatch(hidden) or (final != _REMOVED and not _OWN_NAME.fullmatch(f".{final}")):
-                needed = "a transaction that this sink prepared"
-                raise SinkError(explained(self._sink.name, needed=needed, got=f"the names {hidden!r} and {final!r}"))
+    def _read(self, pending: Pending) -> tuple[ShownFiles | None, list[tuple[str, str]], list[str]]:
+        """Return the marks of the job, the files to show and those to remove, of what :meth:`prepare` gave.
+
+        Raises SinkError if it gave none such: the names must not lead out of the folder.
+        """
+        facts = {name: value for name, value in pending if name in {_JOB, _STEP}}
+        names = [(hidden, final) for hidden, final in pending if hidden not in facts]
+        visible = [f".{final}" for _, final in names if final != _REMOVED]
+        own = all(_OWN_NAME.fullmatch(name) for name in (*(hidden for hidden, _ in names), *visible))
+        if not own or (facts and not _JOB_NAME.fullmatch(facts.get(_JOB, ""))):
+            needed = "a transaction that this sink prepared"
+            raise SinkError(explained(self._sink.name, needed=needed, got=repr(pending)))
+        jobs = Path(self._context.folder).parent
+        marks = ShownFiles(jobs / facts[_JOB], facts.get(_STEP, self._context.step)) if facts else None
+        return (
+            marks,
+            [(hidden, final) for hidden, final in names if final != _REMOVED],
+            [hidden for hidden, final in names if final == _REMOVED],
+        )
+
+    def _begin(self, marks: ShownFiles, files: list[tuple[str, str]]) -> None:
+        """Say that the files are about to be shown. Raises SinkError if one is gone although that was not said."""
+        found = _SHOWN_NAME.fullmatch(files[0][1])
+        checkpoint, subtask = (int(found[1]), int(found[2])) if found else (0, 0)
+        if marks.has_begun(subtask, checkpoint):
+            return
+        for hidden, final in files:
+            if not os.path.exists(self._path(hidden)) and not os.path.exists(self._path(final)):
+                text = f"{hidden!r}, written for a checkpoint, is gone"
+                raise SinkError(explained(self._sink.name, needed="its own files untouched", got=text))
+        marks.begin(subtask, checkpoint)
 
     def _leftovers(self) -> list[str]:
         """Return what earlier attempts of this job left hidden: once, and to one subtask only."""

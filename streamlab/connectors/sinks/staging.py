@@ -97,6 +97,11 @@ class Transaction:
         return transaction
 
 
+def staged_folder(job: Path, step: str) -> Path:
+    """Return where a job keeps what one of its sinks has not finished."""
+    return job / "staged" / hashlib.sha256(step.encode()).hexdigest()[:12]
+
+
 class Staging:
     """The staged files of one sink, as one writer sees them.
 
@@ -110,7 +115,7 @@ class Staging:
         self._context = context
         job = Path(context.folder)
         self._jobs = job.parent
-        self._folder = self._folder_of(job.name, context.step)
+        self._folder = staged_folder(job, context.step)
         self._files: list[str] = []
         self._swept = context.subtask != 0
         with self._explained("make"):
@@ -203,11 +208,8 @@ class Staging:
 
     def _paths(self, transaction: Transaction, names: tuple[str, ...]) -> list[Path]:
         """Return where files are: a savepoint may bring a transaction of another job."""
-        folder = self._folder_of(transaction.job.partition("/")[0], transaction.step)
+        folder = staged_folder(self._jobs / transaction.job.partition("/")[0], transaction.step)
         return [folder / name for name in names]
-
-    def _folder_of(self, job: str, step: str) -> Path:
-        return self._jobs / job / "staged" / hashlib.sha256(step.encode()).hexdigest()[:12]
 
     @contextlib.contextmanager
     def _explained(self, verb: str) -> Iterator[None]:
