@@ -111,6 +111,11 @@ class Sink(ABC):
         return False
 
     @property
+    def needs_update_before(self) -> bool:
+        """Whether of an updating stream it must see the ``-U`` rows; one that knows rows by their keys need not."""
+        return True
+
+    @property
     def max_parallelism(self) -> int | None:
         """How many writers there may be; None means any number."""
         return None

@@ -54,7 +54,9 @@ class SinkMethods(FrameBase):
         """Start a job that writes files of JSON lines to a folder; as :meth:`sink_parquet`."""
         return self._write("sink_ndjson", NdjsonSink, folder, roll_rows, options)
 
-    def sink_batches(self, function: Callable[[pl.DataFrame], Any], **options: Any) -> Job:
+    def sink_batches(
+        self, function: Callable[[pl.DataFrame], Any], *, update_before: bool = True, **options: Any
+    ) -> Job:
         """Start a job that calls a function, in the workers, with each batch of rows.
 
         Parameters
@@ -62,12 +64,14 @@ class SinkMethods(FrameBase):
         function
             What it returns is not looked at. After a failure it may see rows again. Of an updating stream it sees the
             changes, with ``+I``, ``-U``, ``+U`` or ``-D`` in the column ``op``.
+        update_before
+            Whether there are ``-U`` rows; a function that knows rows by their keys can do without, which is cheaper.
         **options
             As for :meth:`sink_parquet`.
         """
         if not callable(function):
             raise OptionError(explained("sink_batches", needed="a function", got=f"a {type(function).__name__}"))
-        return self._run_sink(BatchesSink("sink_batches", function), options)
+        return self._run_sink(BatchesSink("sink_batches", function, bool(update_before)), options)
 
     def write_to(self, sink: Sink, **options: Any) -> Job:
         """Start a job that writes to any sink; options as for :meth:`sink_parquet`."""

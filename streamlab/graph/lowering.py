@@ -77,6 +77,7 @@ class _Lowering:
         self._chains: list[_Chain] = []
         self._done: dict[int, _Chain] = {}
         self._names: Counter[str] = Counter()
+        self._upserted = _upserted(plan)
         self._consumers = Counter(id(child) for node in plan.walk() for child in node.inputs)
 
     def graph(self) -> JobGraph:
@@ -213,6 +214,7 @@ class _Lowering:
             split=node.split,
             input_schema=node.input.schema,
             updating=node.input.updating,
+            emit_update_before=id(node) not in self._upserted,
         )
         return self._exchanged(chain, local, keys, keyed, node)
 
@@ -244,6 +246,15 @@ class _Lowering:
 
 def _calls_python(*expressions: object) -> bool:
     return any(calls_python(expression) for expression in expressions)
+
+
+def _upserted(plan: nodes.Write) -> set[int]:
+    """Return the ids of the aggregates whose only reader is a sink that needs no ``-U`` rows.
+
+    A step in between would need them: a filter lets through what it must also take back.
+    """
+    readers = [node for node in plan.walk() if plan.input in node.inputs]
+    return {id(plan.input)} if readers == [plan] and not plan.sink.needs_update_before else set()
 
 
 def _can_idle(node: nodes.Node) -> bool:

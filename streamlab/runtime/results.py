@@ -44,11 +44,15 @@ class ResultTable(Sink):
         Columns that identify a row of an updating table, when they are known: then folding it is quick.
     keep_rows : int | None
         Newest rows that an append-only table keeps; None keeps all.
+    has_update_before : bool
+        Whether ``-U`` rows are kept although the keys are known, for readers that look at changes one by one. Without
+        them they are worked out from the rows before when somebody asks for the changes.
     """
 
     schema: pl.Schema
     keys: tuple[str, ...] | None = None
     keep_rows: int | None = None
+    has_update_before: bool = False
 
     @property
     def guarantee(self) -> Guarantee:
@@ -59,6 +63,11 @@ class ResultTable(Sink):
     def accepts_updates(self) -> bool:
         """It folds changelogs."""
         return True
+
+    @property
+    def needs_update_before(self) -> bool:
+        """Rows with known keys replace each other."""
+        return self.keys is None or self.has_update_before
 
     def open(self, context: SinkContext) -> SinkWriter:
         """Start writing this subtask's part of the table."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from streamlab.core.changelog import ADDS, ROW_KIND, fold
+from streamlab.core.changelog import ADDS, ROW_KIND, RowKind, fold
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS, MAIN
 from streamlab.runtime.attempts import Attempt, read_attempts
 from streamlab.runtime.record_log import LogReader, Record, standing
@@ -31,6 +31,30 @@ def fold_keyed(changelog: pl.DataFrame, keys: tuple[str, ...] | None) -> pl.Data
         return fold(changelog)
     last = changelog.unique(subset=list(keys), keep="last", maintain_order=True) if keys else changelog.tail(1)
     return last.filter(pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])).drop(ROW_KIND)
+
+
+def with_update_before(changelog: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
+    """Return a changelog in which each ``+U`` follows the ``-U`` of the row that it replaces, if it had none.
+
+    Examples
+    --------
+    >>> log = pl.DataFrame({"k": ["a", "a"], "n": [1, 2], ROW_KIND: [0, 2]}, schema_overrides={ROW_KIND: pl.Int8})
+    >>> with_update_before(log, ("k",)).rows()
+    [('a', 1, 0), ('a', 1, 1), ('a', 2, 2)]
+    """
+    kinds = changelog.get_column(ROW_KIND)
+    if (kinds == RowKind.UPDATE_BEFORE).any() or not (kinds == RowKind.UPDATE_AFTER).any():
+        return changelog
+    numbered = changelog.with_row_index("__at").with_columns(pl.lit(1, pl.Int8).alias("__turn"))
+    values = pl.exclude("__at", "__turn", *keys)
+    earlier = values.shift(1).over(*keys) if keys else values.shift(1)
+    before = (
+        numbered.with_columns(earlier, pl.col(ROW_KIND).alias("__kind"))
+        .filter(pl.col("__kind") == RowKind.UPDATE_AFTER, pl.col(ROW_KIND).is_not_null())
+        .with_columns(pl.lit(int(RowKind.UPDATE_BEFORE), pl.Int8).alias(ROW_KIND), pl.lit(0, pl.Int8).alias("__turn"))
+        .drop("__kind")
+    )
+    return pl.concat([numbered, before]).sort("__at", "__turn").drop("__at", "__turn")
 
 
 class TableFacts(msgspec.Struct, frozen=True):
@@ -110,7 +134,10 @@ class TableReader:
         records.sort(key=lambda record: record.header.attempt)
         frames = [r.frame for r in records if before is None or r.header.epoch < before]
         log = pl.concat(frames) if frames else self.schema.to_frame()
-        return log if ROW_KIND in log.columns else log.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
+        if ROW_KIND not in log.columns:
+            return log.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
+        keys = self._facts.keys if self._facts else None
+        return log if keys is None else with_update_before(log, keys)
 
     def _take(self, records: list[Record]) -> None:
         changes: list[Record] = []

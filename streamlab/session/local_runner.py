@@ -54,7 +54,8 @@ class LocalRunner:
 
     def stream(self, plan: nodes.Node, options: RunOptions, timeout_s: float | None = None) -> Iterator[pl.DataFrame]:
         """Yield rows as they come; the job starts with the first step of the loop and ends with the loop."""
-        yield from stream_rows(self._launch(plan, options), timeout_s)
+        table = _table(plan, None, has_update_before=True)
+        yield from stream_rows(self._launch(plan, options, table), timeout_s)
 
     def explain(self, plan: nodes.Node, parallelism: int | None) -> str:
         """Return the text of the job graph that would run."""
@@ -89,9 +90,9 @@ def _subtasks(parallelism: int | None) -> int:
     return parallelism
 
 
-def _table(plan: nodes.Node, keep_rows: int | None) -> ResultTable:
+def _table(plan: nodes.Node, keep_rows: int | None, *, has_update_before: bool = False) -> ResultTable:
     keys = table_keys(plan) if plan.updating else None
-    return ResultTable("results", plan.schema, keys, None if plan.updating else keep_rows)
+    return ResultTable("results", plan.schema, keys, None if plan.updating else keep_rows, has_update_before)
 
 
 def _graph(plan: nodes.Node, sink: Sink, parallelism: int) -> JobGraph:

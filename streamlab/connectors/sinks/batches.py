@@ -27,9 +27,12 @@ class BatchesSink(Sink):
     ----------
     function : Callable[[pl.DataFrame], Any]
         What it returns is not looked at; what it raises fails the step.
+    update_before : bool
+        Whether it is shown the ``-U`` rows of an updating stream.
     """
 
     function: Callable[[pl.DataFrame], Any] = field(repr=False)
+    update_before: bool = True
 
     @property
     def guarantee(self) -> Guarantee:
@@ -40,6 +43,11 @@ class BatchesSink(Sink):
     def accepts_updates(self) -> bool:
         """The row kind comes in the column `KIND_COLUMN`."""
         return True
+
+    @property
+    def needs_update_before(self) -> bool:
+        """As the user has said."""
+        return self.update_before
 
     @property
     def is_user_code(self) -> bool:
@@ -71,5 +79,7 @@ class _Caller(SinkWriter):
             got = f"a column {KIND_COLUMN!r} in the rows themselves"
             needed = f"the name {KIND_COLUMN!r} for the kind of each row"
             raise SinkError(explained(self._sink.name, needed=needed, got=got, hint="rename the column"))
+        if not self._sink.update_before:
+            frame = frame.filter(pl.col(ROW_KIND) != RowKind.UPDATE_BEFORE)
         kinds = frame.get_column(ROW_KIND)
         return frame.drop(ROW_KIND).with_columns(_SYMBOLS.gather(kinds.cast(pl.UInt32)).alias(KIND_COLUMN))

@@ -114,6 +114,11 @@ class TableSink(Sink):
         return self.mode == "upsert"
 
     @property
+    def needs_update_before(self) -> bool:
+        """A row is replaced by its key."""
+        return False
+
+    @property
     def max_parallelism(self) -> int | None:
         """One: the target takes one writer at a time."""
         return 1

@@ -44,7 +44,37 @@ def changelog(
     return pl.concat(frames) if frames else added.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND)).clear()
 
 
-def changelog_of(rows: pl.DataFrame, held: npt.NDArray[np.bool_], *, emit_update_before: bool = True) -> pl.DataFrame:
+def upserts_of(rows: pl.DataFrame, held: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_] | None) -> pl.DataFrame:
+    """Return the changes of keys of which some had a result, ``+U`` and ``+I`` as they come.
+
+    Parameters
+    ----------
+    rows
+        The results of all of them.
+    held
+        Which keys had one.
+    changed
+        Which have another one now; None: all.
+    """
+    kinds = np.where(held, np.int8(RowKind.UPDATE_AFTER), np.int8(RowKind.INSERT))
+    changes = rows.with_columns(pl.Series(ROW_KIND, kinds))
+    return changes if changed is None else changes.filter(pl.Series(changed))
+
+
+def changed_rows(
+    before: pl.DataFrame, after: pl.DataFrame, held: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_] | None:
+    """Return which rows are new (not held) or differ, row by row; None when all do."""
+    same = held.copy()
+    for left, right in zip(before, after, strict=True):
+        same &= left.eq_missing(right).to_numpy()
+        # A count or sum that always changes saves the look at the others.
+        if not same.any():
+            return None
+    return ~same
+
+
+def changelog_of(rows: pl.DataFrame, held: npt.NDArray[np.bool_]) -> pl.DataFrame:
     """Return the changes of keys of which some had a result: ``-U`` in front, then ``+U`` and ``+I`` as they come.
 
     Parameters
@@ -53,8 +83,6 @@ def changelog_of(rows: pl.DataFrame, held: npt.NDArray[np.bool_], *, emit_update
         Former results of the keys that had one, in the order of the keys, followed by the results of all of them.
     held
         Which keys had one.
-    emit_update_before
-        Whether ``-U`` rows are given.
     """
     count = rows.height - len(held)
     kinds = np.full(rows.height, int(RowKind.UPDATE_BEFORE), np.int8)
@@ -65,8 +93,8 @@ def changelog_of(rows: pl.DataFrame, held: npt.NDArray[np.bool_], *, emit_update
         kept = np.ones(rows.height, np.bool_)
         kept[:count] = ~same
         kept[count:][held] = ~same
-        changes, count = changes.filter(pl.Series(kept)), count - int(same.sum())
-    return changes if emit_update_before else changes[count:]
+        changes = changes.filter(pl.Series(kept))
+    return changes
 
 
 def _unchanged(before: pl.DataFrame, after: pl.DataFrame, held: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:

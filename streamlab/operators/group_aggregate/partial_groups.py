@@ -13,7 +13,7 @@ import polars as pl
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator
-from streamlab.operators.group_aggregate.changes import changelog, changelog_of
+from streamlab.operators.group_aggregate.changes import changed_rows, changelog, changelog_of, upserts_of
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.operators.group_aggregate.merging import PairMerge
 from streamlab.state.dense_columns import fits
@@ -106,11 +106,13 @@ class PartialGroups(Operator):
         old = groups.get(slots)
         merged = self._merge.onto(old, partials, held)
         groups.set(slots, merged, held)
+        if not self._plan.emit_update_before:
+            return upserts_of(self._results(merged), held, changed_rows(old, merged.select(old.columns), held))
         before = merged.select(self._plan.key_columns).hstack(old)
         if not held.all():
             before = before.filter(pl.Series(held))
         rows = self._results(pl.concat([before, merged]))
-        return changelog_of(rows, held, emit_update_before=self._plan.emit_update_before)
+        return changelog_of(rows, held)
 
     def _once(self, rows: pl.DataFrame, slots: Slots, repeated: npt.NDArray[np.bool_]) -> tuple[pl.DataFrame, Slots]:
         """Return the partial results with those of repeated keys merged; the others are left as they are."""

@@ -292,3 +292,28 @@ def test_a_full_disk_is_a_clear_error(tmp_path, monkeypatch):
     with pytest.raises(SinkError, match=r"free space in the job's folder, got No space left on device"):
         writer.flush()
     writer.close()
+
+
+@given(history=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=30), cut=st.integers(0, 30))
+def test_changes_without_update_before_are_completed(tmp_path_factory, history, cut):
+    folder = tmp_path_factory.mktemp("job")
+    writer = opened(folder, keys=("k",))
+    complete, known = [], {}
+    for at, (key, value) in enumerate(history):
+        kind = 2 if key in known else 0
+        if kind:
+            complete.append((key, known[key], 1))
+        complete.append((key, value, kind))
+        known[key] = value
+        change = pl.DataFrame({"k": [key], "n": [value], ROW_KIND: [kind]}, schema_overrides={ROW_KIND: pl.Int8})
+        writer.write(change)
+        if at == cut:
+            writer.flush()
+    writer.flush()
+    writer.close()
+    reader = TableReader(folder / "results")
+    assert sorted(reader.table().rows()) == sorted(known.items())
+    for key in "abc":
+        changes = reader.changelog()
+        mine = changes.filter(k=key) if changes.height else changes
+        assert mine.rows() == [row for row in complete if row[0] == key]
