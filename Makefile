@@ -1,5 +1,6 @@
 # make demo   the main job on real data           make test    everything: lint, tests, notebooks, browser
 # make lint   style, types, layers                make bench   speed, as ratios; writes docs/performance.md
+# make soak   hours of random examples and faults, which the tests leave out
 # Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench soak clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/streamlab demo
@@ -27,6 +28,9 @@ lint: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench/run.py
+
+soak: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m slow --hypothesis-profile=exploring
 
 clean:
 	rm -rf $(VENV)

@@ -3,6 +3,9 @@
 A test that started a job is followed by a look at everything that a job uses: its coordinator and workers, its sockets,
 shared memory, temporary files. What a test leaves running fails that very test, and is ended so that the others can go
 on. Processes of any other kind are looked for once per file.
+
+Examples made by Hypothesis are the same in each run and may take any time, so that a run says something about the code
+and not about the machine. ``--hypothesis-profile=exploring`` looks at others each time.
 """
 
 from __future__ import annotations
@@ -17,12 +20,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from postgres_server import postgres  # noqa: F401 - a fixture
 
 GRACE_S = 10.0
 """How long what a test has ended may take to be gone."""
 _SHARED_MEMORY = Path("/dev/shm")
 _saved: dict[str, str | None] = {}
+
+settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("repeatable", settings.get_profile("exploring"), derandomize=True)
+settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -66,8 +66,8 @@ def generate(
     --------
     >>> import polars as pl
     >>> source = generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), limit=3)
-    >>> source.schema
-    Schema([('n', Int64)])
+    >>> dict(source.schema)
+    {'n': Int64}
     """
     if rows_per_second is not None and not 0 < rows_per_second < float("inf"):
         raise OptionError(explained(name, needed="rows_per_second above zero", got=repr(rows_per_second)))

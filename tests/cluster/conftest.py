@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
     try:
         yield path
-        eventually(lambda: not processes_of(path), "all processes end")
+        eventually(lambda: not processes_of(path), lambda: f"the end of {processes_of(path)}")
         assert list(sockets.glob("streamlab/*")) == []
         assert list(path.glob("jobs/*/.*")) == []
     finally:

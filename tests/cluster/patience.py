@@ -8,9 +8,9 @@ from collections.abc import Callable
 PATIENCE_S = 30
 
 
-def eventually(condition: Callable[[], object], what: str = "") -> None:
-    """Wait until the condition holds; fail when it does not for a long time."""
+def eventually(condition: Callable[[], object], what: str | Callable[[], str]) -> None:
+    """Wait until the condition holds; fail, and say what did not happen, when it does not for a long time."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"did not happen: {what or condition}"
+        assert time.monotonic() < deadline, f"did not happen: {what if isinstance(what, str) else what()}"
         time.sleep(0.01)
