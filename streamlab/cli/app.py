@@ -25,8 +25,9 @@ from streamlab.cli import demo_command
 from streamlab.cli.scripts import find_stream, run_script
 from streamlab.cli.terminal_view import watch
 from streamlab.core.errors import JobError, StreamlabError
+from streamlab.core.time import show_us
 from streamlab.observe.status import JobState
-from streamlab.observe.wording import STATE_MARKS, short_number, watermark
+from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
 from streamlab.runtime.client import list_jobs
 from streamlab.session.job import Job
 
@@ -157,10 +158,57 @@ def attach(
         raise typer.Exit(ExitCode.FAILED)
 
 
-@app.command(epilog="Example: streamlab stop demo")
-def stop(name: Name) -> None:
+@app.command(epilog="Example: streamlab stop demo --savepoint ~/savepoints/demo")
+def stop(
+    name: Name,
+    savepoint: Annotated[
+        str | None, typer.Option(help="Folder or URL: end with a savepoint, and leave open windows in it.")
+    ] = None,
+) -> None:
     """Stop a job: read no more, finish what was read, end."""
-    _end(name, "stop")
+    _end(name, "stop", savepoint)
+
+
+@app.command(epilog="Example: streamlab checkpoints demo --json | jq .size_bytes")
+def checkpoints(
+    name: Name,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")] = False,
+) -> None:
+    """List a job's checkpoints, the newest first."""
+    with _errors_shown():
+        found = tuple(reversed(_find(name).report().checkpoints))
+    if as_json:
+        for one in found:
+            typer.echo(msgspec.json.encode(one).decode())
+        return
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for column in ("id", "state", "taken", "duration", "size", "new", "why", "reason"):
+        table.add_column(column, justify="right" if column in {"id", "duration", "size", "new"} else "left")
+    for one in found:
+        taken = show_us(one.triggered_us).partition(".")[0]
+        cells = (str(one.id), one.state, taken, span(one.duration_ms), size(one.size_bytes), size(one.new_bytes))
+        table.add_row(*map(Text, (*cells, one.trigger, one.reason)))
+    out.print(table if found else "No checkpoints.")
+
+
+@app.command(epilog="Example: streamlab savepoint demo ~/savepoints/demo")
+def savepoint(
+    name: Name, path: Annotated[str, typer.Argument(help="Folder or URL for it; nothing may be there yet.")]
+) -> None:
+    """Take a checkpoint that is yours: no job deletes it, and a changed query can start from it."""
+    with _errors_shown():
+        taken = _find(name).savepoint(path)
+        out.print(f"Savepoint of checkpoint {taken.id} at {path}.", markup=False)
+
+
+@app.command(epilog="Example: streamlab rescale demo 4")
+def rescale(name: Name, parallelism: Annotated[int, typer.Argument(min=1, help="Subtasks per step.")]) -> None:
+    """Go on with another number of subtasks, from a checkpoint; nothing is lost."""
+    with _errors_shown():
+        job = _find(name)
+        job.rescale(parallelism)
+        out.print(f"Job {job.name} ({job.id}) runs with {parallelism}.", markup=False)
 
 
 @app.command(epilog="Example: streamlab cancel demo")
@@ -192,13 +240,13 @@ def main() -> None:
     app()
 
 
-def _end(name: str, verb: str) -> None:
+def _end(name: str, verb: str, savepoint: str | None = None) -> None:
     with _errors_shown():
         job = _find(name)
         if job.status.is_final:
             out.print(f"Job {job.name} ({job.id}) has ended already: {job.status}.", markup=False)
             return
-        state = job.stop() if verb == "stop" else job.cancel()
+        state = job.stop(savepoint=savepoint) if verb == "stop" else job.cancel()
         out.print(f"Job {job.name} ({job.id}): {state}.", markup=False)
     if state is JobState.FAILED:
         raise typer.Exit(ExitCode.FAILED)

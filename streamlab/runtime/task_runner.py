@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.reader import ReaderSnapshot, SourceReader
 from streamlab.connectors.sink import SinkWriter
 from streamlab.core.errors import StepFailed, StreamlabError
 from streamlab.core.messages import Barrier, Message
@@ -48,6 +49,8 @@ class TaskRunner:
         Takes side outputs.
     checkpoint
         Takes what the task leaves at a barrier, and for how long (µs) the task waited for all barriers.
+    keep_checkpoints
+        How many complete checkpoints are kept.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class TaskRunner:
         outlets: dict[Channel, Outlet],
         store: Callable[[SideOutput], None],
         checkpoint: Callable[[Snapshotted, int], None],
+        keep_checkpoints: int,
     ) -> None:
         self.task = task
         self.first_row_us: int | None = None
@@ -71,6 +75,9 @@ class TaskRunner:
         self._outlets = outlets
         self._store = store
         self._checkpoint = checkpoint
+        self._committed: deque[int] = deque(maxlen=keep_checkpoints)
+        self._positions: dict[int, ReaderSnapshot] = {}
+        """Where the source was at checkpoints that may be restored."""
         self._barrier_ns: int | None = None
         self._held = False
         self._next_inbox = 0
@@ -110,6 +117,17 @@ class TaskRunner:
         if self._reader is not None and not self.task.finished:
             self._send(self.task.inject_barrier(barrier))
             self._held = self._held or then_hold
+
+    def commit(self, checkpoint_id: int) -> None:
+        """Commit what the sink had prepared, and let a recording forget what no kept checkpoint needs."""
+        self.task.commit(checkpoint_id)
+        if self._reader is None or checkpoint_id not in self._positions:
+            return
+        self._committed.append(checkpoint_id)
+        oldest = self._committed[0]
+        if len(self._committed) == self._committed.maxlen:
+            self._reader.release(self._positions[oldest])
+        self._positions = {key: at for key, at in self._positions.items() if key >= oldest}
 
     def wakeup_us(self, *, paused: bool, now_us: int) -> int | None:
         """Return the wall clock at which there is something to do even if nothing arrives, or None."""
@@ -185,6 +203,8 @@ class TaskRunner:
             else:
                 began_ns, self._barrier_ns = self._barrier_ns, None
                 waited_ns = 0 if began_ns is None else time.perf_counter_ns() - began_ns
+                if output.source is not None:
+                    self._positions[output.checkpoint_id] = output.source
                 self._checkpoint(output, waited_ns // 1000)
 
     def _show(self, now_ns: int, *, worked: bool) -> None:

@@ -219,7 +219,7 @@ class Worker:
     def _commit(self, checkpoint_id: int) -> None:
         for runner in self._runners:
             self._current = runner.task
-            runner.task.commit(checkpoint_id)
+            runner.commit(checkpoint_id)
         self._checkpoints.complete(checkpoint_id)
         self._watchdog.report(Committed(self._hello.worker, self._hello.attempt, checkpoint_id))
 
@@ -275,6 +275,7 @@ class Worker:
                     outlets={channel: self._outlet(channel, workers) for channel in task.outputs},
                     store=self._side_tables.store,
                     checkpoint=partial(self._store_snapshot, (task.vertex.id, task.subtask)),
+                    keep_checkpoints=self._watchdog.options.checkpoint_keep,
                 )
             )
         for runner in self._runners:

@@ -47,7 +47,7 @@ class Timing:
 def _nothing(batch: pl.DataFrame) -> None:
     """Take rows and do nothing: what is measured is the engine, not a result table.
 
-    It is not shown rows as they were before an update, as a table with keys is not; Flink's black hole does without, too.
+    It is not shown rows as they were before an update, as a table with keys is not (nor is Flink's black hole).
     """
 
 

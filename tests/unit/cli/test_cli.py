@@ -56,7 +56,19 @@ def script(folder: Path, text: str) -> str:
 def test_without_a_command_the_help_is_shown() -> None:
     result = call()
     assert result.exit_code == 2
-    for command in ("demo", "run", "jobs", "attach", "stop", "cancel", "logs", "explain"):
+    for command in (
+        "demo",
+        "run",
+        "jobs",
+        "attach",
+        "stop",
+        "cancel",
+        "logs",
+        "explain",
+        "checkpoints",
+        "savepoint",
+        "rescale",
+    ):
         assert command in result.output
         assert "Example" in call(command, "--help").output
 
@@ -163,3 +175,21 @@ def test_python_m_is_the_command() -> None:
     run = subprocess.run([sys.executable, "-m", "streamlab", "--help"], capture_output=True, text=True, check=False)
     assert run.returncode == 0
     assert "Example" in run.stdout
+
+
+def test_checkpoints_savepoints_and_another_parallelism(endless: sl.Job, tmp_path: Path) -> None:
+    saved = call("savepoint", "endless", str(tmp_path / "saved"))
+    assert saved.exit_code == 0, saved.output
+    assert "Savepoint of checkpoint 1" in saved.output
+    assert call("savepoint", "endless", str(tmp_path / "saved")).exit_code == 2
+
+    assert "complete" in call("checkpoints", "endless").output
+    (listed,) = [json.loads(line) for line in call("checkpoints", "endless", "--json").output.splitlines()]
+    assert (listed["id"], listed["trigger"], listed["state"]) == (1, "request", "complete")
+
+    assert "runs with 2" in call("rescale", "endless", "2").output
+    assert endless.report().parallelism == 2
+
+    stopped = call("stop", "endless", "--savepoint", str(tmp_path / "last"))
+    assert stopped.exit_code == 0, stopped.output
+    assert (tmp_path / "last" / "checkpoints").is_dir()
