@@ -194,12 +194,18 @@ class Watchdog(threading.Thread):
 
         Every worker may do this: the outcome is the same.
         """
-        with contextlib.suppress(Exception):
-            if os.getppid() == self._coordinator:
-                os.kill(self._coordinator, signal.SIGKILL)
-            if hasattr(self, "_meta") and self._meta.options.checkpoint_every_ms is None:
-                self._folder.write_lost(reason)
-                remove_sockets_folder(self._meta.sockets)
+        is_lost = hasattr(self, "_meta") and self._meta.options.checkpoint_every_ms is None
+        # The reason goes first: others give another one when they find the coordinator gone. It goes again after that,
+        # for until then the coordinator may have written over it.
+        for _ in range(2):
+            if is_lost:
+                with contextlib.suppress(Exception):
+                    self._folder.write_lost(reason)
+            with contextlib.suppress(OSError):
+                if os.getppid() == self._coordinator:
+                    os.kill(self._coordinator, signal.SIGKILL)
+        if is_lost:
+            remove_sockets_folder(self._meta.sockets)
         kill_group(os.getpid())
         os._exit(1)
 
