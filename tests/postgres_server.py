@@ -17,6 +17,8 @@ _OWNER = "postgres"
 """PostgreSQL refuses to run as root; its packages make this user."""
 _SETTINGS = "-c listen_addresses='' -c fsync=off -c shared_buffers=16MB -c max_connections=30"
 _TIMEOUT_S = 60
+_ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+"""Nothing of the test's own: the server outlives the test that starts it."""
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +69,13 @@ def _run(*command: object, cwd: Path) -> None:
     # The server keeps what it is given as its output: it must not be ours.
     with (cwd / "output").open("ab") as output:
         done = subprocess.run(
-            words, check=False, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=_TIMEOUT_S
+            words,
+            check=False,
+            cwd=cwd,
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            timeout=_TIMEOUT_S,
         )
     assert done.returncode == 0, (cwd / "output").read_text()
