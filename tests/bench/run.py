@@ -30,6 +30,8 @@ _PAGE = _HERE.parent.parent / "docs" / "performance.md"
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 _ROUNDS = 3
 _WORKERS = 2
+_CHECKPOINT_FACTOR = 5
+"""So many times the rows, so that there is more than one checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ def _nothing(batch: pl.DataFrame) -> None:
     """
 
 
-def run_streamlab(folder: Path, query: Query) -> tuple[float, float]:
+def run_streamlab(folder: Path, query: Query, checkpoint_every: str | None = "10s") -> tuple[float, float]:
     """Return the seconds from the first row that was read to the end, and from the call to the end."""
     called = time.perf_counter()
     frame = sl.scan_parquet(folder, event_time="at", watermark="5s")
-    job = query.streamlab(frame).sink_batches(_nothing, update_before=False, parallelism=_WORKERS)
+    job = query.streamlab(frame).sink_batches(
+        _nothing, update_before=False, parallelism=_WORKERS, checkpoint_every=checkpoint_every
+    )
     job.wait(600)
     whole = time.perf_counter() - called
     report = job.report()
@@ -83,6 +87,19 @@ def measure(name: str, data: Path, rows: int) -> Timing:
     result = Timing(query, rows, rows / median(ours), rows / median(theirs), median(wholes))
     _say(f"{query.title}: {result.streamlab / 1e6:.1f} against {result.polars / 1e6:.1f} million rows/s")
     return result
+
+
+def checkpoint_cost(name: str, data: Path, rows: int) -> float:
+    """Return how much longer a query takes with a checkpoint every second than without any, as a fraction."""
+    query = QUERIES[name]
+    folder = readings(data, rows, query.keys)
+    without, with_checkpoints = [], []
+    for _ in range(_ROUNDS):
+        without.append(run_streamlab(folder, query, None)[0])
+        with_checkpoints.append(run_streamlab(folder, query, "1s")[0])
+    cost = median(with_checkpoints) / median(without) - 1
+    _say(f"{query.title}: {median(without):.1f} s, {cost:+.1%} with a checkpoint every second")
+    return cost
 
 
 def latency(seconds: float) -> tuple[float, float]:
@@ -167,15 +184,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "streamlab-bench")
-    parser.add_argument("--only", default="", help="names of queries, or latency, start, memory; with commas")
+    parser.add_argument("--only", default="", help="names of queries, checkpoints, latency, start, memory; with commas")
     options = parser.parse_args()
     rows = 2_000_000 if options.quick else 20_000_000
-    chosen = options.only.split(",") if options.only else [*QUERIES, "latency", "start", "memory"]
+    chosen = options.only.split(",") if options.only else [*QUERIES, "checkpoints", "latency", "start", "memory"]
     timings = {name: measure(name, options.data, rows) for name in QUERIES if name in chosen}
     others: dict[str, str] = {}
     if {"unbounded-1e4", "unbounded-1e7"} <= set(timings):
         ratio = timings["unbounded-1e4"].streamlab / timings["unbounded-1e7"].streamlab
         others["cost per row, 10 million keys to 10 thousand"] = f"{ratio:.1f} to 1"
+    for name in ("tumbling", "unbounded-1e6"):
+        if "checkpoints" in chosen:
+            cost = checkpoint_cost(name, options.data, _CHECKPOINT_FACTOR * rows)
+            others[f"a checkpoint every second, {QUERIES[name].title}"] = f"{cost:+.1%} time"
     if "latency" in chosen:
         p50, p99 = latency(4 if options.quick else 15)
         others["latency at 10,000 rows/s, source to result table"] = f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
