@@ -7,12 +7,23 @@ import threading
 import polars as pl
 import pytest
 import zmq
-from cluster_jobs import ENDLESS, chatty, expected_totals, never_returns, rows, slow, totals, worker_environment
+from cluster_jobs import (
+    ENDLESS,
+    chatty,
+    expected_totals,
+    never_returns,
+    never_stops_talking,
+    rows,
+    slow,
+    totals,
+    worker_environment,
+)
 from patience import eventually
 
 from streamlab.core.errors import JobError, OptionError, PlanError
 from streamlab.observe.status import JobState
 from streamlab.runtime.client import find, list_jobs, sweep
+from streamlab.runtime.job_log import LOG_BYTES
 from streamlab.session.job import Job
 
 
@@ -237,3 +248,13 @@ def test_a_job_shows_itself(start):
     page = job._repr_html_()
     assert "&lt;b&gt;mine&lt;i&gt;" in page
     assert "<b>mine" not in page
+
+
+def test_what_a_chatty_function_prints_is_kept_in_part(start):
+    job = start(rows(never_stops_talking))
+    folder = job._handle.folder
+    earlier = [folder.worker_log(worker).with_suffix(".earlier") for worker in range(2)]
+    eventually(lambda: all(path.exists() for path in earlier), "the logs are emptied")
+    job.cancel()
+    assert all(0 < path.stat().st_size <= LOG_BYTES for path in earlier)
+    assert "on and on" in job.log()
