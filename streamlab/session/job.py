@@ -181,7 +181,7 @@ class Job:
         return self._handle.meta.plan
 
     def log(self) -> str:
-        """Return what its processes and the user functions in them have printed: of each worker the newest 8 to 16 MB."""
+        """Return what its processes and the user functions in them have printed: the newest 8 to 16 MB of each."""
         return self._handle.folder.read_logs()
 
     # -- checkpoints ---------------------------------------------------------------------------------------------

@@ -223,13 +223,13 @@ def test_times_of_a_task_add_up(start):
     eventually(lambda: job.metrics().height and job.metrics()["busy_ms_per_s"].min() > 0, "rates of both subtasks")
     times = job.metrics().select(pl.sum_horizontal("busy_ms_per_s", "idle_ms_per_s", "backpressured_ms_per_s"))
     assert times.to_series().is_between(999, 1001).all()
-    assert job.metrics()["busy_ms_per_s"].max() > 500
+    eventually(lambda: job.metrics()["busy_ms_per_s"].max() > 500, "a busy task")
     eventually(lambda: job.report().latency_p99_ms is not None, "latency")
     assert 0 <= job.report().latency_p50_ms <= job.report().latency_p99_ms
 
 
 def test_messages_from_strangers_change_nothing(start):
-    job = start(totals(slow))
+    job = start(totals(slow, total=ENDLESS))
     eventually(lambda: has_rows(job), "rows arrive")
     with zmq.Context() as context:
         for worker in range(2):
@@ -237,8 +237,10 @@ def test_messages_from_strangers_change_nothing(start):
                 socket.connect(f"ipc://{job._handle.meta.sockets}/1-{worker}")
                 for parts in ([b"junk"], [b"x" * 16, b"y"], [b"x" * 16, b"y", b"z" * 1000]):
                     socket.send_multipart(parts)
-    assert job.wait(60) == "finished"
-    assert sorted(job.results().rows()) == expected_totals()
+    before = job.report().rows_in
+    eventually(lambda: job.report().rows_in > before, "rows go on")
+    assert job.stop() == "stopped"
+    assert job.results()["rows"].sum() == job.report().rows_in
 
 
 def test_a_job_shows_itself(start):
