@@ -139,6 +139,10 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskStatus, ...] = ()
     checkpoints: tuple[CheckpointStatus, ...] = ()
     """The newest ones, oldest first."""
+    wish: Literal["run", "pause", "stop"] = "run"
+    """What was asked for last; a job that is restarting comes to it when it runs again."""
+    savepoint: str = ""
+    """Token of the checkpoint that it was asked to end with."""
     restarts: int = 0
     """How often it was restarted after a failure."""
     restored_checkpoint: int | None = None

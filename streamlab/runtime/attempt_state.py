@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -82,12 +83,18 @@ def joined_splits(listed: Splits, origin: Manifest | None) -> Splits:
 
 
 def restored_figures(manifest: Manifest, vertices: Mapping[str, VertexLayout]) -> dict[tuple[str, int], TaskStatus]:
-    """Return what tasks had counted at a checkpoint, to be shown until they report themselves."""
+    """Return what tasks had counted at a checkpoint, to be shown until they report themselves.
+
+    With fewer subtasks than before, the figures of several go to one: the one that inherits them.
+    """
+    counted: dict[tuple[str, int], Counter[str]] = {}
+    for task in manifest.tasks:
+        if task.vertex in vertices:
+            heir = task.vertex, task.subtask % vertices[task.vertex].parallelism
+            counted.setdefault(heir, Counter()).update(task.counters)
     return {
-        (task.vertex, task.subtask): msgspec.convert(
-            {**task.counters, "vertex": task.vertex, "subtask": task.subtask, "steps": vertices[task.vertex].steps},
-            TaskStatus,
+        (vertex, subtask): msgspec.convert(
+            {**counters, "vertex": vertex, "subtask": subtask, "steps": vertices[vertex].steps}, TaskStatus
         )
-        for task in manifest.tasks
-        if task.vertex in vertices
+        for (vertex, subtask), counters in counted.items()
     }

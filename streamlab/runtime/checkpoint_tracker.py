@@ -38,15 +38,26 @@ class CheckpointTracker:
         Of the job.
     complete
         Manifests of those that there are already, oldest first.
-    first_id
-        Id of the next one: above every id that was ever used.
+    history
+        What an earlier coordinator knew of them, and of others.
+    asked_again
+        Token of a request that will be answered by another one.
     """
 
-    def __init__(self, options: JobOptions, complete: Sequence[Manifest] = (), first_id: int = 1) -> None:
+    def __init__(
+        self,
+        options: JobOptions,
+        complete: Sequence[Manifest] = (),
+        history: Sequence[CheckpointStatus] = (),
+        *,
+        asked_again: str = "",
+    ) -> None:
         self._options = options
         self._complete = list(complete)
-        self._history = {manifest.id: _status_of(manifest) for manifest in complete}
-        self._next_id = max([first_id, *(manifest.id + 1 for manifest in complete)])
+        self._history = {status.id: _left_behind(status, asked_again) for status in history}
+        for manifest in complete:
+            self._history[manifest.id] = _status_of(manifest, self._history.get(manifest.id))
+        self._next_id = max(self._history, default=0) + 1
         self._in_flight: _InFlight | None = None
         self._since_us = 0
         self._wanted: list[str] = []
@@ -129,10 +140,16 @@ class CheckpointTracker:
         if self._in_flight is not None and self._in_flight.status.id == checkpoint_id:
             self._give_up("failed", reason)
 
-    def abort(self, reason: str) -> None:
-        """Give up the checkpoint that is being taken, if there is one, because its attempt has failed."""
-        if self._in_flight is not None:
-            self._give_up("failed", reason)
+    def abort(self, reason: str, *, asked_again: str = "") -> None:
+        """Give up the checkpoint that is being taken, if there is one, because its attempt has failed.
+
+        It is no answer to the request `asked_again`: another one will be.
+        """
+        if self._in_flight is None:
+            return
+        if asked_again and self.request_in_flight == asked_again:
+            self._change(self._in_flight.status.id, request="")
+        self._give_up("failed", reason)
 
     def parts(self, tasks: Collection[TaskKey], ended: Mapping[TaskKey, TaskState]) -> tuple[TaskState, ...] | None:
         """Return the parts of the checkpoint being taken once none is missing; from then on it is being stored.
@@ -155,13 +172,10 @@ class CheckpointTracker:
     def complete(self, manifest: Manifest, now_us: int) -> None:
         """Note that a manifest is durable."""
         self._complete.append(manifest)
-        shown = _status_of(manifest)
+        shown = _status_of(manifest, self._history.get(manifest.id))
         if self._in_flight is not None and self._in_flight.status.id == manifest.id:
-            given = self._in_flight.status
-            duration_ms = max(now_us - given.triggered_us, 0) / 1000
-            shown = msgspec.structs.replace(
-                shown, trigger=given.trigger, request=given.request, duration_ms=duration_ms
-            )
+            duration_ms = max(now_us - self._in_flight.status.triggered_us, 0) / 1000
+            shown = msgspec.structs.replace(shown, duration_ms=duration_ms)
             self._in_flight = None
         self._note(shown)
         self._since_us = 0
@@ -198,10 +212,25 @@ class CheckpointTracker:
             del self._history[min(self._history)]
 
 
-def _status_of(manifest: Manifest) -> CheckpointStatus:
+def _left_behind(status: CheckpointStatus, asked_again: str) -> CheckpointStatus:
+    """Return what is known of a checkpoint of an earlier coordinator, if it has no readable manifest."""
+    if asked_again and status.request == asked_again:
+        status = msgspec.structs.replace(status, request="")
+    if status.state == "running":
+        return msgspec.structs.replace(status, state="failed", reason="the job's coordinator ended")
+    if status.state == "complete":
+        return msgspec.structs.replace(status, state="damaged", reason="it could not be read")
+    return status
+
+
+def _status_of(manifest: Manifest, known: CheckpointStatus | None) -> CheckpointStatus:
+    """Return what is known of a complete checkpoint: what its manifest says, and why it was taken."""
     return CheckpointStatus(
         id=manifest.id,
         kind=manifest.kind,
+        trigger="interval" if known is None else known.trigger,
+        request="" if known is None else known.request,
+        restored=0 if known is None else known.restored,
         state="complete",
         attempt=manifest.attempt,
         triggered_us=manifest.triggered_us,

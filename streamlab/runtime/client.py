@@ -131,7 +131,7 @@ class JobHandle:
         """Return what became of the checkpoint that a request asked for; None when it was not begun in time."""
 
         def found(status: JobStatus) -> CheckpointStatus | None:
-            return next((c for c in status.checkpoints if c.request == token), None)
+            return next((c for c in reversed(status.checkpoints) if c.request == token), None)
 
         def is_known(status: JobStatus) -> bool:
             checkpoint = found(status)

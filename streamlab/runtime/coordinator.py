@@ -174,6 +174,8 @@ class Coordinator:
             checkpoints=self._checkpoints.history,
             restarts=self._restarts,
             restored_checkpoint=attempt.restored or None,
+            wish="stop" if self._stopping else "pause" if self._paused else "run",
+            savepoint=self._hold.request if self._hold is not None and self._hold.rescale is None else "",
             last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
@@ -219,11 +221,10 @@ class Coordinator:
         self._attempt.finished[key] = event.state
         self._note_first_row(event.first_row_us)
         if self._attempt.finished.keys() != self._all_tasks:
-            return [*self._store_if_whole(), *self._publish_if_due()]
+            # What is known of the store's answer must not be overtaken by what was known before.
+            return [*self._publish_if_due(), *self._store_if_whole()]
         if self._checkpointing:
-            if self._checkpoints.in_flight is None:
-                self._checkpoints.trigger(self._now_us, self._attempt.number, at_end=True)
-            return self._store_if_whole()
+            return self._checkpoint_at_end() if self._checkpoints.in_flight is None else self._store_if_whole()
         return self._commit_last(self._checkpoints.next_id)
 
     @_on.register
@@ -234,7 +235,7 @@ class Coordinator:
     @_on.register
     def _(self, event: protocol.SnapshotFailed) -> list[Command]:
         self._checkpoints.refuse(event.checkpoint_id, event.reason)
-        return self._publish()
+        return [*self._publish(), *self._give_up_hold(event.checkpoint_id, event.reason)]
 
     @_on.register
     def _(self, event: protocol.CheckpointStored) -> list[Command]:
@@ -245,11 +246,11 @@ class Coordinator:
         commands: list[Command] = [protocol.RetainCheckpoints(self._options.checkpoint_keep)]
         if self._restart_in_us is not None:
             return [*commands, *self._publish(), *self._restart_if_due()]
-        if self._attempt.finished.keys() == self._all_tasks or (
-            self._hold is not None and self._hold.id == manifest.id
-        ):
+        if all(task.finished for task in manifest.tasks) or (self._hold is not None and self._hold.id == manifest.id):
             return [*commands, *self._commit_last(manifest.id)]
-        return [*commands, protocol.CommitCheckpoint(manifest.id), *self._publish()]
+        commands += [protocol.CommitCheckpoint(manifest.id), *self._publish()]
+        # Tasks may have ended after their part of it: what they left since then is in the one at the end.
+        return [*commands, *self._checkpoint_at_end()] if self._attempt.finished.keys() == self._all_tasks else commands
 
     @_on.register
     def _(self, event: protocol.CheckpointNotStored) -> list[Command]:
@@ -261,7 +262,7 @@ class Coordinator:
                 f"job {self._id}", needed="to store its last checkpoint", got=event.reason, hint="free some space"
             )
             return self._recover(Failure(message=text, kind="StateError"), from_outside=True)
-        return self._publish()
+        return [*self._publish(), *self._give_up_hold(event.checkpoint_id, event.reason)]
 
     @_on.register
     def _(self, event: protocol.Committed) -> list[Command]:
@@ -279,9 +280,10 @@ class Coordinator:
 
     @_on.register
     def _(self, event: protocol.RestoreFailed) -> list[Command]:
-        self._checkpoints.damaged(event.checkpoint_id, event.reason)
         failure = Failure(message=event.reason, kind="CheckpointError")
-        if self._checkpoints.newest is None:
+        if not event.unreachable:
+            self._checkpoints.damaged(event.checkpoint_id, event.reason)
+        if self._checkpoints.newest is None and not event.unreachable:
             return self._fail(failure)
         return self._recover(failure, from_outside=True)
 
@@ -366,12 +368,19 @@ class Coordinator:
                 commands.append(protocol.InspectWorker(index))
         if self._attempt.deployed and self._restart_in_us is None:
             self._policy.on_running(elapsed_us)
-            self._checkpoints.pass_time(elapsed_us)
-            commands += self._checkpoint_if_due()
+            commands += self._pass_time(elapsed_us)
         elif self._restart_in_us is not None:
             self._restart_in_us = max(0, self._restart_in_us - elapsed_us)
             commands += self._restart_if_due()
         return [*commands, *self._publish_if_due()]
+
+    def _pass_time(self, elapsed_us: int) -> list[Command]:
+        """Give up a checkpoint that takes too long, and take one when it is time."""
+        taken = self._checkpoints.in_flight
+        self._checkpoints.pass_time(elapsed_us)
+        if taken is not None and self._checkpoints.in_flight is None:
+            return self._give_up_hold(taken, "it took too long")
+        return self._checkpoint_if_due()
 
     def _note_first_row(self, us: int | None) -> None:
         if us is not None:
@@ -388,18 +397,20 @@ class Coordinator:
     def _take_over(self, takeover: Takeover) -> None:
         self._attempt.number = takeover.attempt
         self._lay_out(takeover.layout)
-        ids = [status.id + 1 for status in takeover.status.checkpoints] if takeover.status else []
-        self._checkpoints = CheckpointTracker(self._options, takeover.manifests, max(ids, default=1))
+        status = takeover.status
+        history = status.checkpoints if status is not None else ()
+        asked_again = status.savepoint if status is not None else ""
+        self._checkpoints = CheckpointTracker(self._options, takeover.manifests, history, asked_again=asked_again)
         newest = self._checkpoints.newest
         if newest is not None:
             self._splits = newest.splits
-        status = takeover.status
         if status is None:
             return
         self._started_us, self._rows_total, self._restarts = status.started_us, status.rows_total, status.restarts
         self._last_failure = status.last_failure
-        self._paused = status.state is JobState.PAUSED
-        self._stopping = status.state is JobState.STOPPING
+        self._paused, self._stopping = status.wish == "pause", status.wish == "stop"
+        if status.savepoint:
+            self._hold = Hold(status.savepoint)
         if takeover.attempt:
             self._restarts += 1
             self._state = JobState.RESTARTING
@@ -436,7 +447,7 @@ class Coordinator:
         self._restarts += 1
         self._restart_in_us = decision.delay_us
         if not self._checkpoints.is_storing:
-            self._checkpoints.abort("its attempt failed")
+            self._checkpoints.abort("its attempt failed", asked_again=self._hold.request if self._hold else "")
         number = self._attempt.number
         self._attempt.workers, self._attempt.finished, self._attempt.deployed = {}, {}, False
         return [protocol.EndWorkers(number), *self._move(JobState.RESTARTING), *self._restart_if_due()]
@@ -455,7 +466,7 @@ class Coordinator:
         sources = {task for task in self._all_tasks if self._vertices[task[0]].is_source}
         if not self._checkpoints.is_due or not attempt.deployed or attempt.finished.keys() >= sources:
             return []
-        if self._restart_in_us is not None:
+        if self._restart_in_us is not None or attempt.last_commit is not None:
             return []
         checkpoint_id = self._checkpoints.trigger(self._now_us, attempt.number)
         if self._hold is not None and self._checkpoints.request_in_flight == self._hold.request:
@@ -481,6 +492,23 @@ class Coordinator:
             completed_us=self._now_us,
         )
         return [protocol.StoreCheckpoint(self._storing)]
+
+    def _checkpoint_at_end(self) -> list[Command]:
+        """Take a checkpoint of what all tasks have left at their ends."""
+        self._checkpoints.trigger(self._now_us, self._attempt.number, at_end=True)
+        return self._store_if_whole()
+
+    def _give_up_hold(self, checkpoint_id: int, reason: str) -> list[Command]:
+        """Go on from the last checkpoint when the one that sources held for has failed: they read nothing any more."""
+        if self._hold is None or self._hold.id != checkpoint_id:
+            return []
+        if self._hold.rescale is None:
+            self._stopping = False
+        self._hold = None
+        if self._restart_in_us is not None:
+            return []
+        text = explained(f"job {self._id}", needed="a checkpoint before it ends or is rescaled", got=reason)
+        return self._recover(Failure(message=text, kind="CheckpointError"), from_outside=True)
 
     def _commit_last(self, checkpoint_id: int) -> list[Command]:
         """Have the sinks commit what the ended tasks left; when they have, the job has ended."""

@@ -39,6 +39,7 @@ import msgspec
 from streamlab.core.errors import OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
+from streamlab.runtime.job_log import read_log
 from streamlab.runtime.processes import ProcessId
 from streamlab.runtime.protocol import Layout
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
@@ -222,10 +223,10 @@ class JobFolder:
         return self.log / f"worker-{worker}.log"
 
     def read_logs(self) -> str:
-        """Return everything that the job's processes printed, coordinator first."""
+        """Return what is kept of what the job's processes printed, coordinator first."""
         parts = []
         for path in sorted(self.log.glob("*.log")):
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = read_log(path)
             if text:
                 parts.append(f"== {path.stem} ==\n{text.rstrip()}\n")
         return "\n".join(parts)

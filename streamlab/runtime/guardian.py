@@ -77,7 +77,8 @@ class Guardian:
         pipe = coordinator.stdin
         if pipe is None:
             return 1
-        with pipe, contextlib.suppress(BrokenPipeError):
+        # Closing the pipe writes what could not be written before, and fails once more.
+        with contextlib.suppress(BrokenPipeError), pipe:
             pipe.write(key)
             pipe.flush()
             while coordinator.poll() is None and not self._client_ended:

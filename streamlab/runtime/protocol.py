@@ -106,6 +106,8 @@ class RestoreFailed(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     checkpoint_id: int
     reason: str
+    unreachable: bool = False
+    """Whether the store did not answer, which says nothing of the checkpoint."""
 
 
 class TaskFailed(msgspec.Struct, frozen=True, tag=True):

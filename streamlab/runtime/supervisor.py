@@ -35,6 +35,7 @@ from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.guardian import CLIENT_ENDED
+from streamlab.runtime.job_log import limit_log
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
@@ -227,6 +228,7 @@ class Supervisor:
             return
         if not _has_ended(worker.process.pid):
             self._send(worker)
+            limit_log(self._folder.worker_log(worker.index))
             return
         while worker.events_fd >= 0 and self._final is None:
             before = worker.events_fd

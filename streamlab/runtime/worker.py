@@ -257,7 +257,9 @@ class Worker:
                 self._starting = vertex.id
                 built.append(self._build(graph, vertex, subtask, origin))
         except CheckpointError as error:
-            self._watchdog.report(RestoreFailed(self._hello.worker, self._hello.attempt, command.restored, str(error)))
+            hello, unreachable = self._hello, error.matter == "unreachable"
+            failed = RestoreFailed(hello.worker, hello.attempt, command.restored, str(error), unreachable)
+            self._watchdog.report(failed)
             return
         inboxes = {one.task: [self._transport.open_inbox(c) for c in one.task.inputs] for one in built}
         for one in built:

@@ -181,7 +181,7 @@ class Job:
         return self._handle.meta.plan
 
     def log(self) -> str:
-        """Return what its processes and the user functions in them have printed."""
+        """Return what its processes and the user functions in them have printed: the newest 8 to 16 MB of each."""
         return self._handle.folder.read_logs()
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
@@ -309,8 +309,11 @@ class Job:
         target = check_is_free(savepoint)
         self._check_checkpointing("stop with a savepoint")
         token = secrets.token_hex(8)
-        state = self._end(StopRequested(token), timeout)
-        taken = self._handle.wait_for_checkpoint(token, 0)
+        self._handle.request(StopRequested(token))
+        limit_s = _seconds(timeout)
+        taken = self._handle.wait_for_checkpoint(token, limit_s)
+        # When the checkpoint has failed, the job goes on.
+        state = self._handle.wait(limit_s).state if taken is not None and taken.state == "complete" else self.status
         if taken is None or taken.state != "complete":
             got = f"a job that is {state}" if taken is None else f"a checkpoint that is {taken.state} {taken.reason}"
             raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))

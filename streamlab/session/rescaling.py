@@ -7,10 +7,13 @@ import secrets
 
 from streamlab.core.errors import JobError, OptionError, explained
 from streamlab.graph.lowering import lower
+from streamlab.observe.status import JobStatus
 from streamlab.plan import nodes
 from streamlab.runtime.client import JobHandle, layout_of
 from streamlab.runtime.pickling import pickled_graph
 from streamlab.runtime.protocol import RescaleRequested
+
+_FAILED = ("failed", "abandoned")
 
 
 def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> None:
@@ -27,9 +30,18 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
     handle.folder.write_graph(pickled_graph(graph), file)
     layout = layout_of(graph, parallelism, file)
     before = handle.status()
-    handle.request(RescaleRequested(parallelism, layout.vertices, file, secrets.token_hex(8)))
-    done = handle.wait_until(
-        lambda status: status.attempt > before.attempt and status.parallelism == parallelism, timeout_s
-    )
-    if not done:
-        raise JobError(explained(step, needed="the job to run again", got=f"one that is {handle.status().state}"))
+    token = secrets.token_hex(8)
+    handle.request(RescaleRequested(parallelism, layout.vertices, file, token))
+
+    def failure(status: JobStatus) -> str:
+        taken = next((c for c in reversed(status.checkpoints) if c.request == token), None)
+        return f"{taken.reason} (checkpoint {taken.id})" if taken is not None and taken.state in _FAILED else ""
+
+    def is_done(status: JobStatus) -> bool:
+        return status.attempt > before.attempt and status.parallelism == parallelism
+
+    handle.wait_until(lambda status: is_done(status) or bool(failure(status)), timeout_s)
+    status = handle.status()
+    if not is_done(status):
+        got = failure(status) or f"one that is {status.state}"
+        raise JobError(explained(step, needed="the job to run again with them", got=got))

@@ -208,6 +208,11 @@ def chatty(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
+def never_stops_talking(frame: pl.DataFrame) -> pl.DataFrame:
+    print(f"{'on and on ' * 10_000}\n" * 10, frame["v"][-1])
+    return frame
+
+
 def starts_a_process(frame: pl.DataFrame) -> pl.DataFrame:
     if not hasattr(starts_a_process, "child"):
         starts_a_process.child = subprocess.Popen(["sleep", "1000"])

@@ -202,7 +202,7 @@ HERE = socket.gethostname()
         (mark(DEAD, "elsewhere", age_us=-2 * DAY_US), False),
         (b"not ours", True),
     ],
-    ids=["alive", "alive for days", "dead", "elsewhere", "elsewhere for days", "elsewhere in days", "not ours"],
+    ids=["living", "living and old", "dead", "far", "far and old", "far and of the future", "not ours"],
 )
 def test_pins_count_as_long_as_their_process_may_live(data, counts):
     blobs = DictBlobs()

@@ -1,0 +1,40 @@
+"""What a worker prints, in a file that stays small however much that is.
+
+The worker and all that it has started append to one file. When that is long, its newest part is copied aside and the
+file is emptied in place, so whoever holds it open writes on in it. What is printed in that very moment may be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+LOG_BYTES = 8 * 1024 * 1024
+"""Length at which a log is emptied, and the length of the part before that is kept."""
+
+
+def limit_log(path: Path, limit: int = LOG_BYTES) -> None:
+    """Empty a log that has grown over the limit, and keep its newest whole lines aside in place of earlier ones."""
+    try:
+        if path.stat().st_size <= limit:
+            return
+        with path.open("r+b") as file:
+            file.seek(-limit, 2)
+            newest = file.read(limit)
+            # On a full disk what was printed is the first to go.
+            with contextlib.suppress(OSError):
+                _earlier(path).write_bytes(newest[newest.find(b"\n") + 1 :])
+            file.truncate(0)
+    except FileNotFoundError:
+        # The job's folder is gone; the coordinator finds that out when it writes into it.
+        return
+
+
+def read_log(path: Path) -> str:
+    """Return what is kept of what was printed."""
+    parts = [part.read_bytes() for part in (_earlier(path), path) if part.is_file()]
+    return b"".join(parts).decode(errors="replace")
+
+
+def _earlier(path: Path) -> Path:
+    return path.with_suffix(".earlier")
