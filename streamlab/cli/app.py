@@ -202,6 +202,27 @@ def savepoint(
         out.print(f"Savepoint of checkpoint {taken.id} at {path}.", markup=False)
 
 
+@app.command(epilog="Example: streamlab replay demo --checkpoint 5 --until 7")
+def replay(
+    name: Name,
+    checkpoint: Annotated[int, typer.Option(help="Id of the checkpoint to go on from; see 'streamlab checkpoints'.")],
+    until: Annotated[
+        int | None, typer.Option(help="Id of a later checkpoint to end at; otherwise to the end of the sources.")
+    ] = None,
+    pace: Annotated[str, typer.Option(help="max, realtime or a factor such as 10x, by event time.")] = "max",
+) -> None:
+    """Run a job once more from a checkpoint, with the same rows, and say whether its results are the same."""
+    with _errors_shown():
+        job = _find(name)
+        again = job.replay(checkpoint, until="end" if until is None else until, pace=pace)
+        state = watch(again, out).state
+        different = again.compare(job if until is None else job.at(until)).height
+    if state is JobState.FAILED:
+        raise typer.Exit(ExitCode.FAILED)
+    of = f"job {job.name}" if until is None else f"job {job.name} at checkpoint {until}"
+    out.print(f"Results are those of {of}." if not different else f"{different:,} rows differ from {of}.", markup=False)
+
+
 @app.command(epilog="Example: streamlab rescale demo 4")
 def rescale(name: Name, parallelism: Annotated[int, typer.Argument(min=1, help="Subtasks per step.")]) -> None:
     """Go on with another number of subtasks, from a checkpoint; nothing is lost."""

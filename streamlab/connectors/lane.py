@@ -90,6 +90,8 @@ class Lane:
         Latest event time of the split in an earlier attempt.
     position, skip
         Where to go on, and how many good rows after it were given out already.
+    rows_given
+        Good rows that were given out already.
     """
 
     def __init__(
@@ -101,8 +103,12 @@ class Lane:
         reached_us: int | None = None,
         position: Position = START,
         skip: int = 0,
+        rows_given: int = 0,
     ) -> None:
         self.split = split
+        self.rows_given = rows_given
+        self.limit: int | None = None
+        """How many good rows are given out at most; None: all."""
         self.position, self.skip = position, skip
         """As of what was given out."""
         self.begun = position != START or skip > 0
@@ -124,6 +130,11 @@ class Lane:
         self._to_skip = skip
         self._reader: SplitReader | None = None
         self._exhausted = False
+
+    @property
+    def room(self) -> int | None:
+        """How many more rows may be given out; None: any number."""
+        return None if self.limit is None else max(0, self.limit - self.rows_given)
 
     @property
     def opened(self) -> bool:
@@ -178,9 +189,10 @@ class Lane:
         self.queued += 1
         return piece
 
-    def given(self, piece: Piece) -> None:
+    def given(self, piece: Piece, rows: int) -> None:
         """Note that rows of a piece were given out."""
         self.begun = True
+        self.rows_given += rows
         if piece.left:
             self.position, self.skip = piece.start, piece.taken
         else:

@@ -56,12 +56,15 @@ class SplitProgress:
         The split's own watermark.
     finished : bool
         Whether nothing of it is left.
+    rows : int
+        Good rows that were given out.
     """
 
     position: Position
     skip: int
     watermark_us: int
     finished: bool
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class SourceReader:
         How long rows that trickle in are gathered.
     on_error
         What happens to input that cannot be understood, unless the source says it itself.
+    until
+        As far as rows are given out: those that had been given out when this snapshot was taken. None: to the end.
     """
 
     def __init__(
@@ -137,8 +142,10 @@ class SourceReader:
         batch_rows: int = 500_000,
         batch_ms: int = 10,
         on_error: Literal["fail", "dead_letter"] = "dead_letter",
+        until: ReaderSnapshot | None = None,
     ) -> None:
         self.source = source
+        self._until = until
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
         self._subtask, self._parallelism = subtask, parallelism
@@ -223,7 +230,7 @@ class SourceReader:
         unsure = False
         for lane in self._lanes.values():
             wish = now_us
-            if lane.queued or self._is_early(lane, now_us):
+            if lane.queued or lane.room == 0 or self._is_early(lane, now_us):
                 continue
             if lane.dry:
                 if lane.clock is not None and lane.clock.due_us is not None:
@@ -236,6 +243,11 @@ class SourceReader:
         earliest = min(wishes, default=None)
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
+    @property
+    def reached(self) -> bool:
+        """Whether everything was given out that is to be, and there is more: the reader waits for ever then."""
+        return self._until is not None and bool(self._lanes) and all(lane.room == 0 for lane in self._lanes.values())
+
     def snapshot(self) -> ReaderSnapshot:
         """Return positions and watermarks as of what was given out, once they can be opened after a power failure.
 
@@ -247,7 +259,9 @@ class SourceReader:
         for lane in self._lanes.values():
             lane.make_durable()
         running = {
-            name: SplitProgress(lane.position, lane.skip, self._watermarks.watermark_of(name), finished=False)
+            name: SplitProgress(
+                lane.position, lane.skip, self._watermarks.watermark_of(name), finished=False, rows=lane.rows_given
+            )
             for name, lane in self._lanes.items()
             if lane.begun
         }
@@ -294,13 +308,19 @@ class SourceReader:
                     reached_us=reached,
                     position=progress.position,
                     skip=progress.skip,
+                    rows_given=progress.rows,
                 )
+            lane.limit = None if self._until is None else self._rows_until(split.id)
             lane.order_us = start
             lane.clock = IdleClock(self._idle_us) if self._idle_us else None
             self._watermarks.add(split.id, start)
             self._lanes[split.id] = lane
         if self._lanes and self.source.discovers:
             self._watermarks.on_idle(_FINISHED, deferred=True)
+
+    def _rows_until(self, split: str) -> int:
+        progress = None if self._until is None else self._until.splits.get(split)
+        return 0 if progress is None else progress.rows
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -338,7 +358,7 @@ class SourceReader:
             self._begins_us = min((time for time in times if time is not None), default=None)
 
     def _can_read(self, lane: Lane, now_us: int) -> bool:
-        if lane.exhausted:
+        if lane.exhausted or lane.room == 0:
             return False
         return self._pace is None or not (lane.queued or self._is_early(lane, now_us))
 
@@ -407,7 +427,13 @@ class SourceReader:
             if name in blocked:
                 kept.append(piece)
                 continue
+            room = piece.lane.room
+            if room == 0:
+                blocked.add(name)
+                kept.append(piece)
+                continue
             due = piece.left if allowed_us is None else piece.due(self._column or "", allowed_us)
+            due = due if room is None else min(due, room)
             if due:
                 frame, latest = piece.take(due, self._column)
                 frames.append(frame)
@@ -421,7 +447,7 @@ class SourceReader:
                 refused.append(piece.letters)
                 self.rows_read += piece.letters.height
             if due or not piece.left:
-                piece.lane.given(piece)
+                piece.lane.given(piece, due)
         self._queue = kept
         if not any(isinstance(frame, pl.LazyFrame) for frame in frames):
             self._last = []
@@ -467,7 +493,9 @@ class SourceReader:
             lane = self._lanes.pop(name)
             watermark = self._watermarks.watermark_of(name)
             self._watermarks.remove(name)
-            self._finished[name] = SplitProgress(lane.position, lane.skip, watermark, finished=True)
+            self._finished[name] = SplitProgress(
+                lane.position, lane.skip, watermark, finished=True, rows=lane.rows_given
+            )
             if self._folder_clock is not None:
                 self._folder_clock.activity()
             if self.source.discovers:

@@ -46,7 +46,7 @@ def timing(
     >>> timing("t", "10s", pace="60x").pace
     60.0
     """
-    factor = _pace(pace)
+    factor = pace_factor(pace)
     given = {"watermark": watermark, "max_advance": max_advance, "pace": factor}
     for name, value in given.items():
         if event_time is None and value is not None:
@@ -93,7 +93,9 @@ def _duration(value: DurationLike | None, name: str, *, least: int) -> Duration 
     return duration
 
 
-def _pace(pace: Pace) -> float | None:
+def pace_factor(pace: Pace) -> float | None:
+    """Return how many times faster than they happened rows are given out; None: as fast as it goes."""
+    """Return how many times faster than they happened rows are given out; None: as fast as it goes."""
     words: dict[Pace, float | None] = {"max": None, "realtime": 1.0}
     if isinstance(pace, str) and pace in words:
         return words[pace]

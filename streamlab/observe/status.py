@@ -67,6 +67,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """From the reading of a row to its writing; sinks only."""
     latency_p99_ms: float | None = None
     finished: bool = False
+    reached: bool = False
+    """Whether its source has been read as far as it is to be, in a replay."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

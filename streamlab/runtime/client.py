@@ -232,6 +232,8 @@ def launch(
     plan: str = "",
     query: object = None,
     origin: CheckpointPlace | None = None,
+    until: CheckpointPlace | None = None,
+    prepare: Callable[[JobFolder], None] | None = None,
 ) -> JobHandle:
     """Start a job in processes of its own and return at once.
 
@@ -247,6 +249,10 @@ def launch(
         What the graph was made of, kept so that graphs of another parallelism can be made.
     origin
         The checkpoint that the job starts from.
+    until
+        The checkpoint at whose positions it ends.
+    prepare
+        Called with the job's folder before any of its processes starts.
 
     Raises
     ------
@@ -273,6 +279,7 @@ def launch(
             sockets=str(sockets),
             layout=layout_of(graph, options.parallelism),
             origin=origin,
+            until=until,
             plan=plan,
             fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
             engine=pl.__version__,
@@ -284,6 +291,8 @@ def launch(
             for vertex in graph.vertices:
                 if isinstance(vertex.sink, ResultTable):
                     write_table_facts(folder.results, vertex.sink.schema, vertex.sink.keys)
+            if prepare is not None:
+                prepare(folder)
             folder.write_meta(meta)
             coordinator = _coordinators[folder.id] = _start_coordinator(folder, options)
         except BaseException:

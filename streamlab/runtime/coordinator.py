@@ -49,6 +49,8 @@ KEEP_FRESH_US = 1_000_000
 """Longest time between two statuses: an older one means that the coordinator does not run."""
 START_TIMEOUT_US = 60_000_000
 """How long a worker may take to start, before it can give signs of life: imports take a while on a busy machine."""
+_REACHED = "replayed"
+"""Token of the checkpoint that ends a replay."""
 _PING_US = 1_000_000
 _PINGS_PER_TIMEOUT = 4
 _MAX_TICK_US = 1_000_000
@@ -212,7 +214,7 @@ class Coordinator:
             if (task.vertex, task.subtask) not in self._attempt.finished:
                 self._attempt.tasks[task.vertex, task.subtask] = task
         self._note_first_row(event.first_row_us)
-        return self._publish_if_due()
+        return [*self._end_if_reached(), *self._publish_if_due()]
 
     @_on.register
     def _(self, event: protocol.TaskFinished) -> list[Command]:
@@ -381,6 +383,17 @@ class Coordinator:
         if taken is not None and self._checkpoints.in_flight is None:
             return self._give_up_hold(taken, "it took too long")
         return self._checkpoint_if_due()
+
+    def _end_if_reached(self) -> list[Command]:
+        """End a replay with a checkpoint once every source has been read as far as it is to be."""
+        if self._stopping or not self._checkpointing or not self._attempt.deployed:
+            return []
+        tasks = [self._attempt.tasks.get(key) for key in self._all_tasks if self._vertices[key[0]].is_source]
+        if not any(task is not None and task.reached for task in tasks):
+            return []
+        if not all(task is not None and (task.reached or task.finished) for task in tasks):
+            return []
+        return self._on(protocol.StopRequested(_REACHED))
 
     def _note_first_row(self, us: int | None) -> None:
         if us is not None:

@@ -62,11 +62,22 @@ class Origin:
         The splits of each source, by vertex.
     blobs, manifest
         The checkpoint; None for the beginning.
+    until
+        The checkpoint whose positions sources read to; None: they read on.
     is_own
         Whether it is one of the job itself, whose sinks' transactions are committed.
     """
 
-    def __init__(self, splits: Splits, blobs: Blobs, manifest: Manifest | None, *, is_own: bool) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        blobs: Blobs,
+        manifest: Manifest | None,
+        *,
+        is_own: bool,
+        until: Manifest | None = None,
+    ) -> None:
+        self._until = until
         self._splits = splits
         self._files = StateFiles(blobs)
         self._manifest = manifest
@@ -81,13 +92,16 @@ class Origin:
         CheckpointError
             If the checkpoint cannot be read; building a task raises it, too.
         """
-        origin = folder.read_meta().origin
+        meta = folder.read_meta()
+        origin, until = meta.origin, None
+        if meta.until is not None:
+            until = ManifestStore(open_blobs(meta.until.location)).get(meta.until.id)
         if command.from_origin and origin is not None:
             blobs = open_blobs(origin.location)
-            return cls(command.splits, blobs, ManifestStore(blobs).get(origin.id), is_own=False)
+            return cls(command.splits, blobs, ManifestStore(blobs).get(origin.id), is_own=False, until=until)
         blobs = folder.checkpoint_blobs()
         manifest = ManifestStore(blobs).get(command.restored) if command.restored else None
-        return cls(command.splits, blobs, manifest, is_own=True)
+        return cls(command.splits, blobs, manifest, is_own=True, until=until)
 
     def splits(self, vertex: Vertex) -> tuple[Split, ...]:
         """Return the splits of a vertex' source."""
@@ -96,6 +110,10 @@ class Origin:
     def reader(self, vertex: Vertex) -> ReaderSnapshot | None:
         """Return how far a vertex' source had been read."""
         return None if self._manifest is None else restored_reader(self._manifest, vertex.id)
+
+    def until(self, vertex: Vertex) -> ReaderSnapshot | None:
+        """Return how far a vertex' source is to be read."""
+        return None if self._until is None else restored_reader(self._until, vertex.id)
 
     def task(self, vertex: Vertex, subtask: int) -> Restored:
         """Return what a subtask starts from."""
@@ -112,15 +130,20 @@ def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:
     return [(vertex, subtask) for vertex, subtask in subtasks if worker_of(subtask, workers) == worker]
 
 
+def recording_folder(folder: Path, vertex: str) -> Path:
+    """Return where a job keeps the recording of a source."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", vertex)[:40]
+    digest = hashlib.sha256(vertex.encode()).hexdigest()[:8]
+    return folder / FOLDER / f"{readable}-{digest}"
+
+
 def with_recordings(graph: JobGraph, folder: Path) -> JobGraph:
     """Return the graph with sources that cannot be read again recorded first, each in a folder of its own."""
     vertices = []
     for vertex in graph.vertices:
         source = vertex.source
         if source is not None:
-            readable = re.sub(r"[^A-Za-z0-9_-]+", "-", vertex.id)[:40]
-            digest = hashlib.sha256(vertex.id.encode()).hexdigest()[:8]
-            source = recorded(source, str(folder / FOLDER / f"{readable}-{digest}"))
+            source = recorded(source, str(recording_folder(folder, vertex.id)))
         vertices.append(replace(vertex, source=source))
     return JobGraph(tuple(vertices), graph.edges)
 
@@ -140,6 +163,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             batch_rows=options.batch_rows,
             batch_ms=options.batch_ms,
             on_error=options.on_error,
+            until=origin.until(vertex),
         )
     if vertex.sink is not None:
         context = SinkContext(

@@ -75,6 +75,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """What the first attempt runs."""
     origin: CheckpointPlace | None = None
     """The checkpoint that it starts from."""
+    until: CheckpointPlace | None = None
+    """The checkpoint, of the same job as the origin, at whose positions it ends."""
     plan: str = ""
     """The text of ``explain()``."""
     fingerprint: str = ""
@@ -207,8 +209,12 @@ class JobFolder:
 
     def checkpoint_blobs(self) -> Blobs:
         """Return where the job keeps its checkpoints."""
+        return open_blobs(self.checkpoint_location())
+
+    def checkpoint_location(self) -> str:
+        """Return the folder or URL of the job's checkpoints."""
         elsewhere = self.read_meta().options.checkpoint_store
-        return open_blobs(self.path if elsewhere is None else f"{elsewhere.rstrip('/')}/{self.id}")
+        return str(self.path) if elsewhere is None else f"{elsewhere.rstrip('/')}/{self.id}"
 
     def black_box(self, worker: int) -> Path:
         """Return where a worker notes what it is doing."""

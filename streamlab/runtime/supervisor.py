@@ -159,7 +159,9 @@ class Supervisor:
 
     def _origin(self) -> Manifest | None:
         """Return the checkpoint that the job starts from, which nobody may delete while it runs."""
-        origin = self._meta.origin
+        origin, until = self._meta.origin, self._meta.until
+        if until is not None:
+            self._pins.enter_context(ManifestStore(open_blobs(until.location)).pin(until.id))
         if origin is None:
             return None
         return self._pins.enter_context(ManifestStore(open_blobs(origin.location)).pin(origin.id))

@@ -106,6 +106,11 @@ class TableReader:
         """Columns of the table; empty for a job that has none."""
         return self._facts.schema if self._facts else pl.Schema()
 
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """Columns that identify a row of an updating table, when they are known."""
+        return self._facts.keys if self._facts else None
+
     def table(self) -> pl.DataFrame:
         """Return the table as it is now, changelogs folded."""
         with self._lock:
@@ -166,14 +171,16 @@ def _append(frames: list[pl.DataFrame], frame: pl.DataFrame) -> None:
 
 def read_late_rows(results: Path) -> pl.DataFrame:
     """Return the late rows of all steps, as they came to the steps that refused them."""
-    frames = _side_rows(results, LATE_ROWS)
+    frames = read_side_rows(results, LATE_ROWS)
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
 
 
 def read_dead_letters(results: Path) -> pl.DataFrame:
     """Return the input that could not be understood."""
-    return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *_side_rows(results, DEAD_LETTERS)])
+    return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *read_side_rows(results, DEAD_LETTERS)])
 
 
-def _side_rows(results: Path, tag: str) -> list[pl.DataFrame]:
-    return [record.frame for record in standing(LogReader(results / tag).read_new(), read_attempts(results))]
+def read_side_rows(results: Path, tag: str, *, before: int | None = None) -> list[pl.DataFrame]:
+    """Return the rows of a side table as they were written, or those only that belong to a checkpoint."""
+    records = standing(LogReader(results / tag).read_new(), read_attempts(results))
+    return [record.frame for record in records if before is None or record.header.epoch < before]

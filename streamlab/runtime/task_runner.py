@@ -13,6 +13,9 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 from streamlab.connectors.reader import ReaderSnapshot, SourceReader
 from streamlab.connectors.sink import SinkWriter
@@ -143,7 +146,9 @@ class TaskRunner:
     def status(self, now_us: int) -> TaskStatus:
         """Return the task's figures."""
         dropped = self._writer.rows_dropped if self._writer is not None else 0
-        return self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes), dropped)
+        status = self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes), dropped)
+        is_there = self._reader is not None and self._reader.reached
+        return msgspec.structs.replace(status, reached=True) if is_there else status
 
     def _can_send(self) -> bool:
         return all(outlet.credit > 0 for outlet in self._outlets.values())
@@ -325,7 +330,7 @@ class _Meter:
         )
 
 
-_NO_RATES = {"rows_in_per_s": 0.0, "rows_out_per_s": 0.0}
+_NO_RATES: dict[str, Any] = {"rows_in_per_s": 0.0, "rows_out_per_s": 0.0}
 
 
 def stack_text(stack: traceback.StackSummary) -> str:

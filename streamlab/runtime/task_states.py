@@ -108,7 +108,7 @@ def restored_reader(manifest: Manifest, vertex: str) -> ReaderSnapshot:
 
 def _stored_source(source: ReaderSnapshot) -> StoredSource:
     splits = {
-        name: StoredSplit(progress.position, progress.skip, progress.watermark_us, progress.finished)
+        name: StoredSplit(progress.position, progress.skip, progress.watermark_us, progress.finished, progress.rows)
         for name, progress in source.splits.items()
     }
     return StoredSource(splits, source.watermark_us, source.latest_us)
@@ -116,7 +116,7 @@ def _stored_source(source: ReaderSnapshot) -> StoredSource:
 
 def _reader_snapshot(stored: StoredSource) -> ReaderSnapshot:
     splits = {
-        name: SplitProgress(split.position, split.skip, split.watermark_us, split.finished)
+        name: SplitProgress(split.position, split.skip, split.watermark_us, split.finished, split.rows)
         for name, split in stored.splits.items()
     }
     return ReaderSnapshot(splits, stored.watermark_us, stored.latest_us)

@@ -6,12 +6,13 @@ import datetime as dt
 import html
 import os
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import polars as pl
 
 from streamlab.connectors.recording import scan_recording
+from streamlab.connectors.timing import Pace
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import JobError, OptionError, StepFailed, StreamlabError, explained
@@ -30,6 +31,8 @@ from streamlab.runtime.protocol import (
 )
 from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
+from streamlab.session.moments import Moment
+from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoint
@@ -255,6 +258,69 @@ class Job:
             If the job has ended or takes no checkpoints, or does not run again in time.
         """
         rescale(self._handle, parallelism, _seconds(timeout))
+
+    def replay(
+        self,
+        checkpoint: int,
+        *,
+        until: int | Literal["end"] = "end",
+        pace: Pace = "max",
+        with_: StreamFrame | None = None,
+        name: str | None = None,
+        side_effects: bool = False,
+    ) -> Job:
+        """Start a new job that goes on from one of this job's checkpoints and reads the same rows once more.
+
+        Same code, same rows, same results: its result table begins as it stood at the checkpoint, and the rows come
+        from the same positions of the same sources, from the recording where a source cannot be read again. Whether a
+        row is late depends on the batch in which it comes; recordings repeat their batches, other sources do at full
+        speed, but where rows came by the clock, one at the very bound may be judged otherwise.
+
+        Parameters
+        ----------
+        checkpoint
+            Id of the checkpoint, which must still be kept.
+        until
+            Id of a later checkpoint, at whose positions the replay ends and leaves open what is open; ``"end"`` goes
+            to the end of the sources (of the recording as it is now).
+        pace
+            ``"max"``, ``"realtime"`` or a factor such as ``"10x"``: how fast rows come, by their event times.
+        with_
+            Another query to go on with, from the same state: what would have been if …? Steps find their state by name.
+        name
+            The new job's name; None makes one up.
+        side_effects
+            Whether it writes where this job writes. Otherwise its rows only go to a result table of its own.
+
+        Raises
+        ------
+        CheckpointError
+            If a checkpoint is damaged or no longer kept, or does not fit the other query.
+        OptionError
+            If the sources never end, and there is no checkpoint to replay to.
+
+        See Also
+        --------
+        compare : The rows that differ.
+        """
+        handle = replay(
+            self._handle,
+            checkpoint,
+            until=until,
+            pace=pace,
+            changed=None if with_ is None else with_.plan,
+            name=name,
+            side_effects=side_effects,
+        )
+        return Job(handle, self._runner)
+
+    def at(self, checkpoint: int) -> Moment:
+        """Return the result table, the side tables and the state as they stood at a checkpoint that is still kept."""
+        return Moment(self._handle, self.checkpoints[checkpoint])
+
+    def compare(self, other: Job | Moment) -> pl.DataFrame:
+        """Return the rows of the result tables that differ; the column ``in`` says ``here`` or ``there``."""
+        return differing(self.results(), other.results())
 
     @property
     def recording(self) -> StreamFrame:

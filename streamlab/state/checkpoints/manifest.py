@@ -47,6 +47,8 @@ class StoredSplit(msgspec.Struct, frozen=True):
     """Good rows after the position that were given out too."""
     watermark_us: int
     finished: bool
+    rows: int = 0
+    """Good rows that were given out."""
 
 
 class StoredSource(msgspec.Struct, frozen=True):

@@ -68,6 +68,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         "checkpoints",
         "savepoint",
         "rescale",
+        "replay",
     ):
         assert command in result.output
         assert "Example" in call(command, "--help").output
@@ -186,6 +187,11 @@ def test_checkpoints_savepoints_and_another_parallelism(endless: sl.Job, tmp_pat
     assert "complete" in call("checkpoints", "endless").output
     (listed,) = [json.loads(line) for line in call("checkpoints", "endless", "--json").output.splitlines()]
     assert (listed["id"], listed["trigger"], listed["state"]) == (1, "request", "complete")
+
+    more = endless.checkpoint().id
+    replayed = call("replay", "endless", "--checkpoint", 1, "--until", more)
+    assert replayed.exit_code == 0, replayed.output
+    assert f"Results are those of job endless at checkpoint {more}." in replayed.output
 
     assert "runs with 2" in call("rescale", "endless", "2").output
     assert endless.report().parallelism == 2

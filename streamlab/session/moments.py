@@ -1,0 +1,59 @@
+"""A job as it stood at one of its checkpoints."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
+from streamlab.runtime.client import JobHandle
+from streamlab.runtime.table_reader import TableReader, fold_keyed, read_side_rows
+from streamlab.session.checkpoints import Checkpoint
+
+
+class Moment:
+    """The tables and the state of a job at a checkpoint; made by ``job.at(7)``.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        The state of its operators and the positions of its sources.
+
+    Parameters
+    ----------
+    handle
+        The client's side of the job.
+    checkpoint
+        The checkpoint, opened.
+    """
+
+    def __init__(self, handle: JobHandle, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._handle = handle
+
+    def results(self) -> pl.DataFrame:
+        """Return the result table as it stood; of an append-only one the rows that are still kept."""
+        table = TableReader(self._handle.folder.results)
+        return fold_keyed(table.changelog(before=self.checkpoint.id), table.keys).select(table.schema.names())
+
+    def late_rows(self) -> pl.DataFrame:
+        """Return the rows that had come too late by then."""
+        frames = self._side(LATE_ROWS)
+        return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+
+    def dead_letters(self) -> pl.DataFrame:
+        """Return the input that could not be understood by then."""
+        return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *self._side(DEAD_LETTERS)])
+
+    def state(self, operator: str) -> pl.DataFrame:
+        """Return the state of an operator; see :meth:`Checkpoint.state`."""
+        return self.checkpoint.state(operator)
+
+    def sources(self) -> pl.DataFrame:
+        """Return how far each split had been read; see :meth:`Checkpoint.sources`."""
+        return self.checkpoint.sources()
+
+    def _side(self, tag: str) -> list[pl.DataFrame]:
+        return read_side_rows(self._handle.folder.results, tag, before=self.checkpoint.id)
+
+    def __repr__(self) -> str:
+        return f"<job {self._handle.meta.name!r} at checkpoint {self.checkpoint.id}>\n{self.results()}"

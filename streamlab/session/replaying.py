@@ -1,0 +1,146 @@
+"""A job once more, from one of its checkpoints: the same rows from the same positions, into a table of its own."""
+
+from __future__ import annotations
+
+import pickle
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from streamlab.connectors.recording import scan_recording
+from streamlab.connectors.source import Source
+from streamlab.connectors.timing import Pace, pace_factor
+from streamlab.core.changelog import ROW_KIND
+from streamlab.core.errors import JobError, OptionError, explained
+from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN
+from streamlab.graph.explain import explain_graph
+from streamlab.graph.job_graph import JobGraph
+from streamlab.graph.lowering import lower
+from streamlab.plan import nodes
+from streamlab.plan.table_keys import table_keys
+from streamlab.runtime.attempts import read_attempts
+from streamlab.runtime.client import JobHandle, launch
+from streamlab.runtime.deployment import recording_folder
+from streamlab.runtime.folder import CheckpointPlace, JobFolder
+from streamlab.runtime.record_log import LogWriter
+from streamlab.runtime.results import ResultTable
+from streamlab.runtime.table_reader import TableReader, read_side_rows
+from streamlab.session.restoring import check_fits
+from streamlab.state.checkpoints.manifests import ManifestStore
+
+_SEED = "seed"
+_BEFORE_ALL = -1
+"""Epoch of rows that no restart withdraws."""
+_SIDE = (LATE_ROWS, DEAD_LETTERS)
+Until = int | Literal["end"]
+
+
+def replay(
+    handle: JobHandle,
+    checkpoint_id: int,
+    *,
+    until: Until,
+    pace: Pace,
+    changed: nodes.Node | None,
+    name: str | None,
+    side_effects: bool,
+) -> JobHandle:
+    """Start a job that goes on from a checkpoint of another job; see :meth:`Job.replay`."""
+    step = f"replay of job {handle.meta.name}"
+    query: nodes.Write = pickle.loads(handle.folder.read_query())  # noqa: S301 - in the user's own private folder
+    plan = query.input if changed is None else changed
+    sink = query.sink if side_effects else _table(plan)
+    store = ManifestStore(handle.folder.checkpoint_blobs())
+    with store.pin(checkpoint_id) as manifest:
+        attempt = next((one for one in read_attempts(handle.folder.results) if one.number == manifest.attempt), None)
+        if attempt is None:
+            text = explained(step, needed=f"attempt {manifest.attempt} on record", got="none")
+            raise JobError(text)
+        target = nodes.Write(input=plan, sink=sink, step=sink.name, schema=plan.schema)
+        graph = _again(lower(target, attempt.layout.parallelism), handle.folder, pace)
+        check_fits(manifest, graph, allow_non_restored_state=False)
+        if until == "end" and not all(v.source.bounded for v in graph.vertices if v.source is not None):
+            needed = "a checkpoint to replay to, since the sources never end"
+            raise OptionError(explained(step, needed=needed, got="until='end'", hint="until=job.checkpoint().id"))
+        options = replace(
+            handle.meta.options,
+            name=f"{handle.meta.name}-replay-{secrets.token_hex(2)}" if name is None else name,
+            parallelism=attempt.layout.parallelism,
+            keep_rows=None,
+            detach=False,
+            checkpoint_store=None,
+        )
+        location = handle.folder.checkpoint_location()
+        seeds = isinstance(sink, ResultTable) and plan.schema == query.input.schema
+        return launch(
+            graph,
+            options,
+            plan=explain_graph(graph),
+            query=target,
+            origin=CheckpointPlace(location, checkpoint_id),
+            until=None if until == "end" else CheckpointPlace(location, until),
+            prepare=_seeding(handle, checkpoint_id, updating=query.input.updating) if seeds else None,
+        )
+
+
+def table_before(handle: JobHandle, checkpoint_id: int) -> pl.DataFrame:
+    """Return the changes of a job's result table that belong to a checkpoint, with row kinds."""
+    return TableReader(handle.folder.results).changelog(before=checkpoint_id)
+
+
+def _seeding(handle: JobHandle, checkpoint_id: int, *, updating: bool) -> Callable[[JobFolder], None]:
+    """Return what gives a new job the tables as they stood at the checkpoint."""
+
+    def seed(folder: JobFolder) -> None:
+        table = table_before(handle, checkpoint_id)
+        tables = {tag: read_side_rows(handle.folder.results, tag, before=checkpoint_id) for tag in _SIDE}
+        tables[MAIN] = [table if updating else table.drop(ROW_KIND)]
+        for tag, frames in tables.items():
+            if any(frame.height for frame in frames):
+                log = LogWriter(folder.results / tag, _SEED, 0)
+                for frame in frames:
+                    log.append(frame, epoch=_BEFORE_ALL)
+                log.close()
+
+    return seed
+
+
+def _table(plan: nodes.Node) -> ResultTable:
+    return ResultTable("results", plan.schema, table_keys(plan) if plan.updating else None)
+
+
+def _again(graph: JobGraph, folder: JobFolder, pace: Pace) -> JobGraph:
+    """Return the graph with sources that read what the job read, at another pace."""
+
+    def source(vertex_id: str, given: Source) -> Source:
+        if not given.replayable:
+            recorded = scan_recording(recording_folder(folder.path, vertex_id))
+            given = replace(recorded, name=given.name, timing=given.timing)
+        return replace(given, timing=replace(given.timing, pace=pace_factor(pace)))
+
+    vertices = (
+        vertex if vertex.source is None else replace(vertex, source=source(vertex.id, vertex.source))
+        for vertex in graph.vertices
+    )
+    return JobGraph(tuple(vertices), graph.edges)
+
+
+def differing(mine: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that one of two tables has more often than the other, with the column ``in`` in front.
+
+    Examples
+    --------
+    >>> differing(pl.DataFrame({"n": [1, 2]}), pl.DataFrame({"n": [2, 3]})).sort("n").rows()
+    [('here', 1), ('there', 3)]
+    """
+    sides = [mine.with_columns(pl.lit(1).alias("__count")), theirs.with_columns(pl.lit(-1).alias("__count"))]
+    both = pl.concat(sides, how="diagonal_relaxed")
+    counted = both.group_by(pl.exclude("__count"), maintain_order=True).agg(pl.col("__count").sum())
+    counts = counted.get_column("__count").to_numpy()
+    rows = counted[np.repeat(np.arange(len(counts)), np.abs(counts))]
+    side = pl.when(pl.col("__count") > 0).then(pl.lit("here")).otherwise(pl.lit("there")).alias("in")
+    return rows.select(side, pl.exclude("__count"))
