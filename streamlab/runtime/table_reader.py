@@ -109,14 +109,15 @@ class TableReader:
     def table(self) -> pl.DataFrame:
         """Return the table as it is now, changelogs folded."""
         with self._lock:
-            attempts = read_attempts(self._results)
+            # In this order, since an attempt is on record before there are rows of it.
             records = list(self._log.read_new())
+            attempts = read_attempts(self._results)
             late = any(record.header.attempt < self._newest_attempt for record in records)
             if attempts != self._attempts or late or any(record.header.voids_from >= 0 for record in records):
-                self._attempts = attempts
                 self._log.restart()
                 self._rows, self._folded = {}, None
                 records = list(self._log.read_new())
+                self._attempts = attempts = read_attempts(self._results)
             self._take(standing(records, attempts))
             for dropped in self._rows.keys() - self._log.segments():
                 del self._rows[dropped]
@@ -130,7 +131,7 @@ class TableReader:
 
         With `before`, those only that belong to the checkpoint of this id.
         """
-        records = standing(LogReader(self._results / MAIN).read_new(), read_attempts(self._results))
+        records = _standing(self._results, MAIN)
         records.sort(key=lambda record: record.header.attempt)
         frames = [r.frame for r in records if before is None or r.header.epoch < before]
         log = pl.concat(frames) if frames else self.schema.to_frame()
@@ -176,4 +177,10 @@ def read_dead_letters(results: Path) -> pl.DataFrame:
 
 
 def _side_rows(results: Path, tag: str) -> list[pl.DataFrame]:
-    return [record.frame for record in standing(LogReader(results / tag).read_new(), read_attempts(results))]
+    return [record.frame for record in _standing(results, tag)]
+
+
+def _standing(results: Path, tag: str) -> list[Record]:
+    """Return all records of a log that count; attempts are read last, as in `TableReader.table`."""
+    records = list(LogReader(results / tag).read_new())
+    return standing(records, read_attempts(results))
