@@ -236,12 +236,18 @@ class LogReader:
         """Yield the whole records that were not read before, those of one writer in order."""
         for prefix, numbers in sorted(_segments(self.folder).items()):
             at, offset = self._positions.get(prefix, (-1, 0))
-            for number in (n for n in numbers if n >= at):
+            waiting = [number for number in numbers if number >= at]
+            while waiting:
+                number = waiting.pop(0)
                 start = offset if number == at else 0
                 self._positions[prefix] = number, start
-                for header, frame, end in _read_from(self.folder / f"{prefix}-{number:06d}.arrows", start):
+                path = self.folder / f"{prefix}-{number:06d}.arrows"
+                for header, frame, end in _read_from(path, start):
                     self._positions[prefix] = number, end
                     yield Record(prefix, number, header, frame)
+                if not path.exists():
+                    # Its writer has deleted it since we looked, and what takes its place was there before that.
+                    waiting = [later for later in _segments(self.folder).get(prefix, ()) if later > number]
 
     def drop_read(self) -> None:
         """Delete the files that have been read to their end and are no longer written to."""

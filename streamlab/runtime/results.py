@@ -88,6 +88,7 @@ class ResultWriter(SinkWriter):
         self._durable = context.checkpoints
         self._epoch = context.restored or 0
         self._committed: deque[int] = deque(maxlen=context.keep_checkpoints)
+        self._has_prepared = False
         keep = None if table.keep_rows is None else -(-table.keep_rows // context.parallelism)
         with _writing(self._step):
             self._log = LogWriter(
@@ -117,13 +118,21 @@ class ResultWriter(SinkWriter):
         """Write what waits; it is shown already, and withdrawn if the job is restored from an earlier checkpoint."""
         self.flush()
         self._epoch = checkpoint_id
+        self._has_prepared = True
         if self._durable:
             with _writing(self._step):
                 self._log.sync()
         return ((_CHECKPOINT, str(checkpoint_id)),)
 
     def commit(self, pending: Pending) -> None:
-        """Note that a checkpoint is complete: what lies before the oldest one that is kept will never be withdrawn."""
+        """Note that a checkpoint is complete: what lies before the oldest one that is kept will never be withdrawn.
+
+        Of several that are committed in a row only the last one is known to be complete: the others may have been given
+        up, and nothing can be restored from those.
+        """
+        if not self._has_prepared and self._committed:
+            self._committed.pop()
+        self._has_prepared = False
         self._committed += [int(value) for name, value in pending if name == _CHECKPOINT]
 
     def flush(self) -> None:

@@ -114,14 +114,15 @@ class TableReader:
     def table(self) -> pl.DataFrame:
         """Return the table as it is now, changelogs folded."""
         with self._lock:
-            attempts = read_attempts(self._results)
+            # In this order, since an attempt is on record before there are rows of it.
             records = list(self._log.read_new())
+            attempts = read_attempts(self._results)
             late = any(record.header.attempt < self._newest_attempt for record in records)
             if attempts != self._attempts or late or any(record.header.voids_from >= 0 for record in records):
-                self._attempts = attempts
                 self._log.restart()
                 self._rows, self._folded = {}, None
                 records = list(self._log.read_new())
+                self._attempts = attempts = read_attempts(self._results)
             self._take(standing(records, attempts))
             for dropped in self._rows.keys() - self._log.segments():
                 del self._rows[dropped]
@@ -135,7 +136,7 @@ class TableReader:
 
         With `before`, those only that belong to the checkpoint of this id.
         """
-        records = standing(LogReader(self._results / MAIN).read_new(), read_attempts(self._results))
+        records = _standing(self._results, MAIN)
         records.sort(key=lambda record: record.header.attempt)
         frames = [r.frame for r in records if before is None or r.header.epoch < before]
         log = pl.concat(frames) if frames else self.schema.to_frame()
@@ -182,5 +183,11 @@ def read_dead_letters(results: Path) -> pl.DataFrame:
 
 def read_side_rows(results: Path, tag: str, *, before: int | None = None) -> list[pl.DataFrame]:
     """Return the rows of a side table as they were written, or those only that belong to a checkpoint."""
-    records = standing(LogReader(results / tag).read_new(), read_attempts(results))
+    records = _standing(results, tag)
     return [record.frame for record in records if before is None or record.header.epoch < before]
+
+
+def _standing(results: Path, tag: str) -> list[Record]:
+    """Return all records of a log that count; attempts are read last, as in `TableReader.table`."""
+    records = list(LogReader(results / tag).read_new())
+    return standing(records, read_attempts(results))

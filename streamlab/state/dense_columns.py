@@ -127,7 +127,8 @@ class _Column:
         return 2 if self.dtype.is_decimal() else 1
 
     def read(self, block: Block) -> pl.Series:
-        words = np.ascontiguousarray(block[:, self.first : self.first + self.words])
+        # Always a copy: what was read must not change with the slots, and Polars copies no memory that it can use.
+        words = np.array(block[:, self.first : self.first + self.words], order="C")
         if self.dtype.is_decimal():
             arrow = pl.Series([], dtype=self.dtype).to_arrow().type
             return pl.Series(self.name, pa.Array.from_buffers(arrow, len(words), [None, pa.py_buffer(words)]))

@@ -171,3 +171,18 @@ def test_few_runs_are_kept() -> None:
         runs.replace(np.arange(7), pl.DataFrame({SLOT: [1], "x": [0]}))
     assert runs.rows == 1
     assert sum(frame.height for frame in runs.frames()) == 1
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_was_read_does_not_change_with_the_slots(columns: int, rows: int) -> None:
+    """A page is stored while the job goes on: it must be what it was at the barrier."""
+    names = [f"c{at}" for at in range(columns)]
+    stored = DenseColumns(pl.Schema(dict.fromkeys(names, pl.Int64())))
+    slots = np.arange(rows)
+    before = pl.DataFrame({name: [1] * rows for name in names})
+    stored.write(slots, before)
+    page, some = stored.read(slice(0, rows)), stored.read(slots)
+    stored.write(slots, before * 7)
+    assert_frame_equal(page, before)
+    assert_frame_equal(some, before)
