@@ -1,4 +1,4 @@
-"""Parts of checkpoints: whatever tasks leave, others take it up whole, at any parallelism and wherever steps run now."""
+"""Parts of checkpoints: what tasks leave, others take up whole, at any parallelism, wherever steps run now."""
 
 from __future__ import annotations
 
