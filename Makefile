@@ -1,14 +1,16 @@
 # make demo   the main job on real data           make test    everything: lint, tests, notebooks, browser
 # make lint   style, types, layers                make bench   speed, as ratios; writes docs/performance.md
 # make soak   hours of random examples and faults, which the tests leave out
+# make simulate N=10000   recovery under that many seeds of faults
 # Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+N ?= 1000
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo test lint bench simulate soak clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/streamlab demo
@@ -31,6 +33,9 @@ bench: $(VENV)/installed-test
 
 soak: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow --hypothesis-profile=exploring
+
+simulate: $(VENV)/installed-test
+	$(BIN)/python -m streamlab.testing.simulation --seeds $(N)
 
 clean:
 	rm -rf $(VENV)

@@ -224,7 +224,7 @@ class Coordinator:
         self._note_first_row(event.first_row_us)
         if self._attempt.finished.keys() != self._all_tasks:
             # What is known of the store's answer must not be overtaken by what was known before.
-            return [*self._publish_if_due(), *self._store_if_whole()]
+            return [*self._stop_if_unheard(key), *self._publish_if_due(), *self._store_if_whole()]
         if self._checkpointing:
             return self._checkpoint_at_end() if self._checkpoints.in_flight is None else self._store_if_whole()
         return self._commit_last(self._checkpoints.next_id)
@@ -394,6 +394,11 @@ class Coordinator:
         if not all(task is not None and (task.reached or task.finished) for task in tasks):
             return []
         return self._on(protocol.StopRequested(_REACHED))
+
+    def _stop_if_unheard(self, ended: tuple[str, int]) -> list[Command]:
+        """Stop the sources when the last sink has ended before them: nobody takes their rows any more."""
+        sinks = {task for task in self._all_tasks if self._vertices[task[0]].is_sink}
+        return [protocol.StopSources()] if ended in sinks and self._attempt.finished.keys() >= sinks else []
 
     def _note_first_row(self, us: int | None) -> None:
         if us is not None:

@@ -154,6 +154,9 @@ class Supervisor:
             if process.is_alive:
                 kill_group(process.pid)
         manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
+        if manifests:
+            # Sinks commit what it holds as soon as an attempt starts from it: no power failure may take it back then.
+            self._manifests.make_durable(manifests[0])
         last = attempts[-1]
         return Takeover(last.number, last.layout, tuple(reversed(manifests)), self._folder.read_status())
 

@@ -89,6 +89,11 @@ class TaskRunner:
         self._flushed_rows = 0
         self._meter = _Meter(task)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something has arrived that was not taken."""
+        return any(self._inboxes)
+
     def run_once(self, now_us: int, *, paused: bool) -> bool:
         """Do the next piece of work, if there is one that may be done, and return whether there was.
 
@@ -98,12 +103,13 @@ class TaskRunner:
             What the task raised.
         """
         if self.task.finished:
+            self._discard_waiting()
             return False
         started_ns = self._meter.begin()
         worked = self._can_send() and self._work(now_us, paused=paused)
         if self.task.vertex.sink is not None:
             self._show(started_ns, worked=worked)
-        held_back = not self._can_send() or (worked and (self.task.is_source or any(self._inboxes)))
+        held_back = not self._can_send() or (worked and (self.task.is_source or self.has_waiting))
         self._meter.end(held_back=held_back)
         return worked
 
@@ -186,6 +192,12 @@ class TaskRunner:
         else:
             self._poll_at_us = min(max(wish, now_us + _EMPTY_POLL_US), now_us + _LONGEST_PAUSE_US)
         return bool(out)
+
+    def _discard_waiting(self) -> None:
+        """Drop what still arrives at a task that has ended, so that those that send it can go on to their own end."""
+        for inbox in self._inboxes:
+            while len(inbox):
+                inbox.take()
 
     def _next_message(self) -> tuple[Channel, Message] | None:
         """Take the next message, one input after the other in turn, leaving out those that wait for a barrier."""

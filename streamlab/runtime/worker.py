@@ -128,6 +128,7 @@ class Worker:
         worked = False
         for runner in self._runners:
             if runner.task.finished:
+                runner.run_once(_now_us(), paused=self._paused)
                 continue
             self._current = runner.task
             # What waits is worked off before new rows are read: a source gets one turn, the others several.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import polars as pl
 
@@ -88,8 +89,8 @@ class Checkpoint:
     def state(self, operator: str) -> pl.DataFrame:
         """Return the state of an operator as it stood, rows of all subtasks.
 
-        The first columns are ``subtask`` and ``part`` (which of the operator's tables); a column that a part has not
-        is null there.
+        The first columns are ``subtask`` and ``part`` (which of the operator's tables), or ``subtask_`` and ``part_``
+        when the state itself has a column of such a name; a column that a part has not is null there.
 
         Parameters
         ----------
@@ -109,8 +110,15 @@ class Checkpoint:
             needed = f"an operator of checkpoint {self.id}"
             hint = f"operators: {', '.join(known) or 'none, all tasks had ended'}"
             raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
-        frames = [frame for task in holders for frame in self._frames(task.subtask, task.operators[operator])]
-        empty = pl.DataFrame(schema={"subtask": pl.Int64(), "part": pl.String()})
+        parts = [part for task in holders for part in self._parts(task.subtask, task.operators[operator])]
+        own = ["subtask", "part"]
+        while any(name in frame.columns for _, _, frame in parts for name in own):
+            own = [f"{name}_" for name in own]
+        empty = pl.DataFrame(schema=dict(zip(own, (pl.Int64(), pl.String()), strict=True)))
+        frames = [
+            frame.select(pl.lit(subtask, pl.Int64).alias(own[0]), pl.lit(part).alias(own[1]), pl.all())
+            for subtask, part, frame in parts
+        ]
         return pl.concat([empty, *frames], how="diagonal_relaxed")
 
     def sources(self) -> pl.DataFrame:
@@ -123,14 +131,15 @@ class Checkpoint:
         schema = {**_SPLITS_SCHEMA, "watermark": pl.Int64()}
         return pl.DataFrame(rows, schema=schema, orient="row").cast({"watermark": _SPLITS_SCHEMA["watermark"]})
 
-    def _frames(self, subtask: int, state: StoredState) -> Iterator[pl.DataFrame]:
+    def _parts(self, subtask: int, state: StoredState) -> Iterator[tuple[int, str, pl.DataFrame]]:
         for part, frames in read_snapshot(state, self._files).keyed.items():
             for frame in frames:
-                yield frame.select(pl.lit(subtask, pl.Int64).alias("subtask"), pl.lit(part).alias("part"), pl.all())
+                yield subtask, part, frame
 
     def __repr__(self) -> str:
-        rows = sum(file.rows for file in self._manifest.files)
-        return f"<checkpoint {self.id} of {self._manifest.job}: {rows:,} rows of state>\n{self.operators}"
+        operators = self.operators
+        rows = operators["rows"].sum()
+        return f"<checkpoint {self.id} of {self._manifest.job}: {rows:,} rows of state>\n{operators}"
 
 
 class Checkpoints:
@@ -184,8 +193,10 @@ class Checkpoints:
         return len(self._history)
 
     def __iter__(self) -> Iterator[Checkpoint]:
-        """Open those that can be opened, oldest first."""
-        return (self[checkpoint_id] for checkpoint_id in self.ids)
+        """Open those that can be opened, oldest first; one that was deleted meanwhile is left out."""
+        for checkpoint_id in self.ids:
+            with suppress(OptionError):
+                yield self[checkpoint_id]
 
     def __repr__(self) -> str:
         return repr(self.to_frame())

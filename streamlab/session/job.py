@@ -15,7 +15,7 @@ from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.timing import Pace
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.errors import JobError, OptionError, StepFailed, StreamlabError, explained
+from streamlab.core.errors import CheckpointError, JobError, OptionError, StepFailed, StreamlabError, explained
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
@@ -34,7 +34,6 @@ from streamlab.session.checkpoints import Checkpoint, Checkpoints
 from streamlab.session.moments import Moment
 from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
-from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoint
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ _DTYPES: dict[object, type[pl.DataType]] = {
 }
 """Dtypes of the columns of `Job.metrics`, by the types of a status' fields."""
 
+_COPY_ATTEMPTS = 5
 _WITH_TRACEBACK = ("StepFailed", "WorkerLost", "InternalError")
 """Failures whose text shows where it happened; the others explain themselves."""
 
@@ -207,16 +207,7 @@ class Job:
         JobError
             If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
         """
-        step = f"checkpoint of job {self.name}"
-        self._check_checkpointing(step)
-        token = secrets.token_hex(8)
-        self._handle.request(CheckpointRequested(token))
-        limit_s = _seconds(timeout)
-        taken = self._handle.wait_for_checkpoint(token, limit_s)
-        if taken is None or taken.state in {"running", "failed", "abandoned"}:
-            got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
-            raise JobError(explained(step, needed="a complete checkpoint", got=got))
-        return self.checkpoints[taken.id]
+        return self.checkpoints[self._take_checkpoint(timeout)]
 
     def savepoint(self, path: str | os.PathLike[str], timeout: float | str | dt.timedelta | None = "10m") -> Checkpoint:
         """Take a checkpoint that is yours: a copy that no job deletes, for ``start(from_savepoint=path)``.
@@ -236,9 +227,16 @@ class Job:
             If the checkpoint fails or cannot be copied.
         """
         target = check_is_free(path)
-        taken = self.checkpoint(timeout)
-        copy_checkpoint(self._handle.folder.checkpoint_blobs(), taken.id, target)
-        return Checkpoint(target, ManifestStore(target).get(taken.id))
+        for attempt in range(_COPY_ATTEMPTS):
+            checkpoint_id = self._take_checkpoint(timeout)
+            try:
+                saved = copy_checkpoint(self._handle.folder.checkpoint_blobs(), checkpoint_id, target)
+                break
+            except CheckpointError as error:
+                # A job that takes them quickly and keeps few may have deleted it before it could be held on to.
+                if error.matter != "missing" or attempt == _COPY_ATTEMPTS - 1:
+                    raise
+        return Checkpoint(target, saved)
 
     def rescale(self, parallelism: int, timeout: float | str | dt.timedelta | None = "10m") -> None:
         """Go on with another number of subtasks: a checkpoint, then the same query from it; nothing is lost.
@@ -397,6 +395,17 @@ class Job:
             Longest time to wait; 0 does not wait.
         """
         return self._end(CancelRequested("asked for"), timeout)
+
+    def _take_checkpoint(self, timeout: float | str | dt.timedelta | None) -> int:
+        step = f"checkpoint of job {self.name}"
+        self._check_checkpointing(step)
+        token = secrets.token_hex(8)
+        self._handle.request(CheckpointRequested(token))
+        taken = self._handle.wait_for_checkpoint(token, _seconds(timeout))
+        if taken is None or taken.state in {"running", "failed", "abandoned"}:
+            got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
+            raise JobError(explained(step, needed="a complete checkpoint", got=got))
+        return taken.id
 
     def _check_checkpointing(self, step: str) -> None:
         if self._handle.meta.options.checkpoint_every_ms is None:

@@ -5,11 +5,15 @@ at a time, when the clock moves and how far, pauses, checkpoints, and crashes af
 checkpoint. One integer reproduces a run: the same seed gives the same trace hash, which is a test of its own.
 
 The wall clock never decides what a query gives, so whatever the schedule, the folded result must be the same.
+
+``python -m streamlab.testing.simulation --seeds 10000`` runs the simulation of recovery (`recovery`), where everything
+may fail.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -355,3 +359,9 @@ def shuffled(frame: pl.DataFrame, time: str, bound_us: int, seed: int) -> pl.Dat
     delays = [random.randrange(bound_us + 1) for _ in range(frame.height)]
     arrival = pl.Series("arrival", delays, dtype=pl.Int64) + frame[time].dt.epoch("us")
     return frame.with_columns(arrival.alias("__arrival")).sort("__arrival", maintain_order=True).drop("__arrival")
+
+
+if __name__ == "__main__":
+    from streamlab.testing.recovery import main
+
+    sys.exit(main())

@@ -63,6 +63,18 @@ class ManifestStore:
             )
             raise CheckpointError(text, file=name, matter="refused")
 
+    def make_durable(self, manifest: Manifest) -> None:
+        """Make sure of a checkpoint that was found: whoever wrote it may have died before its name was durable.
+
+        Raises
+        ------
+        CheckpointError
+            The store cannot say so.
+        """
+        name, data = _name(manifest.id), _encode(manifest)
+        if not self._blobs.has(name, len(data)):
+            raise damaged(self._blobs, name, f"{len(data)} bytes", "others")
+
     def ids(self) -> list[int]:
         """Return the ids of all checkpoints, ascending, damaged ones too."""
         matches = (_FILE.match(name) for name in self._blobs.names(_FOLDER))

@@ -97,6 +97,13 @@ def test_stop_ends_sources_and_then_counts_as_stopped():
     assert finish_all(coordinator)[-1].status.state == JobState.STOPPED
 
 
+def test_sources_stop_when_the_sinks_have_ended_before_them():
+    coordinator = running()
+    assert p.StopSources() in coordinator.handle(finished("sink", 0), 1)
+    assert p.StopSources() not in coordinator.handle(finished("source", 0), 2)
+    assert coordinator.handle(finished("source", 1), 3) == [p.CommitCheckpoint(1)]
+
+
 def test_requests_before_deployment_hold_once_deployed():
     coordinator = new()
     coordinator.start(1)

@@ -28,6 +28,7 @@ from streamlab.state.checkpoints.manifest import (
 )
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.pins import Mark
+from streamlab.testing.faulty_blobs import Crash, FaultyBlobs
 
 FRAME = pl.DataFrame({"n": [1]})
 DAY_US = 24 * 3600 * 1_000_000
@@ -281,3 +282,19 @@ def test_nothing_is_left_aside_on_a_disk(tmp_path):
         pass
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert [Path(name).parts[0] for name in left] == ["checkpoints", "state"]
+
+
+def test_a_manifest_that_its_writer_did_not_live_to_sync_is_made_durable() -> None:
+    for made_sure in (False, True):
+        blobs = FaultyBlobs()
+        store = ManifestStore(blobs)
+        blobs.crash_at_write(named=True)
+        with pytest.raises(Crash):
+            store.put(manifest_of(3))
+        if made_sure:
+            store.make_durable(store.get(3))
+        blobs.lose_unsynced()
+        assert store.ids() == ([3] if made_sure else [])
+    with pytest.raises(CheckpointError) as gone:
+        store.make_durable(manifest_of(4))
+    assert gone.value.matter == "damaged"

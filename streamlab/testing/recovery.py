@@ -1,0 +1,192 @@
+"""The seeded simulation of recovery: one integer is a query, a schedule and the faults in it.
+
+After a run the rows that stand, the committed rows, late rows and dead letters must be those of the oracle, and nothing
+may be left behind. A seed that fails is shrunk (fewest faults first, then the earliest) and told as a story. See
+`simulated_cluster` for what happens in a run, and `faults` for what goes wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from streamlab.core.errors import CheckpointError
+from streamlab.observe.status import JobState
+from streamlab.state.checkpoints import contents
+from streamlab.state.checkpoints.contents import file_name
+from streamlab.testing.faults import Fault, draw_faults
+from streamlab.testing.scenarios import SCENARIOS
+from streamlab.testing.simulated_cluster import Cluster
+
+_TOLD_LINES = 60
+_SHRINK_RUNS = 60
+
+
+@dataclass(frozen=True)
+class RecoveryRun:
+    """One run.
+
+    Attributes
+    ----------
+    seed, scenario
+        What was run.
+    faults : tuple[Fault, ...]
+        What went wrong in it, whether or not the run lasted until then.
+    steps : int
+        How many things happened.
+    trace_hash : str
+        Digest of everything that happened, in order.
+    attempts : int
+        Attempts that the job took.
+    failure : str
+        What is the matter with the outcome; empty when nothing is.
+    story : tuple[str, ...]
+        What happened, line by line.
+    """
+
+    seed: int
+    scenario: str
+    faults: tuple[Fault, ...]
+    steps: int
+    trace_hash: str
+    attempts: int
+    failure: str
+    story: tuple[str, ...]
+
+
+def recover(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
+    """Run a seed, with its own faults or with others."""
+    scenario = SCENARIOS[seed % len(SCENARIOS)]
+    plan = draw_faults(seed) if faults is None else tuple(faults)
+    cluster = Cluster(scenario, seed)
+    waiting = sorted(plan, key=lambda fault: fault.step)
+    cluster.start()
+    while cluster.final is None and not cluster.ledger.complaints:
+        while waiting and waiting[0].step <= cluster.steps:
+            waiting.pop(0).strike(cluster)
+        if cluster.final is None:
+            cluster.step()
+    failure = _verdict(cluster)
+    return RecoveryRun(
+        seed,
+        scenario.name,
+        plan,
+        cluster.steps,
+        cluster.trace_hash,
+        len(cluster.attempts),
+        failure,
+        tuple(cluster.story),
+    )
+
+
+def check_recovery(seed: int) -> RecoveryRun:
+    """Run a seed; raise AssertionError with the story of its shrunk schedule when the outcome is wrong."""
+    run = recover(seed)
+    if run.failure:
+        raise AssertionError(told(shrunk(run)))
+    return run
+
+
+def _verdict(cluster: Cluster) -> str:
+    """Return what is the matter with a run that has ended; empty when nothing is."""
+    if cluster.ledger.complaints:
+        return "\n".join(cluster.ledger.complaints[:3])
+    if cluster.final is None:
+        return "the job has not ended"
+    if cluster.final.state is not JobState.FINISHED:
+        failure = cluster.final.failure
+        if failure is not None and failure.kind == "CheckpointError" and cluster.ledger.may_go_back:
+            return ""  # every checkpoint was damaged
+        return f"the job is {cluster.final.state}: {failure.message if failure else 'no reason'}"
+    return _wrong_rows(cluster) or _left_behind(cluster)
+
+
+def _wrong_rows(cluster: Cluster) -> str:
+    for what, outcome in zip(("shown", "committed"), cluster.outcome(), strict=True):
+        try:
+            cluster.scenario.check(cluster.scenario, outcome)
+        except AssertionError as error:
+            return f"rows that were {what}: {error}"
+    return ""
+
+
+def _left_behind(cluster: Cluster) -> str:
+    """Collect garbage once more; every file that is left must be needed, and every checkpoint that is left whole."""
+    if cluster.ledger.hidden:
+        return f"hidden transactions are left: {cluster.ledger.hidden}"
+    cluster.blobs.refuse_reads(0)
+    cluster.manifests.collect_garbage()
+    needed: set[str] = set()
+    for _, manifest in cluster.manifests.newest_first():
+        if isinstance(manifest, CheckpointError):
+            if not cluster.blobs.damaged:
+                return f"a checkpoint that was kept is not whole: {manifest}"
+            continue
+        needed |= {file_name(stored) for stored in manifest.files}
+    surplus = set(cluster.blobs.names(contents.FOLDER)) - needed
+    if surplus and not cluster.blobs.damaged:
+        return f"{len(surplus)} files are left that no checkpoint names"
+    return ""
+
+
+# -- failing seeds -------------------------------------------------------------------------------------------------
+
+
+def shrunk(run: RecoveryRun) -> RecoveryRun:
+    """Return a failing run of the same seed with fewer faults, and shorter; no more can be taken away."""
+    runs = 0
+    best = run
+    improved = True
+    while improved and runs < _SHRINK_RUNS:
+        improved = False
+        for faults in _simpler(best.faults):
+            runs += 1
+            candidate = recover(run.seed, faults)
+            fewer = len(faults) < len(best.faults)
+            if candidate.failure and (fewer or candidate.steps < best.steps):
+                best, improved = candidate, True
+                break
+            if runs >= _SHRINK_RUNS:
+                break
+    return best
+
+
+def _simpler(faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, ...]]:
+    for at in range(len(faults)):
+        yield faults[:at] + faults[at + 1 :]
+    for at, fault in enumerate(faults):
+        for step in (fault.step // 2, fault.step * 3 // 4, fault.step * 9 // 10):
+            if step < fault.step:
+                yield (*faults[:at], replace(fault, step=step), *faults[at + 1 :])
+
+
+def told(run: RecoveryRun) -> str:
+    """Return a run as a story of numbered lines."""
+    faults = "; ".join(f"{fault.kind} at step {fault.step}" for fault in run.faults) or "none"
+    lines = [f"{number:3}. {line}" for number, line in enumerate(run.story, 1)]
+    if len(lines) > _TOLD_LINES:
+        lines = ["     …", *lines[-_TOLD_LINES:]]
+    head = [f"seed {run.seed} ({run.scenario}), {run.steps} steps, faults: {faults}", *lines]
+    return "\n".join([*head, f"→ {run.failure or 'as it should be'}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run many seeds, tell the story of each that fails, and return how many did (at most 1 as exit code)."""
+    parser = argparse.ArgumentParser(prog="python -m streamlab.testing.simulation", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, default=300, help="how many (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first one (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    failed, struck, attempts = [], 0, 0
+    for seed in range(chosen.first, chosen.first + chosen.seeds):
+        run = recover(seed)
+        struck += sum(fault.step <= run.steps for fault in run.faults)
+        attempts += run.attempts
+        if run.failure:
+            failed.append(seed)
+            sys.stdout.write(f"{told(shrunk(run))}\n\n")
+            sys.stdout.flush()
+    summary = f"{chosen.seeds} seeds, {struck} faults, {attempts} attempts, {len(failed)} failures"
+    sys.stdout.write(f"{summary}{f': {failed}' if failed else ''}\n")
+    return min(len(failed), 1)

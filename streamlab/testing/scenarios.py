@@ -1,0 +1,178 @@
+"""The queries that recovery is simulated with, their rows, and what must come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import polars as pl
+
+import streamlab as sl
+from streamlab.core.changelog import fold
+from streamlab.frame.stream_frame import StreamFrame
+from streamlab.graph.job_graph import JobGraph
+from streamlab.graph.lowering import lower
+from streamlab.plan.nodes import Write
+from streamlab.testing.compare import assert_same_rows
+from streamlab.testing.ledger import Ledger, LedgerSink
+from streamlab.testing.oracle import oracle
+from streamlab.testing.sources import split_frames
+
+_ROWS = 72
+_SPLITS = 4
+_ALL_TIMES = "60s"
+"""No row of the input is later than this."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has left: a changelog has its kinds of rows."""
+
+    rows: pl.DataFrame
+    late_rows: pl.DataFrame
+    dead_letters: int
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A query and what its outcome must be."""
+
+    name: str
+    query: Callable[[], StreamFrame]
+    check: Callable[[Scenario, Outcome], None]
+
+    def graph(self, parallelism: int, ledger: Ledger) -> JobGraph:
+        """Return its job graph, ending in a ledger."""
+        node = self.frame().plan
+        write = Write(node, LedgerSink("ledger", ledger), step="ledger", schema=node.schema, event_time=node.event_time)
+        return lower(write, parallelism)
+
+    def frame(self) -> StreamFrame:
+        """Return the query."""
+        return _frame(self)
+
+    def expected(self) -> pl.DataFrame:
+        """Return its rows according to the oracle."""
+        return _expected(self)
+
+
+@lru_cache
+def _frame(scenario: Scenario) -> StreamFrame:
+    return scenario.query()
+
+
+@lru_cache
+def _expected(scenario: Scenario) -> pl.DataFrame:
+    return oracle(scenario.frame())
+
+
+def _input(*, nulls: bool = False, start: int = 0) -> list[pl.DataFrame]:
+    """Return rows of four splits, out of order; each has a number of its own."""
+    first = datetime(2024, 1, 1)  # noqa: DTZ001 - naive, as most event times are
+    at = [first + timedelta(seconds=(n * 7) % 50) for n in range(_ROWS)]
+    frame = pl.DataFrame(
+        {
+            "at": [None if nulls and n % 12 == 0 else time for n, time in enumerate(at)],
+            "key": [("a", "b", None, "d", "e")[n % 5] for n in range(_ROWS)],
+            "n": [start + (n * n * 2_654_435_761) % (1 << 40) for n in range(_ROWS)],
+        },
+        schema_overrides={"at": pl.Datetime("us")},
+    )
+    return [frame.gather_every(_SPLITS, offset) for offset in range(_SPLITS)]
+
+
+def _stream(*, nulls: bool = False, watermark: str = _ALL_TIMES, name: str = "splits", start: int = 0) -> StreamFrame:
+    return split_frames(_input(nulls=nulls, start=start), event_time="at", watermark=watermark, name=name)
+
+
+_SUMS = (pl.len().alias("rows"), pl.col("n").sum())
+
+
+def _windows() -> StreamFrame:
+    return _stream(nulls=True).group_by_dynamic("at", every="10s", period="20s", group_by="key").agg(*_SUMS)
+
+
+def _sessions() -> StreamFrame:
+    return _stream().group_by_session("at", gap="2s", group_by="key").agg(*_SUMS)
+
+
+def _groups() -> StreamFrame:
+    return _stream(nulls=True).group_by("key").agg(*_SUMS)
+
+
+def _plain() -> StreamFrame:
+    return _stream(nulls=True).filter(pl.col("n") % 3 != 0).with_columns((pl.col("n") * 2).alias("twice"))
+
+
+def _static_join() -> StreamFrame:
+    names = pl.DataFrame({"key": ["a", "b", "d"], "name": ["Ann", "Bob", "Dee"]})
+    return _stream().join(names, on="key", how="left")
+
+
+def _union() -> StreamFrame:
+    return sl.concat([_stream(name="one"), _stream(name="two", start=1 << 41)]).group_by("key").agg(*_SUMS)
+
+
+def _late() -> StreamFrame:
+    return _stream(watermark="3s").group_by_dynamic("at", every="5s", group_by="key").agg(*_SUMS)
+
+
+def _total() -> StreamFrame:
+    return _stream().select(*_SUMS)
+
+
+def _first() -> StreamFrame:
+    return _stream().head(11)
+
+
+def _nulls(scenario: Scenario) -> int:
+    return 6 if scenario.name in {"windows", "groups", "plain"} else 0
+
+
+def _check_exact(scenario: Scenario, outcome: Outcome) -> None:
+    assert_same_rows(fold(outcome.rows), scenario.expected())
+    _check_sides(scenario, outcome)
+
+
+def _check_sides(scenario: Scenario, outcome: Outcome) -> None:
+    got = outcome.late_rows.height, outcome.dead_letters
+    if got != (0, _nulls(scenario)):
+        text = f"{got[0]} late rows and {got[1]} dead letters, expected 0 and {_nulls(scenario)}"
+        raise AssertionError(text)
+
+
+def _check_conserved(_: Scenario, outcome: Outcome) -> None:
+    """Which rows are late depends on the schedule, but each is either late or in one window."""
+    parts = [outcome.rows.select(pl.col("rows").cast(pl.Int64), "n")]
+    if outcome.late_rows.width:
+        parts.append(outcome.late_rows.select(pl.lit(1, pl.Int64).alias("rows"), "n"))
+    got = pl.concat(parts).sum().row(0)
+    expected = pl.concat(_input()).select(pl.len(), pl.col("n").sum()).row(0)
+    if got != expected:
+        text = f"rows and sum of windows and late rows: {got}, expected {expected}"
+        raise AssertionError(text)
+
+
+def _check_some(_: Scenario, outcome: Outcome) -> None:
+    """Which rows come first depends on the schedule, but there are so many, and each is one of the input's."""
+    unknown = outcome.rows.join(pl.concat(_input()), on="n", how="anti").height
+    got = outcome.rows.height, outcome.rows["n"].n_unique(), unknown
+    if got != (11, 11, 0):
+        text = f"{got[0]} rows, {got[1]} of them different, {got[2]} unknown; expected 11, 11, 0"
+        raise AssertionError(text)
+
+
+SCENARIOS = (
+    Scenario("windows", _windows, _check_exact),
+    Scenario("groups", _groups, _check_exact),
+    Scenario("first", _first, _check_some),
+    Scenario("plain", _plain, _check_exact),
+    Scenario("sessions", _sessions, _check_exact),
+    Scenario("union", _union, _check_exact),
+    Scenario("late", _late, _check_conserved),
+    Scenario("join", _static_join, _check_exact),
+    Scenario("total", _total, _check_exact),
+)
+"""A seed takes the one that its remainder stands for."""
