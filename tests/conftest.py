@@ -5,7 +5,8 @@ shared memory, temporary files. What a test leaves running fails that very test,
 on. Processes of any other kind are looked for once per file.
 
 Examples made by Hypothesis are the same in each run and may take any time, so that a run says something about the code
-and not about the machine. ``--hypothesis-profile=exploring`` looks at others each time.
+and not about the machine. ``--hypothesis-profile=exploring`` looks at others each time. For the same reason Polars has
+one thread, as in workers: with more, the order of groups and the last digits of floats are a matter of luck.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ GRACE_S = 10.0
 """How long what a test has ended may take to be gone."""
 _SHARED_MEMORY = Path("/dev/shm")
 _saved: dict[str, str | None] = {}
+
+# Before anything imports Polars, which looks at it once.
+os.environ["POLARS_MAX_THREADS"] = "1"
 
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("repeatable", settings.get_profile("exploring"), derandomize=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from streamlab.observe.preview import preview
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.observe.wording import STATE_MARKS, figures, progress, short_number, watermark
+from streamlab.observe.wording import STATE_MARKS, figures, progress, restarts, short_number, watermark
 from streamlab.session.job import Job
 
 REFRESH_S = 0.2
@@ -72,10 +72,12 @@ def draw(status: JobStatus, job: Job, limit: int) -> RenderableType:
         bar.add_row(ProgressBar(total=1.0, completed=done, width=_BAR_WIDTH))
         parts.append(bar)
     grid = Table.grid(padding=(0, 3))
-    shown = figures(status)
+    told = figures(status)
+    shown = [figure for figure in told if not figure.is_sentence]
     grid.add_row(*(Text(figure.label, "dim") for figure in shown))
     grid.add_row(*(Text(figure.value, "bold yellow" if figure.alarming else "") for figure in shown))
     parts.append(grid)
+    parts += [Text(f"{figure.label} {figure.value}", "yellow") for figure in told if figure.is_sentence]
     if status.failure is not None:
         parts.append(Text(status.failure.message, "red"))
     parts.append(_rows(job, limit))
@@ -89,6 +91,7 @@ def line(status: JobStatus) -> str:
     return (
         f"{share}{status.state}  {status.rows_in:,} rows in  {short_number(status.rows_in_per_s)} rows/s  "
         f"watermark {watermark(status.watermark_us)}  {status.rows_out:,} rows out  {status.late_rows:,} late"
+        + "".join(f"  {figure.label} {figure.value}" for figure in restarts(status))
     )
 
 

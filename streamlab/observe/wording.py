@@ -25,6 +25,8 @@ STATE_MARKS = {
 }
 """A sign per state, so that colour never carries it alone."""
 
+_LINE = 100
+"""Characters of a failure that is told in passing."""
 _EXACT_BELOW = 10_000
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -47,12 +49,15 @@ class Figure:
         One line for people who wonder.
     alarming : bool
         Whether it deserves a look, such as rows that were late.
+    is_sentence : bool
+        Whether the value may be as long as a line.
     """
 
     label: str
     value: str
     meaning: str
     alarming: bool = False
+    is_sentence: bool = False
 
 
 def short_number(number: float) -> str:
@@ -126,6 +131,32 @@ def mean_rows_per_s(status: JobStatus) -> float | None:
     return status.rows_in / ((end_us - status.started_us) / 1e6)
 
 
+def last_failure(status: JobStatus) -> str:
+    r"""Return in one line why a job was restarted last; empty when it never was.
+
+    >>> from streamlab.observe.status import Failure
+    >>> failure = Failure(message="map: needs a worker, got none.\n  → look at job.log()")
+    >>> last_failure(JobStatus(id="j", name="n", state=JobState.RESTARTING, restarts=1, last_failure=failure))
+    'map: needs a worker, got none.'
+    """
+    if status.last_failure is None:
+        return ""
+    said = status.last_failure.message.strip().partition("\n")[0].rstrip() or status.last_failure.kind
+    return said if len(said) <= _LINE else said[: _LINE - 1].rstrip() + "…"
+
+
+def restarts(status: JobStatus) -> tuple[Figure, ...]:
+    """Return what is worth showing of a job's restarts: nothing when there were none, the reason while it restarts."""
+    if not status.restarts:
+        return ()
+    reason = last_failure(status)
+    meaning = f"how often it went on from its last checkpoint; the last time after: {reason or UNKNOWN}"
+    shown = [Figure("restarts", f"{status.restarts:,}", meaning, alarming=not status.state.is_final)]
+    if status.state is JobState.RESTARTING and reason:
+        shown.append(Figure("restarts after", reason, "why it is being restarted", alarming=True, is_sentence=True))
+    return tuple(shown)
+
+
 def figures(status: JobStatus) -> tuple[Figure, ...]:
     """Return what is worth showing of a job, always in the same order."""
     ended = status.state.is_final
@@ -150,4 +181,4 @@ def figures(status: JobStatus) -> tuple[Figure, ...]:
         shown.append(Figure("latency", both, "from reading a row to writing its result: median / 99th percentile"))
     if not ended:
         shown.append(Figure("state", size(status.state_bytes), "size of what the steps remember"))
-    return tuple(shown)
+    return (*shown, *restarts(status))

@@ -20,6 +20,7 @@ from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.observe.wording import restarts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import (
     CancelRequested,
@@ -454,7 +455,7 @@ def _figures(status: JobStatus) -> list[tuple[str, str]]:
         figures.append(("watermark", show_us(status.watermark_us)))
     if not status.state.is_final:
         figures.append(("rows/s", f"{status.rows_in_per_s:,.0f}"))
-    return figures
+    return figures + [(figure.label, figure.value) for figure in restarts(status)]
 
 
 def _error(failure: Failure) -> StreamlabError:

@@ -7,7 +7,7 @@ import secrets
 
 from streamlab.core.errors import JobError, OptionError, explained
 from streamlab.graph.lowering import lower
-from streamlab.observe.status import JobStatus
+from streamlab.observe.status import JobState, JobStatus
 from streamlab.plan import nodes
 from streamlab.runtime.client import JobHandle, layout_of
 from streamlab.runtime.pickling import pickled_graph
@@ -38,7 +38,8 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
         return f"{taken.reason} (checkpoint {taken.id})" if taken is not None and taken.state in _FAILED else ""
 
     def is_done(status: JobStatus) -> bool:
-        return status.attempt > before.attempt and status.parallelism == parallelism
+        runs = status.state not in {JobState.STARTING, JobState.RESTARTING, JobState.FAILED}
+        return runs and status.attempt > before.attempt and status.parallelism == parallelism
 
     handle.wait_until(lambda status: is_done(status) or bool(failure(status)), timeout_s)
     status = handle.status()

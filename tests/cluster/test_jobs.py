@@ -151,6 +151,7 @@ def test_what_user_code_prints_is_in_the_log(start):
 
 def test_workers_have_one_polars_thread_no_input_and_the_users_environment(start, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/mine")
+    monkeypatch.setenv("POLARS_MAX_THREADS", "2")
     job = start(rows(worker_environment, total=100))
     job.wait(60)
     assert "THREADS 1 PYTHONPATH /mine INPUT" in job.log()

@@ -54,3 +54,14 @@ def test_lines_for_a_pipe() -> None:
     assert watch(EndedJob(ended), console) == ended
     assert console.file.getvalue().splitlines() == [line(ended)]
     assert line(ended) == "100%  finished  1,000 rows in  0 rows/s  watermark —  3 rows out  2 late"
+
+
+def test_a_job_that_restarts_says_so() -> None:
+    lost = Failure(message="start: needs worker process 0 to stay alive, got SIGKILL.\n  → look")
+    restarting = status(state=JobState.RESTARTING, restarts=3, last_failure=lost, rows_in=7)
+    lines = printed(EndedJob(restarting))
+    assert lines[0].startswith("↻ restarting")
+    assert "restarts after start: needs worker process 0 to stay alive, got SIGKILL." in lines
+    said = "  restarts 3  restarts after start: needs worker process 0 to stay alive, got SIGKILL."
+    assert line(restarting).endswith(said)
+    assert "7 rows in" in line(restarting)

@@ -96,3 +96,14 @@ def test_a_failed_job_says_why_in_the_text() -> None:
 def test_no_rows_yet_and_no_rows_at_all() -> None:
     assert static_view.to_text(shown()).endswith("no result rows yet")
     assert static_view.to_text(shown(state=JobState.FINISHED)).endswith("no result rows")
+
+
+def test_a_job_that_restarts_says_why_in_text_and_page() -> None:
+    lost = Failure(message="map: got <SIGKILL>.\n  → look")
+    restarting = shown(state=JobState.RESTARTING, restarts=2, last_failure=lost)
+    text = static_view.to_text(restarting)
+    assert text.startswith("↻ restarting")
+    assert "restarts 2 · restarts after map: got <SIGKILL>." in text
+    page = static_view.to_html(restarting)
+    assert "map: got &lt;SIGKILL&gt;." in page
+    assert "<SIGKILL>" not in page

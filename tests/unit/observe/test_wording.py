@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
-from streamlab.observe.status import JobState, JobStatus
-from streamlab.observe.wording import STATE_MARKS, figures, mean_rows_per_s, progress, watermark
+from streamlab.observe.status import Failure, JobState, JobStatus
+from streamlab.observe.wording import STATE_MARKS, figures, last_failure, mean_rows_per_s, progress, watermark
 
 
 def status(**changes: object) -> JobStatus:
@@ -72,3 +72,41 @@ def test_progress(job: JobStatus, share: float | None) -> None:
 )
 def test_watermarks(us: int | None, text: str) -> None:
     assert watermark(us) == text
+
+
+LOST = Failure(message="map: needs worker process 0 to stay alive, got SIGKILL.\n  → job.log()", kind="WorkerLost")
+
+
+def test_a_job_that_was_never_restarted_shows_nothing_of_that() -> None:
+    assert not {"restarts", "restarts after"} & set(shown(status()))
+
+
+def test_a_job_that_restarts_says_why_in_one_line_and_keeps_its_figures() -> None:
+    job = status(state=JobState.RESTARTING, restarts=2, last_failure=LOST, rows_in=1_500)
+    assert shown(job)["restarts"] == "2"
+    assert shown(job)["restarts after"] == "map: needs worker process 0 to stay alive, got SIGKILL."
+    assert shown(job)["rows in"] == "1,500"
+    assert {figure.label for figure in figures(job) if figure.alarming} == {"restarts", "restarts after"}
+
+
+@pytest.mark.parametrize(("state", "alarming"), [(JobState.RUNNING, True), (JobState.FINISHED, False)])
+def test_restarts_are_counted_afterwards_and_their_reason_can_be_asked_for(state: JobState, alarming: bool) -> None:
+    (figure,) = (f for f in figures(status(state=state, restarts=1, last_failure=LOST)) if f.label == "restarts")
+    assert "got SIGKILL." in figure.meaning
+    assert figure.alarming == alarming
+    assert "restarts after" not in shown(status(state=state, restarts=1, last_failure=LOST))
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [("", "StepFailed"), ("\n boom \nmore", "boom"), ("x" * 300, "x" * 99 + "…"), ("x" * 100, "x" * 100)],
+)
+def test_a_failure_in_one_line(message: str, line: str) -> None:
+    assert last_failure(status(last_failure=Failure(message=message))) == line
+    assert last_failure(status()) == ""
+
+
+def test_a_coordinator_that_was_killed_leaves_no_failure_to_tell() -> None:
+    job = status(state=JobState.RESTARTING, restarts=1)
+    assert shown(job)["restarts"] == "1"
+    assert "restarts after" not in shown(job)

@@ -151,3 +151,12 @@ def test_a_damaged_folder_harms_no_other_job():
     assert find("good").meta.id == good.id
     assert sweep(keep=0) == 1
     assert [h.meta.name for h in list_jobs()] == ["bad"]
+
+
+def test_a_job_that_restarts_says_so_and_why():
+    lost = Failure(message="map: got <SIGKILL>.\n  → look", kind="WorkerLost")
+    job = job_with(process=process_id(), state=JobState.RESTARTING, restarts=2, last_failure=lost, rows_in=70)
+    text = repr(job)
+    assert ": restarting, rows in 70, " in text
+    assert text.endswith("restarts 2, restarts after map: got <SIGKILL>.>")
+    assert "map: got &lt;SIGKILL&gt;." in job._repr_html_()
