@@ -208,7 +208,8 @@ class Job:
         JobError
             If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
         """
-        return self.checkpoints[self._take_checkpoint(timeout)]
+        checkpoint_id = self._take_checkpoint(timeout)
+        return self.checkpoints[checkpoint_id]
 
     def savepoint(self, path: str | os.PathLike[str], timeout: float | str | dt.timedelta | None = "10m") -> Checkpoint:
         """Take a checkpoint that is yours: a copy that no job deletes, for ``start(from_savepoint=path)``.
