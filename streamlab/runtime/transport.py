@@ -406,7 +406,7 @@ def _rows(frame: pl.DataFrame) -> memoryview:
         return memoryview(sink.getvalue())
     buffer = BytesIO()
     frame.write_ipc_stream(buffer, compat_level=_NEWEST)
-    return buffer.getbuffer()
+    return memoryview(buffer.getvalue())
 
 
 def _is_plain(dtype: pl.DataType) -> bool:

@@ -97,7 +97,7 @@ def _has_objects(dtype: pl.DataType | DataTypeClass) -> bool:
     return dtype.is_object()
 
 
-def _encode(frame: pl.DataFrame, compression: Literal["lz4", "uncompressed"]) -> memoryview:
+def _encode(frame: pl.DataFrame, compression: Literal["lz4", "uncompressed"]) -> bytes:
     columns = unstorable(frame.schema)
     if columns:
         text = explained(
@@ -109,4 +109,5 @@ def _encode(frame: pl.DataFrame, compression: Literal["lz4", "uncompressed"]) ->
         raise StateError(text)
     file = io.BytesIO()
     frame.rechunk().write_ipc(file, compression=compression)
-    return file.getbuffer()
+    # Not its buffer: a file cannot be closed while that is in use, and garbage collection closes in any order.
+    return file.getvalue()
