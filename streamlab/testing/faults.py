@@ -12,8 +12,8 @@ from streamlab.state.checkpoints.contents import file_name
 from streamlab.state.checkpoints.manifest import Manifest, StoredFrame, StoredState
 from streamlab.testing.simulated_cluster import Cluster
 
-_LATEST = 400
-_MOST = 4
+_LATEST = 320
+_MOST = 5
 _HOUR_US = 3_600_000_000
 
 
@@ -111,8 +111,8 @@ KINDS = (
 
 
 def draw_faults(seed: int) -> tuple[Fault, ...]:
-    """Return the faults of a seed, earliest first; one seed in ten has none."""
+    """Return the faults of a seed, earliest first; one seed in twelve has none."""
     random = Random(f"faults of {seed}")  # noqa: S311
-    count = random.choices(range(_MOST + 1), weights=(1, 3, 3, 2, 1))[0]
+    count = random.choices(range(_MOST + 1), weights=(1, 2, 3, 3, 2, 1))[0]
     drawn = [Fault(random.randrange(1, _LATEST), random.choice(KINDS), random.randrange(1 << 30)) for _ in range(count)]
     return tuple(sorted(drawn, key=lambda fault: fault.step))

@@ -8,14 +8,17 @@ may be left behind. A seed that fails is shrunk (fewest faults first, then the e
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from streamlab.core.errors import CheckpointError
 from streamlab.observe.status import JobState
 from streamlab.state.checkpoints import contents
 from streamlab.state.checkpoints.contents import file_name
+from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.testing.faults import Fault, draw_faults
 from streamlab.testing.scenarios import SCENARIOS
 from streamlab.testing.simulated_cluster import Cluster
@@ -98,9 +101,21 @@ def _verdict(cluster: Cluster) -> str:
     if cluster.final.state is not JobState.FINISHED:
         failure = cluster.final.failure
         if failure is not None and failure.kind == "CheckpointError" and cluster.ledger.may_go_back:
-            return ""  # every checkpoint was damaged
+            whole = _whole(cluster)
+            return f"the job failed though checkpoints {whole} are whole" if whole else ""
         return f"the job is {cluster.final.state}: {failure.message if failure else 'no reason'}"
     return _wrong_rows(cluster) or _left_behind(cluster)
+
+
+def _whole(cluster: Cluster) -> list[int]:
+    """Return the checkpoints of which every byte is as it was written."""
+    whole = []
+    for checkpoint_id, manifest in cluster.manifests.newest_first():
+        with suppress(CheckpointError):
+            if isinstance(manifest, Manifest):
+                cluster.manifests.verify(manifest)
+                whole.append(checkpoint_id)
+    return whole
 
 
 def _wrong_rows(cluster: Cluster) -> str:
@@ -135,7 +150,7 @@ def _left_behind(cluster: Cluster) -> str:
 
 
 def shrunk(run: RecoveryRun) -> RecoveryRun:
-    """Return a failing run of the same seed with fewer faults, and shorter; no more can be taken away."""
+    """Return a run of the same seed that fails in the same way, with the fewest faults, as early as they can be."""
     runs = 0
     best = run
     improved = True
@@ -145,12 +160,17 @@ def shrunk(run: RecoveryRun) -> RecoveryRun:
             runs += 1
             candidate = recover(run.seed, faults)
             fewer = len(faults) < len(best.faults)
-            if candidate.failure and (fewer or candidate.steps < best.steps):
+            if _matter(candidate) == _matter(run) and (fewer or candidate.steps < best.steps):
                 best, improved = candidate, True
                 break
             if runs >= _SHRINK_RUNS:
                 break
     return best
+
+
+def _matter(run: RecoveryRun) -> str:
+    """Return what a failure is about, without the figures in it."""
+    return re.sub(r"\d+", "", run.failure.split(":", maxsplit=1)[0])
 
 
 def _simpler(faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, ...]]:

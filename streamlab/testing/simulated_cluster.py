@@ -311,8 +311,9 @@ class Cluster:
         self._end_workers()
         manifest, self._storing = self._storing, None
         if manifest is not None and self.random.random() < 0.5:  # noqa: PLR2004 - as often the one as the other
-            self.manifests.put(manifest)
-            self._stored(manifest)
+            with suppress(CheckpointError, Crash):
+                self.manifests.put(manifest)
+                self._stored(manifest)
         self._coordinator = self._new_coordinator(self._takeover() if self.attempts else None)
         self._carry_out(self._coordinator.start(self.now_us))
 

@@ -17,7 +17,8 @@ from streamlab.runtime.task import Restored, Task
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
 from streamlab.testing.faulty_blobs import FaultyBlobs
-from streamlab.testing.recovery import recover, shrunk, told
+from streamlab.testing.recovery import RecoveryRun, recover, shrunk, told
+from streamlab.testing.scenarios import SCENARIOS
 
 _SEEDS = 300
 
@@ -116,23 +117,34 @@ def abandoned_transactions_dropped(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "plant",
+    ("plant", "scenario"),
     [
-        barrier_before_snapshot,
-        commit_before_manifest,
-        acknowledged_before_durable,
-        positions_after_the_read,
-        finished_restored_as_unfinished,
-        abandoned_transactions_dropped,
+        (barrier_before_snapshot, "groups"),
+        (commit_before_manifest, "plain"),
+        (acknowledged_before_durable, "groups"),
+        (positions_after_the_read, "windows"),
+        (finished_restored_as_unfinished, "first"),
+        (abandoned_transactions_dropped, "join"),
     ],
 )
-def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found(plant: Plant, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among the 300 seeds those of one query suffice."""
     plant(monkeypatch)
-    found = next((run for run in map(recover, range(_SEEDS)) if run.failure), None)
+    assert _first_failure(scenario) is not None
+
+
+def test_its_schedule_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    positions_after_the_read(monkeypatch)
+    found = _first_failure("join")
     assert found is not None
     smallest = shrunk(found)
-    assert smallest.failure
-    assert len(smallest.faults) <= len(found.faults)
+    assert smallest.failure.startswith("rows that were shown: ")
+    assert 1 <= len(smallest.faults) <= 2
     story = told(smallest).splitlines()
-    assert story[0].startswith(f"seed {found.seed} ")
-    assert story[-1].strip()
+    assert story[0].startswith(f"seed {found.seed} (join), ")
+    assert any("attempt 2 starts from checkpoint" in line for line in story)
+
+
+def _first_failure(scenario: str) -> RecoveryRun | None:
+    at = [one.name for one in SCENARIOS].index(scenario)
+    return next((run for run in map(recover, range(at, _SEEDS, len(SCENARIOS))) if run.failure), None)
