@@ -26,8 +26,9 @@ class JobOptions:
         Rows that the live result table of an endless append-only stream keeps; None keeps all.
     detach : bool
         Whether the job goes on when the process that started it ends.
-    on_error : {"fail", "dead_letter"}
-        What happens to input that cannot be understood.
+    on_error : {"fail", "dead_letter"} | None
+        What happens to input that cannot be understood, and to rows that a row-wise step fails on. By default the
+        first become dead letters, and the second end the attempt.
     step_timeout_ms : int
         How long one call of a user's function may take before the job is ended.
     heartbeat_timeout_ms : int
@@ -55,7 +56,7 @@ class JobOptions:
     channel_batches: int = 8
     keep_rows: int | None = 1_000_000
     detach: bool = False
-    on_error: Literal["fail", "dead_letter"] = "dead_letter"
+    on_error: Literal["fail", "dead_letter"] | None = None
     step_timeout_ms: int = 60_000
     heartbeat_timeout_ms: int = 15_000
     checkpoint_every_ms: int | None = None

@@ -34,6 +34,8 @@ class Operator(ABC):
 
     accepts_lazy: ClassVar[bool] = False
     """Whether ``process`` can take a batch whose frame is still a LazyFrame."""
+    is_row_wise: ClassVar[bool] = False
+    """Whether it keeps no state and treats each row alike whatever else is in the batch."""
 
     @abstractmethod
     def process(self, batch: Batch, port: int = 0) -> list[Message]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -52,6 +52,8 @@ class MapBatchesSpec(OperatorSpec):
 
 
 class _MapBatches(Operator):
+    is_row_wise: ClassVar[bool] = True
+
     def __init__(self, spec: MapBatchesSpec) -> None:
         self._spec = spec
 

@@ -48,6 +48,7 @@ class PolarsStepsSpec(OperatorSpec):
 
 class _PolarsSteps(Operator):
     accepts_lazy: ClassVar[bool] = True
+    is_row_wise: ClassVar[bool] = True
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
         self._steps = steps

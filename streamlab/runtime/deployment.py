@@ -162,7 +162,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             origin.reader(vertex),
             batch_rows=options.batch_rows,
             batch_ms=options.batch_ms,
-            on_error=options.on_error,
+            on_error=options.on_error or "dead_letter",
             until=origin.until(vertex),
         )
     if vertex.sink is not None:
@@ -179,4 +179,6 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
         writer = vertex.sink.open(context)
         for pending in restored.pending:
             writer.commit(pending)
-    return BuiltTask(Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored), reader, writer)
+    sets_aside = options.on_error == "dead_letter"
+    task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored, sets_aside=sets_aside)
+    return BuiltTask(task, reader, writer)

@@ -39,11 +39,13 @@ from streamlab.core.time import MAX_TIME_US
 from streamlab.core.watermarks import Signal, WatermarkMerger
 from streamlab.graph.job_graph import JobGraph
 from streamlab.operators.base import Operator, OperatorContext
+from streamlab.runtime.bad_rows import sift
 from streamlab.runtime.exchange import Channel, Emission, Router, input_channels
 from streamlab.state.snapshot import Snapshot
 
 _SIDE_OUTPUTS = (LATE_ROWS, DEAD_LETTERS)
 _SAMPLE_ROWS = 5
+_SET_ASIDE = '\n  → on_error="dead_letter" sets such rows aside (job.dead_letters()) and goes on with the others'
 _LASTING = ("rows_in", "rows_out", "bytes_in", "bytes_out", "late_rows", "dead_letters")
 T = TypeVar("T")
 
@@ -171,6 +173,8 @@ class Task:
         The sink's writer, for a vertex with a sink.
     restored
         What to start from; its pending transactions are the driver's to commit.
+    sets_aside
+        Whether rows that a row-wise step fails on become dead letters; otherwise they end the attempt.
     """
 
     def __init__(
@@ -182,6 +186,7 @@ class Task:
         reader: SourceReader | None = None,
         writer: SinkWriter | None = None,
         restored: Restored | None = None,
+        sets_aside: bool = False,
     ) -> None:
         restored = restored or Restored()
         vertex = graph.vertex(vertex_id)
@@ -198,6 +203,7 @@ class Task:
         """Called with the step and its input before each call of a step; the driver may set it."""
         self._reader = reader
         self._writer = writer
+        self._sets_aside = sets_aside
         context = OperatorContext(subtask, vertex.parallelism)
         self._specs = vertex.operators
         self._operators: list[Operator] = [
@@ -394,8 +400,7 @@ class Task:
                     if not message.frame.height:
                         return
                     self.current_input = message.frame
-                lazy = isinstance(message.frame, pl.LazyFrame)
-                out = self._guarded(partial(operator.process, message, port), lazy=lazy)
+                out = self._processed(operator, message, port)
             case Watermark(us):
                 out = self._guarded(partial(operator.on_watermark, us))
             case Idle():
@@ -405,6 +410,23 @@ class Task:
         self._feed_all(at + 1, out, at)
         if operator.done and not self.finished:
             self._end(at + 1)
+
+    def _processed(self, operator: Operator, batch: Batch, port: int) -> list[Message]:
+        if isinstance(batch.frame, pl.LazyFrame):
+            return self._guarded(partial(operator.process, batch, port), lazy=True)
+        if not operator.is_row_wise:
+            return self._guarded(partial(operator.process, batch, port))
+        if not self._sets_aside:
+            return self._guarded(partial(operator.process, batch, port), hint=_SET_ASIDE)
+        step = self.current_step
+
+        def process(part: Batch) -> list[Message]:
+            self.current_input = part.collected()
+            if self.before_step is not None:
+                self.before_step(step, self.current_input)
+            return operator.process(part, port)
+
+        return self._guarded(partial(sift, step, process, batch))
 
     def _feed_all(self, at: int, messages: list[Message], origin: int) -> None:
         for message in messages:
@@ -504,7 +526,7 @@ class Task:
         frame = self._guarded(batch.collected, lazy=True)
         return Batch(frame, batch.tag, batch.ingested_us)
 
-    def _guarded(self, call: Callable[[], T], *, lazy: bool = False) -> T:
+    def _guarded(self, call: Callable[[], T], *, lazy: bool = False, hint: str = "") -> T:
         """Run a step; what it raises becomes a StepFailed that shows the step, the traceback and a sample.
 
         An error in a lazy query may be any step's, or the source's: then _LazyQueryFailed.
@@ -520,7 +542,7 @@ class Task:
                 raise _LazyQueryFailed from error
             sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
             below = error.__traceback__.tb_next if error.__traceback__ is not None else None
-            text = f"{self.current_step}: {overflow_in(error) or f'{type(error).__name__}: {error}'}"
+            text = f"{self.current_step}: {overflow_in(error) or f'{type(error).__name__}: {error}'}{hint}"
             raise StepFailed(
                 text,
                 step=self.current_step,

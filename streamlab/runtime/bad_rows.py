@@ -1,0 +1,63 @@
+"""Rows that a step fails on, set aside so that the others go on: for jobs with ``on_error="dead_letter"``.
+
+A batch that fails is halved until every failing row stands alone, so n bad rows among m cost about n · log2(m) calls.
+That is right only for steps that treat each row alike whatever else is in the batch (`Operator.is_row_wise`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamlab.connectors.letters import row_letters
+from streamlab.core.aggregation import overflow_in
+from streamlab.core.changelog import ROW_KIND
+from streamlab.core.errors import StreamlabError
+from streamlab.core.messages import DEAD_LETTERS, Batch, Message
+
+MOST_BAD_ROWS = 10_000
+"""When more rows of one batch fail than these, it is the step that is wrong, not the rows."""
+
+
+def sift(step: str, process: Callable[[Batch], list[Message]], batch: Batch) -> list[Message]:
+    """Return what a step makes of a batch, with a dead letter in the place of each row that it fails on.
+
+    Parameters
+    ----------
+    step
+        Name of the step, for the letters.
+    process
+        The step; called with the batch, and with parts of it when it fails. Its own errors (`StreamlabError`) are not
+        about rows, and are raised.
+    batch
+        Rows, as a DataFrame.
+
+    Raises
+    ------
+    Exception
+        What the step raised first, when more than `MOST_BAD_ROWS` rows fail.
+    """
+    done: list[Message] = []
+    waiting = [batch]
+    first_error: Exception | None = None
+    bad_rows = 0
+    while waiting:
+        part = waiting.pop()
+        frame = part.collected()
+        try:
+            done += process(part)
+        except StreamlabError:
+            raise
+        except Exception as error:
+            first_error = first_error or error
+            if frame.height > 1:
+                half = frame.height // 2
+                waiting += [Batch(rows, part.tag, part.ingested_us) for rows in (frame[half:], frame[:half])]
+                continue
+            bad_rows += 1
+            if bad_rows > MOST_BAD_ROWS:
+                first_error.add_note(f"More than {MOST_BAD_ROWS:,} rows of one batch fail: look at the step itself.")
+                raise first_error from None
+            reason = overflow_in(error) or f"{type(error).__name__}: {error}"
+            rows = frame.drop(ROW_KIND, strict=False)
+            done.append(Batch(row_letters(step, rows, reason, ""), DEAD_LETTERS))
+    return done
