@@ -12,6 +12,9 @@ from streamlab.observe.status import JobStatus, TaskStatus
 from streamlab.runtime.protocol import Layout, Splits, VertexLayout
 from streamlab.state.checkpoints.manifest import Manifest, TaskState
 
+START_TIMEOUT_US = 60_000_000
+"""How long a worker may take to start, before it can give signs of life: imports take a while on a busy machine."""
+
 
 @dataclass
 class WorkerState:
@@ -38,6 +41,17 @@ class AttemptState:
     """The checkpoint up to which each worker's sinks have committed."""
     last_commit: int | None = None
     """The checkpoint after whose commit the job has ended."""
+
+    def silent(self, elapsed_us: int, timeout_us: int) -> list[int]:
+        """Count time, and return the workers that have now been silent for too long; each of them once."""
+        found = []
+        for index, worker in self.workers.items():
+            worker.silent_us += elapsed_us
+            limit_us = timeout_us if worker.heard else max(timeout_us, START_TIMEOUT_US)
+            if worker.silent_us > limit_us and not worker.inspected:
+                worker.inspected = True
+                found.append(index)
+        return found
 
 
 @dataclass

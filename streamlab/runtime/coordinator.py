@@ -38,6 +38,7 @@ from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, restored_figures
 from streamlab.runtime.checkpoint_tracker import CheckpointTracker
+from streamlab.runtime.job_figures import job_figures
 from streamlab.runtime.placement import worker_count
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
@@ -47,8 +48,6 @@ PUBLISH_US = 100_000
 """Shortest time between two statuses that differ only in figures."""
 KEEP_FRESH_US = 1_000_000
 """Longest time between two statuses: an older one means that the coordinator does not run."""
-START_TIMEOUT_US = 60_000_000
-"""How long a worker may take to start, before it can give signs of life: imports take a while on a busy machine."""
 _REACHED = "replayed"
 """Token of the checkpoint that ends a replay."""
 _PING_US = 1_000_000
@@ -146,45 +145,26 @@ class Coordinator:
 
     def status(self) -> JobStatus:
         """Return everything that is shown of the job."""
-        attempt = self._attempt
-        tasks = tuple(attempt.tasks[key] for key in sorted(attempt.tasks, key=self._order))
-        sources = [task for task in tasks if self._vertices[task.vertex].is_source]
-        sinks = [task for task in tasks if self._vertices[task.vertex].is_sink]
-        watermarks = [task.watermark_us for task in tasks if task.watermark_us is not None]
         return JobStatus(
             id=self._id,
             name=self._options.name,
             state=self._state,
             parallelism=self._layout.parallelism,
-            attempt=attempt.number,
+            attempt=self._attempt.number,
             submitted_us=self._submitted_us,
             started_us=self._started_us,
             ended_us=self._ended_us,
-            rows_in=sum(task.rows_in for task in sources),
-            rows_out=sum(task.rows_out for task in sinks),
             rows_total=self._rows_total,
-            late_rows=sum(task.late_rows for task in tasks),
-            dead_letters=sum(task.dead_letters for task in tasks),
-            rows_dropped=sum(task.rows_dropped for task in sinks),
-            rows_in_per_s=sum(task.rows_in_per_s for task in sources),
-            rows_out_per_s=sum(task.rows_out_per_s for task in sinks),
-            watermark_us=min(watermarks, default=None),
-            latency_p50_ms=max((t.latency_p50_ms for t in sinks if t.latency_p50_ms is not None), default=None),
-            latency_p99_ms=max((t.latency_p99_ms for t in sinks if t.latency_p99_ms is not None), default=None),
-            state_bytes=sum(task.state_bytes for task in tasks),
-            tasks=tasks,
             checkpoints=self._checkpoints.history,
             restarts=self._restarts,
-            restored_checkpoint=attempt.restored or None,
+            restored_checkpoint=self._attempt.restored or None,
             wish="stop" if self._stopping else "pause" if self._paused else "run",
             savepoint=self._hold.request if self._hold is not None and self._hold.rescale is None else "",
             last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
+            **job_figures(self._attempt.tasks, self._layout.vertices),
         )
-
-    def _order(self, key: tuple[str, int]) -> tuple[int, int]:
-        return list(self._vertices).index(key[0]), key[1]
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -362,12 +342,7 @@ class Coordinator:
         if self._since_ping_us >= min(_PING_US, timeout_us // _PINGS_PER_TIMEOUT):
             self._since_ping_us = 0
             commands.append(protocol.Ping())
-        for index, worker in self._attempt.workers.items():
-            worker.silent_us += elapsed_us
-            limit_us = timeout_us if worker.heard else max(timeout_us, START_TIMEOUT_US)
-            if worker.silent_us > limit_us and not worker.inspected:
-                worker.inspected = True
-                commands.append(protocol.InspectWorker(index))
+        commands += [protocol.InspectWorker(index) for index in self._attempt.silent(elapsed_us, timeout_us)]
         if self._attempt.deployed and self._restart_in_us is None:
             self._policy.on_running(elapsed_us)
             commands += self._pass_time(elapsed_us)

@@ -1,0 +1,34 @@
+"""The figures of a job, made of those of its tasks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamlab.observe.status import TaskStatus
+from streamlab.runtime.protocol import VertexLayout
+
+TaskKey = tuple[str, int]
+
+
+def job_figures(tasks: Mapping[TaskKey, TaskStatus], vertices: Sequence[VertexLayout]) -> dict[str, Any]:
+    """Return the fields of a `JobStatus` that come from its tasks, which are sorted into the order of the graph."""
+    order = {vertex.id: at for at, vertex in enumerate(vertices)}
+    sorted_tasks = tuple(tasks[key] for key in sorted(tasks, key=lambda key: (order[key[0]], key[1])))
+    sources = [task for task in sorted_tasks if vertices[order[task.vertex]].is_source]
+    sinks = [task for task in sorted_tasks if vertices[order[task.vertex]].is_sink]
+    watermarks = [task.watermark_us for task in sorted_tasks if task.watermark_us is not None]
+    return {
+        "tasks": sorted_tasks,
+        "rows_in": sum(task.rows_in for task in sources),
+        "rows_out": sum(task.rows_out for task in sinks),
+        "late_rows": sum(task.late_rows for task in sorted_tasks),
+        "dead_letters": sum(task.dead_letters for task in sorted_tasks),
+        "rows_dropped": sum(task.rows_dropped for task in sinks),
+        "rows_in_per_s": sum(task.rows_in_per_s for task in sources),
+        "rows_out_per_s": sum(task.rows_out_per_s for task in sinks),
+        "watermark_us": min(watermarks, default=None),
+        "latency_p50_ms": max((t.latency_p50_ms for t in sinks if t.latency_p50_ms is not None), default=None),
+        "latency_p99_ms": max((t.latency_p99_ms for t in sinks if t.latency_p99_ms is not None), default=None),
+        "state_bytes": sum(task.state_bytes for task in sorted_tasks),
+    }
