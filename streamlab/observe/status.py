@@ -145,6 +145,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for last; a job that is restarting comes to it when it runs again."""
     savepoint: str = ""
     """Token of the checkpoint that it was asked to end with."""
+    rescale: str = ""
+    """The graph that it was asked to go on with: the name of a file in its folder."""
     restarts: int = 0
     """How often it was restarted after a failure."""
     restored_checkpoint: int | None = None

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from streamlab.observe.status import JobStatus, TaskStatus
-from streamlab.runtime.protocol import Layout, Splits, VertexLayout
+from streamlab.runtime.protocol import Layout, Splits
 from streamlab.state.checkpoints.manifest import Manifest, TaskState
 
 START_TIMEOUT_US = 60_000_000
@@ -64,6 +60,11 @@ class Hold:
     id: int | None = None
 
 
+def wished_layout(hold: Hold | None) -> Layout | None:
+    """Return what a job is to go on with, once the checkpoint is there that it holds for."""
+    return None if hold is None else hold.rescale
+
+
 @dataclass(frozen=True)
 class Takeover:
     """What a coordinator must know to go on with a job whose coordinator has died.
@@ -78,12 +79,15 @@ class Takeover:
         Complete checkpoints, oldest first.
     status : JobStatus | None
         The last status.
+    rescale : Layout | None
+        What it was to go on with and does not run yet.
     """
 
     attempt: int
     layout: Layout
     manifests: tuple[Manifest, ...] = ()
     status: JobStatus | None = None
+    rescale: Layout | None = None
 
 
 def joined_splits(listed: Splits, origin: Manifest | None) -> Splits:
@@ -94,21 +98,3 @@ def joined_splits(listed: Splits, origin: Manifest | None) -> Splits:
             ids = {split.id for split in known}
             joined[vertex] = (*known, *(split for split in listed[vertex] if split.id not in ids))
     return joined
-
-
-def restored_figures(manifest: Manifest, vertices: Mapping[str, VertexLayout]) -> dict[tuple[str, int], TaskStatus]:
-    """Return what tasks had counted at a checkpoint, to be shown until they report themselves.
-
-    With fewer subtasks than before, the figures of several go to one: the one that inherits them.
-    """
-    counted: dict[tuple[str, int], Counter[str]] = {}
-    for task in manifest.tasks:
-        if task.vertex in vertices:
-            heir = task.vertex, task.subtask % vertices[task.vertex].parallelism
-            counted.setdefault(heir, Counter()).update(task.counters)
-    return {
-        (vertex, subtask): msgspec.convert(
-            {**counters, "vertex": vertex, "subtask": subtask, "steps": vertices[vertex].steps}, TaskStatus
-        )
-        for (vertex, subtask), counters in counted.items()
-    }

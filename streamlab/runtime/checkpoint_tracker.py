@@ -18,6 +18,8 @@ from streamlab.state.checkpoints.manifest import Manifest, TaskState
 
 TaskKey = tuple[str, int]
 """Id of the vertex, number of the subtask."""
+LAST = "last"
+"""Token of the request for the checkpoint that a job takes because its client has ended."""
 _HISTORY = 100
 
 
@@ -120,7 +122,7 @@ class CheckpointTracker:
         token = self._wanted.pop(0) if self._wanted else ""
         status = CheckpointStatus(
             id=self._next_id,
-            trigger="end" if at_end else ("request" if token else "interval"),
+            trigger="end" if at_end or token == LAST else ("request" if token else "interval"),
             request=token,
             attempt=attempt,
             triggered_us=now_us,

@@ -106,7 +106,7 @@ class JobHandle:
             time.sleep(_POLL_S)
 
     def request(self, request: Request) -> None:
-        """Have the coordinator take a request. Raises JobError when the job has ended or does not answer."""
+        """Have the coordinator take a request. Raises JobError when the job has ended, refuses or does not answer."""
         status = self.status()
         if status.state.is_final:
             text = explained(f"job {self.meta.name}", needed="to be running for that", got=f"{status.state} job")
@@ -117,7 +117,7 @@ class JobHandle:
             time.sleep(_POLL_S)
         while True:
             try:
-                ask(path, self.folder.read_control_key(), request)
+                refusal = ask(path, self.folder.read_control_key(), request)
             except JobError:
                 # It may have ended just now, which is no error of the request's.
                 if self.wait(1.0).state.is_final:
@@ -125,7 +125,11 @@ class JobHandle:
                 if not self._is_guarded or time.monotonic() >= deadline:
                     raise
             else:
-                return
+                break
+        if refusal:
+            verb = type(request).__name__.removesuffix("Requested").lower()
+            text = explained(f"{verb} of job {self.meta.name}", needed="a job that can take it now", got=refusal)
+            raise JobError(text)
 
     def wait_for_checkpoint(self, token: str, timeout_s: float | None = None) -> CheckpointStatus | None:
         """Return what became of the checkpoint that a request asked for; None when it was not begun in time."""

@@ -24,10 +24,12 @@ SOCKET_NAME = "control"
 _MAC_BYTES = 32
 _MAX_REQUEST = 64 * 1024
 _ACCEPTED = b"ok"
+_REFUSED = b"no "
+_MAX_ANSWER = 4096
 
 
-def ask(path: Path, key: bytes, request: Request, timeout_s: float = 5.0) -> None:
-    """Have a running job's coordinator take a request; returns when it has.
+def ask(path: Path, key: bytes, request: Request, timeout_s: float = 5.0) -> str:
+    """Have a running job's coordinator take a request; returns when it has, with why it refuses: empty if it does not.
 
     Raises
     ------
@@ -40,13 +42,16 @@ def ask(path: Path, key: bytes, request: Request, timeout_s: float = 5.0) -> Non
             connection.settimeout(timeout_s)
             connection.connect(str(path))
             connection.sendall(framed(_mac(body, key) + body))
-            answer = connection.recv(len(_ACCEPTED))
+            answer = b"".join(iter(lambda: connection.recv(_MAX_ANSWER), b""))
     except OSError as error:
         text = explained(type(request).__name__, needed="a running coordinator", got=f"no answer ({error})")
         raise JobError(text) from error
+    if answer.startswith(_REFUSED):
+        return answer.removeprefix(_REFUSED).decode()
     if answer != _ACCEPTED:
         text = explained(type(request).__name__, needed="a coordinator that accepts this client", got="a refusal")
         raise JobError(text)
+    return ""
 
 
 class ControlServer:
@@ -59,11 +64,11 @@ class ControlServer:
     selector
         Where the sockets are waited for; the data of each registration is what to call when it is ready.
     handle
-        Called with each authentic request.
+        Called with each authentic request; returns why it is refused, or nothing.
     """
 
     def __init__(
-        self, path: Path, key: bytes, selector: selectors.BaseSelector, handle: Callable[[Request], None]
+        self, path: Path, key: bytes, selector: selectors.BaseSelector, handle: Callable[[Request], str]
     ) -> None:
         self._key = key
         self._selector = selector
@@ -113,9 +118,9 @@ class ControlServer:
             request = msgspec.msgpack.decode(body, type=Request)
         except msgspec.MsgspecError:
             return
-        self._handle(request)
+        refusal = self._handle(request)
         try:
-            connection.send(_ACCEPTED)
+            connection.send(_REFUSED + refusal.encode()[: _MAX_ANSWER - len(_REFUSED)] if refusal else _ACCEPTED)
         except OSError:
             # The client went away; its request stands.
             return

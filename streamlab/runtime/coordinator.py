@@ -15,7 +15,8 @@ RESTARTING  The attempt has failed and its workers are gone. After a delay the n
 FINISHED    Final, like STOPPED, CANCELLED and FAILED: every later event is ignored.
 ==========  ======================================================================================================
 
-From any state that is not final: CancelRequested → CANCELLED. TaskFailed or WorkerLost → RESTARTING, or FAILED when the
+From any state that is not final: CancelRequested → CANCELLED, and so does EndRequested, with a last checkpoint if that
+is complete soon. TaskFailed or WorkerLost → RESTARTING, or FAILED when the
 job takes no checkpoints or the restart policy gives up; JobFolderFailed → FAILED. A worker that is silent for longer
 than ``heartbeat_timeout_ms`` (a minute while it starts) is inspected, ended and then reported as lost by the shell.
 
@@ -36,9 +37,9 @@ from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, restored_figures
-from streamlab.runtime.checkpoint_tracker import CheckpointTracker
-from streamlab.runtime.job_figures import job_figures
+from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, wished_layout
+from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker
+from streamlab.runtime.job_figures import job_figures, restored_figures
 from streamlab.runtime.placement import worker_count
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
@@ -48,6 +49,8 @@ PUBLISH_US = 100_000
 """Shortest time between two statuses that differ only in figures."""
 KEEP_FRESH_US = 1_000_000
 """Longest time between two statuses: an older one means that the coordinator does not run."""
+LAST_CHECKPOINT_US = 5_000_000
+"""How long a job whose client has ended may take for its last checkpoint."""
 _REACHED = "replayed"
 """Token of the checkpoint that ends a replay."""
 _PING_US = 1_000_000
@@ -106,6 +109,7 @@ class Coordinator:
         self._storing: Manifest | None = None
         self._hold: Hold | None = None
         self._restart_in_us: int | None = None
+        self._ends_in_us: int | None = None
         self._restarts = 0
         self._paused = False
         self._stopping = False
@@ -145,6 +149,7 @@ class Coordinator:
 
     def status(self) -> JobStatus:
         """Return everything that is shown of the job."""
+        wished = wished_layout(self._hold)
         return JobStatus(
             id=self._id,
             name=self._options.name,
@@ -159,7 +164,8 @@ class Coordinator:
             restarts=self._restarts,
             restored_checkpoint=self._attempt.restored or None,
             wish="stop" if self._stopping else "pause" if self._paused else "run",
-            savepoint=self._hold.request if self._hold is not None and self._hold.rescale is None else "",
+            savepoint=self._hold.request if self._hold is not None and wished is None else "",
+            rescale=wished.graph if wished is not None else "",
             last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
@@ -254,11 +260,13 @@ class Coordinator:
             return []
         if any(attempt.committed.get(worker, -1) < attempt.last_commit for worker in attempt.workers):
             return []
-        if self._hold is not None and self._hold.rescale is not None and attempt.finished.keys() != self._all_tasks:
-            self._lay_out(self._hold.rescale)
-            self._hold = None
-            return [protocol.EndWorkers(attempt.number), *self._move(JobState.RESTARTING), *self._begin()]
-        return self._end(JobState.STOPPED if self._stopping else JobState.FINISHED)
+        is_over = attempt.finished.keys() == self._all_tasks
+        if wished_layout(self._hold) is not None and not is_over:
+            self._state = JobState.RESTARTING
+            return [protocol.EndWorkers(attempt.number), *self._begin()]
+        if self._stopping:
+            return self._end(JobState.STOPPED)
+        return self._end(JobState.FINISHED if is_over else JobState.CANCELLED)
 
     @_on.register
     def _(self, event: protocol.RestoreFailed) -> list[Command]:
@@ -302,15 +310,33 @@ class Coordinator:
 
     @_on.register
     def _(self, event: protocol.RescaleRequested) -> list[Command]:
-        if self._stopping or self._hold is not None or not self._checkpointing:
-            return []
+        wished = wished_layout(self._hold)
+        if event.graph == (wished or self._layout).graph:
+            return []  # the answer was lost, and it is asked again
+        if not self._checkpointing or self._stopping or self._ends_in_us is not None or wished is not None:
+            state = "is stopping" if self._stopping else "is ending" if self._checkpointing else "takes no checkpoints"
+            busy = f"is being rescaled to {wished.parallelism}" if wished is not None else state
+            return [protocol.Refuse(f"one that {busy}")]
         self._hold = Hold(event.request, protocol.Layout(event.parallelism, event.vertices, event.graph))
         self._checkpoints.request(event.request)
-        return self._checkpoint_if_due()
+        # The wish is on record before it is answered.
+        return [*self._publish(), *self._checkpoint_if_due()]
 
     @_on.register
     def _(self, event: protocol.CancelRequested) -> list[Command]:
         return self._end(JobState.CANCELLED)
+
+    @_on.register
+    def _(self, event: protocol.EndRequested) -> list[Command]:
+        if not self._checkpointing or not self._attempt.deployed or self._ends_in_us is not None:
+            return self._end(JobState.CANCELLED)
+        self._ends_in_us = LAST_CHECKPOINT_US
+        if self._hold is not None:
+            self._hold.rescale = None
+        elif not self._stopping:
+            self._hold = Hold(LAST)
+            self._checkpoints.request(LAST)
+        return [*self._move(JobState.STOPPING), *self._checkpoint_if_due()]
 
     @_on.register
     def _(self, event: protocol.CheckpointRequested) -> list[Command]:
@@ -343,6 +369,10 @@ class Coordinator:
             self._since_ping_us = 0
             commands.append(protocol.Ping())
         commands += [protocol.InspectWorker(index) for index in self._attempt.silent(elapsed_us, timeout_us)]
+        if self._ends_in_us is not None:
+            self._ends_in_us -= elapsed_us
+            if self._ends_in_us <= 0:
+                return [*commands, *self._end(JobState.CANCELLED)]
         if self._attempt.deployed and self._restart_in_us is None:
             self._policy.on_running(elapsed_us)
             commands += self._pass_time(elapsed_us)
@@ -404,11 +434,18 @@ class Coordinator:
         self._paused, self._stopping = status.wish == "pause", status.wish == "stop"
         if status.savepoint:
             self._hold = Hold(status.savepoint)
+        if takeover.rescale is not None:
+            self._hold = Hold("", takeover.rescale)
         if takeover.attempt:
             self._restarts += 1
             self._state = JobState.RESTARTING
 
     def _begin(self) -> list[Command]:
+        wished = wished_layout(self._hold)
+        if wished is not None:
+            # Every attempt starts from a checkpoint: whatever has made this one necessary, it serves.
+            self._lay_out(wished)
+            self._hold = None
         newest = self._checkpoints.newest
         restored = 0 if newest is None else newest.id
         if restored:
@@ -433,6 +470,8 @@ class Coordinator:
 
     def _recover(self, failure: Failure, *, from_outside: bool = False) -> list[Command]:
         """End the attempt; another one follows when the policy allows it."""
+        if self._ends_in_us is not None:
+            return self._end(JobState.CANCELLED)
         decision = self._policy.on_failure(failure, from_outside=from_outside)
         if isinstance(decision, GiveUp):
             return self._fail(decision.failure)

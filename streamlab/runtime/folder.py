@@ -5,6 +5,7 @@
     <home>/jobs/j-20131231-8f3a2c/     0700
         meta.json                      what the job is: never changes
         graph.pickle, graph-<n>.pickle the job graph, and those of other parallelisms; read by the job's own workers
+        graph-<n>.layout.json          what the coordinator must know of such a graph
         query.pickle                   the query that graphs are made of; read by clients of the same user
         processes.json                 the job's processes
         control.key                    authenticates clients; 0600
@@ -195,6 +196,14 @@ class JobFolder:
         """Return a pickled job graph; only the job's own workers may understand it."""
         return (self.path / name).read_bytes()
 
+    def write_layout(self, layout: Layout) -> None:
+        """Store what the coordinator must know of a graph, for one that takes the job over."""
+        self._replace(_layout_name(layout.graph), msgspec.json.encode(layout))
+
+    def read_layout(self, graph: str) -> Layout:
+        """Return what the coordinator must know of a graph, by the name of its file."""
+        return msgspec.json.decode((self.path / _layout_name(graph)).read_bytes(), type=Layout)
+
     def write_query(self, pickled: bytes) -> None:
         """Store the pickled query, from which graphs of another parallelism are made."""
         self._replace("query.pickle", pickled)
@@ -298,6 +307,10 @@ def list_folders() -> list[JobFolder]:
     paths = [path for path in jobs.iterdir() if _ID.fullmatch(path.name)] if jobs.is_dir() else []
     made = [(_made(path), path) for path in paths]
     return [JobFolder(path) for when, path in sorted(made) if when]
+
+
+def _layout_name(graph: str) -> str:
+    return f"{graph.removesuffix('.pickle')}.layout.json"
 
 
 def _made(path: Path) -> int:

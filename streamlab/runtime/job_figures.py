@@ -1,12 +1,16 @@
-"""The figures of a job, made of those of its tasks. Pure."""
+"""The figures of a job, made of those of its tasks, or of what a checkpoint says of them. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from streamlab.observe.status import TaskStatus
 from streamlab.runtime.protocol import VertexLayout
+from streamlab.state.checkpoints.manifest import Manifest
 
 TaskKey = tuple[str, int]
 
@@ -31,4 +35,22 @@ def job_figures(tasks: Mapping[TaskKey, TaskStatus], vertices: Sequence[VertexLa
         "latency_p50_ms": max((t.latency_p50_ms for t in sinks if t.latency_p50_ms is not None), default=None),
         "latency_p99_ms": max((t.latency_p99_ms for t in sinks if t.latency_p99_ms is not None), default=None),
         "state_bytes": sum(task.state_bytes for task in sorted_tasks),
+    }
+
+
+def restored_figures(manifest: Manifest, vertices: Mapping[str, VertexLayout]) -> dict[TaskKey, TaskStatus]:
+    """Return what tasks had counted at a checkpoint, to be shown until they report themselves.
+
+    With fewer subtasks than before, the figures of several go to one: the one that inherits them.
+    """
+    counted: dict[tuple[str, int], Counter[str]] = {}
+    for task in manifest.tasks:
+        if task.vertex in vertices:
+            heir = task.vertex, task.subtask % vertices[task.vertex].parallelism
+            counted.setdefault(heir, Counter()).update(task.counters)
+    return {
+        (vertex, subtask): msgspec.convert(
+            {**counters, "vertex": vertex, "subtask": subtask, "steps": vertices[vertex].steps}, TaskStatus
+        )
+        for (vertex, subtask), counters in counted.items()
     }

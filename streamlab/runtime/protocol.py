@@ -188,6 +188,12 @@ class CancelRequested(msgspec.Struct, frozen=True, tag=True):
     reason: str = ""
 
 
+class EndRequested(msgspec.Struct, frozen=True, tag=True):
+    """What the job depends on has ended: take a last checkpoint if that is quick, and end."""
+
+    reason: str = ""
+
+
 class PauseRequested(msgspec.Struct, frozen=True, tag=True):
     """Stop reading; what was read goes on its way."""
 
@@ -214,7 +220,8 @@ class Tick(msgspec.Struct, frozen=True, tag=True):
 
 
 Request = StopRequested | CancelRequested | PauseRequested | ResumeRequested | CheckpointRequested | RescaleRequested
-Event = WorkerEvent | WorkerLost | JobFolderFailed | CheckpointStored | CheckpointNotStored | Request | Tick
+ShellEvent = WorkerLost | JobFolderFailed | CheckpointStored | CheckpointNotStored | EndRequested | Tick
+Event = WorkerEvent | ShellEvent | Request
 
 
 # -- commands --------------------------------------------------------------------------------------------------------
@@ -305,6 +312,12 @@ class Publish(msgspec.Struct, frozen=True, tag=True):
     status: JobStatus
 
 
+class Refuse(msgspec.Struct, frozen=True, tag=True):
+    """The request that was just handled is not taken; whoever asked is told what the job is instead."""
+
+    reason: str
+
+
 class Finish(msgspec.Struct, frozen=True, tag=True):
     """End all processes, clean up, and make the last status known."""
 
@@ -312,7 +325,17 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorkers = Deploy | SetPaused | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
-Command = StartWorkers | EndWorkers | ToWorkers | InspectWorker | StoreCheckpoint | RetainCheckpoints | Publish | Finish
+Command = (
+    StartWorkers
+    | EndWorkers
+    | ToWorkers
+    | InspectWorker
+    | StoreCheckpoint
+    | RetainCheckpoints
+    | Refuse
+    | Publish
+    | Finish
+)
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):

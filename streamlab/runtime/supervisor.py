@@ -5,8 +5,9 @@ in and commands out, serves clients on a socket, writes the status, and cleans u
 any rows, so user code cannot hurt it, and it imports no Polars, so it is there at once.
 
 Standard input is a pipe from the client: first the key that authenticates what workers send each other, then nothing.
-When it ends, the client has ended, and so does the job, unless it is detached. (Signals would not do: on a restart
-the notebook's kernel ends its own process group only, and on SIGKILL it ends nothing.)
+When it ends, the client has ended, and so does the job, unless it is detached: it takes a last checkpoint if that is
+quick. (Signals would not do: on a restart the notebook's kernel ends its own process group only, and on SIGKILL it ends
+nothing.)
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class Supervisor:
         self._decoder = msgspec.msgpack.Decoder(protocol.WorkerEvent)
         self._final: JobStatus | None = None
         self._signalled = False
+        self._refusal = ""
         self._ticked = time.monotonic()
 
     def run(self) -> None:
@@ -113,7 +115,9 @@ class Supervisor:
         self._read_key()
         self._write_processes()
         self._carry_out(self._coordinator.start(_now_us()))
-        server = ControlServer(self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._take)
+        server = ControlServer(
+            self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._answer
+        )
         if self._meta.options.detach:
             os.close(self._client_fd)
         else:
@@ -157,8 +161,11 @@ class Supervisor:
         if manifests:
             # Sinks commit what it holds as soon as an attempt starts from it: no power failure may take it back then.
             self._manifests.make_durable(manifests[0])
-        last = attempts[-1]
-        return Takeover(last.number, last.layout, tuple(reversed(manifests)), self._folder.read_status())
+        last, status = attempts[-1], self._folder.read_status()
+        ran = {attempt.layout.graph for attempt in attempts}
+        wished = status.rescale if status is not None and status.rescale not in ran else ""
+        rescale = self._folder.read_layout(wished) if wished else None
+        return Takeover(last.number, last.layout, tuple(reversed(manifests)), status, rescale)
 
     def _origin(self) -> Manifest | None:
         """Return the checkpoint that the job starts from, which nobody may delete while it runs."""
@@ -182,7 +189,13 @@ class Supervisor:
         self._look_for_client()
         if self._signalled:
             self._signalled = False
-            self._take(protocol.CancelRequested("the coordinator was told to end"))
+            self._take(protocol.EndRequested("the coordinator was told to end"))
+
+    def _answer(self, request: protocol.Request) -> str:
+        """Take a request of a client's, and return why it is refused; empty when it is not."""
+        self._refusal = ""
+        self._take(request)
+        return self._refusal
 
     def _take(self, event: Event) -> None:
         self._carry_out(self._coordinator.handle(event, _now_us()))
@@ -207,13 +220,13 @@ class Supervisor:
             # It was the guardian that ended: from now on this process sees for itself whether the client lives.
             self._watches_client = True
             return
-        self._take(protocol.CancelRequested("the process that started it has ended"))
+        self._take(protocol.EndRequested("the process that started it has ended"))
 
     def _look_for_client(self) -> None:
         client = self._meta.client
         if self._watches_client and client is not None and not client.is_alive:
             self._watches_client = False
-            self._take(protocol.CancelRequested("the process that started it has ended"))
+            self._take(protocol.EndRequested("the process that started it has ended"))
 
     def _read_worker(self, worker: _WorkerProcess) -> None:
         data = read_available(worker.events_fd) if worker.events_fd >= 0 else None
@@ -275,6 +288,8 @@ class Supervisor:
                     self._retain(keep)
                 case protocol.InspectWorker(index):
                     self._inspect(self._workers[index])
+                case protocol.Refuse(reason):
+                    self._refusal = reason
                 case protocol.Publish(status):
                     self._publish(status)
                 case protocol.Finish(status):

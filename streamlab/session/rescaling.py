@@ -29,6 +29,7 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
     file = f"graph-{secrets.token_hex(4)}.pickle"
     handle.folder.write_graph(pickled_graph(graph), file)
     layout = layout_of(graph, parallelism, file)
+    handle.folder.write_layout(layout)
     before = handle.status()
     token = secrets.token_hex(8)
     handle.request(RescaleRequested(parallelism, layout.vertices, file, token))
@@ -37,12 +38,15 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
         taken = next((c for c in reversed(status.checkpoints) if c.request == token), None)
         return f"{taken.reason} (checkpoint {taken.id})" if taken is not None and taken.state in _FAILED else ""
 
-    def is_done(status: JobStatus) -> bool:
-        runs = status.state not in {JobState.STARTING, JobState.RESTARTING, JobState.FAILED}
-        return runs and status.attempt > before.attempt and status.parallelism == parallelism
+    def is_over(status: JobStatus) -> bool:
+        # The wish is on record from the answer on, until an attempt is that runs what was wished.
+        return status.rescale != file and status.state not in {JobState.STARTING, JobState.RESTARTING}
 
-    handle.wait_until(lambda status: is_done(status) or bool(failure(status)), timeout_s)
+    def is_done(status: JobStatus) -> bool:
+        return is_over(status) and status.attempt > before.attempt and status.parallelism == parallelism
+
+    handle.wait_until(lambda status: is_over(status) or bool(failure(status)), timeout_s)
     status = handle.status()
-    if not is_done(status):
-        got = failure(status) or f"one that is {status.state}"
+    if not is_done(status) or status.state == JobState.FAILED:
+        got = failure(status) or f"one that is {status.state} with {status.parallelism}"
         raise JobError(explained(step, needed="the job to run again with them", got=got))

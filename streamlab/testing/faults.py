@@ -111,8 +111,17 @@ KINDS = (
 
 
 def draw_faults(seed: int) -> tuple[Fault, ...]:
-    """Return the faults of a seed, earliest first; one seed in twelve has none."""
+    """Return the faults of a seed, earliest first; one seed in twelve has none. A rescale is often disturbed."""
     random = Random(f"faults of {seed}")  # noqa: S311
     count = random.choices(range(_MOST + 1), weights=(1, 2, 3, 3, 2, 1))[0]
     drawn = [Fault(random.randrange(1, _LATEST), random.choice(KINDS), random.randrange(1 << 30)) for _ in range(count)]
+    followers = (_follower(fault) for fault in drawn if fault.kind == "rescale")
+    drawn += [fault for fault in followers if fault is not None]
     return tuple(sorted(drawn, key=lambda fault: fault.step))
+
+
+def _follower(rescale: Fault) -> Fault | None:
+    """Return what goes wrong while a job is rescaled, every second time."""
+    random = Random(rescale.number)  # noqa: S311
+    kind = random.choice(("kill_coordinator", "power_failure", "kill_worker", "rescale", None, None, None, None))
+    return None if kind is None else Fault(rescale.step + random.randrange(40), kind, random.randrange(1 << 30))

@@ -104,7 +104,7 @@ def _verdict(cluster: Cluster) -> str:
             whole = _whole(cluster)
             return f"the job failed though checkpoints {whole} are whole" if whole else ""
         return f"the job is {cluster.final.state}: {failure.message if failure else 'no reason'}"
-    return _wrong_rows(cluster) or _left_behind(cluster)
+    return _wrong_rows(cluster) or _left_behind(cluster) or _forgotten(cluster)
 
 
 def _whole(cluster: Cluster) -> list[int]:
@@ -143,6 +143,19 @@ def _left_behind(cluster: Cluster) -> str:
     surplus = set(cluster.blobs.names(contents.FOLDER)) - needed
     if surplus and not cluster.blobs.damaged:
         return f"{len(surplus)} files are left that no checkpoint names"
+    return ""
+
+
+def _forgotten(cluster: Cluster) -> str:
+    """Return which rescale was accepted and then neither carried out nor refused; the job may end before it is."""
+    final = cluster.final
+    if final is None:
+        return ""
+    refused = {taken.request for taken in final.checkpoints if taken.state in {"failed", "abandoned"}}
+    for token, graph, attempt in cluster.wishes:
+        ran = any(later.number >= attempt and later.layout.graph == graph for later in cluster.attempts)
+        if not ran and token not in refused and final.rescale != graph:
+            return f"the rescale to {graph} was accepted and forgotten"
     return ""
 
 

@@ -66,6 +66,10 @@ class Cluster:
         self.workers: list[SimulatedWorker] = []
         self.attempts: list[Attempt] = []
         self.final: JobStatus | None = None
+        self.refusal = ""
+        """Why the last request was refused."""
+        self.wishes: list[tuple[str, str, int]] = []
+        """Token, graph and number of the attempt of each rescale that was accepted."""
         self._digest = hashlib.blake2b(digest_size=16)
         self._status: JobStatus | None = None
         self._wires: dict[Channel, Wire] = {}
@@ -244,6 +248,8 @@ class Cluster:
                     self._status = status
                 case protocol.Finish(status):
                     self.final = status
+                case protocol.Refuse(reason):
+                    self.refusal = reason
                 case protocol.InspectWorker():
                     self.ledger.complaints.append("a worker is inspected though it is never silent for long")
                 case _:
@@ -332,17 +338,23 @@ class Cluster:
         except (CheckpointError, Crash):
             self.note("the coordinator dies while it takes over")
             return self._takeover()
-        return Takeover(last.number, last.layout, tuple(reversed(whole)), self._status)
+        wished = self._status.rescale if self._status is not None else ""
+        rescale = self._layout(wished) if wished else None
+        return Takeover(last.number, last.layout, tuple(reversed(whole)), self._status, rescale)
 
     def rescale(self, parallelism: int, token: str) -> None:
         """Ask for another parallelism."""
-        name = f"graph-{parallelism}"
-        layout = layout_of(self._graphs[name], parallelism, name)
-        self.take(protocol.RescaleRequested(parallelism, layout.vertices, name, token))
+        layout = self._layout(f"graph-{parallelism}")
+        attempt, self.refusal = self.attempts[-1].number if self.attempts else 0, ""
+        self.take(protocol.RescaleRequested(parallelism, layout.vertices, layout.graph, token))
+        if not self.refusal and self.final is None:
+            self.wishes.append((token, layout.graph, attempt))
+
+    def _layout(self, name: str) -> protocol.Layout:
+        return layout_of(self._graphs[name], int(name.removeprefix("graph-")), name)
 
     def _new_coordinator(self, takeover: Takeover | None) -> Coordinator:
-        name = f"graph-{self._parallelism}"
-        layout = layout_of(self._graphs[name], self._parallelism, name)
+        layout = self._layout(f"graph-{self._parallelism}")
         return Coordinator(
             "simulation", self._options, layout, submitted_us=_START_US, engine=_ENGINE, takeover=takeover
         )
