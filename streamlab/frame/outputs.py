@@ -82,8 +82,10 @@ class OutputMethods(FrameBase):
             Time between checkpoints, from which the job goes on when one of its processes dies or a step fails. None
             takes none: then any failure ends the job.
         from_savepoint
-            Folder or URL of a savepoint to go on from. State is matched by the names of steps (see :meth:`named`) and
-            the positions of sources by their names; steps that it does not know start empty.
+            What to go on from: the folder or URL of a savepoint, or a checkpoint of another job, such as the last one
+            of a job that has ended with its kernel: ``sl.attach("hourly").checkpoints[-1]``. State is matched by the
+            names of steps (see :meth:`named`) and the positions of sources by their names; steps that it does not know
+            start empty.
         allow_non_restored_state
             Whether state in the savepoint that no step takes is left out; otherwise it is an error.
         **options

@@ -13,6 +13,7 @@ from streamlab.observe.status import CheckpointStatus
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import Manifest, StoredState
 from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.savepoints import checkpoint_path
 from streamlab.state.checkpoints.snapshots import read_snapshot
 from streamlab.state.checkpoints.state_files import StateFiles
 
@@ -55,7 +56,7 @@ _SPLITS_SCHEMA = pl.Schema(
 
 
 class Checkpoint:
-    """One complete checkpoint, opened.
+    """One complete checkpoint, opened; ``start(from_savepoint=checkpoint)`` goes on from it.
 
     Attributes
     ----------
@@ -72,8 +73,12 @@ class Checkpoint:
 
     def __init__(self, blobs: Blobs, manifest: Manifest) -> None:
         self.id = manifest.id
+        self._path = checkpoint_path(blobs, manifest.id)
         self._files = StateFiles(blobs)
         self._manifest = manifest
+
+    def __fspath__(self) -> str:
+        return self._path
 
     @property
     def operators(self) -> pl.DataFrame:

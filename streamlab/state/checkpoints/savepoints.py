@@ -1,8 +1,12 @@
-"""Savepoints: checkpoints that the user owns, in a folder or at a URL of their own, with their files beside them."""
+"""Savepoints: checkpoints that the user owns, in a folder or at a URL of their own, with their files beside them.
+
+A job can start from a checkpoint of another job as well, as long as that one keeps it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 
 import msgspec
 
@@ -11,6 +15,8 @@ from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.contents import file_name, read_contents
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
+
+_CHECKPOINT = re.compile(r"(?P<place>.+)/checkpoints/(?P<id>\d{4,})/?")
 
 
 def check_is_free(path: str | os.PathLike[str]) -> Blobs:
@@ -38,8 +44,18 @@ def copy_checkpoint(source: Blobs, checkpoint_id: int, target: Blobs) -> Manifes
     return saved
 
 
+def checkpoint_path(blobs: Blobs, checkpoint_id: int) -> str:
+    """Return the path, or URL, by which :func:`find_savepoint` finds one checkpoint of several."""
+    return f"{blobs.where}/checkpoints/{checkpoint_id:04d}"
+
+
 def find_savepoint(path: str | os.PathLike[str]) -> tuple[str, Manifest]:
-    """Return where a savepoint is and what it says.
+    """Return where a savepoint or a checkpoint is, and what it says.
+
+    Parameters
+    ----------
+    path
+        Of a savepoint; of a job's folder, for the newest of its checkpoints; or of one of them, ``…/checkpoints/0007``.
 
     Raises
     ------
@@ -49,8 +65,13 @@ def find_savepoint(path: str | os.PathLike[str]) -> tuple[str, Manifest]:
         If there is none.
     """
     blobs = open_blobs(path)
-    for _, found in ManifestStore(blobs).newest_first():
+    store, one = ManifestStore(blobs), _CHECKPOINT.fullmatch(os.fspath(path))
+    if one is not None and not store.ids():
+        kept = open_blobs(one["place"])
+        if int(one["id"]) in ManifestStore(kept).ids():
+            return kept.where, ManifestStore(kept).get(int(one["id"]))
+    for _, found in store.newest_first():
         if isinstance(found, CheckpointError):
             raise found
         return blobs.where, found
-    raise OptionError(explained("from_savepoint", needed="a savepoint", got=f"none at {blobs.where}"))
+    raise OptionError(explained("from_savepoint", needed="a savepoint or a checkpoint", got=f"none at {blobs.where}"))
