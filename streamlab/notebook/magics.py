@@ -26,8 +26,11 @@ from streamlab.notebook import static_view
 from streamlab.notebook.cell import run_cell
 from streamlab.notebook.errors import StreamError
 from streamlab.notebook.job_list import JobList
-from streamlab.notebook.live_view import LiveView, Pump, render_mode
-from streamlab.notebook.panel import panel
+from streamlab.notebook.live_view import LiveView
+from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.reader import JobReader
+from streamlab.notebook.pump import Pump
+from streamlab.notebook.render_mode import render_mode
 from streamlab.session.job import Job
 
 _VERBS = ("stop", "cancel", "show")
@@ -68,6 +71,7 @@ class StreamMagics(Magics):
     @argument("--detach", action="store_true", help="let the job go on when this kernel ends")
     @argument("--explain", action="store_true", help="show the plan and start nothing")
     @argument("--no-display", action="store_true", help="start without a live view")
+    @argument("--compact", action="store_true", help="show the result table and one line of status")
     @argument("-h", "--help", action="store_true", help="show this text")
     @line_cell_magic
     def stream(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
@@ -119,7 +123,7 @@ class StreamMagics(Magics):
         if local_ns is not None:
             local_ns[name] = job
         if not options.no_display:
-            self._show(job, mode, options.limit)
+            self._show(job, mode, options.limit, compact=options.compact)
         if options.wait:
             self._wait(job)
         return None
@@ -142,9 +146,9 @@ class StreamMagics(Magics):
         except StreamlabError as error:
             raise _shown(error) from error
 
-    def _show(self, job: Job, mode: str, limit: int) -> None:
+    def _show(self, job: Job, mode: str, limit: int, *, compact: bool = False) -> None:
         # The view reads results from a thread of its own, so it needs an object of its own.
-        view = LiveView(session.attach(job.id), mode, limit)
+        view = LiveView(session.attach(job.id), mode, limit, compact=compact, on_click=self._pump.wake)
         self._views[job.name] = view
         if not view.ended:
             self._pump.add(view)
@@ -174,7 +178,7 @@ class StreamMagics(Magics):
     def _look(self, job: Job) -> Any:
         mode = render_mode(self.shell)
         if mode == "text":
-            print(static_view.to_text(panel(job.report(), job.results(), 10)))
+            print(static_view.to_text(JobReader(job).saved(Choice())))
         else:
             self._show(job, mode, 10)
         return None

@@ -7,10 +7,12 @@ Every value is escaped. Colours are JupyterLab's own where it runs, so that the 
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import polars as pl
 
-from streamlab.notebook.panel import Panel, row_count
+Panel = dict[str, Any]
+"""What `JobReader.saved` gives."""
 
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.45"
 _QUIET = "color:var(--jp-ui-font-color2,#6b6b6b)"
@@ -47,8 +49,13 @@ def to_text(shown: Panel) -> str:
             tbl_width_chars=120,
         ):
             lines.append(str(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))))
-    lines.append(row_count(shown))
+    lines.append(shown["count"])
     return "\n".join(lines)
+
+
+def failed(name: str, error: Exception) -> str:
+    """Return what stands in place of a panel that could not be drawn."""
+    return f'<div style="{_FONT}"><b>{escape(name)}</b>: {escape(type(error).__name__)}: {escape(str(error))}</div>'
 
 
 def _figures(shown: Panel) -> str:
@@ -82,7 +89,7 @@ def _table(shown: Panel) -> str:
         for row in shown["rows"]
     )
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    count = f'<div style="{_QUIET};font-size:11px">{escape(row_count(shown))}</div>'
+    count = f'<div style="{_QUIET};font-size:11px">{escape(shown["count"])}</div>'
     return f'<table style="border-collapse:collapse;margin:4px 0">{table}</table>{count}'
 
 

@@ -16,6 +16,15 @@ MAX_CELL = 80
 """Characters of a cell; what is longer ends in an ellipsis."""
 MAX_COLUMNS = 30
 _MOST_DECIMALS = 3
+_MOST_BYTES = 1_000_000
+"""Nested values of a page that are larger are not turned into text."""
+_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_SIGNS = {
+    **{code: chr(0x2400 + code) for code in range(32)},
+    0x7F: "\u2421",
+    **{code: f"«U+{code:04X}»" for code in (*range(0x80, 0xA0), 0x2028, 0x2029, *_DIRECTIONS)},
+}
+"""What stands for characters that terminals obey, and for those that turn the direction of the text around them."""
 _PLAIN_FROM, _PLAIN_TO = 1e-3, 1e9
 """Floats outside are written with an exponent."""
 
@@ -60,33 +69,67 @@ def preview(table: pl.DataFrame, limit: int) -> Preview:
     >>> preview(table, 1).rows
     (('b', '2013-01-01 06:00:00', '0.5'),)
     """
-    table_height = table.height
-    table = table.select(table.columns[:MAX_COLUMNS])
+    shown, order = first_rows(table, limit)
+    return as_text(shown, table.height, order)
+
+
+def first_rows(table: pl.DataFrame, limit: int, skip: int = 0) -> tuple[pl.DataFrame, str]:
+    """Return the rows that tell most, after those to skip, and in words which these are.
+
+    Examples
+    --------
+    >>> first_rows(pl.DataFrame({"n": [3, 1, 2]}), 2)[1]
+    'by n'
+    """
     when = next((name for name, dtype in table.schema.items() if isinstance(dtype, pl.Datetime | pl.Date)), None)
     if when is not None:
-        others = [name for name, dtype in table.schema.items() if name != when and _sortable(dtype)][:1]
-        newest = table.top_k(limit, by=when) if table_height > limit else table
-        shown = newest.sort(when, *others, descending=[True, *[False] * len(others)], nulls_last=True)
-        order = f"newest {when} first"
-    else:
-        first = next((name for name, dtype in table.schema.items() if _sortable(dtype)), None)
-        shown = table.sort(first, maintain_order=True).head(limit) if first is not None else table.head(limit)
-        order = f"by {first}" if first is not None and table_height > 1 else ""
+        others = [name for name, dtype in table.schema.items() if name != when and is_sortable(dtype)][:1]
+        most = skip + limit
+        newest = table.top_k(most, by=when) if table.height > most else table
+        ordered = newest.sort(when, *others, descending=[True, *[False] * len(others)], nulls_last=True)
+        return ordered.slice(skip, limit), f"newest {when} first"
+    first = next((name for name, dtype in table.schema.items() if is_sortable(dtype)), None)
+    if first is None:
+        return table.slice(skip, limit), ""
+    return table.sort(first, maintain_order=True).slice(skip, limit), f"by {first}" if table.height > 1 else ""
+
+
+def as_text(shown: pl.DataFrame, height: int, order: str = "") -> Preview:
+    """Return a few rows of a table that has `height` of them, as cells of text."""
+    shown = shown.select(shown.columns[:MAX_COLUMNS])
     return Preview(
-        columns=tuple(shown.columns),
+        columns=tuple(plain(name) for name in shown.columns),
         dtypes=tuple(str(dtype.base_type()) for dtype in shown.dtypes),
         numeric=tuple(dtype.is_numeric() for dtype in shown.dtypes),
         rows=tuple(zip(*(_cells(column) for column in shown), strict=True)) if shown.width else (),
-        height=table_height,
+        height=height,
         order=order,
     )
 
 
-def _sortable(dtype: pl.DataType) -> bool:
+def plain(text: str) -> str:
+    r"""Return a text in which nothing can act: control characters and those that turn the direction are shown as signs.
+
+    Examples
+    --------
+    >>> plain("\x1b[31mred\n"), plain("a\u202eb")
+    ('␛[31mred␊', 'a«U+202E»b')
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_SIGNS)
+
+
+def is_sortable(dtype: pl.DataType) -> bool:
+    """Return whether rows can be put in the order of such a column."""
     return not dtype.is_nested() and dtype != pl.Object
 
 
 def _cells(column: pl.Series) -> list[str | None]:
+    if column.dtype == pl.String:
+        column = column.str.head(MAX_CELL + 1)
+    elif column.dtype == pl.Binary:
+        column = column.bin.slice(0, MAX_CELL)
+    elif column.dtype.is_nested() and column.estimated_size() > _MOST_BYTES:
+        return [None if is_null else f"«{column.dtype.base_type()}, too large to show»" for is_null in column.is_null()]
     values = column.to_list()
     decimals = max((_decimals(value) for value in values), default=0) if column.dtype.is_float() else 0
     return [_cell(value, decimals) for value in values]
@@ -102,7 +145,7 @@ def _cell(value: Any, decimals: int) -> str | None:
     elif isinstance(value, dt.datetime):
         text = value.replace(tzinfo=None).isoformat(" ", "auto")
     else:
-        text = str(value)
+        text = plain(str(value))
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS,
 from streamlab.runtime.attempts import Attempt, read_attempts
 from streamlab.runtime.record_log import LogReader, Record, standing
 
+NEWEST_ROWS = 1_000
+"""How many of the newest changes are kept at hand."""
 _WHOLE_ROWS = 100_000
 """A frame of so many rows is not merged with others any more."""
 
@@ -98,6 +101,9 @@ class TableReader:
         """Append-only rows, by the file that they are in."""
         self._folded: pl.DataFrame | None = None
         """The table of an updating stream."""
+        self._newest: deque[pl.DataFrame] = deque()
+        """The newest changes as they were written, of all writers."""
+        self._newest_height = 0
         path = results / "table.msgpack"
         self._facts = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts) if path.exists() else None
 
@@ -121,6 +127,8 @@ class TableReader:
             if attempts != self._attempts or late or any(record.header.voids_from >= 0 for record in records):
                 self._log.restart()
                 self._rows, self._folded = {}, None
+                self._newest.clear()
+                self._newest_height = 0
                 records = list(self._log.read_new())
                 self._attempts = attempts = read_attempts(self._results)
             self._take(standing(records, attempts))
@@ -130,6 +138,17 @@ class TableReader:
             if self._folded is not None:
                 frames.append(self._folded)
             return pl.concat(frames) if frames else self.schema.to_frame()
+
+    def newest(self) -> pl.DataFrame:
+        """Return the newest changes that are there, newest last, with row kinds; -U only where it was written."""
+        self.table()
+        with self._lock:
+            frames = [
+                frame if ROW_KIND in frame.columns else frame.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
+                for frame in self._newest
+            ]
+        empty = pl.Schema({**self.schema, ROW_KIND: pl.Int8()}).to_frame()
+        return pl.concat(frames, how="vertical_relaxed").tail(NEWEST_ROWS) if frames else empty
 
     def changelog(self, *, before: int | None = None) -> pl.DataFrame:
         """Return the changes that are kept, oldest first for each writer; append-only rows count as insertions.
@@ -149,6 +168,7 @@ class TableReader:
         changes: list[Record] = []
         for record in records:
             self._newest_attempt = max(self._newest_attempt, record.header.attempt)
+            self._keep_newest(record.frame)
             if ROW_KIND in record.frame.columns:
                 changes.append(record)
             else:
@@ -160,6 +180,12 @@ class TableReader:
         known = [] if self._folded is None else [self._folded.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))]
         keys = self._facts.keys if self._facts else None
         self._folded = fold_keyed(pl.concat([*known, *(record.frame for record in changes)]), keys)
+
+    def _keep_newest(self, frame: pl.DataFrame) -> None:
+        self._newest.append(frame.tail(NEWEST_ROWS))
+        self._newest_height += self._newest[-1].height
+        while self._newest_height - self._newest[0].height >= NEWEST_ROWS:
+            self._newest_height -= self._newest.popleft().height
 
 
 def _append(frames: list[pl.DataFrame], frame: pl.DataFrame) -> None:

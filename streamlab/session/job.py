@@ -135,10 +135,19 @@ class Job:
         The first column, ``op``, says what a row does: ``+I`` (insert), ``-U`` and ``+U`` (a row before and after an
         update), ``-D`` (delete). The oldest changes of a long-running job are merged into one ``+I`` per row.
         """
-        log = self._handle.table.changelog()
-        symbols = {int(kind): kind.symbol for kind in RowKind}
-        op = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String).alias("op")
-        return log.select(op, pl.exclude(ROW_KIND))
+        return _with_op(self._handle.table.changelog())
+
+    def newest_changes(self) -> pl.DataFrame:
+        """Return up to 1,000 of the newest changes, newest first, as in `changelog`; ``-U`` only where it was written.
+
+        Cheap however long the job has been running, unlike `changelog`, which reads all of them.
+        """
+        return _with_op(self._handle.table.newest()).reverse()
+
+    @property
+    def key_columns(self) -> tuple[str, ...] | None:
+        """Columns that identify a row of its result table; None when rows are only added, or none do."""
+        return self._handle.table.keys
 
     def late_rows(self) -> pl.DataFrame:
         """Return the rows that came after their window had closed, as they came to the window."""
@@ -457,6 +466,12 @@ def _figures(status: JobStatus) -> list[tuple[str, str]]:
     if not status.state.is_final:
         figures.append(("rows/s", f"{status.rows_in_per_s:,.0f}"))
     return figures + [(figure.label, figure.value) for figure in restarts(status)]
+
+
+def _with_op(log: pl.DataFrame) -> pl.DataFrame:
+    symbols = {int(kind): kind.symbol for kind in RowKind}
+    op = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String).alias("op")
+    return log.select(op, pl.exclude(ROW_KIND))
 
 
 def _error(failure: Failure) -> StreamlabError:

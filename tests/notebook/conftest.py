@@ -1,4 +1,4 @@
-"""JupyterLab in Chromium: a server of its own for each theme, offline, and a page that is ready to run cells."""
+"""JupyterLab in Chromium: one server for all tests, offline, and pages that are ready to run cells."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ from lab_in_browser import ARTEFACTS, CHROMIUM, SETTINGS, Lab, Page, free_port, 
 from playwright.sync_api import sync_playwright
 
 
-@pytest.fixture(params=["light", "dark"])
-def theme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def lab(tmp_path: Path, theme: str) -> Iterator[Lab]:
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Start JupyterLab with settings of its own; its kernels end with it."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     folder = tmp_path / "notebooks"
     folder.mkdir()
     places = {
@@ -39,8 +35,7 @@ def lab(tmp_path: Path, theme: str) -> Iterator[Lab]:
     }
     settings = Path(places["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    themes = {"theme": "JupyterLab Dark" if theme == "dark" else "JupyterLab Light"}
-    for name, values in {**SETTINGS, "themes": themes}.items():
+    for name, values in SETTINGS.items():
         (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -77,7 +72,7 @@ def lab(tmp_path: Path, theme: str) -> Iterator[Lab]:
             server.wait(10)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Start Chromium, without a sandbox because tests run as root in containers."""
     if CHROMIUM is None:
@@ -91,10 +86,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_notebook(browser: Any, lab: Lab, theme: str) -> Iterator[Callable[[str], Page]]:
-    """Open a notebook of the server's folder; nothing beyond this machine can be reached."""
+def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Page]]:
+    """Open a notebook of the server's folder; nothing beyond this machine can be reached. Kernels end with it."""
     # Tall, because JupyterLab does not draw cells that are out of sight.
-    context = browser.new_context(viewport={"width": 1300, "height": 6000})
+    context = browser.new_context(viewport={"width": 1300, "height": 3000})
     local = ("data:", "blob:")
     context.route(
         "**/*",
@@ -104,15 +99,9 @@ def open_notebook(browser: Any, lab: Lab, theme: str) -> Iterator[Callable[[str]
             else route.abort()
         ),
     )
-
-    def opened(name: str) -> Page:
-        page = Page(context.new_page(), f"{lab.url}/lab/tree/{name}?reset")
-        light = "false" if theme == "dark" else "true"
-        page.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached", timeout=60_000)
-        return page
-
-    yield opened
+    yield lambda name, theme="light": Page(context.new_page(), f"{lab.url}/lab/tree/{name}?reset", theme)
     context.close()
+    lab.end_kernels()
 
 
 @pytest.hookimpl(wrapper=True)

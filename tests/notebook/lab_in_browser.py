@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +21,9 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 START_S = 60.0
+VIEW = ".sl-view"
+WAIT_MS = 120_000
+"""Longest wait for anything: the machine may be busy."""
 _READY = """async () => {
   const app = window.jupyterapp;
   await app.restored;
@@ -45,6 +50,22 @@ class Lab:
         self.folder = folder
         self.url = url
 
+    def write(self, name: str, *cells: str) -> str:
+        """Write a notebook of code cells, and return its name."""
+        # Without a kernel named in it, JupyterLab would ask which one to use, and wait.
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells], metadata=kernel)
+        nbformat.write(notebook, self.folder / name)
+        return name
+
+    def end_kernels(self) -> None:
+        """End all kernels, and with them their jobs."""
+        with urllib.request.urlopen(f"{self.url}/api/sessions", timeout=START_S) as answer:
+            sessions = json.load(answer)
+        for session in sessions:
+            request = urllib.request.Request(f"{self.url}/api/sessions/{session['id']}", method="DELETE")
+            urllib.request.urlopen(request, timeout=START_S).close()
+
 
 class Page:
     """A notebook open in the browser.
@@ -57,13 +78,17 @@ class Page:
         What its console said of errors so far.
     """
 
-    def __init__(self, page: Any, url: str) -> None:
+    def __init__(self, page: Any, url: str, theme: str = "light") -> None:
         self.page = page
         self.errors: list[str] = []
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(url)
         self._wait_until_ready()
+        name = "JupyterLab Dark" if theme == "dark" else "JupyterLab Light"
+        page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        light = "false" if theme == "dark" else "true"
+        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached", timeout=60_000)
 
     def reload(self) -> None:
         """Load the page again, as a user would, while the kernel goes on."""
@@ -73,6 +98,15 @@ class Page:
     def run_all(self) -> None:
         """Start running all cells; does not wait for them."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+
+    def seq_above(self, least: int) -> int:
+        """Wait until the panel has drawn a frame with a number above `least`, and return its number."""
+        self.page.wait_for_function(
+            "([view, least]) => Number(document.querySelector(view)?.dataset.seq) > least",
+            arg=[VIEW, least],
+            timeout=WAIT_MS,
+        )
+        return int(self.page.locator(VIEW).first.get_attribute("data-seq"))
 
     def execute(self, code: str) -> None:
         """Run code in the kernel, in no cell; does not wait for it."""

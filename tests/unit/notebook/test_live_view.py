@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ import polars as pl
 import pytest
 
 from streamlab.notebook import live_view
-from streamlab.notebook.live_view import LiveView, Pump
+from streamlab.notebook.live_view import LINGER_S, LiveView
+from streamlab.notebook.pump import Pump
 from streamlab.observe.status import JobState, JobStatus
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -30,9 +32,18 @@ class FakeJob:
     def report(self) -> JobStatus:
         return self.now
 
+    key_columns = None
+
+    @property
+    def name(self) -> str:
+        return self.now.name
+
     def results(self) -> pl.DataFrame:
         self.reads += 1
         return self.table
+
+    def newest_changes(self) -> pl.DataFrame:
+        return self.table.select(pl.lit("+I").alias("op"), pl.all()).reverse()
 
     def change(self, **values: Any) -> None:
         self.now = msgspec.structs.replace(self.now, **values)
@@ -77,18 +88,23 @@ def output(monkeypatch: pytest.MonkeyPatch) -> FakeHandle:
     return handle
 
 
+def say(view: LiveView, message: dict[str, Any]) -> None:
+    """Do as the front end does when something was clicked."""
+    view._widget._on_message(view._widget, message, [])
+
+
 def test_a_widget_is_numbered_and_silent_while_nothing_changes(clock: Clock, output: FakeHandle) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
     widget = view._widget
     assert set(output.bundles[0]) == {WIDGET, "text/html", "text/plain"}
-    assert widget.panel["seq"] == 1
+    assert widget.frame["seq"] == 1
     view.tick()
-    assert widget.panel["seq"] == 1
+    assert widget.frame["seq"] == 1
     job.change(rows_in=5)
     clock.s += 1
     view.tick()
-    assert widget.panel["seq"] == 2
+    assert widget.frame["seq"] == 2
     view.close()
 
 
@@ -102,10 +118,10 @@ def test_nothing_is_read_or_sent_while_nobody_looks(clock: Clock, output: FakeHa
     job.change(rows_in=5)
     clock.s += 1
     view.tick()
-    assert (job.reads, widget.panel["seq"]) == (reads, 1)
+    assert (job.reads, widget.frame["seq"]) == (reads, 1)
     widget._on_message(widget, {"type": "looking", "view": "b", "looking": True}, [])
     view.tick()
-    assert widget.panel["seq"] == 2
+    assert widget.frame["seq"] == 2
     view.close()
 
 
@@ -116,7 +132,7 @@ def test_the_end_replaces_the_widget_by_plain_html(clock: Clock, output: FakeHan
     view.tick()
     assert view.ended
     assert set(output.bundles[-1]) == {"text/html", "text/plain"}
-    assert view._widget.panel["final"]
+    assert view._widget.frame["head"]["final"]
     updates = len(output.bundles)
     view.tick()
     assert len(output.bundles) == updates
@@ -145,12 +161,84 @@ def test_without_widgets_the_output_is_replaced_once_a_second(clock: Clock, outp
     assert all(set(bundle) == {"text/html", "text/plain"} for bundle in output.bundles)
 
 
-def test_a_job_that_has_ended_already_needs_no_widget(output: FakeHandle) -> None:
+def test_the_panel_of_an_ended_job_stays_a_while_and_then_becomes_plain_html(clock: Clock, output: FakeHandle) -> None:
     job = FakeJob()
     job.change(state=JobState.FAILED)
     view = LiveView(job, "widget", 5)
+    view.tick()
+    assert not view.ended
+    clock.s += LINGER_S + 1
+    view.tick()
     assert view.ended
-    assert WIDGET not in output.bundles[0]
+    assert WIDGET not in output.bundles[-1]
+    view.close()
+
+
+def test_a_click_keeps_the_panel_of_a_job_that_ends(clock: Clock, output: FakeHandle) -> None:
+    job = FakeJob()
+    view = LiveView(job, "widget", 5)
+    say(view, {"type": "choose", "fields": {"rows": 1}})
+    job.change(state=JobState.FINISHED)
+    view.tick()
+    assert not view.ended
+    clock.s += LINGER_S + 1
+    view.tick()
+    assert view.ended
+    view.close()
+
+
+def test_what_is_chosen_is_in_the_next_frame(clock: Clock, output: FakeHandle) -> None:
+    job = FakeJob()
+    job.table = pl.DataFrame({"n": [1, 2, 3], "k": ["a", "b", "c"]})
+    woken: list[bool] = []
+    view = LiveView(job, "widget", 5, on_click=lambda: woken.append(True))
+    say(view, {"type": "choose", "fields": {"sort": 0, "descending": True, "where": "n < 3"}})
+    view.tick()
+    body = view._widget.frame["body"]
+    assert (body["left"], body["sort"], body["descending"], body["where"]) == (2, 0, True, "n < 3")
+    assert woken
+    view.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "choose", "fields": {"tab": "nowhere"}},
+        {"type": "choose", "fields": {"colour": 1}},
+        {"type": "choose", "fields": None},
+        {"type": "do", "command": "pause", "arguments": 5},
+        {"type": "error", "text": "x is undefined"},
+    ],
+)
+def test_what_cannot_be_understood_is_told_and_changes_nothing(output: FakeHandle, message: dict[str, Any]) -> None:
+    view = LiveView(FakeJob(), "widget", 5)
+    before = view._choice
+    say(view, message)
+    view.tick()
+    assert view._widget.frame["said"]["error"]
+    assert view._choice == before
+    view.close()
+
+
+def test_a_command_is_carried_out_beside_and_its_error_told(output: FakeHandle) -> None:
+    told = threading.Event()
+    view = LiveView(FakeJob(), "widget", 5, on_click=told.set)
+    view._commands.put(lambda: 1 // 0, lambda text, error: told.set() if error else None)
+    assert told.wait(60)
+    view.close()
+
+
+def test_a_frame_that_got_lost_is_sent_again(clock: Clock, output: FakeHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = LiveView(FakeJob(), "widget", 5)
+    sent: list[str] = []
+    monkeypatch.setattr(view._widget, "send_state", sent.append)
+    say(view, {"type": "check", "seq": 1})
+    view.tick()
+    assert sent == []
+    say(view, {"type": "check", "seq": 0})
+    view.tick()
+    assert sent == ["frame"]
+    view.close()
 
 
 def test_a_view_that_cannot_be_drawn_says_so_and_lets_the_others_go_on(clock: Clock, output: FakeHandle) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import polars as pl
 import pytest
 
 from streamlab.notebook import static_view
-from streamlab.notebook.panel import Panel, panel
+from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.header import header
+from streamlab.notebook.panel.results import page_of
+from streamlab.notebook.panel.tables import table_values
 from streamlab.observe.status import Failure, JobState, JobStatus
 
 EVIL = "<script>alert('x')</script>&\""
@@ -48,14 +52,15 @@ def read(text: str) -> Reader:
     return reader
 
 
-def shown(results: pl.DataFrame | None = None, **changes: object) -> Panel:
+def shown(results: pl.DataFrame | None = None, **changes: object) -> dict[str, Any]:
     status = JobStatus(**{"id": "j-1", "name": "hourly", "state": JobState.RUNNING, "rows_in": 12_345, **changes})
-    return panel(status, pl.DataFrame() if results is None else results, 10)
+    _, page = page_of(pl.DataFrame() if results is None else results, Choice())
+    return {**header(status), **table_values(page, final=status.state.is_final)}
 
 
 def test_the_page_has_the_figures_and_the_rows() -> None:
     page = read(static_view.to_html(shown(pl.DataFrame({"origin": ["JFK", None], "n": [7, 8]}), late_rows=3)))
-    for text in ("hourly", "● running", "12,345", "late rows", "JFK", "null", "2 result rows"):
+    for text in ("hourly", "● running", "12,345", "late rows", "JFK", "null", "2 rows"):
         assert text in page.text
 
 
@@ -86,7 +91,7 @@ def test_the_text_is_made_of_plain_lines() -> None:
     text = static_view.to_text(shown(pl.DataFrame({"origin": ["JFK"], "n": [7]})))
     assert re.search(r"JFK\s*┆\s*7", text)
     assert text.splitlines()[0] == "● running  hourly  (j-1)"
-    assert text.splitlines()[-1] == "1 result row"
+    assert text.splitlines()[-1] == "1 row"
 
 
 def test_a_failed_job_says_why_in_the_text() -> None:

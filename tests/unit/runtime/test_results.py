@@ -183,6 +183,22 @@ def test_subtasks_write_next_to_each_other(tmp_path):
     assert ns(TableReader(tmp_path / "results").table()) == [0, 1]
 
 
+def test_the_newest_changes_are_at_hand_however_they_came(tmp_path, monkeypatch):
+    monkeypatch.setattr("streamlab.runtime.table_reader.NEWEST_ROWS", 10)
+    writer = opened(tmp_path)
+    reader = TableReader(tmp_path / "results")
+    assert reader.newest().schema == {**SCHEMA, ROW_KIND: pl.Int8}
+    written = 0
+    for height in (3, 4, 1, 50, 2, 9):
+        writer.write(rows(*range(written, written + height)))
+        writer.flush()
+        written += height
+        newest = reader.newest()
+        assert newest["n"].to_list() == list(range(max(0, written - 10), written))
+        assert set(newest[ROW_KIND]) == {0}
+    writer.close()
+
+
 # -- updating tables -----------------------------------------------------------------------------------------------
 
 HISTORY = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), max_size=40)

@@ -1,0 +1,98 @@
+"""What a panel's buttons do, carried out by its command thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from streamlab.core.errors import OptionError, explained
+from streamlab.session.job import Job
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command.
+
+    Attributes
+    ----------
+    text : str
+        What to tell the user; empty when the panel shows it anyway.
+    show : Job | None
+        A job to show from now on, in the same panel.
+    """
+
+    text: str = ""
+    show: Job | None = None
+
+
+def carry_out(job: Job, command: str, arguments: Mapping[str, Any]) -> Outcome:
+    """Do what was asked for.
+
+    Raises
+    ------
+    OptionError
+        If there is no such command.
+    StreamlabError
+        If it cannot be done.
+    """
+    if command not in ACTIONS:
+        raise OptionError(explained("panel", needed=f"one of {', '.join(ACTIONS)}", got=repr(command)))
+    return ACTIONS[command](job, **arguments)
+
+
+def _pause(job: Job) -> Outcome:
+    job.pause()
+    return Outcome()
+
+
+def _resume(job: Job) -> Outcome:
+    job.resume()
+    return Outcome()
+
+
+def _stop(job: Job) -> Outcome:
+    job.stop(timeout=0)
+    return Outcome("Stopping: what was read is drained.")
+
+
+def _cancel(job: Job) -> Outcome:
+    job.cancel(timeout=0)
+    return Outcome()
+
+
+def _export(job: Job, *, format: str) -> Outcome:  # noqa: A002 - the word of the front end
+    if format not in _WRITERS:
+        raise OptionError(explained("export", needed=" or ".join(_WRITERS), got=repr(format)))
+    table = job.results()
+    path = _free_path(f"{job.name}-results", format)
+    _WRITERS[format](table, path)
+    return Outcome(f"{table.height:,} rows written to {path}")
+
+
+def _write_csv(table: pl.DataFrame, path: Path) -> None:
+    """Write nested columns as JSON, since CSV has nothing of the kind."""
+    nested = [name for name, dtype in table.schema.items() if dtype.is_nested()]
+    wrapped = [pl.struct(pl.col(name).alias("_")).struct.json_encode().alias(name) for name in nested]
+    table.with_columns(wrapped).write_csv(path)
+
+
+def _free_path(stem: str, suffix: str) -> Path:
+    """Return a path in the working folder at which there is nothing yet."""
+    path, number = Path.cwd() / f"{stem}.{suffix}", 2
+    while path.exists():
+        path, number = path.with_name(f"{stem}-{number}.{suffix}"), number + 1
+    return path
+
+
+_WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {"parquet": pl.DataFrame.write_parquet, "csv": _write_csv}
+ACTIONS: dict[str, Callable[..., Outcome]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "stop": _stop,
+    "cancel": _cancel,
+    "export": _export,
+}

@@ -1,0 +1,34 @@
+"""The browser's side of a panel: one ES module per concern, joined into the one text that a widget takes.
+
+Modules import each other by name, ``import { element } from "./dom.js";``, one line each, so that editors understand
+them. Joined, they share one scope: what they define at the top has to differ.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+MODULES = ("dom", "wire", "table", "header", "results", "panel")
+"""In an order in which each comes after those that it imports."""
+STYLES = ("panel", "tabs", "table")
+_IMPORT = re.compile(r"^import \{[^}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
+
+
+@cache
+def script() -> str:
+    """Return all modules as one."""
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(f"{name}.js"))) for name in MODULES)
+
+
+@cache
+def style() -> str:
+    """Return all style sheets as one."""
+    return "\n".join(_read(f"{name}.css") for name in STYLES)
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

@@ -1,0 +1,46 @@
+// Small helpers for the page. Text is always set as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export const element = (tag, className, parent, text) => {
+  const node = document.createElement(tag);
+  node.className = className;
+  if (text !== undefined) node.textContent = text;
+  parent?.append(node);
+  return node;
+};
+
+export const shape = (tag, attributes, parent, text) => {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  parent?.append(node);
+  return node;
+};
+
+export const button = (parent, text, title, onClick, className = "sl-button") => {
+  const node = element("button", className, parent, text);
+  node.type = "button";
+  node.title = title;
+  node.addEventListener("click", onClick);
+  return node;
+};
+
+export const setText = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
+// Makes `parent` have exactly `count` children, so that what grows keeps the nodes that it has.
+export const resize = (parent, count, tag, className = "") => {
+  while (parent.childElementCount > count) parent.lastElementChild.remove();
+  while (parent.childElementCount < count) element(tag, className, parent);
+  return parent.children;
+};
+
+// Calls `draw` only when `value` is another than the last time, for parts that are made anew as a whole.
+export const whenChanged = (node, value, draw) => {
+  const text = JSON.stringify(value) ?? "";
+  if (node.dataset.shown === text) return;
+  node.dataset.shown = text;
+  draw();
+};

@@ -1,0 +1,109 @@
+// What stands above the tabs: state, figures, buttons, what was said last, and why a job failed.
+import { button, element, resize, setText, whenChanged } from "./dom.js";
+
+const CONTROLS = {
+  pause: ["‖ Pause", "stop reading; what was read goes on its way"],
+  resume: ["▶ Resume", "read on"],
+  stop: ["■ Stop", "stop reading, drain what was read, end"],
+  cancel: ["✕ Cancel", "end now; what is on its way is dropped"],
+};
+
+export const makeHeader = (root, act) => {
+  const title = element("div", "sl-title", root);
+  const parts = {
+    root,
+    act,
+    state: element("span", "sl-state", title),
+    name: element("span", "sl-name", title),
+    id: element("span", "sl-id", title),
+    line: element("span", "sl-line", title),
+    controls: element("div", "sl-controls", title),
+    progress: element("div", "sl-progress", root),
+    figures: element("div", "sl-figures", root),
+    said: element("div", "sl-said", root),
+    failure: element("div", "sl-failure", root),
+  };
+  parts.controls.setAttribute("role", "group");
+  parts.controls.setAttribute("aria-label", "job");
+  parts.bar = element("div", "sl-bar", parts.progress);
+  parts.progress.setAttribute("role", "progressbar");
+  parts.progress.setAttribute("aria-label", "rows read");
+  parts.state.setAttribute("aria-live", "polite");
+  parts.said.setAttribute("role", "status");
+  return parts;
+};
+
+const drawFigures = (parent, figures) => {
+  const nodes = resize(parent, figures.length, "div", "sl-figure");
+  figures.forEach(([label, value, meaning, alarming], i) => {
+    const node = nodes[i];
+    if (!node.childElementCount) {
+      element("div", "sl-label", node);
+      element("div", "sl-value", node);
+    }
+    setText(node.children[0], label);
+    setText(node.children[1], value);
+    node.title = meaning;
+    node.classList.toggle("sl-alarming", alarming);
+  });
+};
+
+const drawControls = (parts, names) => {
+  whenChanged(parts.controls, names, () => {
+    const focused = parts.controls.contains(document.activeElement);
+    parts.controls.replaceChildren();
+    for (const name of names) {
+      const [text, title] = CONTROLS[name] ?? [name, name];
+      button(parts.controls, text, title, () => parts.act(name)).dataset.command = name;
+    }
+    if (focused) parts.controls.firstElementChild?.focus();
+  });
+};
+
+export const drawFailure = (parent, failure) => {
+  whenChanged(parent, failure, () => {
+    parent.replaceChildren();
+    if (!failure) return;
+    parent.setAttribute("role", "alert");
+    element("strong", "", parent, failure.step ? `${failure.kind} in ${failure.step}` : failure.kind);
+    element("pre", "", parent, failure.message);
+    for (const [title, body] of [["rows that the step was given", failure.sample], ["traceback", failure.traceback]]) {
+      if (!body) continue;
+      const details = element("details", "", parent);
+      element("summary", "", details, title);
+      element("pre", "", details, body);
+    }
+  });
+};
+
+const drawSaid = (parts, said) => {
+  whenChanged(parts.said, said, () => {
+    parts.said.replaceChildren();
+    if (!said) return;
+    parts.said.classList.toggle("sl-error", said.error);
+    element("span", "sl-said-text", parts.said, `${said.error ? "✗ " : "✓ "}${said.text}`);
+    button(parts.said, "✕", "close this line", () => parts.said.replaceChildren(), "sl-close");
+  });
+};
+
+export const drawHeader = (parts, head, frame) => {
+  const { root, progress, bar } = parts;
+  root.dataset.state = head.state;
+  root.dataset.seq = frame.seq;
+  root.classList.toggle("sl-compact", frame.compact);
+  const rowsIn = head.figures.find(([label]) => label === "rows in")?.[1] ?? "";
+  root.setAttribute("aria-label", `Job ${head.name}, ${head.state}, ${rowsIn} rows in`);
+  setText(parts.state, `${head.mark} ${head.state}`);
+  setText(parts.name, head.name);
+  setText(parts.id, head.id);
+  setText(parts.line, frame.compact ? head.figures.map(([label, value]) => `${label} ${value}`).join(" · ") : "");
+  const known = head.progress !== null;
+  progress.classList.toggle("sl-unknown", !known);
+  bar.style.width = known ? `${(head.progress * 100).toFixed(1)}%` : "0";
+  if (known) progress.setAttribute("aria-valuenow", Math.round(head.progress * 100));
+  else progress.removeAttribute("aria-valuenow");
+  drawFigures(parts.figures, head.figures);
+  drawControls(parts, head.controls);
+  drawSaid(parts, frame.said);
+  drawFailure(parts.failure, head.failure);
+};

@@ -1,0 +1,71 @@
+"""What stands at the top of a panel, whichever tab is open: the job's state, its figures, and what can be asked of it.
+
+Everything is text, numbers or lists of them, so that it travels as it is. Who draws HTML escapes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamlab.observe.preview import plain
+from streamlab.observe.status import Failure, JobState, JobStatus
+from streamlab.observe.wording import STATE_MARKS, figures, progress
+
+Header = dict[str, Any]
+"""Keys: ``name id state mark final progress figures failure controls``."""
+
+_SHOWN_LINES = 40
+"""Lines of a traceback that are shown; its end says most."""
+
+
+def header(status: JobStatus) -> Header:
+    """Return what to show of a job in every tab."""
+    return {
+        "name": plain(status.name),
+        "id": status.id,
+        "state": str(status.state),
+        "mark": STATE_MARKS[status.state],
+        "final": status.state.is_final,
+        "progress": progress(status),
+        "figures": [[f.label, plain(f.value), plain(f.meaning), f.alarming] for f in figures(status)],
+        "failure": failure_text(status.failure),
+        "controls": controls(status),
+    }
+
+
+def controls(status: JobStatus) -> list[str]:
+    """Return the names of the commands that make sense now.
+
+    Examples
+    --------
+    >>> controls(JobStatus(id="j", name="n", state=JobState.PAUSED))
+    ['resume', 'stop', 'cancel']
+    """
+    if status.state.is_final:
+        return []
+    if status.state is JobState.STOPPING:
+        return ["cancel"]
+    return ["resume" if status.wish == "pause" or status.state is JobState.PAUSED else "pause", "stop", "cancel"]
+
+
+def one_line(shown: Header) -> str:
+    """Return a header in one line, for terminals and the compact form."""
+    texts = [f"{shown['mark']} {shown['state']}", *(f"{label} {value}" for label, value, _, _ in shown["figures"])]
+    return " · ".join(texts)
+
+
+def failure_text(failure: Failure | None) -> dict[str, str] | None:
+    """Return why a job failed, as texts by name; None when it has not."""
+    if failure is None:
+        return None
+    return {
+        "kind": failure.kind,
+        "message": _lines(failure.message),
+        "step": plain(failure.step),
+        "sample": _lines(failure.sample),
+        "traceback": _lines("\n".join(failure.traceback.splitlines()[-_SHOWN_LINES:])),
+    }
+
+
+def _lines(text: str) -> str:
+    return "\n".join(plain(line) for line in text.split("\n"))

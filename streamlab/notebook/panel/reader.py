@@ -1,0 +1,58 @@
+"""Reads a job for a panel: the header always, and of the tabs the one that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streamlab.notebook.panel.choice import Choice, Tab
+from streamlab.notebook.panel.header import header
+from streamlab.notebook.panel.tables import ResultPages, packed_table, table_values
+from streamlab.notebook.wire import Binary
+from streamlab.observe.status import JobStatus
+from streamlab.session.job import Job
+
+Body = dict[str, Any]
+
+
+class JobReader:
+    """All that a panel shows of one job.
+
+    Parameters
+    ----------
+    job
+        The job; only this reader may use the object.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._pages = ResultPages(job)
+        self._bodies: dict[Tab, Callable[[JobStatus, Choice, Binary], Body]] = {"results": self._results}
+
+    @property
+    def tabs(self) -> list[Tab]:
+        """Tabs that there are, in order."""
+        return list(self._bodies)
+
+    def frame(self, choice: Choice) -> dict[str, Any]:
+        """Return what is on the screen, as the content of a frame."""
+        status = self.job.report()
+        tab = choice.tab if choice.tab in self._bodies else "results"
+        binary = Binary()
+        body = self._bodies[tab](status, choice, binary)
+        return {
+            "tabs": self.tabs,
+            "tab": tab,
+            "head": header(status),
+            "body": body,
+            "binary": bytes(binary),
+        }
+
+    def saved(self, choice: Choice) -> dict[str, Any]:
+        """Return what a saved page shows, as plain values."""
+        status = self.job.report()
+        page = self._pages.page(choice.changed(tab="results"))
+        return {**header(status), **table_values(page, final=status.state.is_final)}
+
+    def _results(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
+        return packed_table(self._pages.page(choice), choice, binary, final=status.state.is_final)

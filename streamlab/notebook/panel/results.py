@@ -1,0 +1,152 @@
+"""One page of a table: chosen, sorted and cut in Polars, so that only what is seen is ever turned into text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from streamlab.notebook.panel.choice import Choice
+from streamlab.observe.preview import Preview, as_text, first_rows, is_sortable, plain
+
+SAME, NEW, CHANGED = 0, 1, 2
+"""Marks of rows."""
+_CONDITION = re.compile(r"[=<>!]|\b(is|in|like|ilike|between|and|or|not)\b", re.IGNORECASE)
+"""What makes a text a condition and not something to look for."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a table.
+
+    Attributes
+    ----------
+    shown : Preview
+        Its rows as text; `height` counts the rows of all pages.
+    whole : int
+        Rows of the table, of which the condition has left `shown.height`.
+    first : int
+        Place of the first row among those that are left.
+    marks : tuple[int, ...]
+        What is new: `SAME`, `NEW` or `CHANGED` for each row.
+    error : str
+        Why the condition could not be used.
+    """
+
+    shown: Preview
+    whole: int
+    first: int = 0
+    marks: tuple[int, ...] = ()
+    error: str = ""
+
+
+def matching(table: pl.DataFrame, where: str) -> tuple[pl.DataFrame, str]:
+    """Return the rows that a condition leaves, and what was wrong with it.
+
+    A text with an operator is a condition in SQL; any other is looked for in all columns.
+
+    Examples
+    --------
+    >>> flights = pl.DataFrame({"origin": ["JFK", "LGA"], "n": [7, 8]})
+    >>> [matching(flights, where)[0].height for where in ("", "jfk", "n > 6", "n >")]
+    [2, 1, 2, 2]
+    """
+    where = where.strip()
+    if not where:
+        return table, ""
+    if not _CONDITION.search(where):
+        return table.filter(_contains(table, where)), ""
+    try:
+        return table.filter(pl.sql_expr(where)), ""
+    except PolarsError as error:
+        found = table.filter(_contains(table, where))
+        return (found, "") if found.height else (table, plain(str(error).partition("\n")[0]))
+
+
+def page_of(table: pl.DataFrame, choice: Choice, *, in_order: str = "") -> tuple[pl.DataFrame, Page]:
+    """Return the rows of the chosen page, as a frame and as text.
+
+    Parameters
+    ----------
+    table
+        All rows.
+    choice
+        What to show of them.
+    in_order
+        In words, how the rows lie; empty when their order says nothing.
+    """
+    left, error = matching(table, choice.where)
+    first = min(choice.page, max(0, left.height - 1) // choice.rows) * choice.rows
+    by = table.columns[choice.sort] if choice.sort is not None and choice.sort < table.width else None
+    if by is not None and is_sortable(table.schema[by]):
+        ordered = left.lazy().sort(by, descending=choice.descending, nulls_last=True, maintain_order=True)
+        rows = ordered.slice(first, choice.rows).collect()
+        order = f"by {plain(by)}" + (", descending" if choice.descending else "")
+    elif in_order:
+        rows, order = left.slice(first, choice.rows), in_order
+    else:
+        rows, order = first_rows(left, choice.rows, first)
+    return rows, Page(as_text(rows, left.height, order), table.height, first, error=error)
+
+
+@dataclass
+class Marks:
+    """Tells which rows of a page are new or have changed since it was last shown.
+
+    Rows are known again by the table's keys, or, without keys, by all that they hold. When something else is chosen,
+    the rows of the new page are all old.
+    """
+
+    _choice: Choice | None = None
+    _seen: dict[int, int] = field(default_factory=dict)
+
+    def of(self, rows: pl.DataFrame, keys: tuple[str, ...] | None, choice: Choice) -> tuple[int, ...]:
+        """Return the mark of each row, and remember the rows."""
+        if rows.is_empty() or any(dtype == pl.Object for dtype in rows.dtypes):
+            self._choice, self._seen = choice, {}
+            return (SAME,) * rows.height
+        contents = rows.hash_rows().to_list()
+        names = [key for key in keys or () if key in rows.columns]
+        ids = rows.select(names).hash_rows().to_list() if names else contents
+        before, is_same = self._seen, choice == self._choice
+        self._choice, self._seen = choice, dict(zip(ids, contents, strict=True))
+        if not is_same:
+            return (SAME,) * rows.height
+        return tuple(
+            NEW if known is None else CHANGED if known != content else SAME
+            for known, content in ((before.get(id_), content) for id_, content in zip(ids, contents, strict=True))
+        )
+
+
+def count_text(page: Page, *, final: bool) -> str:
+    """Return which rows are shown, of how many, in words.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"t": range(30)})
+    >>> count_text(page_of(rows, Choice(page=1))[1], final=True)
+    'rows 11 to 20 of 30, by t'
+    """
+    here, left = len(page.shown.rows), page.shown.height
+    of = f"of {page.whole:,}"
+    if not page.whole:
+        return "no result rows" + ("" if final else " yet")
+    if not left:
+        return f"none of the {page.whole:,} rows match"
+    if left < page.whole:
+        of = f"of the {left:,} that match {of}"
+    count = (
+        f"{left:,} row{'s'[: left != 1]}"
+        if here == page.whole
+        else f"rows {page.first + 1:,} to {page.first + here:,} {of}"
+    )
+    return f"{count}, {page.shown.order}" if page.shown.order else count
+
+
+def _contains(table: pl.DataFrame, text: str) -> pl.Expr:
+    """Return whether any column holds a text, in whichever case; lists and structs are not searched."""
+    names = [name for name, dtype in table.schema.items() if is_sortable(dtype) and dtype != pl.Binary]
+    columns = (pl.col(name).cast(pl.String).str.to_lowercase() for name in names)
+    return pl.any_horizontal(False, *(column.str.contains(text.lower(), literal=True) for column in columns))

@@ -1,0 +1,61 @@
+"""The kernel's side of a panel in the browser: one trait that holds the newest frame, and messages that come back.
+
+Frames are a trait because its value is fetched again when the page is loaded again. Everything that the browser has to
+say comes as a message, never as a change of a trait, so only the thread that draws ever writes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets
+
+from streamlab.notebook import front_end
+from streamlab.notebook.wire import Frame
+
+Said = Callable[[dict[str, Any]], None]
+
+
+class PanelWidget(anywidget.AnyWidget):
+    """A panel in the browser.
+
+    Parameters
+    ----------
+    first
+        The frame that it starts with.
+    said
+        Called with what the front end says of clicks and errors, on any thread; must return at once.
+    """
+
+    _esm = front_end.script()
+    _css = front_end.style()
+    frame = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, first: Frame, said: Said) -> None:
+        super().__init__(frame=first)
+        self._said = said
+        self._looks: dict[str, bool] = {}
+        self.on_msg(self._on_message)
+        _answer_while_busy(self.comm)
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether anyone can see it; assumed until a view says otherwise, since views may speak only between cells."""
+        return not self._looks or any(self._looks.values())
+
+    def _on_message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        if content.get("type") == "looking":
+            self._looks[str(content["view"])] = bool(content["looking"])
+        self._said(content)
+
+
+def _answer_while_busy(comm: Any) -> None:
+    """Have the browser's messages handled where the browser wants them: beside a running cell, not after it.
+
+    ipykernel 7.4 sends them to the thread that wrote to the comm last, which is the one that is busy with the cell;
+    before, and for other comms, it is the subshell that the message names. All that happens there is queueing.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda _data, default: default

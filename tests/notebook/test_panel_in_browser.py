@@ -1,0 +1,67 @@
+"""A panel used as people use it: clicked, typed into, by keyboard, while a cell keeps the kernel busy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from lab_in_browser import VIEW, WAIT_MS, Lab, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+START = """import polars as pl
+import streamlab as sl
+%load_ext streamlab"""
+ENDLESS = """%%stream ticks
+sl.generate(
+    lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=200
+).with_columns(pl.lit("<img src=x onerror=alert(1)>").alias("<b>bold</b>"), pl.lit(None, pl.Int8).alias("nothing"))"""
+BUSY = """import time
+while ticks.status != "cancelled":
+    time.sleep(0.05)
+print("cancelled at last")"""
+
+
+def cells(page: Page, column: int) -> list[str]:
+    """Return what a column of the result table shows."""
+    return page.page.locator(f"{VIEW} .sl-table tbody tr td:nth-child({column})").all_inner_texts()
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition in the page; `view` is the panel."""
+    page.page.wait_for_function(
+        f"() => {{ const view = document.querySelector('{VIEW}'); return {condition}; }}", timeout=WAIT_MS
+    )
+
+
+def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
+    lab: Lab, open_notebook: Callable[..., Page]
+) -> None:
+    page = open_notebook(lab.write("ticks.ipynb", START, ENDLESS, BUSY))
+    page.run_all()
+    page.seq_above(2)
+    page.page.click(f"{VIEW} [data-command=pause]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    assert cells(page, 2)[0] == "<img src=x onerror=alert(1)>"
+    assert cells(page, 3)[0] == "null"
+    page.page.click(f"{VIEW} th:first-child .sl-sort")
+    until(page, "view.querySelector('th').ariaSort === 'descending'")
+    page.page.fill(f"{VIEW} input[type=search]", "n < 25 and n >= 3")
+    until(page, "view.querySelector('.sl-count').textContent.includes('22 that match')")
+    page.page.click(f"{VIEW} .sl-turn >> nth=3")
+    until(page, "view.querySelector('.sl-count').textContent.startsWith('rows 21 to 22')")
+    assert cells(page, 1) == ["4", "3"]
+    page.page.fill(f"{VIEW} input[type=search]", "n <")
+    until(page, "view.querySelector('.sl-where-error').textContent.startsWith('✗')")
+    page.shoot(VIEW, "results-paused-light")
+    page.page.fill(f"{VIEW} input[type=search]", "")
+    page.page.select_option(f"{VIEW} select >> nth=0", "changelog")
+    until(page, "view.querySelector('th').textContent.startsWith('op')")
+    page.page.click(f"{VIEW} .sl-exports button >> nth=0")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('ticks-results.parquet')", timeout=WAIT_MS)
+    assert (lab.folder / "ticks-results.parquet").exists()
+    page.page.click(f"{VIEW} [data-command=resume]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=running]", timeout=WAIT_MS)
+    page.page.click(f"{VIEW} [data-command=cancel]")
+    page.page.wait_for_selector("text=cancelled at last", timeout=WAIT_MS)
+    assert page.errors == []
