@@ -5,7 +5,7 @@ Imported by the workers, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,18 +118,3 @@ class Gate:
     def everything(self) -> pl.DataFrame:
         """Return all rows."""
         return pl.concat([rows_of(split, 0, self.total) for split in range(SPLITS)])
-
-
-def circuit(nodes: Sequence[int], start: int) -> Iterator[int]:
-    """Yield the nodes after the first of a walk that takes every step from one node to another exactly once.
-
-    (Hierholzer's algorithm.)
-    """
-    left = {node: [other for other in nodes if other != node] for node in nodes}
-    path, walk = [start], []
-    while path:
-        if left[path[-1]]:
-            path.append(left[path[-1]].pop())
-        else:
-            walk.append(path.pop())
-    yield from walk[::-1][1:]

@@ -9,15 +9,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 import pytest
-from gated_source import SPLITS, Gate, circuit
+from gated_source import SPLITS, Gate
 from patience import eventually
 
 import streamlab as sl
+from streamlab.testing.circuit import circuit
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.oracle import oracle
 
@@ -159,11 +159,6 @@ def check(kind: str, sizes: tuple[int, ...], tmp_path: Path, jobs: list[sl.Job])
         check_query(kind, sizes, tmp_path, jobs)
 
 
-def test_the_long_way_takes_every_step_once():
-    long = (2, *circuit(SIZES, 2))
-    assert sorted(pairwise(long)) == sorted((a, b) for a in SIZES for b in SIZES if a != b)
-
-
 @pytest.mark.parametrize("kind", SHORT_KINDS)
 def test_a_short_way(kind, tmp_path, jobs):
     check(kind, SHORT, tmp_path, jobs)
@@ -173,4 +168,4 @@ def test_a_short_way(kind, tmp_path, jobs):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_any_size_to_any_other(kind, tmp_path, jobs):
-    check(kind, tuple(circuit(SIZES, 2)), tmp_path, jobs)
+    check(kind, circuit(SIZES, 2)[1:], tmp_path, jobs)
