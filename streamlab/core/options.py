@@ -31,6 +31,8 @@ class JobOptions:
         first become dead letters, and the second end the attempt.
     step_timeout_ms : int
         How long one call of a user's function may take before the job is ended.
+    commit_timeout_ms : int
+        How long a sink may take to commit, which may mean to carry many rows into a database.
     heartbeat_timeout_ms : int
         Silence of a worker after which it counts as lost.
     checkpoint_every_ms : int | None
@@ -58,6 +60,7 @@ class JobOptions:
     detach: bool = False
     on_error: Literal["fail", "dead_letter"] | None = None
     step_timeout_ms: int = 60_000
+    commit_timeout_ms: int = 600_000
     heartbeat_timeout_ms: int = 15_000
     checkpoint_every_ms: int | None = None
     checkpoint_timeout_ms: int = 600_000

@@ -30,29 +30,19 @@ from pathlib import Path
 
 import msgspec
 
-from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime.folder import JobFolder, remove_sockets_folder
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
+from streamlab.runtime.step_clock import StepClock
 from streamlab.runtime.task_runner import stack_text
 
 REPORT_S = 0.1
 _LONGEST_ROUND_S = 1.0
 _ARM_S = 10.0
 _LAST_RESORT_S = 600.0
-
-
-class StepClock:
-    """What the main thread runs now; written by it, read by the watchdog."""
-
-    def __init__(self) -> None:
-        self.awake_s = 0.0
-        """How long the watchdog has run, not counting time in which the process was frozen."""
-        self.limited: tuple[str, float, str] | None = None
-        """Step, start in terms of `awake_s` and sample of a call that must return in time; None while none runs."""
 
 
 class Watchdog(threading.Thread):
@@ -174,19 +164,12 @@ class Watchdog(threading.Thread):
         if now - self._heard_s > timeout_s:
             self._orphaned(f"its coordinator process did not answer for {timeout_s:g} s")
         call = self.clock.limited
-        limit_s = self.options.step_timeout_ms / 1000
-        if call is not None and now - call[1] > limit_s and not self._hanging:
+        text = "" if call is None or self._hanging else call.overdue(now, self.options)
+        if call is not None and text:
             self._hanging = True
-            step, _, sample = call
             stack = sys._current_frames().get(self._main or 0)
-            text = explained(
-                step,
-                needed=f"each call to return within {limit_s:g} s",
-                got="one that did not",
-                hint="see the traceback for where it hangs, or raise step_timeout_ms",
-            )
             place = stack_text(traceback.extract_stack(stack))
-            failure = Failure(message=text, step=step, traceback=place, sample=sample)
+            failure = Failure(message=text, step=call.step, traceback=place, sample=call.sample)
             self.report(TaskFailed(self.hello.worker, self.hello.attempt, failure))
 
     def _orphaned(self, reason: str) -> None:

@@ -136,7 +136,7 @@ class Worker:
             while turns and runner.run_once(_now_us(), paused=self._paused):
                 turns -= 1
                 worked = True
-            self._watchdog.clock.limited = None
+            self._watchdog.clock.end()
             if runner.task.finished:
                 self._report_end(runner)
         self._side_tables.flush()
@@ -169,7 +169,7 @@ class Worker:
             self._checkpoints.finish(runner.last, runner.status(_now_us()), runner.first_row_us)
 
     def _fail(self, error: BaseException) -> None:
-        self._watchdog.clock.limited = None
+        self._watchdog.clock.end()
         task = self._current
         step = task.current_step if task is not None else self._starting
         sample = ""
@@ -203,6 +203,7 @@ class Worker:
                     self._paused = paused
                 case StopSources():
                     self._stop()
+            self._watchdog.clock.end()
         return True
 
     def _stop(self) -> None:
@@ -220,6 +221,7 @@ class Worker:
     def _commit(self, checkpoint_id: int) -> None:
         for runner in self._runners:
             self._current = runner.task
+            self._watchdog.clock.commits = True
             runner.commit(checkpoint_id)
         self._checkpoints.complete(checkpoint_id)
         self._watchdog.report(Committed(self._hello.worker, self._hello.attempt, checkpoint_id))
@@ -289,8 +291,13 @@ class Worker:
 
     def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin) -> BuiltTask:
         place = Place(str(self._folder.path), self._hello.attempt, self._watchdog.options)
+        if vertex.sink is not None:
+            # What it had prepared is committed before anything else.
+            self._watchdog.clock.commits = True
+            self._watchdog.clock.begin(vertex.sink.name)
         built = build_task(graph, vertex, subtask, origin, place)
         built.task.before_step = partial(self._note, _user_steps(vertex), _limited_steps(vertex))
+        self._watchdog.clock.end()
         return built
 
     def _outlet(self, channel: Channel, workers: int) -> Outlet:
@@ -303,7 +310,10 @@ class Worker:
         """Tell the black box and the watchdog what runs next."""
         sample = str(frame.head(_SAMPLE_ROWS)) if frame is not None and step in user_steps else ""
         self._black_box.note(step, sample)
-        self._watchdog.clock.limited = (step, self._watchdog.clock.awake_s, sample) if step in limited_steps else None
+        if step in limited_steps:
+            self._watchdog.clock.begin(step, sample)
+        else:
+            self._watchdog.clock.end()
 
 
 def _user_steps(vertex: Vertex) -> frozenset[str]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from streamlab.connectors.sink import SinkContext, SinkWriter
+from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
 from streamlab.core.messages import LATE_ROWS, Batch, Message
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.runtime.results import ResultTable
+from streamlab.runtime.results import ResultTable, ResultWriter
 from streamlab.state.snapshot import Snapshot
 
 ROWS = pl.Schema({"k": pl.Int64, "v": pl.Int64})
@@ -158,6 +158,20 @@ class FullTable(ResultTable):
         log._file.close()
         log._file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
         return writer
+
+
+@dataclass(frozen=True)
+class NeverCommits(ResultTable):
+    """A sink that does not come back from its commit."""
+
+    def open(self, context: SinkContext) -> SinkWriter:
+        return _NeverCommits(self, context)
+
+
+class _NeverCommits(ResultWriter):
+    def commit(self, pending: Pending) -> None:
+        while True:
+            time.sleep(0.01)
 
 
 # -- ways to misbehave ---------------------------------------------------------------------------------------------

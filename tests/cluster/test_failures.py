@@ -10,7 +10,7 @@ import sys
 import cluster_jobs
 import psutil
 import pytest
-from cluster_jobs import ROWS, FullTable, rows, slow, starts_a_process, totals
+from cluster_jobs import ROWS, FullTable, NeverCommits, rows, slow, starts_a_process, totals
 from patience import eventually
 
 from streamlab.core.errors import JobError, SinkError, StateError, StepFailed, WorkerLost
@@ -62,6 +62,15 @@ def test_a_function_that_misbehaves_fails_its_job_and_is_shown(start, function, 
         assert "streamlab/runtime" not in job.report().failure.traceback
     before = bystander.report().rows_in
     eventually(lambda: bystander.report().rows_in > before, "the other job goes on")
+
+
+def test_a_sink_whose_commit_does_not_return_is_named(start):
+    job = start(rows(total=100, sink=NeverCommits("results", ROWS)), commit_timeout_ms=1_000)
+    with pytest.raises(
+        StepFailed, match=r"results: needs each commit to return within 1 s(?s:.)*raise commit_timeout_ms"
+    ):
+        job.wait(60)
+    assert "in commit" in job.report().failure.traceback
 
 
 def test_a_process_that_user_code_has_started_ends_with_the_job(start):
