@@ -81,6 +81,8 @@ class LogWriter:
         Rows that must be kept; files with only older rows are deleted. None keeps all.
     attempts
         The job's attempts: rows that were withdrawn are no longer counted.
+    inherits
+        Prefixes whose writers are gone: their rows count as older ones of this writer's (see :func:`orphans`).
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class LogWriter:
         keep_rows: int | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         attempts: Sequence[Attempt] = (),
+        inherits: Sequence[str] = (),
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.rows = 0
@@ -105,14 +108,17 @@ class LogWriter:
         self._segment_bytes = segment_bytes
         self._segments: list[tuple[int, int]] = []
         """Number and row count of each file that there is, oldest first; those of earlier attempts, too."""
+        self._inherited: list[tuple[Path, int]] = []
+        """Path and row count of each file of a writer that is gone, those of the earliest attempts first."""
         self._adopt(attempts)
+        self._inherit(inherits, attempts)
         self._next = 1 + max((number for number, _ in self._segments), default=-1)
         self._file = self._new_file()
 
     @property
     def kept_rows(self) -> int:
-        """Rows in the files that there are."""
-        return sum(rows for _, rows in self._segments)
+        """Rows in the files that there are, those of writers that are gone included."""
+        return sum(rows for _, rows in (*self._inherited, *self._segments))
 
     def append(self, frame: pl.DataFrame, *, step: str = "", epoch: int = 0) -> None:
         """Write a record, of a frame longer than `keep_rows` its newest rows. Raises OSError when there is no room."""
@@ -176,22 +182,27 @@ class LogWriter:
 
     def _adopt(self, attempts: Sequence[Attempt]) -> None:
         """Go on counting where earlier attempts were when what followed was withdrawn."""
-        withdrawn: list[RecordHeader] = []
         for number in _segments(self._folder).get(self._prefix, ()):
-            standing_rows = 0
-            for header, _, _ in _read_from(self._path(number), 0):
-                if is_void(header.attempt, header.epoch, attempts):
-                    withdrawn.append(header)
-                else:
-                    standing_rows += header.rows
-                    replaced = header.voids_from >= 0
-                    self.rows = max(self.rows, header.first_row + (0 if replaced else header.rows))
-            self._segments.append((number, standing_rows))
-        newest = max((header.attempt for header in withdrawn), default=0)
-        before = min((header.first_row for header in withdrawn if header.attempt == newest), default=0)
-        self.rows = max(self.rows, before)
+            self._segments.append((number, _standing_rows(self._path(number), attempts)))
+        self.rows = _rows_written(map(self._path, self._numbers), attempts)
         if self._keep_rows is not None:
             self.rows_dropped = self.rows - self.kept_rows
+
+    def _inherit(self, prefixes: Sequence[str], attempts: Sequence[Attempt]) -> None:
+        """Take over the files of writers that are gone, so that their rows become old and go, too."""
+        if self._keep_rows is None:
+            return
+        files: list[tuple[int, Path, int]] = []
+        for prefix in prefixes:
+            paths = [self._folder / f"{prefix}-{number:06d}.arrows" for number in _segments(self._folder)[prefix]]
+            kept = [_standing_rows(path, attempts) for path in paths]
+            self.rows_dropped += _rows_written(paths, attempts) - sum(kept)
+            files += [(_first_attempt(path), path, rows) for path, rows in zip(paths, kept, strict=True)]
+        self._inherited = [(path, rows) for _, path, rows in sorted(files)]
+
+    @property
+    def _numbers(self) -> list[int]:
+        return [number for number, _ in self._segments]
 
     def _is_long(self) -> bool:
         return self._keep_rows is not None and self._segments[-1][1] * 4 >= max(self._keep_rows, 4)
@@ -209,7 +220,12 @@ class LogWriter:
         if self._keep_rows is None:
             return
         kept = self.kept_rows
-        while len(self._segments) > 1 and kept - self._segments[0][1] >= self._keep_rows:
+        while self._inherited and kept - self._inherited[0][1] >= self._keep_rows:
+            path, rows = self._inherited.pop(0)
+            kept -= rows
+            self.rows_dropped += rows
+            path.unlink(missing_ok=True)
+        while not self._inherited and len(self._segments) > 1 and kept - self._segments[0][1] >= self._keep_rows:
             kept -= self._segments[0][1]
             self.rows_dropped += self._segments[0][1]
             self._delete([self._segments.pop(0)])
@@ -265,6 +281,29 @@ class LogReader:
         return {(prefix, number) for prefix, numbers in _segments(self.folder).items() for number in numbers}
 
 
+def orphans(folder: Path, family: str, writer: int, writers: int) -> list[str]:
+    """Return the prefixes in a folder whose writers are gone, and that one of the present writers is to inherit.
+
+    Writers of a family are numbered: ``w0``, ``w1``, … After a job was scaled down, some of them are gone.
+
+    Parameters
+    ----------
+    folder
+        The log.
+    family
+        What their prefixes begin with.
+    writer, writers
+        Number of the writer that asks, and how many there are.
+    """
+    mine = []
+    for prefix in _segments(folder):
+        number = prefix.removeprefix(family)
+        is_numbered = prefix.startswith(family) and number.isdecimal()
+        if not (is_numbered and int(number) < writers) and (int(number) if is_numbered else 0) % writers == writer:
+            mine.append(prefix)
+    return sorted(mine)
+
+
 def standing(records: Iterable[Record], attempts: Sequence[Attempt]) -> list[Record]:
     """Return the records that count, in order: neither withdrawn by an attempt nor replaced by a later file."""
     valid = [r for r in records if not is_void(r.header.attempt, r.header.epoch, attempts)]
@@ -292,15 +331,48 @@ def _segments(folder: Path) -> dict[str, list[int]]:
     return {prefix: sorted(numbers) for prefix, numbers in found.items()}
 
 
+def _standing_rows(path: Path, attempts: Sequence[Attempt]) -> int:
+    """Return how many rows of a file were not withdrawn."""
+    return sum(header.rows for header in _headers(path) if not is_void(header.attempt, header.epoch, attempts))
+
+
+def _rows_written(paths: Iterable[Path], attempts: Sequence[Attempt]) -> int:
+    """Return how many rows a writer has written that were not withdrawn, those that are deleted included."""
+    rows, withdrawn = 0, []
+    for path in paths:
+        for header in _headers(path):
+            if is_void(header.attempt, header.epoch, attempts):
+                withdrawn.append(header)
+            else:
+                rows = max(rows, header.first_row + (0 if header.voids_from >= 0 else header.rows))
+    newest = max((header.attempt for header in withdrawn), default=0)
+    return max(rows, min((header.first_row for header in withdrawn if header.attempt == newest), default=0))
+
+
+def _first_attempt(path: Path) -> int:
+    return next((header.attempt for header in _headers(path)), 0)
+
+
 def _read_from(path: Path, offset: int) -> Iterator[tuple[RecordHeader, pl.DataFrame, int]]:
     """Yield header, rows and end of each whole record from `offset` on; nothing when the file is gone."""
+    for header, file, body_bytes, end in _records(path, offset):
+        yield header, pl.read_ipc_stream(file.read(body_bytes)), end
+
+
+def _headers(path: Path) -> Iterator[RecordHeader]:
+    """Yield the header of each whole record."""
+    return (header for header, _, _, _ in _records(path, 0))
+
+
+def _records(path: Path, offset: int) -> Iterator[tuple[RecordHeader, BinaryIO, int, int]]:
+    """Yield for each whole record its header, the file where its rows begin, their length, and where it ends."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
-        file.seek(offset)
         while True:
+            file.seek(offset)
             lengths = file.read(_LENGTHS)
             header_bytes = int.from_bytes(lengths[:4], "little")
             body_bytes = int.from_bytes(lengths[4:], "little")
@@ -308,5 +380,5 @@ def _read_from(path: Path, offset: int) -> Iterator[tuple[RecordHeader, pl.DataF
             if len(lengths) < _LENGTHS or end > os.fstat(file.fileno()).st_size:
                 return
             header = msgspec.msgpack.decode(file.read(header_bytes), type=RecordHeader)
-            yield header, pl.read_ipc_stream(file.read(body_bytes)), end
+            yield header, file, body_bytes, end
             offset = end

@@ -21,7 +21,8 @@ from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.messages import MAIN
 from streamlab.runtime.attempts import read_attempts, same_keys_since
-from streamlab.runtime.record_log import LogWriter, Record, RecordHeader, standing
+from streamlab.runtime.placement import worker_count
+from streamlab.runtime.record_log import LogWriter, Record, RecordHeader, orphans, standing
 from streamlab.runtime.table_reader import fold_keyed
 from streamlab.runtime.task import SideOutput
 
@@ -30,6 +31,8 @@ _COMPACT_ROWS = 1_000_000
 _COMPACT_FACTOR = 4
 _SIDE_INTERVAL_S = 0.05
 _CHECKPOINT = "checkpoint"
+_WORKER = "w"
+"""What the names of side tables' writers begin with."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,15 @@ class ResultWriter(SinkWriter):
         self._committed: deque[int] = deque(maxlen=context.keep_checkpoints)
         self._has_prepared = False
         keep = None if table.keep_rows is None else -(-table.keep_rows // context.parallelism)
+        folder = Path(context.folder) / "results" / MAIN
         with _writing(self._step):
             self._log = LogWriter(
-                Path(context.folder) / "results" / MAIN,
+                folder,
                 str(context.subtask),
                 context.attempt,
                 keep_rows=keep,
                 attempts=self._attempts,
+                inherits=orphans(folder, "", context.subtask, context.parallelism),
             )
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = 0
@@ -193,10 +198,12 @@ class SideTables:
 
     def __init__(self, folder: Path, worker: int, attempt: int, keep_rows: int | None = None) -> None:
         self._folder = folder
-        self._prefix = f"w{worker}"
+        self._worker = worker
         self._attempt = attempt
         self._keep_rows = keep_rows
         self._attempts = read_attempts(folder)
+        vertices = self._attempts[-1].layout.vertices if self._attempts else ()
+        self._workers = max(worker_count(vertex.parallelism for vertex in vertices), worker + 1)
         self._logs: dict[str, LogWriter] = {}
         self._waiting: dict[tuple[str, str, int], list[pl.DataFrame]] = {}
         self._flushed = 0.0
@@ -215,12 +222,14 @@ class SideTables:
         for (tag, step, epoch), frames in waiting.items():
             with _writing(step):
                 if tag not in self._logs:
+                    folder = self._folder / tag
                     self._logs[tag] = LogWriter(
-                        self._folder / tag,
-                        self._prefix,
+                        folder,
+                        f"{_WORKER}{self._worker}",
                         self._attempt,
                         keep_rows=self._keep_rows,
                         attempts=self._attempts,
+                        inherits=orphans(folder, _WORKER, self._worker, self._workers),
                     )
                 self._logs[tag].append(pl.concat(frames), step=step, epoch=epoch)
 

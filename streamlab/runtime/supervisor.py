@@ -319,6 +319,8 @@ class Supervisor:
                 kill_group(worker.process.pid)
                 worker.process.wait()
                 worker.lost = True
+            # There may be no worker of that number any more that would have its log limited.
+            limit_log(self._folder.worker_log(worker.index))
             self._close(worker)
         self._workers.clear()
 
