@@ -15,7 +15,7 @@ def explain_graph(graph: JobGraph) -> str:
     for vertex in graph.vertices:
         lines.append(f"  {numbers[vertex.id]}. {' → '.join(vertex.steps)}  x {vertex.parallelism}")
         lines += [f"       {line}" for line in _facts(vertex)]
-        lines += [f"       ⇒ {numbers[edge.target]}: {_exchange(edge)}" for edge in graph.outputs(vertex.id)]
+        lines += [f"       ⇒ {numbers[edge.target]}: {routing(edge)}" for edge in graph.outputs(vertex.id)]
     return "\n".join(lines)
 
 
@@ -31,7 +31,8 @@ def _facts(vertex: Vertex) -> list[str]:
     return facts
 
 
-def _exchange(edge: Edge) -> str:
+def routing(edge: Edge) -> str:
+    """Return in words how an edge's rows are routed: ``hash by origin``, ``forward`` and the like."""
     if edge.exchange is Exchange.HASH:
         keys = [key.removeprefix("__key_") for key in edge.keys]
         return f"hash by {', '.join(keys)}" if keys else "all to one subtask"

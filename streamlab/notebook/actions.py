@@ -44,6 +44,15 @@ def carry_out(job: Job, command: str, arguments: Mapping[str, Any]) -> Outcome:
     return ACTIONS[command](job, **arguments)
 
 
+def compare(replay: Job, original: Job) -> str:
+    """Return in words how the result table of a replay differs from the original's."""
+    rows = replay.compare(original)
+    if rows.is_empty():
+        return f"The same rows as in {original.name}."
+    here = rows.filter(pl.col("in") == "here").height
+    return f"{here:,} rows are only here, {rows.height - here:,} only in {original.name}."
+
+
 def _pause(job: Job) -> Outcome:
     job.pause()
     return Outcome()
@@ -64,11 +73,33 @@ def _cancel(job: Job) -> Outcome:
     return Outcome()
 
 
+def _checkpoint(job: Job) -> Outcome:
+    return Outcome(f"Checkpoint {job.checkpoint().id} is complete.")
+
+
+def _stop_with_savepoint(job: Job, *, path: str = "") -> Outcome:
+    target = Path(path).expanduser() if path.strip() else _free_path(f"{job.name}-savepoint")
+    job.stop(savepoint=target)
+    return Outcome(f"Stopped with a savepoint. To go on: start(from_savepoint={str(target)!r})")
+
+
+def _replay(job: Job, *, checkpoint: int, pace: str = "max") -> Outcome:
+    """Replay to the end; when the sources have none, to a checkpoint that is taken now, or to the last one kept."""
+    try:
+        replay = job.replay(checkpoint, pace=pace)
+    except OptionError:
+        until = job.checkpoints.ids[-1] if job.status.is_final else job.checkpoint().id
+        if until <= checkpoint:
+            raise
+        replay = job.replay(checkpoint, until=until, pace=pace)
+    return Outcome(f"Replaying {job.name} from checkpoint {checkpoint}, as job {replay.name}.", show=replay)
+
+
 def _export(job: Job, *, format: str) -> Outcome:  # noqa: A002 - the word of the front end
     if format not in _WRITERS:
         raise OptionError(explained("export", needed=" or ".join(_WRITERS), got=repr(format)))
     table = job.results()
-    path = _free_path(f"{job.name}-results", format)
+    path = _free_path(f"{job.name}-results", f".{format}")
     _WRITERS[format](table, path)
     return Outcome(f"{table.height:,} rows written to {path}")
 
@@ -80,11 +111,11 @@ def _write_csv(table: pl.DataFrame, path: Path) -> None:
     table.with_columns(wrapped).write_csv(path)
 
 
-def _free_path(stem: str, suffix: str) -> Path:
+def _free_path(stem: str, suffix: str = "") -> Path:
     """Return a path in the working folder at which there is nothing yet."""
-    path, number = Path.cwd() / f"{stem}.{suffix}", 2
+    path, number = Path.cwd() / f"{stem}{suffix}", 2
     while path.exists():
-        path, number = path.with_name(f"{stem}-{number}.{suffix}"), number + 1
+        path, number = path.with_name(f"{stem}-{number}{suffix}"), number + 1
     return path
 
 
@@ -94,5 +125,8 @@ ACTIONS: dict[str, Callable[..., Outcome]] = {
     "resume": _resume,
     "stop": _stop,
     "cancel": _cancel,
+    "checkpoint": _checkpoint,
+    "stop_with_savepoint": _stop_with_savepoint,
+    "replay": _replay,
     "export": _export,
 }

@@ -22,10 +22,11 @@ from typing import Any
 import msgspec
 from IPython.display import display
 
+from streamlab import session
 from streamlab.notebook import static_view
-from streamlab.notebook.actions import carry_out
+from streamlab.notebook.actions import carry_out, compare
 from streamlab.notebook.commands import Commands
-from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.sayings import Sayings
 from streamlab.notebook.widget import PanelWidget
@@ -73,10 +74,11 @@ class LiveView:
         self._mode = mode
         self._compact = compact
         self._on_click = on_click
-        self._choice = Choice().changed(rows=limit)
+        table = TableChoice().changed(rows=limit)
+        self._choice = Choice(results=table, past=table)
         self._choosing = threading.Lock()
         self._drawing = threading.Lock()
-        self._reader = JobReader(job)
+        self._readers = [JobReader(job)]
         self._commands = Commands()
         self._sayings = Sayings()
         self._numbering = Numbering()
@@ -99,7 +101,7 @@ class LiveView:
             if self.ended:
                 return
             now = time.monotonic()
-            is_final = self.job.status.is_final
+            is_final = all(reader.job.status.is_final for reader in self._readers)
             if is_final and now - self._touched_s >= LINGER_S:
                 self._end()
             elif now < self._quiet_until_s:
@@ -138,14 +140,14 @@ class LiveView:
         try:
             if kind == "choose":
                 with self._choosing:
-                    self._choice = self._choice.changed(**content.get("fields", {}))
+                    self._choice = self._choice.changed(of=content.get("of"), **content.get("fields", {}))
             elif kind == "do":
                 self._do(str(content.get("command")), dict(content.get("arguments", {})))
             elif kind == "error":
                 self._sayings.add(f"The panel's own script failed: {content.get('text')}", error=True)
             elif kind == "check":
                 self._resend = self._resend or content.get("seq") != self._numbering.newest["seq"]
-        except (TypeError, ValueError, msgspec.ValidationError) as error:
+        except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             self._sayings.add(f"The panel did not understand: {error}", error=True)
         if kind in {"choose", "do"}:
             self._touched_s = time.monotonic()
@@ -158,17 +160,41 @@ class LiveView:
             self._quiet_until_s = 0.0
             self._on_click()
 
-        self._commands.put(lambda: carry_out(self.job, command, arguments).text, told)
+        if command == "back":
+            del self._readers[1:]
+        else:
+            self._commands.put(lambda: self._carried_out(command, arguments), told)
+
+    def _carried_out(self, command: str, arguments: dict[str, Any]) -> str:
+        if command == "compare":
+            return compare(self._reader.job, self.job)
+        outcome = carry_out(self._reader.job, command, arguments)
+        if outcome.show is not None:
+            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id))]
+            with self._choosing:
+                self._choice = self._choice.changed(tab="results")
+        return outcome.text
+
+    @property
+    def _reader(self) -> JobReader:
+        """Reads the job that is shown: the view's own, or a replay of it."""
+        return self._readers[-1]
 
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def _frame(self) -> Frame:
         """Return what is to be on the screen, numbered; the same frame while nothing changes."""
-        content = {**self._reader.frame(self._choice), "compact": self._compact, "said": self._sayings.newest}
+        reader = self._reader
+        content = {
+            **reader.frame(self._choice),
+            "original": "" if reader is self._readers[0] else self.job.name,
+            "compact": self._compact,
+            "said": self._sayings.newest,
+        }
         return self._numbering.next(content) or self._numbering.newest
 
     def _saved(self) -> dict[str, Any]:
-        return self._reader.saved(self._choice)
+        return self._readers[0].saved(self._choice)
 
     def _draw_widget(self, widget: PanelWidget, now: float) -> None:
         frame = self._frame()

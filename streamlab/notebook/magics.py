@@ -67,6 +67,10 @@ class StreamMagics(Magics):
     @argument("--pace", help="replay by event time: 'max', 'realtime' or a factor such as '60x'")
     @argument("--limit", type=int, default=10, help="result rows that the live view shows (default: 10)")
     @argument("--keep-rows", type=int, help="newest result rows that an endless stream keeps")
+    @argument(
+        "--checkpoint-every", help="from one checkpoint to the next, such as 5s; 'never' takes none (default: 10s)"
+    )
+    @argument("--checkpoint-keep", type=int, help="how many checkpoints are kept (default: 3)")
     @argument("--wait", action="store_true", help="wait for the job's end; interrupting ends the waiting, not the job")
     @argument("--detach", action="store_true", help="let the job go on when this kernel ends")
     @argument("--explain", action="store_true", help="show the plan and start nothing")
@@ -114,8 +118,7 @@ class StreamMagics(Magics):
                 print(frame.explain(parallelism=options.parallelism))
                 return None
             self._replace(name)
-            given = {"keep_rows": options.keep_rows} if options.keep_rows is not None else {}
-            job = cast("Job", frame.start(name, parallelism=options.parallelism, detach=options.detach, **given))
+            job = cast("Job", frame.start(name, **_start_options(options)))
         except StreamlabError as error:
             raise _shown(error) from error
         self._own[name] = job
@@ -195,6 +198,17 @@ class StreamMagics(Magics):
             return self._parser.parse_args(words)
         except UsageError as error:
             _refuse(str(error), error)
+
+
+def _start_options(options: Any) -> dict[str, Any]:
+    """Return what was said on the first line; what was not is left to `StreamFrame.start`."""
+    given = {
+        name: getattr(options, name) for name in ("parallelism", "keep_rows", "checkpoint_every", "checkpoint_keep")
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("checkpoint_every") == "never":
+        given["checkpoint_every"] = None
+    return {**given, "detach": options.detach}
 
 
 def _split(line: str) -> list[str]:

@@ -16,6 +16,7 @@ import polars as pl
 
 from streamlab.core.errors import JobError, OptionError, StateError, explained
 from streamlab.core.options import JobOptions
+from streamlab.graph.explain import routing
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import CheckpointStatus, JobState, JobStatus
 from streamlab.runtime.control import SOCKET_NAME, ask
@@ -224,7 +225,15 @@ class JobHandle:
 def layout_of(graph: JobGraph, parallelism: int, file: str = "graph.pickle") -> Layout:
     """Return what the coordinator must know of a graph."""
     vertices = (
-        VertexLayout(v.id, v.steps, v.parallelism, v.source is not None, v.sink is not None) for v in graph.vertices
+        VertexLayout(
+            v.id,
+            v.steps,
+            v.parallelism,
+            v.source is not None,
+            v.sink is not None,
+            tuple((edge.target, routing(edge)) for edge in graph.outputs(v.id)),
+        )
+        for v in graph.vertices
     )
     return Layout(parallelism, tuple(vertices), file)
 

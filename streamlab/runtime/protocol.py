@@ -23,6 +23,8 @@ class VertexLayout(msgspec.Struct, frozen=True):
     parallelism: int
     is_source: bool
     is_sink: bool
+    gives_to: tuple[tuple[str, str], ...] = ()
+    """The vertices that its rows go to, and in words how they are routed; for those who look at a job."""
 
 
 Splits = dict[str, tuple[KnownSplit, ...]]

@@ -21,6 +21,7 @@ from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
 from streamlab.observe.wording import restarts
+from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import (
     CancelRequested,
@@ -189,6 +190,23 @@ class Job:
             },
         ).with_columns(pl.col("watermark").cast(pl.Datetime("us", "UTC")))
 
+    def graph(self) -> pl.DataFrame:
+        """Return the vertices of its job graph, sources first, as its newest attempt runs them.
+
+        Columns: ``vertex``, ``steps`` (names of the steps that run in it), ``parallelism``, ``gives_to`` (the vertices
+        that its rows go to) and ``routed`` (how, for each of them).
+        """
+        attempts = read_attempts(self._handle.folder.results)
+        layout = attempts[-1].layout if attempts else self._handle.meta.layout
+        rows = [
+            (v.id, list(v.steps), v.parallelism, [to for to, _ in v.gives_to], [how for _, how in v.gives_to])
+            for v in layout.vertices
+        ]
+        names = pl.List(pl.String)
+        types = (pl.String(), names, pl.Int64(), names, names)
+        columns = ("vertex", "steps", "parallelism", "gives_to", "routed")
+        return pl.DataFrame(rows, schema=pl.Schema(zip(columns, types, strict=True)), orient="row")
+
     def explain(self) -> str:
         """Return the plan that it runs, as text."""
         return self._handle.meta.plan
@@ -203,6 +221,11 @@ class Job:
     def checkpoints(self) -> Checkpoints:
         """Its checkpoints: a table, and each opened by its id, ``job.checkpoints[7].state("hourly")``."""
         return Checkpoints(self._handle.status().checkpoints, self._handle.folder.checkpoint_blobs())
+
+    @property
+    def takes_checkpoints(self) -> bool:
+        """Whether it was started so that it takes checkpoints."""
+        return self._handle.meta.options.checkpoint_every_ms is not None
 
     def checkpoint(self, timeout: float | str | dt.timedelta | None = "1m") -> Checkpoint:
         """Take a checkpoint now, and return it when it is complete.
@@ -419,7 +442,7 @@ class Job:
         return taken.id
 
     def _check_checkpointing(self, step: str) -> None:
-        if self._handle.meta.options.checkpoint_every_ms is None:
+        if not self.takes_checkpoints:
             hint = "start it with checkpoint_every=…"
             raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
 

@@ -1,4 +1,4 @@
-"""JupyterLab in Chromium: one server for all tests, offline, and pages that are ready to run cells."""
+"""JupyterLab in Chromium: one server for the tests of a file, offline, and pages that are ready to run cells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab_in_browser import ARTEFACTS, CHROMIUM, SETTINGS, Lab, Page, free_port, 
 from playwright.sync_api import sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Start JupyterLab with settings of its own; its kernels end with it."""
     tmp_path = tmp_path_factory.mktemp("lab")
@@ -72,7 +72,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             server.wait(10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Start Chromium, without a sandbox because tests run as root in containers."""
     if CHROMIUM is None:

@@ -85,10 +85,14 @@ class Page:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(url)
         self._wait_until_ready()
-        name = "JupyterLab Dark" if theme == "dark" else "JupyterLab Light"
-        page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
-        light = "false" if theme == "dark" else "true"
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached", timeout=60_000)
+        self.theme(theme)
+
+    def theme(self, name: str) -> None:
+        """Change the colours: ``light`` or ``dark``."""
+        full = "JupyterLab Dark" if name == "dark" else "JupyterLab Light"
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", full)
+        light = "false" if name == "dark" else "true"
+        self.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached", timeout=60_000)
 
     def reload(self) -> None:
         """Load the page again, as a user would, while the kernel goes on."""

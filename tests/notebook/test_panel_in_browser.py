@@ -65,3 +65,57 @@ def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
     page.page.click(f"{VIEW} [data-command=cancel]")
     page.page.wait_for_selector("text=cancelled at last", timeout=WAIT_MS)
     assert page.errors == []
+
+
+PLANES = """%%stream hourly --pace 200000x --checkpoint-every 700ms --checkpoint-keep 50
+from streamlab.demo import flights
+landings = sl.from_frame(flights.load().frame, event_time="dep_time", watermark="6h")
+landings.group_by_dynamic("dep_time", every="1h", group_by=["origin", "carrier"]).agg(
+    pl.len().alias("flights"), pl.col("arr_delay").mean().round(1).alias("delay"))"""
+
+
+def test_the_graph_the_checkpoints_time_travel_and_a_replay(lab: Lab, open_notebook: Callable[..., Page]) -> None:
+    page = open_notebook(lab.write("planes.ipynb", START, PLANES))
+    page.run_all()
+    page.seq_above(2)
+    page.page.click(f"{VIEW} [data-tab=flow]")
+    page.page.wait_for_selector(f"{VIEW} .sl-box-words:has-text('%')", timeout=WAIT_MS)
+    assert page.page.locator(f"{VIEW} .sl-box").count() == 2
+    page.shoot(VIEW, "flow-light")
+    page.theme("dark")
+    page.shoot(VIEW, "flow-dark")
+    page.page.focus(f"{VIEW} [data-tab=flow]")
+    page.page.keyboard.press("ArrowRight")
+    page.page.wait_for_selector(f"{VIEW}[data-tab=checkpoints]", timeout=WAIT_MS)
+    until(page, "view.querySelectorAll('[data-command=replay]').length >= 4")
+    page.page.click(f"{VIEW} [data-command=pause]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    page.shoot(VIEW, "checkpoints-dark")
+    page.theme("light")
+    page.page.focus(f"{VIEW} input[type=range]")
+    page.page.keyboard.press("Home")
+    until(page, "view.querySelector('.sl-at').textContent.startsWith('checkpoint 1,')")
+    before = count_of(page, ".sl-past .sl-count")
+    page.page.keyboard.press("End")
+    until(page, "!view.querySelector('.sl-at').textContent.startsWith('checkpoint 1,')")
+    assert count_of(page, ".sl-past .sl-count") > before
+    page.page.click(f"{VIEW} tr[data-checkpoint='2'] button:has-text('Open state')")
+    until(page, "view.querySelector('.sl-past th').textContent.startsWith('subtask')")
+    page.shoot(VIEW, "checkpoints-state-light")
+    page.page.click(f"{VIEW} tr[data-checkpoint='2'] [data-command=replay]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=finished] .sl-trail button", timeout=WAIT_MS)
+    page.shoot(VIEW, "replay-light")
+    page.page.click(f"{VIEW} .sl-trail button >> nth=0")
+    page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    page.page.click(f"{VIEW} [data-tab=checkpoints]")
+    page.page.fill(f"{VIEW} [placeholder^='a folder']", "kept")
+    page.page.click(f"{VIEW} [data-command=stop_with_savepoint]")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('from_savepoint')", timeout=WAIT_MS)
+    assert any((lab.folder / "kept").iterdir())
+    assert page.errors == []
+
+
+def count_of(page: Page, selector: str) -> int:
+    """Return the number of rows that a table says it has."""
+    words = page.page.inner_text(f"{VIEW} {selector}").replace(",", "").split()
+    return int(words[0]) if words[0].isdigit() else int(words[words.index("of") + 1])

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-MODULES = ("dom", "wire", "table", "header", "results", "panel")
+MODULES = ("dom", "wire", "table", "header", "results", "flow", "checkpoints", "panel")
 """In an order in which each comes after those that it imports."""
-STYLES = ("panel", "tabs", "table")
+STYLES = ("panel", "tabs", "table", "flow", "checkpoints")
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 

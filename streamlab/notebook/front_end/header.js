@@ -14,6 +14,7 @@ export const makeHeader = (root, act) => {
     root,
     act,
     state: element("span", "sl-state", title),
+    trail: element("span", "sl-trail", title),
     name: element("span", "sl-name", title),
     id: element("span", "sl-id", title),
     line: element("span", "sl-line", title),
@@ -76,6 +77,16 @@ export const drawFailure = (parent, failure) => {
   });
 };
 
+// A replay is shown in the panel of the job that it replays: the way back, and whether both gave the same rows.
+const drawTrail = (parts, original) => {
+  whenChanged(parts.trail, original, () => {
+    parts.trail.replaceChildren();
+    if (!original) return;
+    button(parts.trail, `← ${original}`, "back to the job that is replayed", () => parts.act("back"));
+    button(parts.trail, "≟ Compare", "compare both result tables, row by row", () => parts.act("compare"));
+  });
+};
+
 const drawSaid = (parts, said) => {
   whenChanged(parts.said, said, () => {
     parts.said.replaceChildren();
@@ -103,6 +114,7 @@ export const drawHeader = (parts, head, frame) => {
   if (known) progress.setAttribute("aria-valuenow", Math.round(head.progress * 100));
   else progress.removeAttribute("aria-valuenow");
   drawFigures(parts.figures, head.figures);
+  drawTrail(parts, frame.original);
   drawControls(parts, head.controls);
   drawSaid(parts, frame.said);
   drawFailure(parts.failure, head.failure);

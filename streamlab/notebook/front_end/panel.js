@@ -3,9 +3,13 @@ import { element, setText } from "./dom.js";
 import { columnsOf, watchGaps, watchLooks } from "./wire.js";
 import { drawHeader, makeHeader } from "./header.js";
 import { drawResults, makeResults } from "./results.js";
+import { drawFlow, makeFlow } from "./flow.js";
+import { drawCheckpoints, makeCheckpoints } from "./checkpoints.js";
 
 const TABS = {
   results: { title: "Results", make: makeResults, draw: drawResults },
+  flow: { title: "Flow", make: makeFlow, draw: drawFlow },
+  checkpoints: { title: "Checkpoints", make: makeCheckpoints, draw: drawCheckpoints },
 };
 const PATIENCE_MS = 4000;
 
@@ -59,7 +63,7 @@ const makePanel = (model, el) => {
   const state = { seq: 0, tabs: [], wanted: undefined, wantedSince: 0 };
   const tools = {
     model,
-    choose: (fields) => model.send({ type: "choose", fields }),
+    choose: (fields, of) => model.send({ type: "choose", of, fields }),
     act: (command, args = {}) => model.send({ type: "do", command, arguments: args }),
     open: (name) => {
       Object.assign(state, { wanted: name, wantedSince: Date.now() });

@@ -1,11 +1,12 @@
-"""What a panel's user has chosen to see: the tab, and of a table the mode, order, condition and page."""
+"""What a panel's user has chosen to see: the tab, and of each table the mode, order, condition and page."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+_T = TypeVar("_T", bound=msgspec.Struct)
 Tab = Literal["results", "time", "flow", "checkpoints", "log"]
 TABS: tuple[Tab, ...] = ("results", "time", "flow", "checkpoints", "log")
 Mode = Literal["update", "append", "changelog"]
@@ -19,10 +20,9 @@ MOST_ROWS = 500
 """Rows that a page has at most."""
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that has been chosen; a new value for each click."""
+class TableChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What has been chosen of one table."""
 
-    tab: Tab = "results"
     mode: Mode = "update"
     sort: int | None = None
     """Column to sort by, by its place; None is the order that tells most."""
@@ -32,11 +32,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     page: int = 0
     rows: int = 10
     """Rows on a page."""
-    at: int | None = None
-    """The checkpoint at which the table is to be shown; None is now."""
 
-    def changed(self, **fields: Any) -> Choice:
-        """Return the choice after a click.
+    def changed(self, **fields: Any) -> TableChoice:
+        """Return the choice after a click; whoever chooses other rows is on their first page.
 
         Raises
         ------
@@ -45,10 +43,47 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
         Examples
         --------
-        >>> Choice(page=7).changed(where="JFK").page, Choice().changed(rows=10_000).rows
+        >>> TableChoice(page=7).changed(where="JFK").page, TableChoice().changed(rows=10_000).rows
         (0, 500)
         """
-        if fields.keys() & {"mode", "where", "rows", "sort", "descending", "at"}:
-            fields = {"page": 0, **fields}
-        chosen = msgspec.convert({**msgspec.structs.asdict(self), **fields}, Choice)
+        if "mode" in fields:
+            fields = {"sort": None, "descending": False, **fields}
+        chosen = _converted(self, {"page": 0, **fields}, TableChoice)
         return msgspec.structs.replace(chosen, rows=max(1, min(MOST_ROWS, chosen.rows)), page=max(0, chosen.page))
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that has been chosen; a new value for each click."""
+
+    tab: Tab = "results"
+    results: TableChoice = TableChoice()
+    """Of the result table."""
+    past: TableChoice = TableChoice()
+    """Of the table at a checkpoint."""
+    at: int | None = None
+    """The checkpoint to look into; None is the newest."""
+    part: str = ""
+    """What to see of it: a name from its list, or the result table."""
+
+    def changed(self, *, of: Literal["results", "past"] | None = None, **fields: Any) -> Choice:
+        """Return the choice after a click, in one of the tables or elsewhere.
+
+        Raises
+        ------
+        msgspec.ValidationError
+            If there is no such field, or its value cannot be.
+
+        Examples
+        --------
+        >>> Choice().changed(of="results", page=2).changed(tab="flow").results.page
+        2
+        """
+        if of is not None:
+            return msgspec.structs.replace(self, **{of: getattr(self, of).changed(**fields)})
+        if "part" in fields:
+            fields = {"past": msgspec.structs.replace(self.past, sort=None, where="", page=0), **fields}
+        return _converted(self, fields, Choice)
+
+
+def _converted(old: _T, fields: dict[str, Any], kind: type[_T]) -> _T:
+    return msgspec.convert({**msgspec.structs.asdict(old), **fields}, kind)

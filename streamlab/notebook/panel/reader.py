@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice, Tab
+from streamlab.notebook.panel.flow import graph_values
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.tables import ResultPages, packed_table, table_values
 from streamlab.notebook.wire import Binary
@@ -27,7 +29,12 @@ class JobReader:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._pages = ResultPages(job)
-        self._bodies: dict[Tab, Callable[[JobStatus, Choice, Binary], Body]] = {"results": self._results}
+        self._past = Past(job)
+        self._bodies: dict[Tab, Callable[[JobStatus, Choice, Binary], Body]] = {
+            "results": self._results,
+            "flow": self._flow,
+            "checkpoints": self._checkpoints,
+        }
 
     @property
     def tabs(self) -> list[Tab]:
@@ -51,8 +58,23 @@ class JobReader:
     def saved(self, choice: Choice) -> dict[str, Any]:
         """Return what a saved page shows, as plain values."""
         status = self.job.report()
-        page = self._pages.page(choice.changed(tab="results"))
-        return {**header(status), **table_values(page, final=status.state.is_final)}
+        page = self._pages.page(choice.results)
+        return {**header(status), **table_values(page, _no_rows(status))}
+
+    def _flow(self, status: JobStatus, _choice: Choice, _binary: Binary) -> Body:
+        return graph_values(status, self.job.graph().to_dicts())
+
+    def _checkpoints(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
+        return {
+            "takes": self.job.takes_checkpoints,
+            "running": not status.state.is_final,
+            "timeline": timeline(status),
+            "past": self._past.values(status, choice, binary),
+        }
 
     def _results(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
-        return packed_table(self._pages.page(choice), choice, binary, final=status.state.is_final)
+        return packed_table(self._pages.page(choice.results), choice.results, binary, _no_rows(status))
+
+
+def _no_rows(status: JobStatus) -> str:
+    return "no result rows" if status.state.is_final else "no result rows yet"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from polars.exceptions import PolarsError
 
-from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.choice import TableChoice
 from streamlab.observe.preview import Preview, as_text, first_rows, is_sortable, plain
 
 SAME, NEW, CHANGED = 0, 1, 2
@@ -65,7 +65,7 @@ def matching(table: pl.DataFrame, where: str) -> tuple[pl.DataFrame, str]:
         return (found, "") if found.height else (table, plain(str(error).partition("\n")[0]))
 
 
-def page_of(table: pl.DataFrame, choice: Choice, *, in_order: str = "") -> tuple[pl.DataFrame, Page]:
+def page_of(table: pl.DataFrame, choice: TableChoice, *, in_order: str = "") -> tuple[pl.DataFrame, Page]:
     """Return the rows of the chosen page, as a frame and as text.
 
     Parameters
@@ -99,10 +99,10 @@ class Marks:
     the rows of the new page are all old.
     """
 
-    _choice: Choice | None = None
+    _choice: TableChoice | None = None
     _seen: dict[int, int] = field(default_factory=dict)
 
-    def of(self, rows: pl.DataFrame, keys: tuple[str, ...] | None, choice: Choice) -> tuple[int, ...]:
+    def of(self, rows: pl.DataFrame, keys: tuple[str, ...] | None, choice: TableChoice) -> tuple[int, ...]:
         """Return the mark of each row, and remember the rows."""
         if rows.is_empty() or any(dtype == pl.Object for dtype in rows.dtypes):
             self._choice, self._seen = choice, {}
@@ -120,19 +120,19 @@ class Marks:
         )
 
 
-def count_text(page: Page, *, final: bool) -> str:
-    """Return which rows are shown, of how many, in words.
+def count_text(page: Page, empty: str = "no rows") -> str:
+    """Return which rows are shown, of how many, in words; `empty` is what to say of a table without any.
 
     Examples
     --------
     >>> rows = pl.DataFrame({"t": range(30)})
-    >>> count_text(page_of(rows, Choice(page=1))[1], final=True)
+    >>> count_text(page_of(rows, TableChoice(page=1))[1])
     'rows 11 to 20 of 30, by t'
     """
     here, left = len(page.shown.rows), page.shown.height
     of = f"of {page.whole:,}"
     if not page.whole:
-        return "no result rows" + ("" if final else " yet")
+        return empty
     if not left:
         return f"none of the {page.whole:,} rows match"
     if left < page.whole:

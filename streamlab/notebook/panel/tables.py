@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from streamlab.notebook.panel.choice import MODES, Choice
+from streamlab.notebook.panel.choice import MODES, TableChoice
 from streamlab.notebook.panel.results import Marks, Page, count_text, page_of
 from streamlab.notebook.wire import Binary
 
@@ -43,7 +43,7 @@ class ResultPages:
         self._job = job
         self._marks = Marks()
 
-    def page(self, choice: Choice) -> Page:
+    def page(self, choice: TableChoice) -> Page:
         """Return the chosen page, its new and changed rows marked."""
         if choice.mode == "update":
             rows, page = page_of(self._job.results(), choice)
@@ -58,7 +58,7 @@ class ResultPages:
         return Page(page.shown, page.whole, page.first, marks, page.error)
 
 
-def table_values(page: Page, *, final: bool = False) -> dict[str, Any]:
+def table_values(page: Page, empty: str = "no rows") -> dict[str, Any]:
     """Return a page as plain values, its rows as lists of text."""
     return {
         "columns": list(page.shown.columns),
@@ -67,13 +67,13 @@ def table_values(page: Page, *, final: bool = False) -> dict[str, Any]:
         "rows": [list(row) for row in page.shown.rows],
         "height": page.shown.height,
         "order": page.shown.order,
-        "count": count_text(page, final=final),
+        "count": count_text(page, empty),
     }
 
 
-def packed_table(page: Page, choice: Choice, binary: Binary, *, final: bool = False) -> dict[str, Any]:
+def packed_table(page: Page, choice: TableChoice, binary: Binary, empty: str = "no rows") -> dict[str, Any]:
     """Return a page as the front end takes it, its cells in columns."""
-    values = table_values(page, final=final)
+    values = table_values(page, empty)
     rows = values.pop("rows")
     values["height"] = len(rows)
     values["cells"] = [binary.text([row[i] for row in rows]) for i in range(len(values["columns"]))]

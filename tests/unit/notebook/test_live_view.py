@@ -177,7 +177,7 @@ def test_the_panel_of_an_ended_job_stays_a_while_and_then_becomes_plain_html(clo
 def test_a_click_keeps_the_panel_of_a_job_that_ends(clock: Clock, output: FakeHandle) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
-    say(view, {"type": "choose", "fields": {"rows": 1}})
+    say(view, {"type": "choose", "of": "results", "fields": {"rows": 1}})
     job.change(state=JobState.FINISHED)
     view.tick()
     assert not view.ended
@@ -192,7 +192,7 @@ def test_what_is_chosen_is_in_the_next_frame(clock: Clock, output: FakeHandle) -
     job.table = pl.DataFrame({"n": [1, 2, 3], "k": ["a", "b", "c"]})
     woken: list[bool] = []
     view = LiveView(job, "widget", 5, on_click=lambda: woken.append(True))
-    say(view, {"type": "choose", "fields": {"sort": 0, "descending": True, "where": "n < 3"}})
+    say(view, {"type": "choose", "of": "results", "fields": {"sort": 0, "descending": True, "where": "n < 3"}})
     view.tick()
     body = view._widget.frame["body"]
     assert (body["left"], body["sort"], body["descending"], body["where"]) == (2, 0, True, "n < 3")

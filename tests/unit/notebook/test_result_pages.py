@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.notebook.panel.choice import MOST_ROWS, Choice
+from streamlab.notebook.panel.choice import MOST_ROWS, Choice, TableChoice
 from streamlab.notebook.panel.results import CHANGED, NEW, SAME, Marks, count_text, matching, page_of
 from streamlab.notebook.panel.tables import ResultPages, packed_table
 from streamlab.notebook.wire import Binary
@@ -20,7 +20,7 @@ CITIES = pl.DataFrame({"city": ["Oslo", "Rome", None, "Cairo"], "n": [4, None, 2
 
 
 def rows_of(table: pl.DataFrame, **chosen: Any) -> list[tuple[str | None, ...]]:
-    _, page = page_of(table, Choice().changed(**chosen))
+    _, page = page_of(table, TableChoice().changed(**chosen))
     return list(page.shown.rows)
 
 
@@ -28,7 +28,7 @@ def rows_of(table: pl.DataFrame, **chosen: Any) -> list[tuple[str | None, ...]]:
 def test_all_pages_together_are_the_sorted_table(values: list[int | None], descending: bool, rows: int) -> None:
     table = pl.DataFrame({"n": values}, schema={"n": pl.Int64})
     pages = [
-        page_of(table, Choice(sort=0, descending=descending, rows=rows, page=page))[0]
+        page_of(table, TableChoice(sort=0, descending=descending, rows=rows, page=page))[0]
         for page in range(max(1, -(-len(values) // rows)))
     ]
     expected = table.sort("n", descending=descending, nulls_last=True, maintain_order=True)
@@ -36,7 +36,7 @@ def test_all_pages_together_are_the_sorted_table(values: list[int | None], desce
 
 
 def test_a_page_beyond_the_end_is_the_last_page() -> None:
-    _, page = page_of(CITIES, Choice(rows=3, page=99))
+    _, page = page_of(CITIES, TableChoice(rows=3, page=99))
     assert (page.first, len(page.shown.rows)) == (3, 1)
 
 
@@ -67,13 +67,13 @@ def test_what_is_looked_for(where: str, cities: list[str | None]) -> None:
 
 @pytest.mark.parametrize("where", ["n >", "zz = 4", "n + ' = 1", "city > 4"])
 def test_a_condition_that_cannot_be_used_says_why_and_leaves_all_rows(where: str) -> None:
-    _, page = page_of(CITIES, Choice(where=where))
+    _, page = page_of(CITIES, TableChoice(where=where))
     assert page.error
     assert page.shown.height == CITIES.height
 
 
 def test_new_and_changed_rows_are_marked_until_something_else_is_chosen() -> None:
-    marks, choice = Marks(), Choice()
+    marks, choice = Marks(), TableChoice()
     before = pl.DataFrame({"k": ["a", "b"], "n": [1, 1]})
     after = pl.DataFrame({"k": ["a", "b", "c"], "n": [1, 2, 1]})
     assert marks.of(before, ("k",), choice) == (SAME, SAME)
@@ -84,8 +84,8 @@ def test_new_and_changed_rows_are_marked_until_something_else_is_chosen() -> Non
 
 def test_without_keys_a_changed_row_is_a_new_one() -> None:
     marks = Marks()
-    marks.of(pl.DataFrame({"n": [[1], [2]]}), None, Choice())
-    assert marks.of(pl.DataFrame({"n": [[1], [3]]}), None, Choice()) == (SAME, NEW)
+    marks.of(pl.DataFrame({"n": [[1], [2]]}), None, TableChoice())
+    assert marks.of(pl.DataFrame({"n": [[1], [3]]}), None, TableChoice()) == (SAME, NEW)
 
 
 class Tables:
@@ -102,7 +102,7 @@ class Tables:
 
 def test_the_modes_show_the_table_the_arrivals_and_the_changes() -> None:
     pages = ResultPages(Tables())
-    shown = {mode: pages.page(Choice(mode=mode)).shown.rows for mode in ("update", "append", "changelog")}
+    shown = {mode: pages.page(TableChoice(mode=mode)).shown.rows for mode in ("update", "append", "changelog")}
     assert shown == {
         "update": (("a", "2"),),
         "append": (("a", "1"),),
@@ -115,7 +115,7 @@ def test_huge_and_hostile_cells_become_short_plain_text() -> None:
     table = pl.DataFrame(
         {"text": ["x" * 10_000_000, evil], "list": [["y" * 2_000_000], [""]], "\x1b[0m": [b"\xff" * 10_000_000, b""]}
     )
-    rows, page = page_of(table, Choice(sort=0))
+    rows, page = page_of(table, TableChoice(sort=0))
     assert rows.height == 2
     assert all(cell is not None and len(cell) <= MAX_CELL for row in page.shown.rows for cell in row)
     text = "".join(cell or "" for row in page.shown.rows for cell in row) + "".join(page.shown.columns)
@@ -126,8 +126,8 @@ def test_huge_and_hostile_cells_become_short_plain_text() -> None:
 
 def test_a_packed_table_can_be_read_back() -> None:
     binary = Binary()
-    _, page = page_of(CITIES, Choice())
-    packed = packed_table(page, Choice(), binary)
+    _, page = page_of(CITIES, TableChoice())
+    packed = packed_table(page, TableChoice(), binary)
     whole = bytes(binary)
     (cells, ends, nulls) = (whole[start:end] for start, end in packed["cells"][0]["parts"])
     stops = memoryview(ends).cast("I").tolist()
@@ -138,14 +138,26 @@ def test_a_packed_table_can_be_read_back() -> None:
 
 
 def test_how_many_rows_in_words() -> None:
-    assert count_text(page_of(CITIES.clear(), Choice())[1], final=False) == "no result rows yet"
-    assert count_text(page_of(CITIES, Choice(where="zzz"))[1], final=False) == "none of the 4 rows match"
-    assert count_text(page_of(CITIES, Choice(where="n > 3", rows=1))[1], final=False).startswith(
-        "rows 1 to 1 of the 2 that"
-    )
+    assert count_text(page_of(CITIES.clear(), TableChoice())[1], "nothing") == "nothing"
+    assert count_text(page_of(CITIES, TableChoice(where="zzz"))[1]) == "none of the 4 rows match"
+    assert count_text(page_of(CITIES, TableChoice(where="n > 3", rows=1))[1]).startswith("rows 1 to 1 of the 2 that")
 
 
-@pytest.mark.parametrize("fields", [{"tab": "x"}, {"rows": "many"}, {"colour": 1}, {"sort": "n"}])
+@pytest.mark.parametrize("fields", [{"mode": "x"}, {"rows": "many"}, {"colour": 1}, {"sort": "n"}])
 def test_a_choice_that_cannot_be(fields: dict[str, Any]) -> None:
     with pytest.raises((msgspec.ValidationError, TypeError)):
-        Choice().changed(**fields)
+        TableChoice().changed(**fields)
+
+
+def test_each_table_keeps_what_was_chosen_of_it() -> None:
+    choice = Choice().changed(of="results", sort=1, page=3).changed(of="past", where="x").changed(tab="flow", at=7)
+    assert (choice.results.sort, choice.results.page, choice.past.where, choice.tab, choice.at) == (
+        1,
+        3,
+        "x",
+        "flow",
+        7,
+    )
+    assert choice.changed(part="sources").past.where == ""
+    with pytest.raises(msgspec.ValidationError):
+        choice.changed(tab="nowhere")

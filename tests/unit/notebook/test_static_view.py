@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from streamlab.notebook import static_view
-from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.choice import TableChoice
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import table_values
@@ -54,8 +54,8 @@ def read(text: str) -> Reader:
 
 def shown(results: pl.DataFrame | None = None, **changes: object) -> dict[str, Any]:
     status = JobStatus(**{"id": "j-1", "name": "hourly", "state": JobState.RUNNING, "rows_in": 12_345, **changes})
-    _, page = page_of(pl.DataFrame() if results is None else results, Choice())
-    return {**header(status), **table_values(page, final=status.state.is_final)}
+    _, page = page_of(pl.DataFrame() if results is None else results, TableChoice())
+    return {**header(status), **table_values(page, "no result rows" if status.state.is_final else "no result rows yet")}
 
 
 def test_the_page_has_the_figures_and_the_rows() -> None:

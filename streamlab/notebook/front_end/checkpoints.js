@@ -1,0 +1,119 @@
+// Checkpoints: a timeline, a list with what can be done with each, and a slider into the past.
+import { button, element, setText, shape, whenChanged } from "./dom.js";
+import { drawOptions, drawPages, labelled, makePages, makeSelect } from "./results.js";
+
+const PACES = [
+  ["max", "as fast as it goes"],
+  ["realtime", "as time went by"],
+  ["60x", "a minute a second"],
+  ["3600x", "an hour a second"],
+  ["86400x", "a day a second"],
+];
+const STRIP = { height: 56, step: 16, bar: 10, foot: 16 };
+const HEADS = ["checkpoint", "at", "took", "size", "new", "", ""];
+
+export const makeCheckpoints = (parent, { choose, act }) => {
+  const parts = { act, choose };
+  parts.none = element("div", "sl-note", parent);
+  parts.bar = element("div", "sl-bar-tools", parent);
+  parts.running = element("span", "sl-bar-tools", parts.bar);
+  button(parts.running, "◉ Take a checkpoint", "take one now", () => act("checkpoint"));
+  button(parts.running, "■ Stop with savepoint", "end with a savepoint, a checkpoint that is yours; open windows stay open", () =>
+    act("stop_with_savepoint", { path: parts.path.value }),
+  ).dataset.command = "stop_with_savepoint";
+  parts.path = labelled(parts.running, "to", document.createElement("input"));
+  parts.path.type = "search";
+  parts.path.placeholder = "a folder beside the notebook";
+  parts.path.spellcheck = false;
+  parts.pace = labelled(parts.bar, "pace of replays", document.createElement("select"));
+  drawOptions(parts.pace, PACES, "max");
+  parts.strip = element("div", "sl-strip", parent);
+  parts.strip.setAttribute("role", "img");
+  const scroll = element("div", "sl-scroll sl-list", parent);
+  const table = element("table", "sl-table", scroll);
+  const head = element("tr", "", element("thead", "", table));
+  for (const text of HEADS) element("th", "", head, text).scope = "col";
+  parts.list = element("tbody", "", table);
+
+  parts.past = element("div", "sl-past", parent);
+  element("div", "sl-heading", parts.past, "Time travel");
+  const bar = element("div", "sl-bar-tools", parts.past);
+  parts.slider = labelled(bar, "as it stood at", document.createElement("input"));
+  parts.slider.type = "range";
+  parts.slider.min = 0;
+  parts.slider.addEventListener("input", () => choose({ at: parts.ids[Number(parts.slider.value)] }));
+  parts.at = element("strong", "sl-at", bar);
+  parts.part = makeSelect(bar, "show", (part) => choose({ part }));
+  parts.error = element("div", "sl-where-error", parts.past);
+  parts.pages = makePages(parts.past, bar, (fields) => choose(fields, "past"));
+  return parts;
+};
+
+const drawStrip = (strip, timeline) => {
+  whenChanged(strip, timeline, () => {
+    strip.replaceChildren();
+    const longest = Math.max(1, ...timeline.map(({ ms }) => ms ?? 0));
+    const width = timeline.length * STRIP.step + 120;
+    const svg = shape("svg", { width, height: STRIP.height + STRIP.foot, class: "sl-strip-svg" }, strip);
+    timeline.forEach((one, i) => {
+      const x = i * STRIP.step + 4;
+      const height = one.ms === null ? 3 : Math.max(3, (one.ms / longest) * (STRIP.height - 4));
+      const bar = shape(
+        "rect",
+        { x, y: STRIP.height - height, width: STRIP.bar, height, rx: 1, class: `sl-cp sl-cp-${one.state}` },
+        svg,
+      );
+      shape("title", {}, bar, `checkpoint ${one.id}, ${one.words}: ${one.duration}, ${one.size}, at ${one.at}`);
+      shape("text", { x: x + STRIP.bar / 2, y: STRIP.height + 12, "text-anchor": "middle" }, svg, one.mark);
+      if (!one.before) return;
+      const line = shape("path", { d: `M ${x - 3} 0 V ${STRIP.height}`, class: "sl-restart" }, svg);
+      shape("title", {}, line, one.before);
+      shape("text", { x: x - 3, y: STRIP.height + 12, "text-anchor": "middle", class: "sl-restart-mark" }, svg, "↻");
+    });
+    shape("text", { x: timeline.length * STRIP.step + 6, y: 10 }, svg, `longest: ${Math.round(longest)} ms`);
+    const failed = timeline.filter(({ mark }) => mark === "✗").length;
+    strip.setAttribute("aria-label", `${timeline.length} checkpoints, ${failed} not completed, the longest took ${Math.round(longest)} ms`);
+  });
+};
+
+const drawList = (parts, timeline, shownId) => {
+  whenChanged(parts.list, [timeline, shownId], () => {
+    parts.list.replaceChildren();
+    for (const one of [...timeline].reverse()) {
+      const row = element("tr", "", parts.list);
+      row.dataset.checkpoint = one.id;
+      row.classList.toggle("sl-chosen", one.id === shownId);
+      for (const text of [`${one.mark} ${one.id}`, one.at, one.duration, one.size, one.new]) element("td", "", row, text);
+      element("td", "sl-quiet", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
+      const actions = element("td", "sl-actions", row);
+      if (!one.kept) continue;
+      button(actions, "↺ Replay from here", "start a new job that goes on from this checkpoint, and show it here", () =>
+        parts.act("replay", { checkpoint: one.id, pace: parts.pace.value }),
+      ).dataset.command = "replay";
+      button(actions, "Open state", "what the steps remembered", () => {
+        parts.choose({ at: one.id, part: parts.states?.[0] ?? "" });
+      });
+    }
+  });
+};
+
+export const drawCheckpoints = (parts, { body }, columns) => {
+  setText(parts.none, body.takes ? "" : "This job takes no checkpoints. Start it with checkpoint_every=\"10s\".");
+  parts.bar.hidden = !body.takes;
+  parts.running.hidden = !body.running;
+  drawStrip(parts.strip, body.timeline);
+  const { past } = body;
+  parts.ids = past.ids;
+  parts.states = past.parts?.map(([part]) => part).filter((part) => part.startsWith("state:"));
+  drawList(parts, body.timeline, past.id);
+  parts.past.hidden = past.id === null;
+  if (past.id === null) return;
+  parts.slider.max = past.ids.length - 1;
+  if (document.activeElement !== parts.slider || past.newest) parts.slider.value = past.ids.indexOf(past.id);
+  parts.slider.setAttribute("aria-valuetext", `checkpoint ${past.id}`);
+  const one = body.timeline.find(({ id }) => id === past.id);
+  setText(parts.at, `checkpoint ${past.id}, ${one?.at ?? ""}${past.newest ? " (the newest)" : ""}`);
+  drawOptions(parts.part, past.parts, past.part);
+  setText(parts.error, past.error ? `✗ ${past.error}` : "");
+  if (past.table) drawPages(parts.pages, past.table, columns);
+};
