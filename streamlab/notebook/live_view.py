@@ -19,18 +19,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from IPython.display import display
 
-from streamlab import session
 from streamlab.notebook import static_view
-from streamlab.notebook.actions import carry_out, compare
-from streamlab.notebook.commands import Commands
-from streamlab.notebook.panel.choice import Choice, TableChoice
-from streamlab.notebook.panel.reader import JobReader
-from streamlab.notebook.sayings import Sayings
+from streamlab.notebook.screen import Screen
 from streamlab.notebook.widget import PanelWidget
-from streamlab.notebook.wire import Frame, Numbering
 from streamlab.session.job import Job
 
 STATIC_EVERY_S = 1.0
@@ -72,25 +65,17 @@ class LiveView:
         self.job = job
         self.ended = False
         self._mode = mode
-        self._compact = compact
         self._on_click = on_click
-        table = TableChoice().changed(rows=limit)
-        self._choice = Choice(results=table, past=table)
-        self._choosing = threading.Lock()
+        self._screen = Screen(job, limit, compact=compact, on_change=self._changed)
         self._drawing = threading.Lock()
-        self._readers = [JobReader(job)]
-        self._commands = Commands()
-        self._sayings = Sayings()
-        self._numbering = Numbering()
-        self._resend = False
         self._quiet_until_s = 0.0
         self._copied_s = time.monotonic()
         self._copy_after_s = FIRST_COPY_S
         self._touched_s = self._copied_s if job.status.is_final else -LINGER_S
         self._widget: PanelWidget | None = None
-        saved = self._saved()
+        saved = self._screen.saved()
         if mode == "widget":
-            self._widget = PanelWidget(self._frame(), self._on_said)
+            self._widget = PanelWidget(self._screen.frame(), self._screen.said)
         self._handle = display(self._bundle(saved), raw=True, display_id=True)
         if mode == "text" or (mode == "static" and saved["final"]):
             self.ended = True
@@ -101,13 +86,12 @@ class LiveView:
             if self.ended:
                 return
             now = time.monotonic()
-            is_final = all(reader.job.status.is_final for reader in self._readers)
-            if is_final and now - self._touched_s >= LINGER_S:
+            if self._screen.is_final and now - self._touched_s >= LINGER_S:
                 self._end()
             elif now < self._quiet_until_s:
                 return
             elif self._widget is None:
-                self._replace(self._saved())
+                self._replace(self._screen.saved())
                 self._quiet_until_s = now + STATIC_EVERY_S
             elif self._widget.looked_at:
                 self._draw_widget(self._widget, now)
@@ -127,93 +111,36 @@ class LiveView:
             self.ended = True
             text = static_view.failed(self.job.name, error)
             if self._widget is not None:
-                self._sayings.add(f"This panel has ended. {error}", error=True)
-                self._widget.frame = {**self._numbering.newest, "seq": -1, "said": self._sayings.newest}
+                self._widget.frame = self._screen.last_frame(error)
             if self._mode != "text":
                 self._update({"text/html": text, "text/plain": f"{type(error).__name__}: {error}"})
 
-    # -- what the front end says ---------------------------------------------------------------------------------
-
-    def _on_said(self, content: dict[str, Any]) -> None:
-        """Take note of a click; on any thread, beside a running cell or between cells."""
-        kind = content.get("type")
-        try:
-            if kind == "choose":
-                with self._choosing:
-                    self._choice = self._choice.changed(of=content.get("of"), **content.get("fields", {}))
-            elif kind == "do":
-                self._do(str(content.get("command")), dict(content.get("arguments", {})))
-            elif kind == "error":
-                self._sayings.add(f"The panel's own script failed: {content.get('text')}", error=True)
-            elif kind == "check":
-                self._resend = self._resend or content.get("seq") != self._numbering.newest["seq"]
-        except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
-            self._sayings.add(f"The panel did not understand: {error}", error=True)
-        if kind in {"choose", "do"}:
+    def _changed(self, clicked: bool) -> None:  # noqa: FBT001 - a callback
+        if clicked:
             self._touched_s = time.monotonic()
         self._quiet_until_s = 0.0
         self._on_click()
 
-    def _do(self, command: str, arguments: dict[str, Any]) -> None:
-        def told(text: str, error: Exception | None) -> None:
-            self._sayings.add(text or str(error or ""), error=error is not None)
-            self._quiet_until_s = 0.0
-            self._on_click()
-
-        if command == "back":
-            del self._readers[1:]
-        else:
-            self._commands.put(lambda: self._carried_out(command, arguments), told)
-
-    def _carried_out(self, command: str, arguments: dict[str, Any]) -> str:
-        if command == "compare":
-            return compare(self._reader.job, self.job)
-        outcome = carry_out(self._reader.job, command, arguments)
-        if outcome.show is not None:
-            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id))]
-            with self._choosing:
-                self._choice = self._choice.changed(tab="results")
-        return outcome.text
-
-    @property
-    def _reader(self) -> JobReader:
-        """Reads the job that is shown: the view's own, or a replay of it."""
-        return self._readers[-1]
-
     # -- drawing -------------------------------------------------------------------------------------------------
 
-    def _frame(self) -> Frame:
-        """Return what is to be on the screen, numbered; the same frame while nothing changes."""
-        reader = self._reader
-        content = {
-            **reader.frame(self._choice),
-            "original": "" if reader is self._readers[0] else self.job.name,
-            "compact": self._compact,
-            "said": self._sayings.newest,
-        }
-        return self._numbering.next(content) or self._numbering.newest
-
-    def _saved(self) -> dict[str, Any]:
-        return self._readers[0].saved(self._choice)
-
     def _draw_widget(self, widget: PanelWidget, now: float) -> None:
-        frame = self._frame()
+        frame = self._screen.frame()
         if widget.frame.get("seq") != frame["seq"]:
             widget.frame = frame
-        elif self._resend:
+        elif self._screen.resend:
             widget.send_state("frame")
-        self._resend = False
+        self._screen.resend = False
         if now - self._copied_s >= self._copy_after_s:
             self._copied_s, self._copy_after_s = now, COPY_EVERY_S
-            self._update(self._bundle(self._saved()))
+            self._update(self._bundle(self._screen.saved()))
 
     def _end(self) -> None:
         self.ended = True
         if self._widget is not None:
             # After a page reload the output can no longer be replaced, and then the widget is what people see.
-            self._widget.frame = self._frame()
+            self._widget.frame = self._screen.frame()
         if self._mode != "text":
-            self._replace(self._saved())
+            self._replace(self._screen.saved())
 
     def _replace(self, saved: dict[str, Any]) -> None:
         self._update({"text/html": static_view.to_html(saved), "text/plain": static_view.to_text(saved)})

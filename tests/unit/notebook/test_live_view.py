@@ -212,18 +212,18 @@ def test_what_is_chosen_is_in_the_next_frame(clock: Clock, output: FakeHandle) -
 )
 def test_what_cannot_be_understood_is_told_and_changes_nothing(output: FakeHandle, message: dict[str, Any]) -> None:
     view = LiveView(FakeJob(), "widget", 5)
-    before = view._choice
+    before = view._screen._choice
     say(view, message)
     view.tick()
     assert view._widget.frame["said"]["error"]
-    assert view._choice == before
+    assert view._screen._choice == before
     view.close()
 
 
 def test_a_command_is_carried_out_beside_and_its_error_told(output: FakeHandle) -> None:
     told = threading.Event()
     view = LiveView(FakeJob(), "widget", 5, on_click=told.set)
-    view._commands.put(lambda: 1 // 0, lambda text, error: told.set() if error else None)
+    view._screen._commands.put(lambda: 1 // 0, lambda text, error: told.set() if error else None)
     assert told.wait(60)
     view.close()
 

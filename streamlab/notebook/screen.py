@@ -1,0 +1,117 @@
+"""What is on the screen of one panel, whatever carries it there: takes what the front end says, and gives frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from streamlab import session
+from streamlab.notebook.actions import carry_out, compare
+from streamlab.notebook.commands import Commands
+from streamlab.notebook.panel.choice import Choice, TableChoice
+from streamlab.notebook.panel.reader import JobReader
+from streamlab.notebook.sayings import Sayings
+from streamlab.notebook.wire import Frame, Numbering
+from streamlab.session.job import Job
+
+
+class Screen:
+    """One panel's choices, commands and frames.
+
+    Frames and saved values are asked for by one thread at a time; :meth:`said` may be called on any.
+
+    Parameters
+    ----------
+    job
+        What to show. Only this screen may use the object.
+    rows
+        Result rows on a page.
+    compact
+        Whether to show the table and one line only.
+    on_change
+        Called when there may be something new to draw, with whether that is because of a click.
+    """
+
+    def __init__(self, job: Job, rows: int, *, compact: bool = False, on_change: Callable[[bool], None]) -> None:
+        self.job = job
+        self.resend = False
+        """Whether the front end misses the newest frame."""
+        self._compact = compact
+        self._on_change = on_change
+        table = TableChoice().changed(rows=rows)
+        self._choice = Choice(results=table, past=table)
+        self._choosing = threading.Lock()
+        self._readers = [JobReader(job)]
+        self._commands = Commands()
+        self._sayings = Sayings()
+        self._numbering = Numbering()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing that is shown will change by itself."""
+        return all(reader.job.status.is_final for reader in self._readers)
+
+    def frame(self) -> Frame:
+        """Return what is to be on the screen, numbered; the same frame while nothing changes."""
+        reader = self._reader
+        content = {
+            **reader.frame(self._choice),
+            "original": "" if reader is self._readers[0] else self.job.name,
+            "compact": self._compact,
+            "said": self._sayings.newest,
+        }
+        return self._numbering.next(content) or self._numbering.newest
+
+    def saved(self) -> dict[str, Any]:
+        """Return what a page without scripts shows."""
+        return self._readers[0].saved(self._choice)
+
+    def last_frame(self, error: Exception) -> Frame:
+        """Return the frame that says that there will be no more."""
+        self._sayings.add(f"This panel has ended. {error}", error=True)
+        return {**self._numbering.newest, "seq": -1, "said": self._sayings.newest}
+
+    def said(self, content: dict[str, Any]) -> None:
+        """Take note of what the front end says, such as a click; returns at once."""
+        kind = content.get("type")
+        try:
+            if kind == "choose":
+                with self._choosing:
+                    self._choice = self._choice.changed(of=content.get("of"), **content.get("fields", {}))
+            elif kind == "do":
+                self._do(str(content.get("command")), dict(content.get("arguments", {})))
+            elif kind == "error":
+                self._sayings.add(f"The panel's own script failed: {content.get('text')}", error=True)
+            elif kind == "check":
+                self.resend = self.resend or content.get("seq") != self._numbering.newest["seq"]
+        except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
+            self._sayings.add(f"The panel did not understand: {error}", error=True)
+        self._on_change(kind in {"choose", "do"})
+
+    def _do(self, command: str, arguments: dict[str, Any]) -> None:
+        def told(text: str, error: Exception | None) -> None:
+            self._sayings.add(text or str(error or ""), error=error is not None)
+            self._on_change(False)
+
+        if command == "back":
+            del self._readers[1:]
+        else:
+            self._commands.put(lambda: self._carried_out(command, arguments), told)
+
+    def _carried_out(self, command: str, arguments: dict[str, Any]) -> str:
+        if command == "compare":
+            return compare(self._reader.job, self.job)
+        outcome = carry_out(self._reader.job, command, arguments)
+        if outcome.show is not None:
+            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id))]
+            with self._choosing:
+                self._choice = self._choice.changed(tab="results")
+        return outcome.text
+
+    @property
+    def _reader(self) -> JobReader:
+        """Reads the job that is shown: the first one, or a replay of it."""
+        return self._readers[-1]
