@@ -28,7 +28,8 @@ from streamlab.core.errors import JobError, StreamlabError
 from streamlab.core.time import show_us
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
-from streamlab.runtime.client import list_jobs
+from streamlab.runtime.client import list_jobs, sweep
+from streamlab.runtime.retention import KEEP_ENDED_JOBS, VARIABLE, parse_bytes
 from streamlab.session.job import Job
 
 _EPILOG = (
@@ -243,6 +244,29 @@ def logs(name: Name) -> None:
     """Print what a job's processes and the functions in them have printed."""
     with _errors_shown():
         typer.echo(_find(name).log(), nl=False)
+
+
+@app.command(epilog="Example: streamlab gc --max-size 500MB --dry-run")
+def gc(
+    keep: Annotated[int, typer.Option(min=0, help="Ended jobs that stay at most.")] = KEEP_ENDED_JOBS,
+    max_size: Annotated[
+        str | None,
+        typer.Option(help=f"What they may keep together, such as 500MB; otherwise {VARIABLE}, or 2GB."),
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> None:
+    """Delete what old jobs have left: results, logs, checkpoints. The newest of the ended ones stay.
+
+    Running jobs stay, and those whose checkpoints a running job has started from. Starting a job does the same.
+    """
+    with _errors_shown():
+        gone, left = sweep(keep, None if max_size is None else parse_bytes(max_size, "--max-size"), dry=dry_run)
+    for job in gone:
+        out.print(f"{job.name} ({job.id}): {size(job.size_bytes)}", markup=False)
+    freed, kept = (size(sum(job.size_bytes for job in jobs)) for jobs in (gone, left))
+    verb = "Would free" if dry_run else "Freed"
+    out.print(f"{verb} {freed} of {len(gone)} ended jobs; {len(left)} ended jobs keep {kept}.", markup=False)
 
 
 @app.command(epilog="Example: streamlab explain hourly.py --parallelism 4")

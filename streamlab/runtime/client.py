@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -35,10 +35,11 @@ from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
+from streamlab.runtime.retention import KEEP_ENDED_JOBS, EndedJob, bytes_to_keep, folder_bytes, surplus
 from streamlab.runtime.table_reader import TableReader, write_table_facts
+from streamlab.state.checkpoints.blobs import open_blobs
+from streamlab.state.checkpoints.pins import Pins
 
-KEEP_ENDED_JOBS = 50
-"""How many ended jobs keep their folders."""
 _START_GRACE_US = 30_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
@@ -280,7 +281,7 @@ def launch(
     pickled = pickled_graph(graph)
     with registry_lock():
         _refuse_taken(name)
-        sweep()
+        sweep(spared=[place for place in (origin, until) if place is not None])
         folder = create_folder()
         sockets = create_sockets_folder(folder.id)
         meta = JobMeta(
@@ -343,13 +344,42 @@ def list_jobs() -> list[JobHandle]:
     return handles
 
 
-def sweep(keep: int = KEEP_ENDED_JOBS) -> int:
-    """Delete the folders of ended jobs except for the newest `keep`, and return how many were deleted."""
-    ended = [handle for handle in list_jobs() if _is_running(handle) is False]
-    old = ended[:-keep] if keep else ended
-    for handle in old:
-        handle.remove()
-    return len(old)
+def sweep(
+    keep: int = KEEP_ENDED_JOBS,
+    keep_bytes: int | None = None,
+    *,
+    spared: Sequence[CheckpointPlace] = (),
+    dry: bool = False,
+) -> tuple[list[EndedJob], list[EndedJob]]:
+    """Delete the folders of ended jobs except for the newest, and return which were deleted and which are left.
+
+    Parameters
+    ----------
+    keep
+        How many jobs stay at most.
+    keep_bytes
+        How many bytes stay at most, but for the newest job; None leaves it to the environment.
+    spared
+        Checkpoints whose jobs stay in any case, like those that a running job has started from.
+    dry
+        Whether nothing is deleted, and it is only said what would be.
+    """
+    handles = {handle.meta.id: handle for handle in list_jobs()}
+    running = {id_: _is_running(handle) for id_, handle in handles.items()}
+    metas = [handles[id_].meta for id_, runs in running.items() if runs]
+    places = [*spared, *(place for meta in metas for place in (meta.origin, meta.until) if place is not None)]
+    needed = {place.location.rstrip("/").rpartition("/")[2] for place in places}
+    ended = [_ended_job(handles[id_], needed) for id_, runs in running.items() if runs is False]
+    old = surplus(ended, keep, bytes_to_keep() if keep_bytes is None else keep_bytes)
+    for job in () if dry else old:
+        handles[job.id].remove()
+    return old, [job for job in ended if job not in old]
+
+
+def _ended_job(handle: JobHandle, needed: Collection[str]) -> EndedJob:
+    folder, status = handle.folder, handle.status()
+    is_needed = folder.id in needed or Pins(open_blobs(folder.path)).in_use
+    return EndedJob(folder.id, handle.meta.name, status.ended_us or 0, folder_bytes(folder.path), is_needed)
 
 
 def _is_running(handle: JobHandle) -> bool | None:

@@ -192,9 +192,9 @@ def test_old_folders_are_swept_and_running_jobs_are_not(start):
     for job in ended:
         job.wait(60)
     running = start(rows(slow), "running")
-    assert sweep(keep=1) == 1
+    assert [job.id for job in sweep(keep=1)[0]] == [ended[0].id]
     assert [h.meta.id for h in list_jobs()] == [ended[1].id, running.id]
-    assert sweep(keep=0) == 1
+    assert [job.id for job in sweep(keep=0)[0]] == [ended[1].id]
     assert running.status != "failed"
 
 

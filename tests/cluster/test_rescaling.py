@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from gated_source import SPLITS, Gate
+from gated_source import SPLITS, Gate, rows_of
 from patience import eventually
 
 import streamlab as sl
@@ -118,11 +118,11 @@ def check_sink(kind: str, sizes: tuple[int, ...], tmp_path: Path, jobs: list[sl.
 
 def check_files(sizes: tuple[int, ...], tmp_path: Path, jobs: list[sl.Job]) -> None:
     """Rows of files come in real time; the rest is read by another job, at full speed, from a savepoint."""
-    source = Gate(tmp_path / "gate", 40 * (len(sizes) + 2))
+    source = Gate(tmp_path / "gate", 200 * (len(sizes) + 2))
     folder = tmp_path / "in"
     folder.mkdir()
-    for number, part in enumerate(source.everything().partition_by(pl.col("v") % SPLITS, maintain_order=True)):
-        part.write_parquet(folder / f"{number}.parquet")
+    for split in range(SPLITS):
+        rows_of(split, 0, source.total).write_parquet(folder / f"{split}.parquet")
 
     def query(pace: str) -> sl.StreamFrame:
         stream = sl.scan_parquet(folder, event_time="t", watermark="10s", pace=pace)

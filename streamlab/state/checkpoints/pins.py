@@ -20,6 +20,7 @@ from streamlab.core.process_id import ProcessId, process_id
 from streamlab.state.checkpoints.blobs import Blobs
 
 FOLDER = "pins"
+_NOTICE = f"{FOLDER}/deleting-"
 _TRUST_ELSEWHERE_US = 24 * 3600 * 1_000_000
 
 
@@ -57,6 +58,11 @@ class Pins:
             prefix = f"{FOLDER}/{checkpoint_id:04d}-"
             yield not any(self._counts(name) for name in self._blobs.names(FOLDER) if name.startswith(prefix))
 
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody has pinned a checkpoint."""
+        return any(self._counts(name) for name in self._blobs.names(FOLDER) if not name.startswith(_NOTICE))
+
     def forget_dead(self) -> None:
         """Remove the marks of processes that have ended."""
         for name in self._blobs.names(FOLDER):
@@ -83,7 +89,7 @@ class Pins:
 
 
 def _notice(checkpoint_id: int) -> str:
-    return f"{FOLDER}/deleting-{checkpoint_id:04d}.json"
+    return f"{_NOTICE}{checkpoint_id:04d}.json"
 
 
 def _now_us() -> int:

@@ -69,6 +69,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         "savepoint",
         "rescale",
         "replay",
+        "gc",
     ):
         assert command in result.output
         assert "Example" in call(command, "--help").output
