@@ -188,9 +188,10 @@ def test_an_attached_client_can_end_a_job(start):
 
 
 def test_old_folders_are_swept_and_running_jobs_are_not(start):
-    ended = [start(totals(), f"ended {n}") for n in range(2)]
-    for job in ended:
-        job.wait(60)
+    ended = []
+    for n in range(2):
+        ended.append(start(totals(), f"ended {n}"))
+        ended[-1].wait(60)
     running = start(rows(slow), "running")
     assert [job.id for job in sweep(keep=1)[0]] == [ended[0].id]
     assert [h.meta.id for h in list_jobs()] == [ended[1].id, running.id]
