@@ -191,6 +191,11 @@ class FileSource(Source):
     policy: SchemaPolicy = field(default="strict")
 
     @property
+    def kind(self) -> str:
+        """The format of the files."""
+        return f"{type(self.format).__name__.removesuffix('Format').lower()} files"
+
+    @property
     def bounded(self) -> bool:
         """Unless files are followed."""
         return not self.follow

@@ -167,6 +167,11 @@ class Source(ABC):
         """Whether it ends by itself."""
 
     @property
+    def kind(self) -> str:
+        """What sort of source it is: positions in one sort mean nothing to another."""
+        return type(self).__name__.removesuffix("Source").lower()
+
+    @property
     def replayable(self) -> bool:
         """Whether reading again from a position gives the same rows."""
         return True

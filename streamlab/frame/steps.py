@@ -337,8 +337,8 @@ class StepMethods(FrameBase):
             raise PlanError(explained("named", needed="a name that no other step has", got=repr(name)))
         plan = self._plan
         if isinstance(plan, nodes.Scan):
-            return self._with(replace(plan, step=name, source=replace(plan.source, name=name)))
-        return self._with(replace(plan, step=name))
+            return self._with(replace(plan, step=name, is_named=True, source=replace(plan.source, name=name)))
+        return self._with(replace(plan, step=name, is_named=True))
 
     def pipe(self, function: Callable[Concatenate[Self, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``function(self, *args, **kwargs)``, so that functions of frames can be chained."""

@@ -8,6 +8,7 @@ from enum import Enum
 from streamlab.connectors.sink import Sink
 from streamlab.connectors.source import Source
 from streamlab.operators.base import OperatorSpec
+from streamlab.state.checkpoints.manifest import StoredStep
 
 
 class Exchange(Enum):
@@ -80,10 +81,12 @@ class Vertex:
 
 @dataclass(frozen=True)
 class JobGraph:
-    """Vertices in topological order, sources first, and the edges between them."""
+    """Vertices in topological order, sources first, the edges between them, and what is kept of steps."""
 
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...]
+    steps: tuple[StoredStep, ...] = ()
+    """Of each step that keeps state: what a savepoint must know of it."""
 
     def vertex(self, vertex_id: str) -> Vertex:
         """Return the vertex with this id."""

@@ -16,6 +16,7 @@ from streamlab.connectors.sink import Sink
 from streamlab.connectors.source import Source
 from streamlab.core.errors import InternalError
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
+from streamlab.graph.source_form import source_form
 from streamlab.operators.base import OperatorSpec
 from streamlab.operators.group_aggregate import group_operators
 from streamlab.operators.head import HeadSpec
@@ -25,7 +26,12 @@ from streamlab.operators.steps import PolarsStepsSpec
 from streamlab.operators.watermarks import AssignWatermarksSpec
 from streamlab.operators.windows import window_operators
 from streamlab.plan import nodes
+from streamlab.plan.explain import path_digest
 from streamlab.plan.schema import calls_python
+from streamlab.plan.step_names import base_name, keeps_state, step_names
+from streamlab.state.checkpoints.manifest import StoredStep
+from streamlab.state.checkpoints.stored_forms import stored_step
+from streamlab.state.forms import StateForm
 
 
 def lower(plan: nodes.Write, parallelism: int) -> JobGraph:
@@ -76,7 +82,9 @@ class _Lowering:
         self._parallelism = parallelism
         self._chains: list[_Chain] = []
         self._done: dict[int, _Chain] = {}
-        self._names: Counter[str] = Counter()
+        self._own_names = step_names(plan)
+        self._names: Counter[str] = Counter(self._own_names.values())
+        self._stateful: list[tuple[nodes.Node, _Chain]] = []
         self._upserted = _upserted(plan)
         self._consumers = Counter(id(child) for node in plan.walk() for child in node.inputs)
 
@@ -87,19 +95,22 @@ class _Lowering:
             taken[chain.first_step] += 1
             number = taken[chain.first_step]
             ids[id(chain)] = chain.first_step if number == 1 else f"{chain.first_step} #{number}"
+        steps = tuple(self._stored(node, chain, ids[id(chain)]) for node, chain in self._stateful)
         vertices = tuple(Vertex(ids[id(c)], c.source, tuple(c.operators), c.sink, c.parallelism) for c in self._chains)
         edges = tuple(
             Edge(ids[id(i.chain)], ids[id(c)], i.exchange, i.keys, port)
             for c in self._chains
             for port, i in enumerate(c.inputs)
         )
-        return JobGraph(vertices, edges)
+        return JobGraph(vertices, edges, steps)
 
     def visit(self, node: nodes.Node) -> _Chain:
         """Return the chain at whose end the node's rows come out."""
         chain = self._done.get(id(node))
         if chain is None:
             chain = self._lower(node)
+            if keeps_state(node):
+                self._stateful.append((node, chain))
             chain.closed = self._consumers[id(node)] > 1
             self._done[id(node)] = chain
         return chain
@@ -114,8 +125,23 @@ class _Lowering:
         self._chains.append(chain)
         return chain
 
-    def _step(self, name: str) -> str:
+    def _stored(self, node: nodes.Node, chain: _Chain, vertex: str) -> StoredStep:
+        """Return what checkpoints say of a step that keeps state."""
+        name = self._own_names[id(node)]
+        if isinstance(node, nodes.Scan):
+            form = source_form(node.source)
+        else:
+            spec = next(spec for spec in chain.operators if spec.step == name)
+            form = spec.state_form or StateForm("nothing")
+        return stored_step(
+            form, name, vertex, base=base_name(node), path=path_digest(node), is_source=isinstance(node, nodes.Scan)
+        )
+
+    def _step(self, node: nodes.Node, name: str | None = None) -> str:
         """Return the step's name, numbered when it is taken."""
+        if id(node) in self._own_names:
+            return self._own_names[id(node)]
+        name = name or node.step
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name} #{self._names[name]}"
 
@@ -133,7 +159,7 @@ class _Lowering:
     def _(self, node: nodes.Scan) -> _Chain:
         limit = node.source.max_parallelism
         chain = self._new(self._parallelism if limit is None else min(limit, self._parallelism))
-        chain.source = replace(node.source, name=self._step(node.source.name))
+        chain.source = replace(node.source, name=self._step(node))
         return chain
 
     @_lower.register
@@ -145,13 +171,13 @@ class _Lowering:
         if isinstance(last, PolarsStepsSpec) and not (last.runs_python or python):
             chain.operators[-1] = replace(last, step=f"{last.step}.{node.step}", steps=(*last.steps, step))
         else:
-            chain.operators.append(PolarsStepsSpec(self._step(node.step), (step,), runs_python=python))
+            chain.operators.append(PolarsStepsSpec(self._step(node), (step,), runs_python=python))
         return chain
 
     @_lower.register
     def _(self, node: nodes.MapBatches) -> _Chain:
         chain = self._open(node.input)
-        chain.operators.append(MapBatchesSpec(self._step(node.step), node.function, node.schema, node.as_))
+        chain.operators.append(MapBatchesSpec(self._step(node), node.function, node.schema, node.as_))
         return chain
 
     @_lower.register
@@ -160,7 +186,7 @@ class _Lowering:
         idle_us = node.idle_timeout.fixed_us("idle_timeout") if node.idle_timeout else None
         chain.operators.append(
             AssignWatermarksSpec(
-                self._step(node.step), node.column, node.schema[node.column], node.delay.fixed_us("delay"), idle_us
+                self._step(node), node.column, node.schema[node.column], node.delay.fixed_us("delay"), idle_us
             )
         )
         return chain
@@ -168,14 +194,14 @@ class _Lowering:
     @_lower.register
     def _(self, node: nodes.Head) -> _Chain:
         chain = self._single(node.input)
-        chain.operators.append(HeadSpec(self._step(node.step), node.n))
+        chain.operators.append(HeadSpec(self._step(node), node.n))
         return chain
 
     @_lower.register
     def _(self, node: nodes.StaticJoin) -> _Chain:
         chain = self._open(node.input)
         chain.operators.append(
-            StaticJoinSpec(self._step(node.step), node.right, node.how, node.left_on, node.right_on, dict(node.kwargs))
+            StaticJoinSpec(self._step(node), node.right, node.how, node.left_on, node.right_on, dict(node.kwargs))
         )
         return chain
 
@@ -192,7 +218,7 @@ class _Lowering:
     def _(self, node: nodes.WindowAggregate) -> _Chain:
         chain = self._open(node.input)
         local, keys, keyed = window_operators(
-            self._step(node.step),
+            self._step(node),
             index_column=node.index_column,
             windows=node.windows,
             keys=node.keys,
@@ -209,7 +235,7 @@ class _Lowering:
     def _(self, node: nodes.GroupAggregate) -> _Chain:
         chain = self._open(node.input)
         local, keys, keyed = group_operators(
-            self._step(node.step),
+            self._step(node),
             keys=node.keys,
             split=node.split,
             input_schema=node.input.schema,
@@ -240,7 +266,7 @@ class _Lowering:
         chain = self._open(node.input)
         if limit is not None and chain.parallelism > limit:
             chain = self._new(limit, _Input(chain, Exchange.REBALANCE))
-        chain.sink = replace(node.sink, name=self._step(node.sink.name))
+        chain.sink = replace(node.sink, name=self._step(node, node.sink.name))
         return chain
 
 

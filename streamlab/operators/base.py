@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from streamlab.core.messages import Batch, Idle, Message, Watermark
+from streamlab.state.forms import StateForm
 from streamlab.state.snapshot import Snapshot
 
 
@@ -103,6 +104,11 @@ class OperatorSpec(ABC):
     def is_user_code(self) -> bool:
         """Whether it calls a user's Python function: its input is worth showing, and its time is limited."""
         return self.runs_python
+
+    @property
+    def state_form(self) -> StateForm | None:
+        """What its state is made of, so that a savepoint of another query can be compared; None: it keeps none."""
+        return None
 
     def __str__(self) -> str:
         return self.step

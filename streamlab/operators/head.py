@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from streamlab.core.messages import MAIN, Batch, Message
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.state.forms import Fact, StateForm
 from streamlab.state.snapshot import Snapshot
 
 
@@ -26,6 +27,11 @@ class HeadSpec(OperatorSpec):
         """Return the operator; its state is how many rows it may still pass."""
         left = snapshot.values.get("left") if snapshot else None
         return _Head(left if isinstance(left, int) else self.n)
+
+    @property
+    def state_form(self) -> StateForm:
+        """How many rows it passes: what is left of them is no use to another number."""
+        return StateForm("head", (Fact("rows", f"{self.n}"),))
 
 
 class _Head(Operator):

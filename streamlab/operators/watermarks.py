@@ -16,6 +16,7 @@ from streamlab.core.messages import DEAD_LETTERS, Batch, Idle, Message, Watermar
 from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_us
 from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.state.forms import Fact, StateForm, dtype_text
 from streamlab.state.snapshot import Snapshot
 
 
@@ -50,6 +51,11 @@ class AssignWatermarksSpec(OperatorSpec):
         """Return the operator; its state is its watermark."""
         reached = snapshot.values.get("watermark_us") if snapshot else None
         return _AssignWatermarks(self, reached if isinstance(reached, int) else MIN_TIME_US)
+
+    @property
+    def state_form(self) -> StateForm:
+        """The column that the watermark speaks of."""
+        return StateForm("watermark", (Fact(f"column {self.column}", dtype_text(self.dtype)),))
 
 
 class _AssignWatermarks(Operator):

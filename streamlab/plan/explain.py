@@ -5,6 +5,7 @@ The text is stable: it depends on the query only, so tests compare it and jobs k
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, singledispatch
@@ -23,37 +24,45 @@ from streamlab.core.windows import (
 )
 from streamlab.plan import nodes
 from streamlab.plan.schema import calls_python
+from streamlab.plan.step_names import step_names
 
 _MAX_TEXT = 160
 
 
 def explain_plan(plan: nodes.Node) -> str:
     """Return the plan as a tree of text, the last step first."""
-    return "\n".join(_lines(plan))
+    return "\n".join(_lines(plan, step_names(plan)))
 
 
-def _lines(node: nodes.Node) -> Iterator[str]:
+def path_digest(node: nodes.Node) -> str:
+    """Return a hash of a step and of all that it is fed by, which tells steps of one name apart."""
+    columns = node.schema.names() if isinstance(node, nodes.Scan) else []
+    return hashlib.sha256("\n".join([*_lines(node, {}), *columns]).encode()).hexdigest()
+
+
+def _lines(node: nodes.Node, names: Mapping[int, str]) -> Iterator[str]:
     inputs = node.inputs
-    yield _headline(node)
+    yield _headline(node, names.get(id(node), node.step))
     rail = "│" if inputs else " "
     for detail in _details(node):
         yield f"{rail}    {detail}"
     for at, child in enumerate(inputs):
         last = at == len(inputs) - 1
-        first, *rest = _lines(child)
+        first, *rest = _lines(child, names)
         yield f"{'└─' if last else '├─'} {first}"
         for line in rest:
             yield f"{'  ' if last else '│ '} {line}".rstrip()
 
 
-def _headline(node: nodes.Node) -> str:
+def _headline(node: nodes.Node, name: str) -> str:
     marks = []
     if node.updating and not any(child.updating for child in node.inputs):
         marks.append("makes the stream an updating one")
     text = _text(node)
     note = f"  [{'; '.join(marks)}]" if marks else ""
-    named = text.startswith(node.step) and isinstance(node, nodes.Scan)
-    return f"{text if named else ': '.join(filter(None, (node.step, text)))}{note}"
+    if isinstance(node, nodes.Scan) and text.startswith(node.step):
+        name, text = "", f"{name}{text.removeprefix(node.step)}"
+    return f"{': '.join(filter(None, (name, text)))}{note}"
 
 
 @singledispatch

@@ -33,6 +33,12 @@ class Node:
     event_time: str | None = field(kw_only=True, default=None)
     """Column that the watermark speaks of; None when there is no watermark."""
 
+    is_named: bool = field(kw_only=True, default=False)
+    """Whether a user gave the step its name."""
+
+    pinned: str = field(kw_only=True, default="", repr=False)
+    """Name that the step had in the savepoint that it goes on from."""
+
     @property
     def inputs(self) -> tuple[Node, ...]:
         """The nodes that this one reads."""

@@ -1,8 +1,8 @@
-"""Plans changed: the same steps over other sources."""
+"""Plans changed: the same steps over other sources, or under other names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from streamlab.connectors.source import Source
@@ -14,21 +14,31 @@ def with_sources(plan: nodes.Node, change: Callable[[Source], Source]) -> nodes.
 
     The new sources must have the schemas and event times of the old ones: steps are not typed again.
     """
+    return _rebuilt(
+        plan, lambda node: replace(node, source=change(node.source)) if isinstance(node, nodes.Scan) else node
+    )
+
+
+def with_pins(plan: nodes.Node, pins: Mapping[int, str]) -> nodes.Node:
+    """Return the plan with some steps, by the ids of their nodes, called as in the savepoint that it goes on from."""
+    return _rebuilt(plan, lambda node: replace(node, pinned=pins[id(node)]) if id(node) in pins else node)
+
+
+def _rebuilt(plan: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> nodes.Node:
     done: dict[int, nodes.Node] = {}
 
     def visit(node: nodes.Node) -> nodes.Node:
         if id(node) not in done:
-            done[id(node)] = _changed(node, change, visit)
+            done[id(node)] = _over(change(node), visit)
         return done[id(node)]
 
     return visit(plan)
 
 
-def _changed(
-    node: nodes.Node, change: Callable[[Source], Source], visit: Callable[[nodes.Node], nodes.Node]
-) -> nodes.Node:
+def _over(node: nodes.Node, visit: Callable[[nodes.Node], nodes.Node]) -> nodes.Node:
+    """Return a step over its inputs, visited."""
     if isinstance(node, nodes.Scan):
-        return replace(node, source=change(node.source))
+        return node
     if isinstance(node, nodes.Union):
         return replace(node, branches=tuple(map(visit, node.branches)))
     (child,) = node.inputs

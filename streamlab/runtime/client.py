@@ -236,7 +236,7 @@ def layout_of(graph: JobGraph, parallelism: int, file: str = "graph.pickle") -> 
         )
         for v in graph.vertices
     )
-    return Layout(parallelism, tuple(vertices), file)
+    return Layout(parallelism, tuple(vertices), file, graph.steps)
 
 
 def launch(

@@ -519,6 +519,7 @@ class Coordinator:
             fingerprint=self._fingerprint,
             parallelism={vertex.id: vertex.parallelism for vertex in self._vertices.values()},
             splits=self._splits or {},
+            steps=self._layout.steps,
             tasks=tasks,
             triggered_us=self._checkpoints.triggered_us(),
             completed_us=self._now_us,

@@ -119,7 +119,7 @@ class Origin:
         """Return what a subtask starts from."""
         if self._manifest is None:
             return Restored()
-        restored = restored_task(self._manifest, vertex, subtask, self._files)
+        restored = restored_task(self._manifest, vertex, subtask, self._files, is_own=self._is_own)
         return restored if self._is_own else replace(restored, checkpoint_id=0, pending=(), counters={})
 
 
@@ -145,7 +145,7 @@ def with_recordings(graph: JobGraph, folder: Path) -> JobGraph:
         if source is not None:
             source = recorded(source, str(recording_folder(folder, vertex.id)))
         vertices.append(replace(vertex, source=source))
-    return JobGraph(tuple(vertices), graph.edges)
+    return replace(graph, vertices=tuple(vertices))
 
 
 def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, place: Place) -> BuiltTask:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from streamlab.observe.status import Failure, JobStatus, TaskStatus
-from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, TaskState
+from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, StoredStep, TaskState
 
 KEY_BYTES = 32
 """Length of the key that a client hands to the coordinator, first thing on its standard input."""
@@ -39,6 +39,8 @@ class Layout(msgspec.Struct, frozen=True):
     vertices: tuple[VertexLayout, ...]
     graph: str = "graph.pickle"
     """Name of the file in the job's folder."""
+    steps: tuple[StoredStep, ...] = ()
+    """What checkpoints say of the steps that keep state."""
 
 
 # -- events that a worker reports ------------------------------------------------------------------------------------

@@ -62,10 +62,13 @@ def stored_part(
     )
 
 
-def restored_task(manifest: Manifest, vertex: Vertex, subtask: int, files: StateFiles) -> Restored:
+def restored_task(
+    manifest: Manifest, vertex: Vertex, subtask: int, files: StateFiles, *, is_own: bool = True
+) -> Restored:
     """Return what a subtask of a vertex starts from; the query may be cut into other vertices, or other subtasks.
 
-    State is matched by the names of steps, wherever they ran; transactions and figures by the name of the vertex.
+    State is matched by the names of steps, wherever they ran; transactions and figures by the name of the vertex, which
+    means nothing unless the checkpoint is one of the job's own (`is_own`).
 
     Raises
     ------
@@ -92,12 +95,20 @@ def restored_task(manifest: Manifest, vertex: Vertex, subtask: int, files: State
         checkpoint_id=manifest.id,
         operators=operators,
         pending=tuple(pending for part in heirs for pending in part.pending),
-        finished=bool(mine) and all(part.finished for part in mine),
+        finished=bool(mine) and all(part.finished for part in mine) if is_own else _had_ended(manifest, vertex),
         counters={
             name: sum(part.counters.get(name, 0) for part in heirs)
             for name in dict.fromkeys(name for part in heirs for name in part.counters)
         },
     )
+
+
+def _had_ended(manifest: Manifest, vertex: Vertex) -> bool:
+    """Return whether what keeps state in a vertex had come to its end, in whichever vertices it ran."""
+    names = {spec.step for spec in vertex.operators} | ({vertex.id} if vertex.source is not None else set())
+    ran = {step.vertex for step in manifest.steps if step.name in names}
+    parts = [task for task in manifest.tasks if task.vertex in ran]
+    return bool(parts) and all(task.finished for task in parts)
 
 
 def restored_reader(manifest: Manifest, vertex: str) -> ReaderSnapshot:

@@ -10,6 +10,7 @@ import polars as pl
 from streamlab.core.errors import CheckpointError, OptionError, explained
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import CheckpointStatus
+from streamlab.session.shown_state import shown_state
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import Manifest, StoredState
 from streamlab.state.checkpoints.manifests import ManifestStore
@@ -95,12 +96,15 @@ class Checkpoint:
         """Return the state of an operator as it stood, rows of all subtasks.
 
         The first columns are ``subtask`` and ``part`` (which of the operator's tables), or ``subtask_`` and ``part_``
-        when the state itself has a column of such a name; a column that a part has not is null there.
+        when the state itself has a column of such a name; a column that a part has not is null there. Keys have their
+        names; a partial result that one column of the result is made of has that name, others say what they are, such
+        as ``sum(delay)``; windows are shown by their start and end, as are the panes that hopping windows share.
 
         Parameters
         ----------
         operator
-            Name of the step, as ``explain()`` shows it.
+            Name of the step, as ``explain()`` shows it; of an automatic one, the method's name is enough when it is the
+            only one: ``state("group_by")``.
 
         Raises
         ------
@@ -109,13 +113,19 @@ class Checkpoint:
         CheckpointError
             If a file is damaged or gone.
         """
+        known = sorted({step for task in self._manifest.tasks for step in task.operators})
+        operator = self._meant(operator, known)
         holders = [task for task in self._manifest.tasks if operator in task.operators]
         if not holders:
-            known = sorted({step for task in self._manifest.tasks for step in task.operators})
             needed = f"an operator of checkpoint {self.id}"
             hint = f"operators: {', '.join(known) or 'none, all tasks had ended'}"
             raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
-        parts = [part for task in holders for part in self._parts(task.subtask, task.operators[operator])]
+        step = next((step for step in self._manifest.steps if step.name == operator), None)
+        parts = [
+            (task.subtask, part, shown_state(frame, step))
+            for task in holders
+            for part, frame in self._parts(task.operators[operator])
+        ]
         own = ["subtask", "part"]
         while any(name in frame.columns for _, _, frame in parts for name in own):
             own = [f"{name}_" for name in own]
@@ -136,10 +146,17 @@ class Checkpoint:
         schema = {**_SPLITS_SCHEMA, "watermark": pl.Int64()}
         return pl.DataFrame(rows, schema=schema, orient="row").cast({"watermark": _SPLITS_SCHEMA["watermark"]})
 
-    def _parts(self, subtask: int, state: StoredState) -> Iterator[tuple[int, str, pl.DataFrame]]:
+    def _meant(self, operator: str, known: Sequence[str]) -> str:
+        """Return the name of the one step whose automatic name begins with a method's, when that is what was given."""
+        if operator in known:
+            return operator
+        begun = [step.name for step in self._manifest.steps if step.base.rpartition(" ")[0] == operator]
+        return begun[0] if len(begun) == 1 else operator
+
+    def _parts(self, state: StoredState) -> Iterator[tuple[str, pl.DataFrame]]:
         for part, frames in read_snapshot(state, self._files).keyed.items():
             for frame in frames:
-                yield subtask, part, frame
+                yield part, frame
 
     def __repr__(self) -> str:
         operators = self.operators

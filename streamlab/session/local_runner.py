@@ -24,7 +24,7 @@ from streamlab.runtime.client import JobHandle, launch
 from streamlab.runtime.folder import CheckpointPlace
 from streamlab.runtime.results import ResultTable
 from streamlab.session.job import Job
-from streamlab.session.restoring import check_fits
+from streamlab.session.restoring import check_fits, pinned
 from streamlab.session.row_stream import discard, stream_rows
 from streamlab.state.checkpoints.savepoints import find_savepoint
 
@@ -65,13 +65,16 @@ class LocalRunner:
         job_options = _job_options(plan, options)
         target = sink or _table(plan, job_options.keep_rows)
         query = nodes.Write(input=plan, sink=target, step=target.name, schema=plan.schema)
-        graph = lower(query, job_options.parallelism)
         origin = None
-        if options.from_savepoint is not None:
+        if options.from_savepoint is None:
+            graph = lower(query, job_options.parallelism)
+        else:
             location, manifest = find_savepoint(options.from_savepoint)
+            query = pinned(query, manifest)
+            graph = lower(query, job_options.parallelism)
             check_fits(manifest, graph, allow_non_restored_state=options.allow_non_restored_state)
             origin = CheckpointPlace(location, manifest.id)
-        text = f"{explain_plan(plan)}\n\n{explain_graph(graph)}"
+        text = f"{explain_plan(query.input)}\n\n{explain_graph(graph)}"
         return launch(graph, job_options, plan=text, query=query, origin=origin)
 
 

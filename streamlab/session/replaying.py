@@ -29,7 +29,7 @@ from streamlab.runtime.folder import CheckpointPlace, JobFolder
 from streamlab.runtime.record_log import LogWriter
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.table_reader import TableReader, read_side_rows
-from streamlab.session.restoring import check_fits
+from streamlab.session.restoring import check_fits, pinned
 from streamlab.state.checkpoints.manifests import ManifestStore
 
 _SEED = "seed"
@@ -61,6 +61,8 @@ def replay(
             text = explained(step, needed=f"attempt {manifest.attempt} on record", got="none")
             raise JobError(text)
         target = nodes.Write(input=plan, sink=sink, step=sink.name, schema=plan.schema)
+        if changed is not None:
+            target = pinned(target, manifest)
         graph = _again(lower(target, attempt.layout.parallelism), handle.folder, pace)
         check_fits(manifest, graph, allow_non_restored_state=False)
         if until == "end" and not all(v.source.bounded for v in graph.vertices if v.source is not None):
@@ -126,7 +128,7 @@ def _again(graph: JobGraph, folder: JobFolder, pace: Pace) -> JobGraph:
         vertex if vertex.source is None else replace(vertex, source=source(vertex.id, vertex.source))
         for vertex in graph.vertices
     )
-    return JobGraph(tuple(vertices), graph.edges)
+    return replace(graph, vertices=tuple(vertices))
 
 
 def differing(mine: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:

@@ -22,7 +22,9 @@ from streamlab.operators.windows.emitted import Emitted
 from streamlab.operators.windows.grid_state import GridState
 from streamlab.operators.windows.session_state import SessionState
 from streamlab.operators.windows.state import Limits, WindowState
+from streamlab.operators.windows.window_form import window_form
 from streamlab.operators.windows.window_plan import WindowPlan
+from streamlab.state.forms import StateForm
 from streamlab.state.snapshot import Snapshot
 
 _MOST_TOUCHED = 64
@@ -44,6 +46,11 @@ class WindowAggregateSpec(OperatorSpec):
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
         """Return the operator, with the windows of a snapshot."""
         return WindowAggregate(self.plan, snapshot or Snapshot())
+
+    @property
+    def state_form(self) -> StateForm:
+        """The windows, the keys and the aggregates."""
+        return window_form(self.plan)
 
 
 class WindowAggregate(Operator):

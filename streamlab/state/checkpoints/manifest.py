@@ -97,6 +97,42 @@ class TaskState(msgspec.Struct, frozen=True):
         )
 
 
+class StoredFact(msgspec.Struct, frozen=True, array_like=True):
+    """A :class:`~streamlab.state.forms.Fact`."""
+
+    name: str
+    value: str
+    written: str = ""
+
+
+class StoredColumn(msgspec.Struct, frozen=True, array_like=True):
+    """How a column of state is :class:`~streamlab.state.forms.Shown`."""
+
+    name: str
+    is_time: bool = False
+    zone: str = ""
+
+
+class StoredStep(msgspec.Struct, frozen=True):
+    """A step that keeps state: how another query can tell whether it can go on with that, and how it is shown."""
+
+    name: str
+    """By which state is found; that of a source is also the id of its vertex."""
+    vertex: str
+    """Where it ran."""
+    base: str
+    """The name without the number that tells it from steps that are alike."""
+    path: str
+    """Hash of the step and of all that it was fed by."""
+    kind: str
+    """Of its state."""
+    is_source: bool = False
+    facts: tuple[StoredFact, ...] = ()
+    """What must be the same of a step that goes on with the state."""
+    columns: dict[str, StoredColumn] = {}
+    """How columns are shown that users have not named."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A whole checkpoint."""
 
@@ -115,6 +151,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Subtasks of each vertex."""
     splits: dict[str, tuple[KnownSplit, ...]]
     """Splits of each source, by vertex."""
+    steps: tuple[StoredStep, ...] = ()
+    """The steps that keep state; none in checkpoints that were taken before they were described."""
     tasks: tuple[TaskState, ...]
     triggered_us: int
     """Wall clock when the barriers were sent."""
