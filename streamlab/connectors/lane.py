@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.connectors.source import START, Position, Source, Split, SplitReader
-from streamlab.connectors.vetting import Vetting
+from streamlab.connectors.vetting import Vetting, bounds_us
 from streamlab.core.time import time_us
 from streamlab.core.watermarks import IdleClock
 
@@ -32,6 +32,8 @@ class Piece:
         Where the read began and ended.
     skip_after : int
         Good rows after `end` that were given out before a restart.
+    min_time_us : int | None
+        Earliest event time of the rows, when it is known.
     """
 
     lane: Lane
@@ -43,6 +45,7 @@ class Piece:
     end: Position
     skip_after: int
     taken: int = 0
+    min_time_us: int | None = None
 
     @property
     def left(self) -> int:
@@ -61,15 +64,14 @@ class Piece:
         time: int | None = self._rest().head(1).select(time_us(column).first()).item() if self.left else None
         return time
 
-    def take(self, rows: int, column: str | None) -> tuple[pl.DataFrame | pl.LazyFrame, int | None]:
-        """Give out the next rows, with their latest event time."""
+    def take(self, rows: int, column: str | None) -> tuple[pl.DataFrame | pl.LazyFrame, tuple[int | None, int | None]]:
+        """Give out the next rows, with their earliest event time, if it is known, and their latest."""
         if rows == self.rows:
             self.taken = rows
-            return self.frame, self.max_time_us
+            return self.frame, (self.min_time_us, self.max_time_us)
         part = self._rest().head(rows)
         self.taken += rows
-        latest = part.select(time_us(column).max()).item() if column else None
-        return part, latest
+        return part, bounds_us(part, column) if column else (None, None)
 
     def _rest(self) -> pl.DataFrame:
         if isinstance(self.frame, pl.LazyFrame):
@@ -121,6 +123,10 @@ class Lane:
         """Pieces that wait to be given out."""
         self.dry = False
         """Whether the last attempt to read found nothing."""
+        self.latest_us: int | None = None
+        """Latest event time that was given out."""
+        self.given_at_us: int | None = None
+        """Wall clock when rows were last given out."""
         self.clock: IdleClock | None = None
         self.rows_fetched = 0
         self._source = source
@@ -185,6 +191,7 @@ class Lane:
             end=read.position,
             skip_after=self._to_skip,
             taken=drop,
+            min_time_us=vetted.min_time_us,
         )
         self.queued += 1
         return piece

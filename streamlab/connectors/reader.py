@@ -30,10 +30,13 @@ from streamlab.connectors.lane import Lane, Piece
 from streamlab.connectors.letters import letters, refuse
 from streamlab.connectors.paths import natural
 from streamlab.connectors.source import Position, Source, Split
+from streamlab.connectors.split_figures import note_rows, source_clocks, split_statuses
 from streamlab.connectors.vetting import Vetting
 from streamlab.core.messages import DEAD_LETTERS, Batch, End, Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, tick_us
 from streamlab.core.watermarks import IdleClock, PartitionWatermarks, Signal
+from streamlab.observe.status import TimeStatus
+from streamlab.observe.time_notes import TimeNotes
 
 DISCOVER_EVERY_US = 250_000
 """How often a source that discovers splits is asked for new ones."""
@@ -148,6 +151,8 @@ class SourceReader:
         self._until = until
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
+        self.notes = TimeNotes()
+        """What was noted of the event times of rows that were given out."""
         self._subtask, self._parallelism = subtask, parallelism
         self._batch_rows, self._batch_us = max(1, batch_rows), batch_ms * 1000
         self._fails = (source.on_error or on_error) == "fail"
@@ -266,6 +271,14 @@ class SourceReader:
             if lane.begun
         }
         return ReaderSnapshot(self._finished | running, self._watermarks.current, self._latest_us)
+
+    def time_status(self, most_splits: int) -> TimeStatus:
+        """Return the clock that the source is, and what is known of its splits."""
+        finished = {name: (one.rows, one.watermark_us) for name, one in self._finished.items()}
+        splits = split_statuses(self.source.name, self._lanes, finished, self._watermarks, most_splits)
+        return TimeStatus(
+            clocks=source_clocks(self.source), splits=splits, split_count=len(self._lanes) + len(self._finished)
+        )
 
     def release(self, oldest: ReaderSnapshot) -> None:
         """Take note that no snapshot older than this one is kept, so that nothing before it is read again."""
@@ -435,11 +448,22 @@ class SourceReader:
             due = piece.left if allowed_us is None else piece.due(self._column or "", allowed_us)
             due = due if room is None else min(due, room)
             if due:
-                frame, latest = piece.take(due, self._column)
+                frame, (earliest, latest) = piece.take(due, self._column)
                 frames.append(frame)
                 self._last.append((name, frame, due))
                 self.rows_read += due
                 self._observe(piece.lane, latest)
+                piece.lane.given_at_us = now_us
+                if self._column is not None:
+                    note_rows(
+                        self.notes,
+                        piece.lane,
+                        frame,
+                        due,
+                        column=self._column,
+                        earliest_us=earliest,
+                        latest_us=latest,
+                    )
             if piece.left:
                 blocked.add(name)
                 kept.append(piece)
@@ -502,7 +526,9 @@ class SourceReader:
                 self._watermarks.on_watermark(_FINISHED, watermark, deferred=True)
                 if self._lanes:
                     self._watermarks.on_idle(_FINISHED, deferred=True)
-        return self._said(self._watermarks.emit())
+        said = self._said(self._watermarks.emit())
+        self.notes.watermark_us = self._watermarks.current
+        return said
 
     def _idleness(self, now_us: int) -> list[Message]:
         for name, lane in self._lanes.items():

@@ -91,6 +91,8 @@ class Read:
         A lazy frame must have it if the source has an event time.
     dead_letters : pl.DataFrame | None
         Input that could not be understood, with `DEAD_LETTER_SCHEMA`.
+    min_time_us : int | None
+        Earliest event time, on the conditions of `max_time_us`; a lazy frame need not have it.
     """
 
     frame: pl.DataFrame | pl.LazyFrame
@@ -98,6 +100,7 @@ class Read:
     rows: int
     max_time_us: int | None = None
     dead_letters: pl.DataFrame | None = None
+    min_time_us: int | None = None
 
 
 class SplitReader(ABC):

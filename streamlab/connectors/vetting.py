@@ -28,6 +28,7 @@ class Vetted:
     rows: int
     max_time_us: int | None
     letters: pl.DataFrame | None
+    min_time_us: int | None = None
 
 
 class Vetting:
@@ -51,7 +52,7 @@ class Vetting:
         if self._column is None:
             return Vetted(read.frame, read.rows, None, read.dead_letters)
         if isinstance(read.frame, pl.LazyFrame) and not self._must_look(read, reached_us):
-            return Vetted(read.frame, read.rows, read.max_time_us, read.dead_letters)
+            return Vetted(read.frame, read.rows, read.max_time_us, read.dead_letters, read.min_time_us)
         frame = read.frame.collect() if isinstance(read.frame, pl.LazyFrame) else read.frame
         refused = [] if read.dead_letters is None else [read.dead_letters]
         if frame.get_column(self._column).null_count():
@@ -63,7 +64,7 @@ class Vetting:
             reason = f"the event time {self._column!r} is too far from 1970"
             refused.append(row_letters(self._step, frame.filter(~usable), reason, split))
             frame = frame.filter(usable)
-        latest: int | None = frame.select(time_us(self._column).max()).item()
+        earliest, latest = bounds_us(frame, self._column)
         if self._max_advance_us is not None and latest is not None:
             first: int = frame.select(time_us(self._column).first()).item()
             bound = self._reachable_us(frame, first if reached_us is None else reached_us, self._max_advance_us)
@@ -72,8 +73,8 @@ class Vetting:
                 reason = f"the event time {self._column!r} is more than max_advance after {show_us(bound)}"
                 refused.append(row_letters(self._step, beyond, reason, split))
                 frame = frame.filter(time_us(self._column) <= bound)
-                latest = frame.select(time_us(self._column).max()).item()
-        return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None)
+                earliest, latest = bounds_us(frame, self._column)
+        return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None, earliest)
 
     def _must_look(self, read: Read, reached_us: int | None) -> bool:
         if self._needs_rows or read.max_time_us is None or read.max_time_us > FARTHEST_TIME_US:
@@ -89,3 +90,10 @@ class Vetting:
         too_far = pl.col(_TIME) - pl.col(_TIME).shift(1, fill_value=reached_us) > advance_us
         near = times.filter(~too_far.cum_max()).get_column(_TIME)
         return int(near[-1]) if near.len() else reached_us
+
+
+def bounds_us(frame: pl.DataFrame, column: str) -> tuple[int | None, int | None]:
+    """Return the earliest and the latest event time."""
+    time = time_us(column)
+    earliest, latest = frame.select(earliest=time.min(), latest=time.max()).row(0)
+    return earliest, latest

@@ -183,6 +183,10 @@ class PartitionWatermarks:
         """Return a split's own watermark."""
         return self._split(split).us
 
+    def is_split_idle(self, split: str) -> bool:
+        """Return whether a split is left out."""
+        return self._split(split).idle
+
     def add(self, split: str, start_us: int = MIN_TIME_US) -> None:
         """Start to count a split.
 

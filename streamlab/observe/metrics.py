@@ -48,11 +48,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("watermark_us", "gauge", "µs since 1970", "the watermark that has reached the task"),
     Metric("lag_ms", "gauge", "ms", "wall clock minus watermark"),
     Metric("late_rows", "counter", "rows", "rows that came after all their windows had closed"),
+    Metric("merged_late_rows", "counter", "rows", "late rows that windows still took, within the allowed lateness"),
     Metric("dead_letters", "counter", "rows", "pieces of input that could not be understood"),
     Metric("rows_dropped", "counter", "rows", "oldest rows that the result table no longer keeps"),
     Metric("state_rows", "gauge", "rows", "rows held in state"),
     Metric("state_bytes", "gauge", "bytes", "estimated size of the state"),
     Metric("batch_rows", "gauge", "rows", "rows of a batch, on average over the interval"),
+    Metric("batch_duration_ms", "gauge", "ms", "time that a batch took, on average over the interval"),
     Metric("latency_p50_ms", "gauge", "ms", "from reading a row to writing its result, median; sinks only"),
     Metric("latency_p99_ms", "gauge", "ms", "from reading a row to writing its result, 99th percentile; sinks only"),
 )

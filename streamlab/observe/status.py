@@ -31,6 +31,79 @@ class JobState(StrEnum):
         return self in {JobState.FINISHED, JobState.STOPPED, JobState.CANCELLED, JobState.FAILED}
 
 
+class SplitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one split of a source has been read."""
+
+    split: str
+    """Its name, unique in the source: often a path."""
+    step: str
+    """Name of the source."""
+    rows: int = 0
+    """Rows that were given out, dead letters not included."""
+    watermark_us: int | None = None
+    """Its own watermark; None while its rows have said nothing of time, or when a later step makes the watermarks."""
+    latest_us: int | None = None
+    """Latest event time that was given out in this attempt."""
+    last_row_us: int | None = None
+    """Wall clock when it last gave rows, in this attempt."""
+    begun: bool = False
+    idle: bool = False
+    """Whether it is left out of the source's watermark, because nothing came for `idle_timeout`."""
+    ended: bool = False
+
+
+class ClockStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that says what time it is in the stream: a source with an event time, or ``with_watermark``."""
+
+    step: str
+    delay_ms: float
+    """How far rows may come out of order."""
+    idle_timeout_ms: float | None = None
+    """Time without rows after which an input no longer holds the watermark back; None: never."""
+
+
+class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
+    """Event times of the rows that came to a step within one interval of processing time."""
+
+    step: str
+    until_us: int
+    """Wall clock at the end of the interval, which begins where the one before ends."""
+    rows: int = 0
+    """Rows whose event time was taken note of; late ones are counted where they are found to be late."""
+    earliest_us: int | None = None
+    """None when it is not known, because the rows were never looked at by themselves."""
+    latest_us: int | None = None
+    watermark_us: int | None = None
+    """The step's own watermark at the end of the interval; None before the first."""
+    sample_us: tuple[int, ...] = ()
+    """Event times of a few of the rows."""
+    late_rows: int = 0
+    """Rows that came after all their windows had closed."""
+    late_sample_us: tuple[int, ...] = ()
+    merged_rows: int = 0
+    """Late rows that windows still took, within the allowed lateness."""
+    merged_sample_us: tuple[int, ...] = ()
+
+
+class TimeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task knows of event time."""
+
+    as_of_us: int = 0
+    """Wall clock of what follows."""
+    clocks: tuple[ClockStatus, ...] = ()
+    splits: tuple[SplitStatus, ...] = ()
+    """Splits of its source, those that hold the watermark back first, and only the first of many."""
+    split_count: int = 0
+    """How many splits there are in all."""
+    arrivals: tuple[Arrivals, ...] = ()
+    """The newest intervals, oldest first."""
+    late_by: tuple[tuple[float, int], ...] = ()
+    """How much too late dropped rows were in this attempt: upper bounds in ms, rising, each with its number of rows.
+
+    A delay longer by that much would have kept them.
+    """
+
+
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one subtask of one vertex."""
 
@@ -56,6 +129,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: float | None = None
     """Wall clock minus watermark, only while the watermark is a time."""
     late_rows: int = 0
+    merged_late_rows: int = 0
+    """Late rows that windows still took, within the allowed lateness, in this attempt."""
     dead_letters: int = 0
     rows_dropped: int = 0
     """Oldest rows that its sink no longer keeps."""
@@ -63,12 +138,16 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     state_bytes: int = 0
     batch_rows: float = 0.0
     """Rows of a batch, on average over the interval."""
+    batch_duration_ms: float | None = None
+    """Time that a batch took, on average over the interval; None when there was none."""
     latency_p50_ms: float | None = None
     """From the reading of a row to its writing; sinks only."""
     latency_p99_ms: float | None = None
     finished: bool = False
     reached: bool = False
     """Whether its source has been read as far as it is to be, in a replay."""
+    time: TimeStatus = TimeStatus()
+    """What it knows of event time."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +207,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     rows_total: int | None = None
     """Rows that the sources hold in all, when they are bounded and know it: for a progress bar."""
     late_rows: int = 0
+    merged_late_rows: int = 0
+    """Late rows that windows still took, within the allowed lateness."""
     dead_letters: int = 0
     rows_dropped: int = 0
     """Oldest rows that the result table no longer keeps."""

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import polars as pl
+
 from streamlab.core.messages import Batch, Idle, Message, Watermark
+from streamlab.observe.status import ClockStatus
+from streamlab.observe.time_notes import TimeNotes
 from streamlab.state.forms import StateForm
 from streamlab.state.snapshot import Snapshot
 
@@ -75,6 +79,18 @@ class Operator(ABC):
     def snapshot(self) -> Snapshot:
         """Return the state as an immutable value; later calls never change it."""
         return Snapshot()
+
+    notes: TimeNotes | None = None
+    """What it has noticed of event time since somebody last took it; no part of its state."""
+
+    @property
+    def clock(self) -> ClockStatus | None:
+        """How it makes watermarks of event times; None when it does not."""
+        return None
+
+    def panes(self) -> pl.DataFrame | None:
+        """Return the newest of its windows, with the columns of `observe.panes`; None when it has none."""
+        return None
 
     def metrics(self) -> dict[str, float]:
         """Return extra gauges and counters of this operator, by names from ``observe``."""

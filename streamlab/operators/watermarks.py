@@ -15,6 +15,8 @@ from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, Batch, Idle, Message, Watermark
 from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_us
 from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
+from streamlab.observe.status import ClockStatus
+from streamlab.observe.time_notes import TimeNotes, some_times
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.forms import Fact, StateForm, dtype_text
 from streamlab.state.snapshot import Snapshot
@@ -63,6 +65,7 @@ class _AssignWatermarks(Operator):
         self._spec = spec
         self._times = BoundedOutOfOrderness(spec.delay_us, tick_us(spec.dtype), start_us=start_us)
         self._assigner = WatermarkAssigner(idle_timeout_us=spec.idle_timeout_us, start_us=start_us)
+        self._notes = self.notes = TimeNotes()
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         out = _messages(self._assigner.before_rows())
@@ -76,8 +79,12 @@ class _AssignWatermarks(Operator):
             frame = frame.filter(usable)
         if frame.height:
             out.append(Batch(frame, batch.tag, batch.ingested_us))
-            latest = frame.select(time_us(column).max()).item()
+            earliest, latest = frame.select(earliest=time_us(column).min(), latest=time_us(column).max()).row(0)
+            if self._notes.wants_sample:
+                self._notes.sampled(some_times(frame, column))
+            self._notes.arrived(frame.height, earliest, latest)
             out += _messages(self._assigner.after_rows(self._times.observe(latest)))
+            self._notes.watermark_us = self._times.current
         return out
 
     def on_watermark(self, us: int) -> list[Message]:
@@ -90,6 +97,13 @@ class _AssignWatermarks(Operator):
     def next_timer_us(self) -> int | None:
         """When to look whether rows have stopped coming."""
         return self._assigner.next_timer_us
+
+    @property
+    def clock(self) -> ClockStatus:
+        """Its delay and its idle timeout."""
+        spec = self._spec
+        timeout_ms = None if spec.idle_timeout_us is None else spec.idle_timeout_us / 1000
+        return ClockStatus(step=spec.step, delay_ms=spec.delay_us / 1000, idle_timeout_ms=timeout_ms)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(values={"watermark_us": self._times.current})

@@ -13,6 +13,8 @@
         reserve                        space set aside so that the last status fits on a full disk
         log/                           what the processes printed
         results/<tag>/                 result table and side outputs (see `results`)
+        history                        figures over time (see `history_file`)
+        panes/                         the newest windows, while somebody looks (see `pane_files`)
         results/attempts.json          from which checkpoint each attempt started (see `attempts`)
         checkpoints/, state/, pins/    checkpoints, unless they are kept elsewhere (see `state.checkpoints`)
 

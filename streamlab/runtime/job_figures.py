@@ -27,6 +27,7 @@ def job_figures(tasks: Mapping[TaskKey, TaskStatus], vertices: Sequence[VertexLa
         "rows_in": sum(task.rows_in for task in sources),
         "rows_out": sum(task.rows_out for task in sinks),
         "late_rows": sum(task.late_rows for task in sorted_tasks),
+        "merged_late_rows": sum(task.merged_late_rows for task in sorted_tasks),
         "dead_letters": sum(task.dead_letters for task in sorted_tasks),
         "rows_dropped": sum(task.rows_dropped for task in sinks),
         "rows_in_per_s": sum(task.rows_in_per_s for task in sources),

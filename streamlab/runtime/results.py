@@ -20,6 +20,7 @@ from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, Sin
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.messages import MAIN
+from streamlab.observe.late_notes import KEPT, LATE_NOTES
 from streamlab.runtime.attempts import read_attempts, same_keys_since
 from streamlab.runtime.placement import worker_count
 from streamlab.runtime.record_log import LogWriter, Record, RecordHeader, orphans, standing
@@ -227,7 +228,7 @@ class SideTables:
                         folder,
                         f"{_WORKER}{self._worker}",
                         self._attempt,
-                        keep_rows=self._keep_rows,
+                        keep_rows=KEPT if tag == LATE_NOTES else self._keep_rows,
                         attempts=self._attempts,
                         inherits=orphans(folder, _WORKER, self._worker, self._workers),
                     )

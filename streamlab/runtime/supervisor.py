@@ -36,6 +36,7 @@ from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.guardian import CLIENT_ENDED
+from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
@@ -83,6 +84,7 @@ class Supervisor:
         self._meta = folder.read_meta()
         self._sockets = Path(self._meta.sockets)
         self._manifests = ManifestStore(folder.checkpoint_blobs())
+        self._history = HistoryWriter(folder.path)
         self._pins = contextlib.ExitStack()
         self._coordinator = Coordinator(
             self._meta.id,
@@ -130,6 +132,7 @@ class Supervisor:
             self._end_workers()
             self._pins.close()
             remove_sockets_folder(self._sockets)
+        self._history.note(self._final)
         self._folder.write_status(self._final)
 
     def end_after_defect(self, report: str) -> None:
@@ -386,6 +389,7 @@ class Supervisor:
         kill_group(worker.process.pid)
 
     def _publish(self, status: JobStatus) -> None:
+        self._history.note(status)
         try:
             self._folder.write_status(status)
         except OSError as error:

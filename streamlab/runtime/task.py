@@ -38,12 +38,16 @@ from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End
 from streamlab.core.time import MAX_TIME_US
 from streamlab.core.watermarks import Signal, WatermarkMerger
 from streamlab.graph.job_graph import JobGraph
+from streamlab.observe.late_notes import LATE_NOTES
+from streamlab.observe.status import ClockStatus
+from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.runtime.bad_rows import sift
 from streamlab.runtime.exchange import Channel, Emission, Router, input_channels
 from streamlab.state.snapshot import Snapshot
 
 _SIDE_OUTPUTS = (LATE_ROWS, DEAD_LETTERS)
+_MERGED = "merged_late_rows"
 _SAMPLE_ROWS = 5
 _SET_ASIDE = '\n  → on_error="dead_letter" sets such rows aside (job.dead_letters()) and goes on with the others'
 _LASTING = ("rows_in", "rows_out", "bytes_in", "bytes_out", "late_rows", "dead_letters")
@@ -57,7 +61,7 @@ class SideOutput:
     Attributes
     ----------
     tag : str
-        `LATE_ROWS` or `DEAD_LETTERS`.
+        `LATE_ROWS`, `DEAD_LETTERS`, or `LATE_NOTES` for what is noted of late rows.
     step : str
         The step that gave them.
     frame : pl.DataFrame
@@ -211,6 +215,7 @@ class Task:
         ]
         self._had_finished = restored.finished
         self._epoch = restored.checkpoint_id
+        self._merged_before = restored.counters.get(_MERGED, 0)
         self._prepared: list[tuple[int, Pending]] = []
         if reader is not None:
             reader.rows_read = self.counters.rows_in
@@ -335,6 +340,31 @@ class Task:
         """Let the sink show what it holds; called when there is nothing else to do."""
         if self._writer is not None and not self.finished:
             self._writer.flush()
+
+    @property
+    def merged_late_rows(self) -> int:
+        """Late rows that windows still took, those before a restore included."""
+        return self._merged_before + sum(notes.merged_rows for _, notes in self.notes())
+
+    def notes(self) -> list[tuple[str, TimeNotes]]:
+        """Return what its source and its operators have noted of event time, by step."""
+        noted = [(spec.step, op.notes) for spec, op in zip(self._specs, self._operators, strict=True)]
+        source = [] if self._reader is None else [(self.vertex.steps[0], self._reader.notes)]
+        return source + [(step, notes) for step, notes in noted if notes is not None]
+
+    def clocks(self) -> tuple[ClockStatus, ...]:
+        """Return the operators that make watermarks of event times."""
+        return tuple(op.clock for op in self._operators if op.clock is not None)
+
+    def panes(self) -> list[tuple[str, pl.DataFrame]]:
+        """Return the newest windows of its operators, by step, with the columns of `observe.panes.STORED`."""
+        tables = [(spec.step, op.panes()) for spec, op in zip(self._specs, self._operators, strict=True)]
+        return [(step, table) for step, table in tables if table is not None]
+
+    def late_notes(self, now_us: int) -> list[SideOutput]:
+        """Return what was noted of late rows since this was last called."""
+        taken = [(step, notes.take_late(now_us)) for step, notes in self.notes()]
+        return [SideOutput(LATE_NOTES, step, frame, self._epoch) for step, frame in taken if frame is not None]
 
     def operator_metrics(self) -> dict[str, dict[str, float]]:
         """Return the extra figures of each operator, by step."""
@@ -498,7 +528,8 @@ class Task:
             self._prepared.append((checkpoint_id, self._guarded(partial(self._writer.prepare, checkpoint_id))))
         self._epoch = checkpoint_id
         pending = tuple(pending for _, pending in self._prepared)
-        self._out.append(Snapshotted(checkpoint_id, states, source, pending, self.finished, self.counters.lasting()))
+        counters = {**self.counters.lasting(), _MERGED: self.merged_late_rows}
+        self._out.append(Snapshotted(checkpoint_id, states, source, pending, self.finished, counters))
 
     # -- helpers -------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
 from streamlab.runtime.task import Output, SideOutput, Snapshotted, Task
+from streamlab.runtime.task_times import TaskTimes
 from streamlab.runtime.transport import Inbox, Outlet
 
 RATE_INTERVAL_NS = 500_000_000
@@ -88,6 +89,7 @@ class TaskRunner:
         self._poll_at_us = 0
         self._flushed_rows = 0
         self._meter = _Meter(task)
+        self._times = TaskTimes(task, reader)
 
     @property
     def has_waiting(self) -> bool:
@@ -153,8 +155,10 @@ class TaskRunner:
         """Return the task's figures."""
         dropped = self._writer.rows_dropped if self._writer is not None else 0
         status = self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes), dropped)
+        for notes in self.task.late_notes(now_us):
+            self._store(notes)
         is_there = self._reader is not None and self._reader.reached
-        return msgspec.structs.replace(status, reached=True) if is_there else status
+        return msgspec.structs.replace(status, reached=is_there, time=self._times.status(now_us))
 
     def _can_send(self) -> bool:
         return all(outlet.credit > 0 for outlet in self._outlets.values())
@@ -298,6 +302,7 @@ class _Meter:
             watermark_us=watermark if watermark is None or watermark > MIN_TIME_US else None,
             lag_ms=(now_us - watermark) / 1000 if watermark is not None and is_time else None,
             late_rows=counters.late_rows,
+            merged_late_rows=task.merged_late_rows,
             dead_letters=counters.dead_letters,
             rows_dropped=rows_dropped,
             state_rows=self._state[0],
@@ -328,6 +333,7 @@ class _Meter:
             "backpressured_ms_per_s": held_ms,
             "idle_ms_per_s": 1000.0 - busy_ms - held_ms,
             "batch_rows": (rows[0] - past[0]) / batches if batches else 0.0,
+            "batch_duration_ms": busy / 1e6 / batches if batches else None,
         }
         self._interval_ns, self._interval_rows = now, rows
         self._busy_ns = self._backpressured_ns = 0

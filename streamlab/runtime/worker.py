@@ -30,6 +30,7 @@ from streamlab.runtime.checkpoint_tracker import TaskKey
 from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share, with_recordings
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.pane_files import PaneWriter
 from streamlab.runtime.pipes import read_available
 from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import (
@@ -89,6 +90,7 @@ class Worker:
             watchdog.report,
             SnapshotWriter(StateFiles(self._folder.checkpoint_blobs())) if self._checkpointing else None,
         )
+        self._panes = PaneWriter(self._folder.path, self._hello.worker, self._hello.attempt)
         self._graph: JobGraph | None = None
         self._runners: list[TaskRunner] = []
         self._current: Task | None = None
@@ -159,12 +161,14 @@ class Worker:
         now_us = _now_us()
         first_rows = [r.first_row_us for r in self._runners if r.first_row_us is not None]
         self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
+        self._panes.write_if_asked([runner.task for runner in self._runners])
 
     def _report_end(self, runner: TaskRunner) -> None:
         if self._checkpointing:
             self._side_tables.sync()
         self._side_tables.flush(now=True)
         self._publish()
+        self._panes.write([one.task for one in self._runners])
         if runner.last is not None:
             self._checkpoints.finish(runner.last, runner.status(_now_us()), runner.first_row_us)
 

@@ -8,7 +8,6 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import polars as pl
 
 from streamlab.connectors.recording import scan_recording
@@ -16,10 +15,10 @@ from streamlab.connectors.timing import Pace
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import CheckpointError, JobError, OptionError, StepFailed, StreamlabError, explained
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
+from streamlab.core.time import Duration, show_us
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.observe.wording import restarts
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
@@ -33,6 +32,7 @@ from streamlab.runtime.protocol import (
 )
 from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
+from streamlab.session.insight import Insight
 from streamlab.session.moments import Moment
 from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
@@ -41,23 +41,12 @@ from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoin
 if TYPE_CHECKING:
     import pandas as pd
 
-_DTYPES: dict[object, type[pl.DataType]] = {
-    str: pl.String,
-    bool: pl.Boolean,
-    int: pl.Int64,
-    int | None: pl.Int64,
-    float: pl.Float64,
-    float | None: pl.Float64,
-    tuple[str, ...]: pl.String,
-}
-"""Dtypes of the columns of `Job.metrics`, by the types of a status' fields."""
-
 _COPY_ATTEMPTS = 5
 _WITH_TRACEBACK = ("StepFailed", "WorkerLost", "InternalError")
 """Failures whose text shows where it happened; the others explain themselves."""
 
 
-class Job:
+class Job(Insight):
     """A running or ended job.
 
     All methods read what the job has written, or send it a request; none of them runs the query here. A job goes on
@@ -159,36 +148,6 @@ class Job:
         return read_dead_letters(self._handle.folder.results)
 
     # -- figures -------------------------------------------------------------------------------------------------
-
-    def metrics(self) -> pl.DataFrame:
-        """Return the figures of each task, one row per subtask; see `streamlab.observe.status.TaskStatus`."""
-        rows = [
-            {**msgspec.structs.asdict(task), "steps": " → ".join(task.steps)} for task in self._handle.status().tasks
-        ]
-        return pl.DataFrame(
-            rows, schema={field.name: _DTYPES[field.type] for field in msgspec.structs.fields(TaskStatus)}
-        )
-
-    def watermarks(self) -> pl.DataFrame:
-        """Return the watermark of each task: null before the first and after the end of the input."""
-        tasks = self._handle.status().tasks
-        times = [t.watermark_us if t.watermark_us is None or _is_time(t.watermark_us) else None for t in tasks]
-        return pl.DataFrame(
-            {
-                "vertex": [task.vertex for task in tasks],
-                "subtask": [task.subtask for task in tasks],
-                "watermark": times,
-                "lag_ms": [task.lag_ms for task in tasks],
-                "at_end": [task.watermark_us == MAX_TIME_US for task in tasks],
-            },
-            schema={
-                "vertex": pl.String,
-                "subtask": pl.Int64,
-                "watermark": pl.Int64,
-                "lag_ms": pl.Float64,
-                "at_end": pl.Boolean,
-            },
-        ).with_columns(pl.col("watermark").cast(pl.Datetime("us", "UTC")))
 
     def graph(self) -> pl.DataFrame:
         """Return the vertices of its job graph, sources first, as its newest attempt runs them.
@@ -519,7 +478,3 @@ def _seconds(timeout: float | str | dt.timedelta | None) -> float | None:
     if timeout < 0:
         raise OptionError(explained("timeout", needed="0 or more seconds", got=str(timeout)))
     return float(timeout)
-
-
-def _is_time(us: int) -> bool:
-    return MIN_TIME_US < us < MAX_TIME_US

@@ -144,10 +144,10 @@ class _ParquetReader(SplitReader):
         times = self._known_times(start, end) if whole else None
         if times is None and not whole and (end - start) * 4 < self._end_of_group() - start:
             return self._eager(start, end)
-        latest, nulls = times or self._looked_up(column, start, end)
+        earliest, latest, nulls = times or self._looked_up(column, start, end)
         if nulls or latest is None:
             return self._eager(start, end)
-        return Read(self._scan(start, end), end, end - start, latest)
+        return Read(self._scan(start, end), end, end - start, latest, min_time_us=earliest)
 
     def _eager(self, start: int, end: int) -> Read:
         """Read rows now; a row group that is taken in small bites is kept until it is eaten."""
@@ -175,22 +175,27 @@ class _ParquetReader(SplitReader):
         offset = self._groups.start
         return frame.slice(offset + start, end - start)
 
-    def _looked_up(self, column: str, start: int, end: int) -> tuple[int | None, int]:
+    def _looked_up(self, column: str, start: int, end: int) -> tuple[int | None, int | None, int]:
+        """Return the earliest and the latest time, and how many are no good, by looking at them."""
         unusable = ~is_usable(column, self._target.schema[column]).fill_null(value=False)
-        return self._scan(start, end).select(latest=time_us(column).max(), nulls=unusable.sum()).collect().row(0)
+        time = time_us(column)
+        found = self._scan(start, end).select(earliest=time.min(), latest=time.max(), nulls=unusable.sum()).collect()
+        earliest, latest, nulls = found.row(0)
+        return earliest, latest, nulls
 
-    def _known_times(self, start: int, end: int) -> tuple[int | None, int] | None:
+    def _known_times(self, start: int, end: int) -> tuple[int | None, int | None, int] | None:
+        """Return the earliest and the latest time, and how many are null, if the footer says it."""
         begin, found = 0, []
         for size, times in zip(self._groups.sizes, self._groups.times, strict=True):
             if start <= begin < end:
                 found.append(times)
             begin += size
         known = [times for times in found if times is not None]
-        earliest = min((earliest for earliest, _, _ in known if earliest is not None), default=0)
-        if len(known) < len(found) or earliest < -FARTHEST_TIME_US:
+        earliest = min((earliest for earliest, _, _ in known if earliest is not None), default=None)
+        if len(known) < len(found) or (earliest is not None and earliest < -FARTHEST_TIME_US):
             return None
         latest = max((latest for _, latest, _ in known if latest is not None), default=None)
-        return latest, sum(nulls for _, _, nulls in known)
+        return earliest, latest, sum(nulls for _, _, nulls in known)
 
 
 def _parts(target: Target, part_rows: int | None = PART_ROWS) -> list[RowGroups]:

@@ -16,10 +16,13 @@ from streamlab.core.errors import InternalError
 from streamlab.core.messages import LATE_ROWS, UNAGGREGATED, Batch, Message, Watermark
 from streamlab.core.time import MIN_TIME_US
 from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows
+from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import ROWS
 from streamlab.operators.windows.emitted import Emitted
 from streamlab.operators.windows.grid_state import GridState
+from streamlab.operators.windows.lateness import note_dropped, note_merged
+from streamlab.operators.windows.panes import PaneLedger
 from streamlab.operators.windows.session_state import SessionState
 from streamlab.operators.windows.state import Limits, WindowState
 from streamlab.operators.windows.window_form import window_form
@@ -71,6 +74,8 @@ class WindowAggregate(Operator):
         self._timer: int | None = None
         self._late_rows = 0
         self._fired = 0
+        self._notes = self.notes = TimeNotes()
+        self._ledger = PaneLedger(plan)
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         """Add rows; return late ones, and results that closed windows or a trigger give at once."""
@@ -90,7 +95,7 @@ class WindowAggregate(Operator):
         if us <= self._watermark:
             return []
         before, self._limits = self._limits, Limits.at(us, self._plan.tick_us, self._plan.allowed_lateness_us)
-        self._watermark = us
+        self._watermark = self._notes.watermark_us = us
         out = self._given(self._state.fire(before, self._limits))
         self._state.forget(self._limits)
         self._emitted.forget(self._limits.final, self._state.goes_on)
@@ -127,6 +132,10 @@ class WindowAggregate(Operator):
         values = {"watermark": self._watermark, "promised": self._promised}
         return Snapshot({name: frames for name, frames in keyed.items() if frames}, values, self._plan.key_columns)
 
+    def panes(self) -> pl.DataFrame:
+        """Return the windows that are open, and the newest of those that have fired."""
+        return self._ledger.panes(self._state, self._limits)
+
     def metrics(self) -> dict[str, float]:
         """Return rows that were late, size of the state, and results of windows that closed."""
         state = self.snapshot()
@@ -143,9 +152,12 @@ class WindowAggregate(Operator):
         out: list[Message] = []
         if late.height:
             self._late_rows += late.height
+            note_dropped(self._notes, self._plan, late, self._watermark, self._limits)
             out.append(Batch(late.select(self._plan.input_schema.names()), LATE_ROWS, ingested_us))
         added = self._plan.collected(self._plan.state_rows(taken.lazy(), keyed=True), large=self._plan.is_large(taken))
         if added.height:
+            if self._plan.allowed_lateness_us and not self._state.is_on_time(added, self._limits):
+                note_merged(self._notes, self._plan, taken, self._watermark, self._limits)
             self._state.add(added)
             out += self._given(self._state.refire(added, self._limits), ingested_us)
             out += self._added(added, ingested_us)
@@ -173,6 +185,7 @@ class WindowAggregate(Operator):
         if results is None or not results.height:
             return []
         self._fired += results.height
+        self._ledger.note(results, self._limits)
         if not self._plan.updating:
             return [Batch(self._plan.output(results), ingested_us=ingested_us)]
         changes = self._plan.output(self._emitted.changes(results), ROW_KIND)

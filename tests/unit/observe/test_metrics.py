@@ -7,7 +7,7 @@ import msgspec
 from streamlab.observe.metrics import METRICS
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
 
-_IDENTITY = {"vertex", "subtask", "steps", "finished", "reached"}
+_IDENTITY = {"vertex", "subtask", "steps", "finished", "reached", "time"}
 
 
 def test_every_figure_of_a_task_is_defined_once() -> None:

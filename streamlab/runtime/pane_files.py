@@ -1,0 +1,145 @@
+"""The newest windows of a job, written by its workers into the job's folder while somebody looks.
+
+A client that wants to see them touches a file; workers look at its time now and then. What they write says which touch
+it answers. To look costs a worker at most a hundredth of its time: the longer it took, the later it looks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from streamlab.observe.panes import STORED, together
+from streamlab.runtime.attempts import read_attempts
+from streamlab.runtime.placement import worker_count
+from streamlab.runtime.task import Task
+
+_FOLDER = "panes"
+_ASKED = "asked"
+_LEASE_S = 5.0
+"""How long somebody who has asked counts as looking."""
+_SHARE = 100
+_SHORTEST_S = 0.2
+_POLL_S = 0.02
+
+
+class PaneFile(msgspec.Struct, frozen=True, array_like=True):
+    """What one worker knows.
+
+    Attributes
+    ----------
+    attempt : int
+        Attempt of the job.
+    asked_ns : int
+        Time of the touch that it answers.
+    tables : tuple[tuple[str, bytes], ...]
+        Step and table of each of its tasks with windows, as Arrow IPC.
+    """
+
+    attempt: int
+    asked_ns: int
+    tables: tuple[tuple[str, bytes], ...]
+
+
+class PaneWriter:
+    """A worker's side.
+
+    Parameters
+    ----------
+    folder
+        The job's folder.
+    worker, attempt
+        Whose windows.
+    """
+
+    def __init__(self, folder: Path, worker: int, attempt: int) -> None:
+        self._asked = folder / _FOLDER / _ASKED
+        self._path = folder / _FOLDER / f"{worker}.msgpack"
+        self._attempt = attempt
+        self._again_s = 0.0
+
+    def write_if_asked(self, tasks: Sequence[Task]) -> None:
+        """Write the windows of a worker's tasks if somebody looks, and it was not done just now."""
+        now_s = time.monotonic()
+        if now_s < self._again_s:
+            return
+        asked_ns = _asked_ns(self._asked)
+        if abs(time.time_ns() - asked_ns) < _LEASE_S * 1e9:
+            self.write(tasks, asked_ns)
+            took_s = time.monotonic() - now_s
+            self._again_s = now_s + max(_SHORTEST_S, took_s * _SHARE)
+
+    def write(self, tasks: Sequence[Task], asked_ns: int | None = None) -> None:
+        """Write the windows of a worker's tasks. That there is no room for them is no reason to fail."""
+        found = [pane for task in tasks for pane in task.panes()]
+        content = PaneFile(
+            self._attempt,
+            _asked_ns(self._asked) if asked_ns is None else asked_ns,
+            tuple((step, _encoded(table)) for step, table in found),
+        )
+        aside = self._path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            aside.write_bytes(msgspec.msgpack.encode(content))
+            aside.replace(self._path)
+
+
+def ask(folder: Path) -> int:
+    """Say that somebody looks, and return the time of that."""
+    path = folder / _FOLDER / _ASKED
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.touch(mode=0o600)
+    return _asked_ns(path)
+
+
+def read_panes(folder: Path) -> pl.DataFrame:
+    """Return the windows that the workers of the newest attempt have written last."""
+    attempts = read_attempts(folder / "results")
+    newest = attempts[-1].number if attempts else 0
+    files = [file for file in _files(folder) if file.attempt == newest]
+    return together(
+        [(step, pl.read_ipc_stream(table).select(STORED.names())) for file in files for step, table in file.tables]
+    )
+
+
+def wait_for_answer(folder: Path, asked_ns: int, timeout_s: float) -> bool:
+    """Wait until every worker has answered a touch; return whether all have in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        attempts = read_attempts(folder / "results")
+        if attempts:
+            workers = worker_count(vertex.parallelism for vertex in attempts[-1].layout.vertices)
+            newest = attempts[-1].number
+            answers = [f for f in _files(folder) if f.attempt == newest and f.asked_ns >= asked_ns]
+            if len(answers) >= workers:
+                return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+
+
+def _files(folder: Path) -> list[PaneFile]:
+    found: list[PaneFile] = []
+    for path in sorted((folder / _FOLDER).glob("*.msgpack")):
+        with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+            found.append(msgspec.msgpack.decode(path.read_bytes(), type=PaneFile))
+    return found
+
+
+def _asked_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _encoded(table: pl.DataFrame) -> bytes:
+    body = BytesIO()
+    table.write_ipc_stream(body)
+    return body.getvalue()

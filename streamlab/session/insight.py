@@ -1,0 +1,200 @@
+"""What a job shows of itself beyond its rows: figures, splits, windows, late rows, and all that over time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import polars as pl
+
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.observe.history_frames import HistoryFrames, history_frames
+from streamlab.observe.late_notes import LATE_NOTES, shown
+from streamlab.observe.status import TaskStatus
+from streamlab.runtime.client import JobHandle
+from streamlab.runtime.history_file import HistoryReader
+from streamlab.runtime.pane_files import ask, read_panes, wait_for_answer
+from streamlab.runtime.table_reader import read_noted_rows
+
+_TIME = pl.Datetime("us", "UTC")
+_PANES_S = 2.0
+"""How long workers are waited for when somebody asks for windows: one of them may be in a long call."""
+_DTYPES: dict[object, pl.DataType] = {
+    str: pl.String(),
+    bool: pl.Boolean(),
+    int: pl.Int64(),
+    int | None: pl.Int64(),
+    float: pl.Float64(),
+    float | None: pl.Float64(),
+    tuple[str, ...]: pl.String(),
+}
+"""Dtypes of the columns of `Insight.metrics`, by the types of a status' fields."""
+
+
+class HistoryFeed:
+    """Reads a job's history, each sample once, as it comes.
+
+    Parameters
+    ----------
+    reader
+        Reads the samples.
+    """
+
+    def __init__(self, reader: HistoryReader) -> None:
+        self._reader = reader
+
+    def read_new(self) -> HistoryFrames:
+        """Return what was not read before; the frames are empty when nothing is new."""
+        return history_frames(self._reader.read_new())
+
+
+class Insight:
+    """The part of a `Job` that looks at it. Nothing here changes the job.
+
+    Parameters
+    ----------
+    handle
+        The client's side of the job.
+    """
+
+    def __init__(self, handle: JobHandle) -> None:
+        self._handle = handle
+
+    def metrics(self) -> pl.DataFrame:
+        """Return the figures of each task, one row per subtask; see `streamlab.observe.metrics.METRICS`."""
+        fields = [field for field in msgspec.structs.fields(TaskStatus) if field.name != "time"]
+        tasks = [
+            {field.name: getattr(task, field.name) for field in fields} | {"steps": " → ".join(task.steps)}
+            for task in self._handle.status().tasks
+        ]
+        return pl.DataFrame(tasks, schema={field.name: _DTYPES[field.type] for field in fields})
+
+    def watermarks(self) -> pl.DataFrame:
+        """Return the watermark of each task: null before the first and after the end of the input."""
+        tasks = self._handle.status().tasks
+        return pl.DataFrame(
+            {
+                "vertex": [task.vertex for task in tasks],
+                "subtask": [task.subtask for task in tasks],
+                "watermark": [_time(task.watermark_us) for task in tasks],
+                "lag_ms": [task.lag_ms for task in tasks],
+                "at_end": [task.watermark_us == MAX_TIME_US for task in tasks],
+            },
+            schema={
+                "vertex": pl.String(),
+                "subtask": pl.Int64(),
+                "watermark": _TIME,
+                "lag_ms": pl.Float64(),
+                "at_end": pl.Boolean(),
+            },
+        )
+
+    def splits(self) -> pl.DataFrame:
+        """Return how far the splits of its sources have been read, those that hold the watermark back first.
+
+        Of many splits of one subtask, 30 are shown; the newest of those that have ended come last.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``vertex``, ``subtask``, ``source``, ``split``, ``rows`` (given out), ``watermark`` (null when its rows say
+            nothing of time yet), ``lag_ms`` (wall clock minus watermark), ``latest`` (event time), ``quiet_ms`` (since
+            its last row; null before one, and once it has ended), ``begun``, ``idle``, ``ended``.
+        """
+        rows = [
+            (
+                task.vertex,
+                task.subtask,
+                split.step,
+                split.split,
+                split.rows,
+                _time(split.watermark_us),
+                None if split.watermark_us is None or split.ended else (task.time.as_of_us - split.watermark_us) / 1000,
+                _time(split.latest_us),
+                None if split.last_row_us is None else max(0.0, (task.time.as_of_us - split.last_row_us) / 1000),
+                split.begun,
+                split.idle,
+                split.ended,
+            )
+            for task in self._handle.status().tasks
+            for split in task.time.splits
+        ]
+        schema = {
+            "vertex": pl.String(),
+            "subtask": pl.Int64(),
+            "source": pl.String(),
+            "split": pl.String(),
+            "rows": pl.Int64(),
+            "watermark": _TIME,
+            "lag_ms": pl.Float64(),
+            "latest": _TIME,
+            "quiet_ms": pl.Float64(),
+            "begun": pl.Boolean(),
+            "idle": pl.Boolean(),
+            "ended": pl.Boolean(),
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def history(self, of: Literal["tasks", "job", "splits", "arrivals"] = "tasks") -> pl.DataFrame:
+        """Return its figures over time: two samples a second for the last five minutes, the whole course more thinly.
+
+        The coordinator keeps them in the job's folder, so they outlive kernels and coordinators.
+
+        Parameters
+        ----------
+        of
+            ``"tasks"``: a row per time and subtask; ``"job"``: a row per time; ``"splits"``: a row per time and split;
+            ``"arrivals"``: a row per interval and step, with the event times of the rows that came in it.
+
+        See Also
+        --------
+        streamlab.observe.history_frames.HistoryFrames : The columns.
+        """
+        frames: pl.DataFrame = getattr(history_frames(HistoryReader(self._handle.folder.path).read_new()), of)
+        return frames
+
+    def history_feed(self) -> HistoryFeed:
+        """Return a reader that gives the history so far, and on each further call only what is new."""
+        return HistoryFeed(HistoryReader(self._handle.folder.path))
+
+    def panes(self, *, wait: bool = True) -> pl.DataFrame:
+        """Return the windows of its steps, the newest 500 of each, those that end last first.
+
+        Parameters
+        ----------
+        wait
+            Whether to wait, for two seconds at most, until all workers have told how things are now. Otherwise the
+            table is what they have told since somebody asked last; they go on telling for five seconds.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``step``, ``window_start``, ``window_end``, ``state`` (open, fired, refined: fired again for late rows,
+            closed: takes no more rows), ``keys`` and ``rows`` (null where nobody counts them), ``firings`` (early ones
+            included) and ``refinements``. What has fired is known since the attempt began.
+        """
+        folder = self._handle.folder.path
+        if not self._handle.status().state.is_final:
+            asked_ns = ask(folder)
+            if wait:
+                wait_for_answer(folder, asked_ns, _PANES_S)
+        return read_panes(folder)
+
+    def lateness(self) -> pl.DataFrame:
+        """Return the newest late rows, about a thousand of each worker, with what became of them, newest first.
+
+        All dropped rows, just as they came, are in `late_rows`.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``outcome`` (dropped, or merged: a window still took it within the allowed lateness), ``step``, ``noted_at``
+            (wall clock), ``event_time``, ``watermark`` (against which it was judged), ``behind_ms`` (watermark minus
+            event time), ``window_start``, ``window_end``, ``closed_for_ms`` (watermark minus the window's end), and the
+            row's own columns.
+        """
+        return shown(read_noted_rows(self._handle.folder.results, LATE_NOTES))
+
+
+def _time(us: int | None) -> int | None:
+    return us if us is not None and MIN_TIME_US < us < MAX_TIME_US else None
