@@ -8,6 +8,7 @@
         graph-<n>.layout.json          what the coordinator must know of such a graph
         query.pickle                   the query that graphs are made of; read by clients of the same user
         processes.json                 the job's processes
+        coordinator.lock               held by the one coordinator that works here (see `folder_lock`)
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
         reserve                        space set aside so that the last status fits on a full disk

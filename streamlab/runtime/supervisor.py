@@ -35,6 +35,7 @@ from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
+from streamlab.runtime.folder_lock import claim
 from streamlab.runtime.guardian import CLIENT_ENDED
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log
@@ -77,9 +78,16 @@ class Supervisor:
         The job's folder.
     client_fd
         The pipe from the client.
+
+    Raises
+    ------
+    StateError
+        If another coordinator works in the folder, or its files cannot be read.
     """
 
     def __init__(self, folder: JobFolder, client_fd: int) -> None:
+        # Before anything else: what an earlier coordinator has left is ended here, and that one must be dead.
+        self._lock = claim(folder.path)
         self._folder = folder
         self._meta = folder.read_meta()
         self._sockets = Path(self._meta.sockets)
@@ -435,7 +443,10 @@ def _now_us() -> int:
 
 def main(path: str) -> None:
     """Run this process as the coordinator of the job in a folder."""
-    supervisor = Supervisor(JobFolder(Path(path)), client_fd=0)
+    try:
+        supervisor = Supervisor(JobFolder(Path(path)), client_fd=0)
+    except StateError as error:
+        sys.exit(str(error))
     try:
         supervisor.run()
     except Exception:
