@@ -111,6 +111,11 @@ def assigned(splits: Sequence[Split], subtask: int, parallelism: int) -> list[Sp
     return sorted(splits, key=order)[subtask::parallelism]
 
 
+def rows_of(snapshot: ReaderSnapshot, split: str) -> int:
+    """Return how many rows of a split had been given out."""
+    return snapshot.splits[split].rows if split in snapshot.splits else 0
+
+
 class SourceReader:
     """Reads a source's splits for one subtask.
 
@@ -323,7 +328,7 @@ class SourceReader:
                     skip=progress.skip,
                     rows_given=progress.rows,
                 )
-            lane.limit = None if self._until is None else self._rows_until(split.id)
+            lane.limit = self._limit_of(split.id)
             lane.order_us = start
             lane.clock = IdleClock(self._idle_us) if self._idle_us else None
             self._watermarks.add(split.id, start)
@@ -331,9 +336,9 @@ class SourceReader:
         if self._lanes and self.source.discovers:
             self._watermarks.on_idle(_FINISHED, deferred=True)
 
-    def _rows_until(self, split: str) -> int:
-        progress = None if self._until is None else self._until.splits.get(split)
-        return 0 if progress is None else progress.rows
+    def _limit_of(self, split: str) -> int | None:
+        """Return how many rows of a split are given out at most."""
+        return None if self._until is None else rows_of(self._until, split)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -348,15 +353,9 @@ class SourceReader:
             left = lane.rows_left()
             if rows and left is not None and left > self._batch_rows - rows and self._pace is None:
                 break
-            lane.dry = False
-            piece = lane.fetch(self._batch_rows - rows, now_us)
+            piece = self._read(lane, self._batch_rows - rows, now_us)
             if piece is None:
                 continue
-            self._queue.append(piece)
-            if piece.max_time_us is not None and self._delay_us is not None:
-                reached = piece.max_time_us - self._behind_us
-                lane.order_us = reached if lane.is_fresh else max(lane.order_us, reached)
-                lane.is_fresh = False
             if self._pace is None:
                 rows += piece.left
             else:
@@ -369,6 +368,19 @@ class SourceReader:
         if self._begins_us is None and self._pace is not None and self._column:
             times = [piece.next_time_us(self._column) for piece in self._queue]
             self._begins_us = min((time for time in times if time is not None), default=None)
+
+    def _read(self, lane: Lane, limit: int, now_us: int) -> Piece | None:
+        """Read once from a split; what comes waits to be given out."""
+        lane.dry = False
+        piece = lane.fetch(limit, now_us)
+        if piece is None:
+            return None
+        self._queue.append(piece)
+        if piece.max_time_us is not None and self._delay_us is not None:
+            reached = piece.max_time_us - self._behind_us
+            lane.order_us = reached if lane.is_fresh else max(lane.order_us, reached)
+            lane.is_fresh = False
+        return piece
 
     def _can_read(self, lane: Lane, now_us: int) -> bool:
         if lane.exhausted or lane.room == 0:
@@ -428,8 +440,10 @@ class SourceReader:
 
     # -- giving out ----------------------------------------------------------------------------------------------
 
-    def _give(self, now_us: int, allowed_us: int | None) -> list[Message]:
-        """Give out what is due, then the watermark that it allows."""
+    def _give(
+        self, now_us: int, allowed_us: int | None, only: Lane | None = None, most: int | None = None
+    ) -> list[Message]:
+        """Give out what is due, of one split only and at most so many rows if told so; then the watermark it allows."""
         frames: list[pl.DataFrame | pl.LazyFrame] = []
         refused: list[pl.DataFrame] = []
         kept: deque[Piece] = deque()
@@ -437,7 +451,7 @@ class SourceReader:
         self._last = []
         for piece in self._queue:
             name = piece.lane.split.id
-            if name in blocked:
+            if name in blocked or (only is not None and piece.lane is not only) or most == 0:
                 kept.append(piece)
                 continue
             room = piece.lane.room
@@ -447,6 +461,9 @@ class SourceReader:
                 continue
             due = piece.left if allowed_us is None else piece.due(self._column or "", allowed_us)
             due = due if room is None else min(due, room)
+            if most is not None:
+                due = min(due, most)
+                most -= due
             if due:
                 frame, (earliest, latest) = piece.take(due, self._column)
                 frames.append(frame)

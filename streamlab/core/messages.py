@@ -56,10 +56,14 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Everything before it belongs to the checkpoint, everything after it does not."""
+    """Everything before it belongs to the checkpoint, everything after it does not.
+
+    One of kind ``"step"`` belongs to no checkpoint: a task that it has passed has done everything that follows from what
+    was before it. Its number is that of a `streamlab.runtime.protocol.Step`.
+    """
 
     checkpoint_id: int
-    kind: Literal["checkpoint", "savepoint"] = "checkpoint"
+    kind: Literal["checkpoint", "savepoint", "step"] = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)

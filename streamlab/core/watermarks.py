@@ -78,6 +78,13 @@ class BoundedOutOfOrderness:
         self._current = watermark
         return watermark
 
+    def advance(self, us: int) -> int | None:
+        """Raise the watermark by hand, whatever the rows say, and return it if it has grown."""
+        if us <= self._current:
+            return None
+        self._current = us
+        return us
+
 
 class IdleClock:
     """Says that a stream is idle once more than `timeout_us` has passed without activity.
@@ -234,6 +241,11 @@ class PartitionWatermarks:
         flushed = self._raise_to(max(part.us for part in self._splits.values()))
         already, self._idle = self._idle, True
         return flushed if already else [*flushed, Idle()]
+
+    def advance(self, us: int) -> list[Signal]:
+        """Raise the combined watermark by hand; the splits' own stay where they are, and count once they are above."""
+        raised = self._raise_to(us)
+        return [*raised, Idle()] if raised and self._idle else raised
 
     def snapshot(self) -> PartitionsState:
         """Return the whole state as plain values."""

@@ -67,6 +67,15 @@ class Operator(ABC):
         """When `on_timer` wants to be called, in processing time; None when it has no wish."""
         return None
 
+    def advance_watermark(self, us: int) -> list[Message]:
+        """Raise the watermark that this operator makes by hand; nothing for one that passes on those from above."""
+        return []
+
+    @property
+    def made_watermark_us(self) -> int | None:
+        """The watermark that it makes in place of those from above; None when it passes those on."""
+        return None
+
     @property
     def done(self) -> bool:
         """Whether it will never give rows again, so that the stream can end here (a ``head`` that is full)."""

@@ -90,6 +90,14 @@ class _AssignWatermarks(Operator):
     def on_watermark(self, us: int) -> list[Message]:
         return _messages(self._assigner.on_upstream_watermark(us))
 
+    def advance_watermark(self, us: int) -> list[Message]:
+        return _messages(self._assigner.after_rows(self._times.advance(us)))
+
+    @property
+    def made_watermark_us(self) -> int:
+        """The highest that rows, or a hand, have allowed."""
+        return self._assigner.current
+
     def on_timer(self, now_us: int) -> list[Message]:
         return _messages(self._assigner.on_timer(now_us))
 

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.reader import ReaderSnapshot
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import FOLDER
 from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
+from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.runtime.folder import JobFolder
@@ -49,7 +50,7 @@ class BuiltTask:
     """A task, and the reader and writer that it drives, if it has them."""
 
     task: Task
-    reader: SourceReader | None
+    reader: SteppedReader | None
     writer: SinkWriter | None
 
 
@@ -154,7 +155,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
     reader = writer = None
     options = place.options
     if vertex.source is not None:
-        reader = SourceReader(
+        reader = SteppedReader(
             vertex.source,
             origin.splits(vertex),
             subtask,

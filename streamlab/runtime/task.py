@@ -14,7 +14,8 @@ The story of one task::
     receive(channel, End)        counts as the last watermark; when all inputs ended the operators end, in order, the
                                  sink prepares, and the task is finished
     commit(id)                   the checkpoint is complete: the sink commits what it had prepared up to it
-    poll(now)                    only sources: the next rows of the reader go the same way
+    poll(now)                    only sources: the next rows of the reader go the same way; read(call) lets the reader
+                                 do something else, such as a step by hand
     on_time(now)                 due processing-time timers of the operators
 
 The driver never hands a task a message for a channel that is blocked (see :meth:`Task.is_blocked`).
@@ -30,8 +31,9 @@ from typing import TypeVar
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.reader import ReaderSnapshot
 from streamlab.connectors.sink import Pending, SinkWriter
+from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.aggregation import overflow_in
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
@@ -129,7 +131,20 @@ class Restored:
     counters: Mapping[str, int] = field(default_factory=dict)
 
 
-Output = Emission | SideOutput | Snapshotted
+@dataclass(frozen=True)
+class Passed:
+    """A barrier of a step by hand has gone through the task: what follows from the step so far has been given.
+
+    Attributes
+    ----------
+    number : int
+        The barrier's.
+    """
+
+    number: int
+
+
+Output = Emission | SideOutput | Snapshotted | Passed
 
 
 @dataclass
@@ -187,7 +202,7 @@ class Task:
         vertex_id: str,
         subtask: int,
         *,
-        reader: SourceReader | None = None,
+        reader: SteppedReader | None = None,
         writer: SinkWriter | None = None,
         restored: Restored | None = None,
         sets_aside: bool = False,
@@ -273,14 +288,37 @@ class Task:
 
     def poll(self, now_us: int) -> list[Output]:
         """Let the source's reader read once and return what its rows bring about; empty when there are none now."""
-        if self._reader is None or self.finished:
+        return [] if self._reader is None else self.read(partial(self._reader.poll, now_us))
+
+    def read(self, call: Callable[[], list[Message]]) -> list[Output]:
+        """Return what follows from a call of the source's reader."""
+        if self.finished:
             return []
         self.current_step = self.vertex.source.name if self.vertex.source else self.vertex.id
         self.current_input = None
-        reader = self._reader
-        for message in self._guarded(partial(reader.poll, now_us)):
+        for message in self._guarded(call):
             self._from_source(message)
         return self._taken()
+
+    def advance_watermark(self, us: int) -> list[Output]:
+        """Raise the watermarks that are made here by hand, those of the source and of operators."""
+        if self.finished:
+            return []
+        for message in self._reader.advance_watermark(us) if self._reader is not None else ():
+            self._from_source(message)
+        for at, operator in enumerate(self._operators):
+            self.current_step = self._specs[at].step
+            self._feed_all(at + 1, operator.advance_watermark(us), at)
+        return self._taken()
+
+    @property
+    def made_watermark_us(self) -> int | None:
+        """The watermark that is made here, by the source or an operator; None when none is, or none any more."""
+        if self.finished:
+            return None
+        made = [operator.made_watermark_us for operator in self._operators]
+        made.insert(0, None if self._reader is None else self._reader.made_watermark_us)
+        return next((us for us in reversed(made) if us is not None), None)
 
     def stop(self, now_us: int) -> list[Output]:
         """Stop reading the source: what was read is drained, then the stream ends as if the source had ended."""
@@ -297,7 +335,7 @@ class Task:
         return self._taken()
 
     def inject_barrier(self, barrier: Barrier) -> list[Output]:
-        """Start a checkpoint at a source: snapshot, then send the barrier on."""
+        """Let a barrier begin its way at a source: snapshot for a checkpoint, then send it on."""
         if not self.finished:
             self._pass(barrier)
         return self._taken()
@@ -317,6 +355,10 @@ class Task:
         if self._reader is not None and not self.finished:
             wishes.append(self._reader.wakeup_us(now_us))
         return min((wish for wish in wishes if wish is not None), default=None)
+
+    def awaits(self, channel: Channel) -> bool:
+        """Return whether something may still come on the channel before the next barrier."""
+        return channel not in self._blocked and channel not in self._ended
 
     def is_blocked(self, channel: Channel) -> bool:
         """Return whether the channel must wait for a barrier on other inputs."""
@@ -514,7 +556,10 @@ class Task:
             self._pass(barrier)
 
     def _pass(self, barrier: Barrier) -> None:
-        self._snapshot(barrier.checkpoint_id)
+        if barrier.kind == "step":
+            self._out.append(Passed(barrier.checkpoint_id))
+        else:
+            self._snapshot(barrier.checkpoint_id)
         for router in self._routers:
             self._out += router.broadcast(barrier)
 

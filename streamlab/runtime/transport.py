@@ -33,6 +33,7 @@ from streamlab.runtime.exchange import Channel
 
 _MAC_BYTES = 16
 _NEWEST = pl.CompatLevel.newest()
+_BarrierKind = Literal["checkpoint", "savepoint", "step"]
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -98,6 +99,8 @@ class Inbox:
         self._consumed = 0
         self._window = window
         self._return: _Grant = _no_grant
+        self.keeps_watermarks = False
+        """Whether each watermark is taken by itself, so that nothing depends on how quickly they come."""
 
     def returns_credit_to(self, grant: _Grant) -> None:
         """Say who gets the credit for what is consumed."""
@@ -115,8 +118,9 @@ class Inbox:
         """Append a message; a watermark replaces one that waits right before it, since it says more."""
         if isinstance(message, Batch):
             self._batches += 1
-        elif isinstance(message, Watermark) and self._messages and isinstance(self._messages[-1], Watermark):
-            self._messages.pop()
+        elif isinstance(message, Watermark) and not self.keeps_watermarks:
+            if self._messages and isinstance(self._messages[-1], Watermark):
+                self._messages.pop()
         self._messages.append(message)
 
     def take(self) -> Message:
@@ -352,7 +356,7 @@ def decoded(header: Header, body: bytes) -> Message:
         case "watermark":
             return Watermark(header.number)
         case "barrier":
-            return Barrier(header.number, "savepoint" if header.text == "savepoint" else "checkpoint")
+            return Barrier(header.number, msgspec.convert(header.text, _BarrierKind))
         case "idle":
             return Idle()
         case "end":

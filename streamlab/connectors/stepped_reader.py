@@ -1,0 +1,142 @@
+"""A source's reader that can also be driven by hand: a batch, or some rows, at a time.
+
+Rules
+-----
+- A step gives out one batch at once, whatever the pace, and never the end together with rows.
+- A step of so many rows takes them from one split: the one whose watermark is lowest as far as rows were *given out*,
+  of several the first in the order of all splits. So what is read next depends on the positions alone, and is the same
+  for one reader as for several that share the splits, when the one with the lowest order is asked each time.
+- A watermark that is raised by hand counts for the reader as a whole; the order of reading does not depend on it.
+- What was read ahead and not given out when the stream is stopped by hand stays unread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from streamlab.connectors.lane import Lane
+from streamlab.connectors.reader import ReaderSnapshot, SourceReader, assigned, rows_of
+from streamlab.connectors.source import Source, Split
+from streamlab.core.messages import Batch, Message
+from streamlab.core.time import MIN_TIME_US
+
+
+class SteppedReader(SourceReader):
+    """As :class:`SourceReader`, whose parameters it takes; :meth:`poll` and :meth:`step` may take turns."""
+
+    def __init__(self, source: Source, splits: Sequence[Split], *arguments: Any, **options: Any) -> None:
+        self.stepped: dict[str, int] = {}
+        """Good rows that the last step gave out, by split."""
+        self._goal: ReaderSnapshot | None = None
+        self._by_hand = False
+        self._ranks = {split.id: at for at, split in enumerate(assigned(splits, 0, 1))}
+        super().__init__(source, splits, *arguments, **options)
+
+    def poll(self, now_us: int) -> list[Message]:
+        """Read on by itself, as :meth:`SourceReader.poll`."""
+        self._by_hand = False
+        return super().poll(now_us)
+
+    def stop(self, now_us: int) -> list[Message]:
+        """Stop reading, as :meth:`SourceReader.stop`; after a step by hand nothing more is given out."""
+        return self._end() if self._by_hand and not self._ended else super().stop(now_us)
+
+    def step(self, now_us: int, rows: int | None = None) -> list[Message]:
+        """Give out one batch, of at most `rows` rows of one split; None: the batch that a poll would give.
+
+        Nothing when there are no rows now. The end comes with :meth:`stop` only.
+
+        Raises
+        ------
+        SourceError
+            As :meth:`poll`.
+        """
+        self.stepped = {}
+        if self._ended:
+            return []
+        self._by_hand, self._next_look_us = True, MIN_TIME_US
+        self._discover(now_us)
+        before = {name: lane.rows_given for name, lane in self._lanes.items()}
+        pace, self._pace = self._pace, None
+        try:
+            out = self._step(now_us, rows)
+        finally:
+            self._pace = pace
+        if pace is not None and self._latest_us is not None:
+            # When it goes on at its pace, it does so from here.
+            self._begins_us, self._started_us = self._latest_us, None
+        for name, rows_before in before.items():
+            rows_now = self._lanes[name].rows_given if name in self._lanes else self._finished[name].rows
+            if rows_now > rows_before:
+                self.stepped[name] = rows_now - rows_before
+        # What a hand holds back says nothing about how long rows take.
+        timeless = [replace(m, ingested_us=None) if isinstance(m, Batch) else m for m in out]
+        return timeless + self._idleness(now_us)
+
+    def read_to(self, goal: ReaderSnapshot | None) -> None:
+        """Give out rows up to these positions only, until told otherwise; None: as far as `until` says."""
+        self._goal = goal
+        for name, lane in self._lanes.items():
+            lane.limit = self._limit_of(name)
+
+    def advance_watermark(self, us: int) -> list[Message]:
+        """Raise the watermark by hand; rows that come behind it are late like any others."""
+        if self._ended or self._delay_us is None:
+            return []
+        return self._said(self._watermarks.advance(us))
+
+    @property
+    def made_watermark_us(self) -> int | None:
+        """The watermark that was last given out; None when the source makes none."""
+        return None if self._delay_us is None else self._watermarks.current
+
+    @property
+    def next_order(self) -> tuple[int, int] | None:
+        """What a step reads next: watermark of the split, and its place among all splits; None: nothing more."""
+        if self._ended:
+            return None
+        orders = [self._order_of(lane) for lane in self._lanes.values() if lane.room != 0]
+        if not orders and self.source.discovers and not self._lanes:
+            return (self._watermarks.current, len(self._ranks))
+        return min(orders, default=None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left of any split, and only the end is still to come."""
+        return not self._lanes and not self.source.discovers
+
+    def _limit_of(self, split: str) -> int | None:
+        limit = super()._limit_of(split)
+        if self._goal is None:
+            return limit
+        wanted = rows_of(self._goal, split)
+        return wanted if limit is None else min(limit, wanted)
+
+    def _step(self, now_us: int, rows: int | None) -> list[Message]:
+        if rows is None:
+            self._fill(now_us)
+            return self._give(now_us, None)
+        out: list[Message] = []
+        for lane in sorted(self._lanes.values(), key=self._order_of):
+            read_before = self.rows_read
+            self._fill_from(lane, rows, now_us)
+            out += self._give(now_us, None, lane, rows)
+            if self.rows_read > read_before:
+                break
+        return out
+
+    def _order_of(self, lane: Lane) -> tuple[int, int]:
+        name = lane.split.id
+        return self._watermarks.watermark_of(name), self._ranks.setdefault(name, len(self._ranks))
+
+    def _fill_from(self, lane: Lane, rows: int, now_us: int) -> None:
+        """Read on in one split until so many rows wait, or no more can be had now."""
+        wanted = rows if lane.room is None else min(rows, lane.room)
+        waiting = sum(piece.left for piece in self._queue if piece.lane is lane)
+        while waiting < wanted and not lane.exhausted and not (waiting and self.source.keeps_batches):
+            piece = self._read(lane, wanted - waiting, now_us)
+            if piece is None:
+                break
+            waiting += piece.left
