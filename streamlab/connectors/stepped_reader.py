@@ -88,6 +88,11 @@ class SteppedReader(SourceReader):
         return self._said(self._watermarks.advance(us))
 
     @property
+    def reached(self) -> bool:
+        """As :attr:`SourceReader.reached`; what bounds a step does not count."""
+        return self._goal is None and super().reached
+
+    @property
     def made_watermark_us(self) -> int | None:
         """The watermark that was last given out; None when the source makes none."""
         return None if self._delay_us is None else self._watermarks.current

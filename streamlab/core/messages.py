@@ -58,8 +58,8 @@ class Watermark:
 class Barrier:
     """Everything before it belongs to the checkpoint, everything after it does not.
 
-    One of kind ``"step"`` belongs to no checkpoint: a task that it has passed has done everything that follows from what
-    was before it. Its number is that of a `streamlab.runtime.protocol.Step`.
+    One of kind ``"step"`` belongs to no checkpoint: a task that it has passed has done everything that follows from
+    what was before it. Its number is that of a `streamlab.runtime.protocol.Step`.
     """
 
     checkpoint_id: int

@@ -26,6 +26,8 @@ class JobOptions:
         Rows that the live result table of an endless append-only stream keeps; None keeps all.
     detach : bool
         Whether the job goes on when the process that started it ends.
+    paused : bool
+        Whether it starts paused, with a clock that stands, for steps by hand.
     on_error : {"fail", "dead_letter"} | None
         What happens to input that cannot be understood, and to rows that a row-wise step fails on. By default the
         first become dead letters, and the second end the attempt.
@@ -58,6 +60,7 @@ class JobOptions:
     channel_batches: int = 8
     keep_rows: int | None = 1_000_000
     detach: bool = False
+    paused: bool = False
     on_error: Literal["fail", "dead_letter"] | None = None
     step_timeout_ms: int = 60_000
     commit_timeout_ms: int = 600_000

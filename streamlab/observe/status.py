@@ -188,6 +188,35 @@ class CheckpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How many attempts started from it."""
 
 
+class SplitRead(msgspec.Struct, frozen=True):
+    """What a step by hand has read of one split."""
+
+    source: str
+    """The source's step."""
+    split: str
+    rows: int
+
+
+class StepStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step by hand has done."""
+
+    request: str
+    """Token of the request."""
+    state: Literal["running", "done", "failed"] = "running"
+    reason: str = ""
+    """Why it failed, or what kept it from going further."""
+    read: tuple[SplitRead, ...] = ()
+    batches: int = 0
+    watermark_before_us: int | None = None
+    """The lowest watermark that is made, by a source or a step, before and after; None when none is made."""
+    watermark_us: int | None = None
+    late_rows: int = 0
+    """Rows that were late, and input that could not be understood, in this step."""
+    dead_letters: int = 0
+    ended: bool = False
+    """Whether the job has ended with it."""
+
+
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown of a job."""
 
@@ -224,6 +253,10 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The newest ones, oldest first."""
     wish: Literal["run", "pause", "stop"] = "run"
     """What was asked for last; a job that is restarting comes to it when it runs again."""
+    clock_us: int | None = None
+    """Where its clock stands, while it goes by steps; None: it goes with the time of day."""
+    step: StepStatus | None = None
+    """The last step by hand."""
     savepoint: str = ""
     """Token of the checkpoint that it was asked to end with."""
     rescale: str = ""

@@ -17,8 +17,8 @@ import msgspec
 from streamlab.core.errors import StateError
 from streamlab.observe.status import TaskStatus
 from streamlab.runtime.protocol import Hello, SnapshotFailed, TaskFinished, TaskSnapshotted, WorkerEvent
-from streamlab.runtime.task import Snapshotted
 from streamlab.runtime.task_states import stored_part
+from streamlab.runtime.task_values import Snapshotted
 from streamlab.state.checkpoints.manifest import StoredFrame
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 

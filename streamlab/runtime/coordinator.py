@@ -8,7 +8,8 @@ state       what happens in it
 STARTING    Workers start. When all have and the splits are known, tasks are deployed → RUNNING, or PAUSED or STOPPING
             when that was asked for in the meantime.
 RUNNING     Tasks run. All finished and committed → FINISHED. PauseRequested → PAUSED. StopRequested → STOPPING.
-PAUSED      Sources are not read. ResumeRequested → RUNNING. StopRequested → STOPPING. All finished → FINISHED.
+PAUSED      Sources are not read, or by hand only (`stepping`). ResumeRequested → RUNNING. StopRequested → STOPPING.
+            All finished → FINISHED.
 STOPPING    Sources have ended, rows drain. All finished and committed → STOPPED.
 RESTARTING  The attempt has failed and its workers are gone. After a delay the next one starts from the newest complete
             checkpoint (from the beginning when there is none) and goes the way of STARTING.
@@ -43,6 +44,7 @@ from streamlab.runtime.job_figures import job_figures, restored_figures
 from streamlab.runtime.placement import worker_count
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
+from streamlab.runtime.stepping import Stepper
 from streamlab.state.checkpoints.manifest import Manifest
 
 PUBLISH_US = 100_000
@@ -111,7 +113,8 @@ class Coordinator:
         self._restart_in_us: int | None = None
         self._ends_in_us: int | None = None
         self._restarts = 0
-        self._paused = False
+        self._paused = options.paused
+        self._stepper = Stepper((submitted_us if origin is None else origin.triggered_us) if options.paused else None)
         self._stopping = False
         self._started_us: int | None = None
         self._ended_us: int | None = None
@@ -166,6 +169,8 @@ class Coordinator:
             wish="stop" if self._stopping else "pause" if self._paused else "run",
             savepoint=self._hold.request if self._hold is not None and wished is None else "",
             rescale=wished.graph if wished is not None else "",
+            clock_us=self._stepper.clock_us,
+            step=self._stepper.status,
             last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
@@ -188,11 +193,13 @@ class Coordinator:
         if attempt.deployed or self._splits is None or not all(w.started for w in attempt.workers.values()):
             return []
         attempt.deployed = True
-        commands: list[Command] = [protocol.SetPaused(paused=True)] if self._paused else []
+        commands: list[Command] = []
+        if self._paused:
+            commands.append(protocol.SetPaused(paused=True, clock_us=self._stepper.clock_us))
         commands.append(protocol.Deploy(self._splits, attempt.restored, attempt.from_origin))
         if self._stopping and self._hold is None:
             commands.append(protocol.StopSources())
-        return [*commands, *self._move(self._active_state())]
+        return [*commands, *self._move(self._active_state()), *self._go_on_stepping()]
 
     @_on.register
     def _(self, event: protocol.WorkerReport) -> list[Command]:
@@ -210,7 +217,8 @@ class Coordinator:
         self._note_first_row(event.first_row_us)
         if self._attempt.finished.keys() != self._all_tasks:
             # What is known of the store's answer must not be overtaken by what was known before.
-            return [*self._stop_if_unheard(key), *self._publish_if_due(), *self._store_if_whole()]
+            further = [*self._stop_if_unheard(key), *self._go_on_stepping()]
+            return [*further, *self._publish_if_due(), *self._store_if_whole()]
         if self._checkpointing:
             return self._checkpoint_at_end() if self._checkpoints.in_flight is None else self._store_if_whole()
         return self._commit_last(self._checkpoints.next_id)
@@ -300,6 +308,8 @@ class Coordinator:
         if self._stopping:
             return []
         self._stopping = True
+        if event.request != _REACHED:
+            self._stepper.abort("the job was told to stop")
         if event.request and self._checkpointing:
             self._hold = Hold(event.request)
             self._checkpoints.request(event.request)
@@ -317,6 +327,7 @@ class Coordinator:
             state = "is stopping" if self._stopping else "is ending" if self._checkpointing else "takes no checkpoints"
             busy = f"is being rescaled to {wished.parallelism}" if wished is not None else state
             return [protocol.Refuse(f"one that {busy}")]
+        self._stepper.abort("the job is being rescaled")
         self._hold = Hold(event.request, protocol.Layout(event.parallelism, event.vertices, event.graph))
         self._checkpoints.request(event.request)
         # The wish is on record before it is answered.
@@ -355,9 +366,31 @@ class Coordinator:
         if self._paused == paused or self._stopping:
             return []
         self._paused = paused
+        if not paused:
+            self._stepper.resume()
         if not self._attempt.deployed:
             return []
         return [protocol.SetPaused(paused=paused), *self._move(self._active_state())]
+
+    @_on.register
+    def _(self, event: protocol.StepRequested) -> list[Command]:
+        may = self._paused and not self._stopping and self._hold is None
+        self._stepper.ask(event, self._now_us, "" if may else "the job is not paused")
+        return [*self._publish(), *self._go_on_stepping()]
+
+    @_on.register
+    def _(self, event: protocol.StepTaken) -> list[Command]:
+        self._attempt.tasks[event.status.vertex, event.status.subtask] = event.status
+        self._stepper.take(event)
+        return self._go_on_stepping()
+
+    def _go_on_stepping(self) -> list[Command]:
+        before = self._stepper.status
+        commands = self._stepper.go_on(self._attempt, self._layout.vertices)
+        if self._stepper.wants_end:
+            self._stepper.wants_end = False
+            commands += self._on(protocol.StopRequested(_REACHED))
+        return commands if self._stepper.status is before else [*commands, *self._publish()]
 
     @_on.register
     def _(self, event: protocol.Tick) -> list[Command]:
@@ -391,7 +424,8 @@ class Coordinator:
 
     def _end_if_reached(self) -> list[Command]:
         """End a replay with a checkpoint once every source has been read as far as it is to be."""
-        if self._stopping or not self._checkpointing or not self._attempt.deployed:
+        by_hand = self._stepper.clock_us is not None
+        if self._stopping or by_hand or not self._checkpointing or not self._attempt.deployed:
             return []
         tasks = [self._attempt.tasks.get(key) for key in self._all_tasks if self._vertices[key[0]].is_source]
         if not any(task is not None and task.reached for task in tasks):
@@ -432,6 +466,7 @@ class Coordinator:
         self._started_us, self._rows_total, self._restarts = status.started_us, status.rows_total, status.restarts
         self._last_failure = status.last_failure
         self._paused, self._stopping = status.wish == "pause", status.wish == "stop"
+        self._stepper = Stepper(status.clock_us, status.step)
         if status.savepoint:
             self._hold = Hold(status.savepoint)
         if takeover.rescale is not None:
@@ -476,6 +511,7 @@ class Coordinator:
         if isinstance(decision, GiveUp):
             return self._fail(decision.failure)
         self._last_failure = failure
+        self._stepper.abort(f"the job had to start again: {failure.message}")
         self._restarts += 1
         self._restart_in_us = decision.delay_us
         if not self._checkpoints.is_storing:
@@ -565,6 +601,7 @@ class Coordinator:
 
     def _end(self, state: JobState) -> list[Command]:
         self._state = state
+        self._stepper.end(state, self._failure, self._attempt)
         self._ended_us = self._now_us
         return [protocol.Dismiss(), protocol.Finish(self.status())]
 

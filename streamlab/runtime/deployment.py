@@ -17,9 +17,10 @@ from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.placement import worker_count, worker_of
-from streamlab.runtime.protocol import Deploy, Splits
-from streamlab.runtime.task import Restored, Task
+from streamlab.runtime.protocol import Deploy, Splits, Step
+from streamlab.runtime.task import Task
 from streamlab.runtime.task_states import restored_reader, restored_task, split_of
+from streamlab.runtime.task_values import Restored
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
@@ -122,6 +123,29 @@ class Origin:
             return Restored()
         restored = restored_task(self._manifest, vertex, subtask, self._files, is_own=self._is_own)
         return restored if self._is_own else replace(restored, checkpoint_id=0, pending=(), counters={})
+
+
+class Goals:
+    """How far steps by hand may read: to the positions of a checkpoint, which is opened once."""
+
+    def __init__(self) -> None:
+        self._opened: tuple[str, int] = ("", 0)
+        self._manifest: Manifest | None = None
+
+    def of(self, step: Step, vertex: str) -> ReaderSnapshot | None:
+        """Return the positions of a vertex' source, or None when nothing bounds the step.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint cannot be read.
+        """
+        if not step.checkpoint:
+            return None
+        if self._manifest is None or self._opened != (step.store, step.checkpoint):
+            self._opened = step.store, step.checkpoint
+            self._manifest = ManifestStore(open_blobs(step.store)).get(step.checkpoint)
+        return restored_reader(self._manifest, vertex)
 
 
 def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:

@@ -6,6 +6,8 @@ clocks, so the seeded simulation and unit tests speak the same language.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from streamlab.observe.status import Failure, JobStatus, TaskStatus
@@ -114,6 +116,33 @@ class RestoreFailed(msgspec.Struct, frozen=True, tag=True):
     """Whether the store did not answer, which says nothing of the checkpoint."""
 
 
+class SourceView(msgspec.Struct, frozen=True):
+    """A source's subtask after a step."""
+
+    order: tuple[int, int] | None
+    """Watermark and place of the split that is read next; None: there is nothing more, or it is as far as it may go."""
+    is_over: bool
+    """Whether only the end is still to come."""
+    wakeup_us: int | None
+    """When there will be rows again, if there are none now."""
+    read: dict[str, int]
+    """Rows that the step has read, by split."""
+    rows_in: int
+    """All rows that it has read ever, dead letters included."""
+
+
+class StepTaken(msgspec.Struct, frozen=True, tag=True):
+    """A task has done, and shown, everything that follows from a step by hand."""
+
+    worker: int
+    attempt: int
+    number: int
+    status: TaskStatus
+    made_watermark_us: int | None = None
+    """The watermark that the task makes, if it makes one."""
+    source: SourceView | None = None
+
+
 class TaskFailed(msgspec.Struct, frozen=True, tag=True):
     """A task raised, or one of its steps did not return in time."""
 
@@ -130,6 +159,7 @@ WorkerEvent = (
     | SnapshotFailed
     | Committed
     | RestoreFailed
+    | StepTaken
     | TaskFailed
 )
 
@@ -206,6 +236,24 @@ class ResumeRequested(msgspec.Struct, frozen=True, tag=True):
     """Read on."""
 
 
+class StepRequested(msgspec.Struct, frozen=True, tag=True):
+    """Go on by hand while the job is paused; from the first one on the clock stands until it is resumed.
+
+    Goals: so many ``batches``; until the ``watermark`` has risen; to the positions of another job's ``checkpoint``;
+    raise the watermark to an ``event_time`` without reading; let the ``clock`` go on by so much.
+    """
+
+    request: str
+    """Token by which the asker knows the step again in the job's status."""
+    goal: Literal["batches", "watermark", "checkpoint", "event_time", "clock"] = "batches"
+    amount: int = 1
+    """How many batches; which checkpoint; microseconds."""
+    rows: int | None = None
+    """Rows of a batch at most, all of one split; None: as many as the job takes at full speed."""
+    store: str = ""
+    """Where the checkpoint is."""
+
+
 class CheckpointRequested(msgspec.Struct, frozen=True, tag=True):
     """Take a checkpoint now."""
 
@@ -223,7 +271,15 @@ class Tick(msgspec.Struct, frozen=True, tag=True):
     elapsed_us: int
 
 
-Request = StopRequested | CancelRequested | PauseRequested | ResumeRequested | CheckpointRequested | RescaleRequested
+Request = (
+    StopRequested
+    | CancelRequested
+    | PauseRequested
+    | ResumeRequested
+    | StepRequested
+    | CheckpointRequested
+    | RescaleRequested
+)
 ShellEvent = WorkerLost | JobFolderFailed | CheckpointStored | CheckpointNotStored | EndRequested | Tick
 Event = WorkerEvent | ShellEvent | Request
 
@@ -278,6 +334,26 @@ class SetPaused(msgspec.Struct, frozen=True, tag=True):
     """Whether sources are read; goes to every worker."""
 
     paused: bool
+    clock_us: int | None = None
+    """Where the clock stands, for a job that goes by steps; None: it goes with the time of day."""
+
+
+class Step(msgspec.Struct, frozen=True, tag=True):
+    """Do one thing by hand, then send a barrier from every source; goes to every worker.
+
+    ``look`` does nothing, ``read`` has the sources of `tasks` give out a batch, ``end`` has them end, ``advance``
+    raises the watermarks that are made anywhere to `us`.
+    """
+
+    number: int
+    clock_us: int
+    action: Literal["look", "read", "end", "advance"] = "look"
+    tasks: tuple[tuple[str, int], ...] = ()
+    rows: int | None = None
+    us: int = 0
+    checkpoint: int = 0
+    """The checkpoint, in `store`, whose positions bound the reading; 0: none does."""
+    store: str = ""
 
 
 class StopSources(msgspec.Struct, frozen=True, tag=True):
@@ -328,7 +404,7 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     status: JobStatus
 
 
-ToWorkers = Deploy | SetPaused | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
+ToWorkers = Deploy | SetPaused | Step | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
 Command = (
     StartWorkers
     | EndWorkers

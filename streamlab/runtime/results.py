@@ -25,7 +25,7 @@ from streamlab.runtime.attempts import read_attempts, same_keys_since
 from streamlab.runtime.placement import worker_count
 from streamlab.runtime.record_log import LogWriter, Record, RecordHeader, orphans, standing
 from streamlab.runtime.table_reader import fold_keyed
-from streamlab.runtime.task import SideOutput
+from streamlab.runtime.task_values import SideOutput
 
 _BUFFER_ROWS = 65_536
 _COMPACT_ROWS = 1_000_000

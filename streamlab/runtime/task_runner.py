@@ -13,19 +13,23 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.reader import ReaderSnapshot
 from streamlab.connectors.sink import SinkWriter
+from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.errors import StepFailed, StreamlabError
 from streamlab.core.messages import Barrier, Message
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Output, SideOutput, Snapshotted, Task
+from streamlab.runtime.protocol import Hello, SourceView, Step, StepTaken
+from streamlab.runtime.task import Task
+from streamlab.runtime.task_values import Output, Passed, SideOutput, Snapshotted
 from streamlab.runtime.task_times import TaskTimes
 from streamlab.runtime.transport import Inbox, Outlet
 
@@ -53,6 +57,8 @@ class TaskRunner:
         Takes side outputs.
     checkpoint
         Takes what the task leaves at a barrier, and for how long (µs) the task waited for all barriers.
+    stepped
+        Called when everything that follows from the step of this number has been done and shown.
     keep_checkpoints
         How many complete checkpoints are kept.
     """
@@ -61,12 +67,13 @@ class TaskRunner:
         self,
         task: Task,
         *,
-        reader: SourceReader | None,
+        reader: SteppedReader | None,
         writer: SinkWriter | None,
         inboxes: Sequence[Inbox],
         outlets: dict[Channel, Outlet],
         store: Callable[[SideOutput], None],
         checkpoint: Callable[[Snapshotted, int], None],
+        stepped: Callable[[TaskRunner, int], None],
         keep_checkpoints: int,
     ) -> None:
         self.task = task
@@ -79,6 +86,8 @@ class TaskRunner:
         self._outlets = outlets
         self._store = store
         self._checkpoint = checkpoint
+        self._stepped = stepped
+        self._by_hand = False
         self._committed: deque[int] = deque(maxlen=keep_checkpoints)
         self._positions: dict[int, ReaderSnapshot] = {}
         """Where the source was at checkpoints that may be restored."""
@@ -129,6 +138,41 @@ class TaskRunner:
             self._send(self.task.inject_barrier(barrier))
             self._held = self._held or then_hold
 
+    def go_by_hand(self, *, by_hand: bool) -> None:
+        """Take inputs in an order that does not depend on what arrives first, whatever the credit; or no longer."""
+        self._by_hand = by_hand
+        for inbox in self._inboxes:
+            inbox.keeps_watermarks = by_hand
+        if self._reader is not None and not by_hand:
+            self._reader.read_to(None)
+
+    def step(self, command: Step, goal: ReaderSnapshot | None, now_us: int) -> None:
+        """Do one thing by hand; then, at a source, send the barrier behind it."""
+        if self.task.finished:
+            return
+        self._send(self.task.on_time(now_us))
+        reader, is_meant = self._reader, (self.task.vertex.id, self.task.subtask) in command.tasks
+        if command.action == "advance":
+            self._send(self.task.advance_watermark(command.us))
+        if reader is None:
+            return
+        reader.read_to(goal)
+        reader.stepped = {}
+        if command.action == "read" and is_meant:
+            self._send(self.task.read(partial(reader.step, now_us, command.rows)))
+        elif command.action == "end" and is_meant:
+            self.stop(now_us)
+        self._send(self.task.on_time(now_us))
+        self._send(self.task.inject_barrier(Barrier(command.number, "step")))
+
+    def taken(self, who: Hello, number: int, now_us: int) -> StepTaken:
+        """Return what is reported of a step when the task is through with it."""
+        task, reader, view = self.task, self._reader, None
+        if reader is not None:
+            wakeup_us = reader.wakeup_us(now_us)
+            view = SourceView(reader.next_order, reader.is_over, wakeup_us, reader.stepped, task.counters.rows_in)
+        return StepTaken(who.worker, who.attempt, number, self.status(now_us), task.made_watermark_us, view)
+
     def commit(self, checkpoint_id: int) -> None:
         """Commit what the sink had prepared, and let a recording forget what no kept checkpoint needs."""
         self.task.commit(checkpoint_id)
@@ -161,14 +205,14 @@ class TaskRunner:
         return msgspec.structs.replace(status, reached=is_there, time=self._times.status(now_us))
 
     def _can_send(self) -> bool:
-        return all(outlet.credit > 0 for outlet in self._outlets.values())
+        return self._by_hand or all(outlet.credit > 0 for outlet in self._outlets.values())
 
     def _work(self, now_us: int, *, paused: bool) -> bool:
         out = self.task.on_time(now_us)
         self._send(out)
         received = self._next_message()
         if received is not None:
-            if self._barrier_ns is None and isinstance(received[1], Barrier):
+            if self._barrier_ns is None and isinstance(received[1], Barrier) and received[1].kind != "step":
                 self._barrier_ns = time.perf_counter_ns()
             self._send(self.task.receive(*received))
             return True
@@ -176,7 +220,7 @@ class TaskRunner:
             return bool(out)
         return self._poll(self._reader, now_us) or bool(out)
 
-    def _poll(self, reader: SourceReader, now_us: int) -> bool:
+    def _poll(self, reader: SteppedReader, now_us: int) -> bool:
         if now_us < self._poll_at_us - _LONGEST_PAUSE_US:
             self._poll_at_us = now_us  # the clock was set back
         if now_us < self._poll_at_us:
@@ -204,7 +248,13 @@ class TaskRunner:
                 inbox.take()
 
     def _next_message(self) -> tuple[Channel, Message] | None:
-        """Take the next message, one input after the other in turn, leaving out those that wait for a barrier."""
+        """Take the next message, one input after the other in turn, leaving out those that wait for a barrier.
+
+        By hand, one input after the other up to its barrier.
+        """
+        if self._by_hand:
+            inbox = next((one for one in self._inboxes if self.task.awaits(one.channel)), None)
+            return (inbox.channel, inbox.take()) if inbox is not None and len(inbox) else None
         for step in range(len(self._inboxes)):
             at = (self._next_inbox + step) % len(self._inboxes)
             inbox = self._inboxes[at]
@@ -219,6 +269,9 @@ class TaskRunner:
                 self._outlets[output.channel].send(output.message)
             elif isinstance(output, SideOutput):
                 self._store(output)
+            elif isinstance(output, Passed):
+                self._show_all()
+                self._stepped(self, output.number)
             elif output.finished:
                 self.last = output
             else:
@@ -235,6 +288,10 @@ class TaskRunner:
             return
         if worked and not self.task.finished and now_ns - self._meter.flushed_ns < FLUSH_INTERVAL_NS:
             return
+        self._show_all()
+
+    def _show_all(self) -> None:
+        counters = self.task.counters
         self.task.flush()
         self._flushed_rows = counters.rows_out
         self._meter.flushed(counters.ingested_us)

@@ -7,7 +7,7 @@ import polars as pl
 from streamlab.connectors.reader import ReaderSnapshot, SplitProgress, merge_snapshots
 from streamlab.connectors.source import Split
 from streamlab.graph.job_graph import Vertex
-from streamlab.runtime.task import Restored, Snapshotted
+from streamlab.runtime.task_values import Restored, Snapshotted
 from streamlab.state.checkpoints.manifest import (
     KnownSplit,
     Manifest,

@@ -118,10 +118,13 @@ class Inbox:
         """Append a message; a watermark replaces one that waits right before it, since it says more."""
         if isinstance(message, Batch):
             self._batches += 1
-        elif isinstance(message, Watermark) and not self.keeps_watermarks:
-            if self._messages and isinstance(self._messages[-1], Watermark):
-                self._messages.pop()
+        elif isinstance(message, Watermark) and self._ends_with_watermark and not self.keeps_watermarks:
+            self._messages.pop()
         self._messages.append(message)
+
+    @property
+    def _ends_with_watermark(self) -> bool:
+        return bool(self._messages) and isinstance(self._messages[-1], Watermark)
 
     def take(self) -> Message:
         """Remove and return the oldest message. Credit goes back when half the window is consumed, or nothing waits."""

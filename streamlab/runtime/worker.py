@@ -27,7 +27,7 @@ from streamlab.observe.status import Failure
 from streamlab.runtime.black_box import BlackBox
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.checkpoint_tracker import TaskKey
-from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share, with_recordings
+from streamlab.runtime.deployment import BuiltTask, Goals, Origin, Place, build_task, share, with_recordings
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.pane_files import PaneWriter
@@ -40,15 +40,17 @@ from streamlab.runtime.protocol import (
     Dismiss,
     RestoreFailed,
     SetPaused,
+    Step,
     StopSources,
     TaskFailed,
     TriggerCheckpoint,
     WorkerStarted,
 )
 from streamlab.runtime.results import SideTables
-from streamlab.runtime.task import Snapshotted, Task
+from streamlab.runtime.task import Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
 from streamlab.runtime.task_states import known_split
+from streamlab.runtime.task_values import Snapshotted
 from streamlab.runtime.transport import Outlet, Transport
 from streamlab.runtime.watchdog import Watchdog
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
@@ -96,6 +98,9 @@ class Worker:
         self._current: Task | None = None
         self._starting = "start"
         self._paused = False
+        self._clock_us: int | None = None
+        """Where the clock stands, while the job goes by steps."""
+        self._goals = Goals()
         self._published_ns = 0
         self._poller = zmq.Poller()
         self._poller.register(self._transport.socket, zmq.POLLIN)
@@ -130,12 +135,12 @@ class Worker:
         worked = False
         for runner in self._runners:
             if runner.task.finished:
-                runner.run_once(_now_us(), paused=self._paused)
+                runner.run_once(self._now_us(), paused=self._paused)
                 continue
             self._current = runner.task
             # What waits is worked off before new rows are read: a source gets one turn, the others several.
             turns = 1 if runner.task.is_source else _TURNS
-            while turns and runner.run_once(_now_us(), paused=self._paused):
+            while turns and runner.run_once(self._now_us(), paused=self._paused):
                 turns -= 1
                 worked = True
             self._watchdog.clock.end()
@@ -149,7 +154,7 @@ class Worker:
         return worked
 
     def _wait(self) -> None:
-        now_us = _now_us()
+        now_us = self._now_us()
         wishes = [runner.wakeup_us(paused=self._paused, now_us=now_us) for runner in self._runners]
         earliest = min((wish for wish in wishes if wish is not None), default=None)
         wait_ms = _MAX_WAIT_MS
@@ -158,7 +163,7 @@ class Worker:
         self._poller.poll(wait_ms)
 
     def _publish(self) -> None:
-        now_us = _now_us()
+        now_us = self._now_us()
         first_rows = [r.first_row_us for r in self._runners if r.first_row_us is not None]
         self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
         self._panes.write_if_asked([runner.task for runner in self._runners])
@@ -170,7 +175,7 @@ class Worker:
         self._publish()
         self._panes.write([one.task for one in self._runners])
         if runner.last is not None:
-            self._checkpoints.finish(runner.last, runner.status(_now_us()), runner.first_row_us)
+            self._checkpoints.finish(runner.last, runner.status(self._now_us()), runner.first_row_us)
 
     def _fail(self, error: BaseException) -> None:
         self._watchdog.clock.end()
@@ -203,8 +208,11 @@ class Worker:
                     self._trigger(Barrier(checkpoint_id), then_hold=then_hold)
                 case CommitCheckpoint(checkpoint_id):
                     self._commit(checkpoint_id)
-                case SetPaused(paused):
+                case SetPaused(paused, clock_us):
                     self._paused = paused
+                    self._set_clock(clock_us)
+                case Step():
+                    self._step(command)
                 case StopSources():
                     self._stop()
             self._watchdog.clock.end()
@@ -213,9 +221,31 @@ class Worker:
     def _stop(self) -> None:
         for runner in self._runners:
             self._current = runner.task
-            runner.stop(_now_us())
+            runner.stop(self._now_us())
             if runner.task.finished:
                 self._report_end(runner)
+
+    def _set_clock(self, clock_us: int | None) -> None:
+        self._clock_us = clock_us
+        for runner in self._runners:
+            runner.go_by_hand(by_hand=clock_us is not None)
+
+    def _step(self, command: Step) -> None:
+        self._set_clock(command.clock_us)
+        for runner in self._runners:
+            self._current = runner.task
+            if runner.task.finished:
+                continue
+            runner.step(command, self._goals.of(command, runner.task.vertex.id), self._now_us())
+            if runner.task.finished:
+                self._report_end(runner)
+        self._watchdog.clock.limited = None
+
+    def _report_step(self, runner: TaskRunner, number: int) -> None:
+        """Say that a task is through with a step; its side outputs are shown, and no older figures will follow."""
+        self._side_tables.flush(now=True)
+        self._publish()
+        self._watchdog.report(runner.taken(self._hello, number, self._now_us()))
 
     def _trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
         for runner in self._runners:
@@ -284,9 +314,11 @@ class Worker:
                     outlets={channel: self._outlet(channel, workers) for channel in task.outputs},
                     store=self._side_tables.store,
                     checkpoint=partial(self._store_snapshot, (task.vertex.id, task.subtask)),
+                    stepped=self._report_step,
                     keep_checkpoints=self._watchdog.options.checkpoint_keep,
                 )
             )
+        self._set_clock(self._clock_us)
         for runner in self._runners:
             self._current = runner.task
             runner.begin()
@@ -307,6 +339,9 @@ class Worker:
     def _outlet(self, channel: Channel, workers: int) -> Outlet:
         target = worker_of(channel.target_subtask, workers)
         return self._transport.open_outlet(channel, None if target == self._hello.worker else target)
+
+    def _now_us(self) -> int:
+        return time.time_ns() // 1000 if self._clock_us is None else self._clock_us
 
     def _note(
         self, user_steps: frozenset[str], limited_steps: frozenset[str], step: str, frame: pl.DataFrame | None
@@ -330,10 +365,6 @@ def _limited_steps(vertex: Vertex) -> frozenset[str]:
     """Return the steps whose calls must return in time: user code, and what waits for the outside."""
     outside = {end.name for end in (vertex.source, vertex.sink) if end is not None}
     return _user_steps(vertex) | outside
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def main(events_fd: int) -> None:

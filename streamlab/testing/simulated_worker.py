@@ -29,6 +29,7 @@ from streamlab.runtime.protocol import (
     Hello,
     RestoreFailed,
     SetPaused,
+    Step,
     StopSources,
     TaskFailed,
     ToWorkers,
@@ -37,9 +38,10 @@ from streamlab.runtime.protocol import (
     WorkerLost,
     WorkerStarted,
 )
-from streamlab.runtime.task import SideOutput, Snapshotted, Task
+from streamlab.runtime.task import Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
 from streamlab.runtime.task_states import known_split
+from streamlab.runtime.task_values import SideOutput, Snapshotted
 from streamlab.runtime.transport import Inbox
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifests import ManifestStore
@@ -130,6 +132,7 @@ class SimulatedWorker:
 
     def __init__(self, hello: Hello, graph: JobGraph, shell: Shell) -> None:
         self.index, self.attempt = hello.worker, hello.attempt
+        self._hello = hello
         self.commands: deque[ToWorkers] = deque()
         self.events: deque[ShellEvent] = deque()
         self.steps = StoreSteps(hello, self.events.append, SnapshotWriter(StateFiles(shell.blobs)))
@@ -178,8 +181,12 @@ class SimulatedWorker:
                         runner.trigger(Barrier(checkpoint_id), then_hold=then_hold)
             case CommitCheckpoint(checkpoint_id):
                 self._commit(checkpoint_id)
-            case SetPaused(paused):
+            case SetPaused(paused, clock_us):
                 self._paused = paused
+                for runner in self.runners:
+                    runner.go_by_hand(by_hand=clock_us is not None)
+            case Step():
+                self._step(command)
             case StopSources():
                 for runner in self._each():
                     with self._watched(runner.task):
@@ -216,6 +223,7 @@ class SimulatedWorker:
                     outlets={channel: wires[channel] for channel in task.outputs},
                     store=self._show,
                     checkpoint=partial(self._store, (task.vertex.id, task.subtask)),
+                    stepped=self._report_step,
                     keep_checkpoints=self._shell.options.checkpoint_keep,
                 )
             )
@@ -223,6 +231,16 @@ class SimulatedWorker:
             with self._watched(runner.task):
                 runner.begin()
         self._report_ends(now_us)
+
+    def _step(self, command: Step) -> None:
+        for runner in self._each():
+            runner.go_by_hand(by_hand=True)
+            with self._watched(runner.task):
+                runner.step(command, None, command.clock_us)
+        self._report_ends(command.clock_us)
+
+    def _report_step(self, runner: TaskRunner, number: int) -> None:
+        self.events.append(runner.taken(self._hello, number, 0))
 
     def _commit(self, checkpoint_id: int) -> None:
         for runner in self._each():

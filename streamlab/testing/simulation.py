@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader, merge_snapshots
+from streamlab.connectors.reader import ReaderSnapshot, merge_snapshots
 from streamlab.connectors.source import Split
+from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.changelog import fold
 from streamlab.core.errors import InternalError, explained
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, Message
@@ -34,8 +35,8 @@ from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.exchange import Channel, Emission
 from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import VertexLayout
-from streamlab.runtime.task import Output, Restored, SideOutput
 from streamlab.runtime.task_states import known_split
+from streamlab.runtime.task_values import Output, Restored, SideOutput
 from streamlab.state.checkpoints.manifest import TaskState
 from streamlab.testing.harness import graph_of
 from streamlab.testing.wiring import LocalTasks, Reader, TaskKey
@@ -312,7 +313,7 @@ class _Simulation:
             vertex = self._graph.vertex(vertex_id)
             if vertex.source is None:
                 raise InternalError(explained(vertex_id, needed="a source", got="none"))
-            made = SourceReader(
+            made = SteppedReader(
                 vertex.source,
                 self._splits[vertex_id],
                 subtask,

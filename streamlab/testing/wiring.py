@@ -13,20 +13,22 @@ from typing import Protocol, cast
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.reader import ReaderSnapshot
 from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Message
 from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Output, Restored, SideOutput, Snapshotted, Task
+from streamlab.runtime.task import Task
+from streamlab.runtime.task_values import Output, Restored, SideOutput, Snapshotted
 
 TaskKey = tuple[str, int]
 """Id of the vertex, number of the subtask."""
 
 
 class Reader(Protocol):
-    """What a task asks of its source; `SourceReader` is the production one."""
+    """What a task asks of its source; `SteppedReader` is the production one."""
 
     rows_read: int
 
@@ -152,7 +154,7 @@ class LocalTasks:
                     graph,
                     vertex.id,
                     subtask,
-                    reader=cast("SourceReader | None", self.readers.get(key)),
+                    reader=cast("SteppedReader | None", self.readers.get(key)),
                     writer=CollectWriter(self.rows, checkpoint) if vertex.sink is not None else None,
                     restored=(restored or {}).get(key),
                 )

@@ -13,7 +13,8 @@ from streamlab.runtime import deployment
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.protocol import CommitCheckpoint, StoreCheckpoint
-from streamlab.runtime.task import Restored, Task
+from streamlab.runtime.task import Task
+from streamlab.runtime.task_values import Restored
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
 from streamlab.testing.faulty_blobs import FaultyBlobs

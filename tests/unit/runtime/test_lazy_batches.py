@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from streamlab.connectors.files import scan_parquet
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.errors import SourceError, StepFailed
 from streamlab.core.time import Duration
 from streamlab.core.windows import HoppingWindows
@@ -19,7 +19,8 @@ from streamlab.operators.head import HeadSpec
 from streamlab.operators.steps import PolarsStepsSpec
 from streamlab.operators.windows import window_operators
 from streamlab.plan.expressions import split_aggregates
-from streamlab.runtime.task import SideOutput, Task
+from streamlab.runtime.task import Task
+from streamlab.runtime.task_values import SideOutput
 
 ROWS = pl.DataFrame(
     {
@@ -55,7 +56,7 @@ def windows() -> OperatorSpec:
 
 def run(folder: Path, *operators: OperatorSpec, on_error: str = "dead_letter") -> tuple[Task, pl.DataFrame | None]:
     source = scan_parquet(folder, event_time="t", watermark="1h")
-    reader = SourceReader(source, source.splits(), on_error=on_error)  # type: ignore[arg-type]
+    reader = SteppedReader(source, source.splits(), on_error=on_error)  # type: ignore[arg-type]
     graph = JobGraph((Vertex("rows", source, operators, None, 1),), ())
     task = Task(graph, "rows", 0, reader=reader)
     letters = None

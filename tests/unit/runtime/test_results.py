@@ -20,7 +20,7 @@ from streamlab.runtime import results as results_module
 from streamlab.runtime.record_log import LogReader, LogWriter
 from streamlab.runtime.results import ResultTable, SideTables
 from streamlab.runtime.table_reader import TableReader, fold_keyed, read_dead_letters, read_late_rows, write_table_facts
-from streamlab.runtime.task import SideOutput
+from streamlab.runtime.task_values import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.String, "n": pl.Int64})
 

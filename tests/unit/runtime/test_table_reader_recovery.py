@@ -22,7 +22,7 @@ from streamlab.runtime.protocol import Layout
 from streamlab.runtime.record_log import LogReader, LogWriter
 from streamlab.runtime.results import ResultTable, SideTables
 from streamlab.runtime.table_reader import TableReader, read_dead_letters, read_late_rows, write_table_facts
-from streamlab.runtime.task import SideOutput
+from streamlab.runtime.task_values import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.Int64, "n": pl.Int64})
 CHANGES = pl.Schema({**SCHEMA, ROW_KIND: pl.Int8})

@@ -14,7 +14,8 @@ from streamlab.core.time import MAX_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Output, Restored, SideOutput, Snapshotted, Task
+from streamlab.runtime.task import Task
+from streamlab.runtime.task_values import Output, Restored, SideOutput, Snapshotted
 from streamlab.state.snapshot import Snapshot
 
 

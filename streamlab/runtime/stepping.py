@@ -1,0 +1,288 @@
+"""Steps by hand: what a paused job does next, one *wave* after the other. Pure.
+
+A wave is one command to all workers: do one thing (a source reads a batch, an end, a watermark that is raised, or
+nothing), then send a barrier from every source. It is over when every task has said that the barrier has gone through
+it, or has ended: then everything that follows from the one thing is done and shown, and nothing is under way. Only then
+is the next one chosen, from what the tasks have said and nothing else.
+
+So a step is a function of the job's state: which source reads next is decided by the positions of their splits, the
+clock is an argument and stands in between, and no two sources ever read at once. A step
+
+- begins with a wave that does nothing, for what was under way before;
+- has sources of which nothing is left end as soon as they do not hold others back, without counting that;
+- ends all sources, and with them the job, when nothing is left anywhere: that is a step of its own;
+- lets the clock go on to when there will be rows, if none are there now and the sources say when.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streamlab.core.time import MAX_TIME_US, show_us
+from streamlab.observe.status import Failure, JobState, SplitRead, StepStatus
+from streamlab.runtime.attempt_state import AttemptState
+from streamlab.runtime.protocol import Command, SourceView, Step, StepRequested, StepTaken, VertexLayout
+
+TaskKey = tuple[str, int]
+
+
+@dataclass
+class _Running:
+    """A step that is under way, and what its waves have brought so far."""
+
+    request: StepRequested
+    before: tuple[int, int] = (0, 0)
+    """Late rows and dead letters before it."""
+    waves: int = 0
+    waiting: set[TaskKey] = field(default_factory=set)
+    """Tasks that have not said yet that the wave has gone through them."""
+    sources: dict[TaskKey, SourceView] = field(default_factory=dict)
+    made: dict[TaskKey, int] = field(default_factory=dict)
+    """Watermarks that are made, by the tasks that make them."""
+    reader: TaskKey | None = None
+    """Who reads in this wave."""
+    dry: set[TaskKey] = field(default_factory=set)
+    """Sources that had no rows when they were last asked."""
+    clock_went_on: bool = False
+    """Whether the clock has gone on since rows were last read."""
+    acted: bool = False
+    """Whether the watermark was raised, or the clock has gone on, as was asked for."""
+    ending: bool = False
+    """Whether the sources were told to end."""
+    batches: int = 0
+    read: Counter[tuple[str, str]] = field(default_factory=Counter)
+    watermark_before_us: int | None = None
+
+    @property
+    def watermark_us(self) -> int | None:
+        return min(self.made.values(), default=None)
+
+
+class Stepper:
+    """Carries out the steps of one job.
+
+    Parameters
+    ----------
+    clock_us
+        Where the clock stands; None while it goes with the time of day.
+    last
+        The last step that an earlier coordinator knew of.
+
+    Attributes
+    ----------
+    clock_us : int | None
+        Where the clock stands.
+    status : StepStatus | None
+        The last step.
+    wants_end : bool
+        Whether everything that a replay is to read has been read, so that it is to end.
+    """
+
+    def __init__(self, clock_us: int | None = None, last: StepStatus | None = None) -> None:
+        self.clock_us = clock_us
+        self.status = last
+        self.wants_end = False
+        self._running: _Running | None = None
+        self._waiting: StepRequested | None = None
+        self._number = 0
+        if last is not None and last.state == "running":
+            self._fail("the job's coordinator ended")
+
+    def ask(self, request: StepRequested, now_us: int, refusal: str = "") -> None:
+        """Take a request, which :meth:`go_on` begins with; one that is refused has failed at once.
+
+        While another step is under way nothing is taken.
+        """
+        if self._running is not None or self._waiting is not None:
+            # Whoever asked finds another request in the status.
+            return
+        if refusal:
+            self.status = StepStatus(request=request.request, state="failed", reason=refusal)
+            return
+        self._waiting = request
+        self.status = StepStatus(request=request.request)
+        if self.clock_us is None:
+            self.clock_us = now_us
+
+    def take(self, event: StepTaken) -> None:
+        """Note that a wave has gone through a task."""
+        run, key = self._running, (event.status.vertex, event.status.subtask)
+        if run is None or event.number != self._number:
+            return
+        run.waiting.discard(key)
+        if event.made_watermark_us is not None:
+            run.made[key] = event.made_watermark_us
+        if event.source is not None:
+            self._take_source(run, key, event.source)
+
+    def _take_source(self, run: _Running, key: TaskKey, view: SourceView) -> None:
+        if key == run.reader:
+            known = run.sources[key]
+            if view.rows_in > known.rows_in:
+                run.batches += 1
+                run.dry.clear()
+                run.clock_went_on = False
+            else:
+                run.dry.add(key)
+            for split, rows in view.read.items():
+                run.read[key[0], split] += rows
+        run.sources[key] = view
+
+    def go_on(self, attempt: AttemptState, vertices: Collection[VertexLayout]) -> list[Command]:
+        """Return what follows from what is known now: the next wave when the last one is over."""
+        if not attempt.deployed:
+            return []
+        tasks = {(vertex.id, subtask) for vertex in vertices for subtask in range(vertex.parallelism)}
+        left = tasks - attempt.finished.keys()
+        if self._waiting is not None and self._running is None:
+            self._running, self._waiting = _Running(self._waiting), None
+            return self._wave(left)
+        run = self._running
+        if run is None or run.waiting & left or run.ending:
+            return []
+        for ended in attempt.finished:
+            run.sources.pop(ended, None)
+            run.made.pop(ended, None)
+        run.reader = None
+        if run.waves == 1:
+            run.watermark_before_us, run.before = run.watermark_us, _set_aside(attempt)
+        order = {vertex.id: at for at, vertex in enumerate(vertices)}
+        return self._next(run, left, order, attempt)
+
+    # -- what comes next -----------------------------------------------------------------------------------------
+
+    def _next(
+        self, run: _Running, left: set[TaskKey], order: dict[str, int], attempt: AttemptState
+    ) -> list[Command]:
+        by_watermark = run.request.goal in {"watermark", "event_time"}
+        if by_watermark and run.watermark_before_us is None:
+            return self._fail("no source and no step of the query makes watermarks")
+        if self._is_there(run):
+            return self._finish(attempt)
+        if run.request.goal in {"event_time", "clock"}:
+            return self._act(run, left)
+        over = tuple(sorted(key for key, view in run.sources.items() if view.is_over))
+        if len(over) < len(run.sources):
+            # One that has nothing left does not hold the others back.
+            return self._wave(left, action="end", tasks=over) if over else self._read(run, left, order, attempt)
+        if run.request.goal == "checkpoint":
+            return self._finish(attempt)
+        run.ending = True
+        return self._wave(left, action="end", tasks=over)
+
+    def _act(self, run: _Running, left: set[TaskKey]) -> list[Command]:
+        """Raise the watermark, or let the clock go on, as was asked for."""
+        run.acted, amount, before = True, run.request.amount, run.watermark_before_us
+        if run.request.goal == "clock":
+            self.clock_us = (self.clock_us or 0) + amount
+            return self._wave(left)
+        if before is not None and amount <= before:
+            return self._fail(f"the watermark is at {show_us(before)} already, and never falls")
+        return self._wave(left, action="advance", us=amount)
+
+    def _read(self, run: _Running, left: set[TaskKey], order: dict[str, int], attempt: AttemptState) -> list[Command]:
+        run.dry = {key for key in run.dry if run.sources[key].order is not None}
+        ready = [
+            (view.order, order[key[0]], key)
+            for key, view in run.sources.items()
+            if view.order is not None and key not in run.dry
+        ]
+        if ready:
+            # Ties go to the split that one reader alone would take: by its place, whoever has it.
+            (_, _, run.reader) = min(ready, key=lambda one: (one[0][0], one[1], one[0][1], one[2]))
+            return self._wave(left, action="read", tasks=(run.reader,))
+        if not run.dry:
+            # Every source is where a checkpoint bounds it: that of this step, or the one at which a replay ends.
+            if run.request.goal != "checkpoint":
+                self.wants_end = run.ending = True
+                return []
+            return self._finish(attempt)
+        clock = self.clock_us or 0
+        wakeups = [run.sources[key].wakeup_us for key in run.dry]
+        later = [us for us in wakeups if us is not None and us > clock]
+        if not later or run.clock_went_on:
+            return self._finish(attempt, "there are no rows now")
+        self.clock_us, run.clock_went_on = min(later), True
+        run.dry.clear()
+        return self._wave(left)
+
+    def _is_there(self, run: _Running) -> bool:
+        match run.request.goal:
+            case "batches":
+                return run.batches >= run.request.amount
+            case "watermark":
+                now, before = run.watermark_us, run.watermark_before_us
+                return now is None or (before is not None and now > before)
+            case "checkpoint":
+                return all(view.order is None for view in run.sources.values())
+            case "event_time" | "clock":
+                return run.acted
+
+    def _wave(
+        self, left: set[TaskKey], *, action: str = "look", tasks: tuple[TaskKey, ...] = (), us: int = 0
+    ) -> list[Command]:
+        run = self._running
+        if run is None:
+            return []
+        self._number += 1
+        run.waves += 1
+        run.waiting = set(left)
+        request = run.request
+        bound = request.amount if request.goal == "checkpoint" else 0
+        step = Step(self._number, self.clock_us or 0, "look", tasks, request.rows, us, bound, request.store)
+        return [msgspec.structs.replace(step, action=action)]
+
+    # -- how it ends ---------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Let the clock go with the time of day again."""
+        self.clock_us = None
+        self.abort("the job was resumed")
+
+    def abort(self, reason: str) -> None:
+        """Give up the step that is under way, if there is one."""
+        if self._running is not None or self._waiting is not None:
+            self._fail(reason)
+
+    def end(self, state: JobState, failure: Failure | None, attempt: AttemptState) -> None:
+        """Note that the job has ended: a step that led there is done."""
+        self.wants_end = False
+        if self._running is not None and state in {JobState.FINISHED, JobState.STOPPED}:
+            self._finish(attempt, ended=True)
+        else:
+            self.abort(f"the job has {state}" if failure is None else failure.message)
+
+    def _finish(self, attempt: AttemptState, reason: str = "", *, ended: bool = False) -> list[Command]:
+        run, self._running = self._running, None
+        if run is not None:
+            late, letters = _set_aside(attempt)
+            has_made = run.watermark_before_us is not None
+            self.status = StepStatus(
+                request=run.request.request,
+                state="done",
+                reason=reason,
+                read=tuple(SplitRead(source, split, rows) for (source, split), rows in run.read.items()),
+                batches=run.batches,
+                watermark_before_us=run.watermark_before_us,
+                watermark_us=MAX_TIME_US if has_made and run.watermark_us is None else run.watermark_us,
+                late_rows=late - run.before[0],
+                dead_letters=letters - run.before[1],
+                ended=ended,
+            )
+        return []
+
+    def _fail(self, reason: str) -> list[Command]:
+        self._running = self._waiting = None
+        if self.status is not None:
+            self.status = msgspec.structs.replace(self.status, state="failed", reason=reason)
+        return []
+
+
+def _set_aside(attempt: AttemptState) -> tuple[int, int]:
+    """Return how many rows were late, and how much input was not understood, so far."""
+    tasks = attempt.tasks.values()
+    return sum(task.late_rows for task in tasks), sum(task.dead_letters for task in tasks)
