@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from streamlab.observe.status import JobStatus, TaskStatus
 from streamlab.runtime.protocol import Layout, Splits
 from streamlab.state.checkpoints.manifest import Manifest, TaskState
-
-START_TIMEOUT_US = 60_000_000
-"""How long a worker may take to start, before it can give signs of life: imports take a while on a busy machine."""
 
 
 @dataclass
@@ -38,16 +36,11 @@ class AttemptState:
     last_commit: int | None = None
     """The checkpoint after whose commit the job has ended."""
 
-    def silent(self, elapsed_us: int, timeout_us: int) -> list[int]:
-        """Count time, and return the workers that have now been silent for too long; each of them once."""
-        found = []
-        for index, worker in self.workers.items():
-            worker.silent_us += elapsed_us
-            limit_us = timeout_us if worker.heard else max(timeout_us, START_TIMEOUT_US)
-            if worker.silent_us > limit_us and not worker.inspected:
-                worker.inspected = True
-                found.append(index)
-        return found
+    def has_reached(self, sources: Collection[tuple[str, int]]) -> bool:
+        """Return whether all sources have been read as far as they are to be, in a replay that ends somewhere."""
+        tasks = [self.tasks.get(key) for key in sources]
+        there = [task is not None and (task.reached or task.finished) for task in tasks]
+        return all(there) and any(task is not None and task.reached for task in tasks)
 
 
 @dataclass

@@ -32,31 +32,25 @@ from __future__ import annotations
 
 from functools import singledispatchmethod
 
-import msgspec
-
 from streamlab.core.errors import explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, wished_layout
 from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker
+from streamlab.runtime.heartbeat import Heartbeat
 from streamlab.runtime.job_figures import job_figures, restored_figures
-from streamlab.runtime.placement import worker_count
+from streamlab.runtime.placement import LaidOut
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
+from streamlab.runtime.status_pace import StatusPace
 from streamlab.runtime.stepping import Stepper
 from streamlab.state.checkpoints.manifest import Manifest
 
-PUBLISH_US = 100_000
-"""Shortest time between two statuses that differ only in figures."""
-KEEP_FRESH_US = 1_000_000
-"""Longest time between two statuses: an older one means that the coordinator does not run."""
 LAST_CHECKPOINT_US = 5_000_000
 """How long a job whose client has ended may take for its last checkpoint."""
 _REACHED = "replayed"
 """Token of the checkpoint that ends a replay."""
-_PING_US = 1_000_000
-_PINGS_PER_TIMEOUT = 4
 _MAX_TICK_US = 1_000_000
 """A longer tick means that the coordinator itself did not run: workers could not be heard."""
 
@@ -100,7 +94,7 @@ class Coordinator:
         self._options = options
         self._submitted_us = submitted_us
         self._origin = origin
-        self._lay_out(layout)
+        self._plan = LaidOut(layout)
         self._fingerprint, self._engine = fingerprint, engine
         self._checkpointing = options.checkpoint_every_ms is not None
         self._checkpoints = CheckpointTracker(options)
@@ -121,9 +115,8 @@ class Coordinator:
         self._rows_total: int | None = None
         self._last_failure: Failure | None = None
         self._failure: Failure | None = None
-        self._published: JobStatus | None = None
-        self._published_us = 0
-        self._since_ping_us = 0
+        self._pace = StatusPace()
+        self._heartbeat = Heartbeat(options.heartbeat_timeout_ms * 1000)
         self._now_us = submitted_us
         if takeover is not None:
             self._take_over(takeover)
@@ -157,7 +150,7 @@ class Coordinator:
             id=self._id,
             name=self._options.name,
             state=self._state,
-            parallelism=self._layout.parallelism,
+            parallelism=self._plan.layout.parallelism,
             attempt=self._attempt.number,
             submitted_us=self._submitted_us,
             started_us=self._started_us,
@@ -174,8 +167,12 @@ class Coordinator:
             last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
-            **job_figures(self._attempt.tasks, self._layout.vertices),
+            **job_figures(self._attempt.tasks, self._plan.layout.vertices),
         )
+
+    @property
+    def _all_ended(self) -> bool:
+        return self._attempt.finished.keys() == self._plan.tasks
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -215,7 +212,7 @@ class Coordinator:
         self._attempt.tasks[key] = event.status
         self._attempt.finished[key] = event.state
         self._note_first_row(event.first_row_us)
-        if self._attempt.finished.keys() != self._all_tasks:
+        if not self._all_ended:
             # What is known of the store's answer must not be overtaken by what was known before.
             further = [*self._stop_if_unheard(key), *self._go_on_stepping()]
             return [*further, *self._publish_if_due(), *self._store_if_whole()]
@@ -246,13 +243,13 @@ class Coordinator:
             return [*commands, *self._commit_last(manifest.id)]
         commands += [protocol.CommitCheckpoint(manifest.id), *self._publish()]
         # Tasks may have ended after their part of it: what they left since then is in the one at the end.
-        return [*commands, *self._checkpoint_at_end()] if self._attempt.finished.keys() == self._all_tasks else commands
+        return [*commands, *self._checkpoint_at_end()] if self._all_ended else commands
 
     @_on.register
     def _(self, event: protocol.CheckpointNotStored) -> list[Command]:
         self._storing = None
         self._checkpoints.refuse(event.checkpoint_id, event.reason)
-        if self._attempt.finished.keys() == self._all_tasks and self._restart_in_us is None:
+        if self._all_ended and self._restart_in_us is None:
             # Without it the sinks cannot commit: the job cannot end well.
             text = explained(
                 f"job {self._id}", needed="to store its last checkpoint", got=event.reason, hint="free some space"
@@ -268,13 +265,12 @@ class Coordinator:
             return []
         if any(attempt.committed.get(worker, -1) < attempt.last_commit for worker in attempt.workers):
             return []
-        is_over = attempt.finished.keys() == self._all_tasks
-        if wished_layout(self._hold) is not None and not is_over:
+        if wished_layout(self._hold) is not None and not self._all_ended:
             self._state = JobState.RESTARTING
             return [protocol.EndWorkers(attempt.number), *self._begin()]
         if self._stopping:
             return self._end(JobState.STOPPED)
-        return self._end(JobState.FINISHED if is_over else JobState.CANCELLED)
+        return self._end(JobState.FINISHED if self._all_ended else JobState.CANCELLED)
 
     @_on.register
     def _(self, event: protocol.RestoreFailed) -> list[Command]:
@@ -321,7 +317,7 @@ class Coordinator:
     @_on.register
     def _(self, event: protocol.RescaleRequested) -> list[Command]:
         wished = wished_layout(self._hold)
-        if event.graph == (wished or self._layout).graph:
+        if event.graph == (wished or self._plan.layout).graph:
             return []  # the answer was lost, and it is asked again
         if not self._checkpointing or self._stopping or self._ends_in_us is not None or wished is not None:
             state = "is stopping" if self._stopping else "is ending" if self._checkpointing else "takes no checkpoints"
@@ -374,8 +370,11 @@ class Coordinator:
 
     @_on.register
     def _(self, event: protocol.StepRequested) -> list[Command]:
-        may = self._paused and not self._stopping and self._hold is None
-        self._stepper.ask(event, self._now_us, "" if may else "the job is not paused")
+        if not self._paused or self._stopping or self._hold is not None:
+            return [protocol.Refuse(f"one that is {self._state}")]
+        if self._stepper.is_busy:
+            return [protocol.Refuse("one that is being stepped by somebody else")]
+        self._stepper.ask(event, self._now_us)
         return [*self._publish(), *self._go_on_stepping()]
 
     @_on.register
@@ -386,7 +385,7 @@ class Coordinator:
 
     def _go_on_stepping(self) -> list[Command]:
         before = self._stepper.status
-        commands = self._stepper.go_on(self._attempt, self._layout.vertices)
+        commands = self._stepper.go_on(self._attempt, self._plan.tasks, list(self._plan.vertices))
         if self._stepper.wants_end:
             self._stepper.wants_end = False
             commands += self._on(protocol.StopRequested(_REACHED))
@@ -395,13 +394,7 @@ class Coordinator:
     @_on.register
     def _(self, event: protocol.Tick) -> list[Command]:
         elapsed_us = min(event.elapsed_us, _MAX_TICK_US)
-        commands: list[Command] = []
-        self._since_ping_us += elapsed_us
-        timeout_us = self._options.heartbeat_timeout_ms * 1000
-        if self._since_ping_us >= min(_PING_US, timeout_us // _PINGS_PER_TIMEOUT):
-            self._since_ping_us = 0
-            commands.append(protocol.Ping())
-        commands += [protocol.InspectWorker(index) for index in self._attempt.silent(elapsed_us, timeout_us)]
+        commands = self._heartbeat.pass_time(elapsed_us, self._attempt.workers)
         if self._ends_in_us is not None:
             self._ends_in_us -= elapsed_us
             if self._ends_in_us <= 0:
@@ -425,19 +418,15 @@ class Coordinator:
     def _end_if_reached(self) -> list[Command]:
         """End a replay with a checkpoint once every source has been read as far as it is to be."""
         by_hand = self._stepper.clock_us is not None
-        if self._stopping or by_hand or not self._checkpointing or not self._attempt.deployed:
-            return []
-        tasks = [self._attempt.tasks.get(key) for key in self._all_tasks if self._vertices[key[0]].is_source]
-        if not any(task is not None and task.reached for task in tasks):
-            return []
-        if not all(task is not None and (task.reached or task.finished) for task in tasks):
+        may = self._checkpointing and self._attempt.deployed and not (self._stopping or by_hand)
+        if not may or not self._attempt.has_reached(self._plan.sources):
             return []
         return self._on(protocol.StopRequested(_REACHED))
 
     def _stop_if_unheard(self, ended: tuple[str, int]) -> list[Command]:
         """Stop the sources when the last sink has ended before them: nobody takes their rows any more."""
-        sinks = {task for task in self._all_tasks if self._vertices[task[0]].is_sink}
-        return [protocol.StopSources()] if ended in sinks and self._attempt.finished.keys() >= sinks else []
+        is_last = ended in self._plan.sinks and self._attempt.finished.keys() >= self._plan.sinks
+        return [protocol.StopSources()] if is_last else []
 
     def _note_first_row(self, us: int | None) -> None:
         if us is not None:
@@ -445,15 +434,9 @@ class Coordinator:
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
-    def _lay_out(self, layout: Layout) -> None:
-        self._layout = layout
-        self._vertices = {vertex.id: vertex for vertex in layout.vertices}
-        self._all_tasks = {(v.id, subtask) for v in layout.vertices for subtask in range(v.parallelism)}
-        self._workers = worker_count(vertex.parallelism for vertex in layout.vertices)
-
     def _take_over(self, takeover: Takeover) -> None:
         self._attempt.number = takeover.attempt
-        self._lay_out(takeover.layout)
+        self._plan = LaidOut(takeover.layout)
         status = takeover.status
         history = status.checkpoints if status is not None else ()
         asked_again = status.savepoint if status is not None else ""
@@ -479,24 +462,24 @@ class Coordinator:
         wished = wished_layout(self._hold)
         if wished is not None:
             # Every attempt starts from a checkpoint: whatever has made this one necessary, it serves.
-            self._lay_out(wished)
+            self._plan = LaidOut(wished)
             self._hold = None
         newest = self._checkpoints.newest
         restored = 0 if newest is None else newest.id
         if restored:
             self._checkpoints.restore(restored)
-        workers = {index: WorkerState() for index in range(self._workers)}
+        workers = {index: WorkerState() for index in range(self._plan.workers)}
         self._restart_in_us = None
         from_origin = not restored and self._origin is not None
         self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
         if newest is not None:
-            self._attempt.tasks = restored_figures(newest, self._vertices)
+            self._attempt.tasks = restored_figures(newest, self._plan.vertices)
         if self._hold is not None:
             self._checkpoints.request(self._hold.request)
         start = protocol.StartWorkers(
             self._attempt.number,
-            self._workers,
-            self._layout,
+            self._plan.workers,
+            self._plan.layout,
             restored,
             from_origin,
             lists_splits=self._splits is None,
@@ -531,8 +514,7 @@ class Coordinator:
     def _checkpoint_if_due(self) -> list[Command]:
         """Take a checkpoint, unless all sources have ended: the one at the end is near then."""
         attempt = self._attempt
-        sources = {task for task in self._all_tasks if self._vertices[task[0]].is_source}
-        if not self._checkpoints.is_due or not attempt.deployed or attempt.finished.keys() >= sources:
+        if not self._checkpoints.is_due or not attempt.deployed or attempt.finished.keys() >= self._plan.sources:
             return []
         if self._restart_in_us is not None or attempt.last_commit is not None:
             return []
@@ -544,7 +526,7 @@ class Coordinator:
 
     def _store_if_whole(self) -> list[Command]:
         checkpoint_id = self._checkpoints.in_flight
-        tasks = self._checkpoints.parts(self._all_tasks, self._attempt.finished)
+        tasks = self._checkpoints.parts(self._plan.tasks, self._attempt.finished)
         if checkpoint_id is None or tasks is None:
             return []
         self._storing = Manifest(
@@ -553,7 +535,7 @@ class Coordinator:
             id=checkpoint_id,
             attempt=self._attempt.number,
             fingerprint=self._fingerprint,
-            parallelism={vertex.id: vertex.parallelism for vertex in self._vertices.values()},
+            parallelism={name: vertex.parallelism for name, vertex in self._plan.vertices.items()},
             splits=self._splits or {},
             steps=self._layout.steps,
             tasks=tasks,
@@ -606,17 +588,7 @@ class Coordinator:
         return [protocol.Dismiss(), protocol.Finish(self.status())]
 
     def _publish(self) -> list[Command]:
-        status = self.status()
-        self._published, self._published_us = status, self._now_us
-        return [protocol.Publish(status)]
+        return self._pace.publish(self.status())
 
     def _publish_if_due(self) -> list[Command]:
-        # A wall clock that was set back must not silence the job: any distance counts.
-        age_us = abs(self._now_us - self._published_us)
-        if age_us < PUBLISH_US:
-            return []
-        if age_us < KEEP_FRESH_US and self._published is not None:
-            same_moment = msgspec.structs.replace(self.status(), reported_us=self._published.reported_us)
-            if same_moment == self._published:
-                return []
-        return self._publish()
+        return self._pace.publish_if_due(self._now_us, self.status)

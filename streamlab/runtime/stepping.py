@@ -17,7 +17,7 @@ clock is an argument and stands in between, and no two sources ever read at once
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,7 +25,7 @@ import msgspec
 from streamlab.core.time import MAX_TIME_US, show_us
 from streamlab.observe.status import Failure, JobState, SplitRead, StepStatus
 from streamlab.runtime.attempt_state import AttemptState
-from streamlab.runtime.protocol import Command, SourceView, Step, StepRequested, StepTaken, VertexLayout
+from streamlab.runtime.protocol import Command, SourceView, Step, StepRequested, StepTaken
 
 TaskKey = tuple[str, int]
 
@@ -92,17 +92,13 @@ class Stepper:
         if last is not None and last.state == "running":
             self._fail("the job's coordinator ended")
 
-    def ask(self, request: StepRequested, now_us: int, refusal: str = "") -> None:
-        """Take a request, which :meth:`go_on` begins with; one that is refused has failed at once.
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step is under way."""
+        return self._running is not None or self._waiting is not None
 
-        While another step is under way nothing is taken.
-        """
-        if self._running is not None or self._waiting is not None:
-            # Whoever asked finds another request in the status.
-            return
-        if refusal:
-            self.status = StepStatus(request=request.request, state="failed", reason=refusal)
-            return
+    def ask(self, request: StepRequested, now_us: int) -> None:
+        """Take a request, which :meth:`go_on` begins with; from now on the clock stands."""
         self._waiting = request
         self.status = StepStatus(request=request.request)
         if self.clock_us is None:
@@ -132,11 +128,13 @@ class Stepper:
                 run.read[key[0], split] += rows
         run.sources[key] = view
 
-    def go_on(self, attempt: AttemptState, vertices: Collection[VertexLayout]) -> list[Command]:
-        """Return what follows from what is known now: the next wave when the last one is over."""
+    def go_on(self, attempt: AttemptState, tasks: Set[TaskKey], vertices: Sequence[str]) -> list[Command]:
+        """Return what follows from what is known now: the next wave when the last one is over.
+
+        `tasks` are all tasks of the job, `vertices` the ids of the vertices in the order of the graph.
+        """
         if not attempt.deployed:
             return []
-        tasks = {(vertex.id, subtask) for vertex in vertices for subtask in range(vertex.parallelism)}
         left = tasks - attempt.finished.keys()
         if self._waiting is not None and self._running is None:
             self._running, self._waiting = _Running(self._waiting), None
@@ -150,14 +148,12 @@ class Stepper:
         run.reader = None
         if run.waves == 1:
             run.watermark_before_us, run.before = run.watermark_us, _set_aside(attempt)
-        order = {vertex.id: at for at, vertex in enumerate(vertices)}
+        order = {vertex: at for at, vertex in enumerate(vertices)}
         return self._next(run, left, order, attempt)
 
     # -- what comes next -----------------------------------------------------------------------------------------
 
-    def _next(
-        self, run: _Running, left: set[TaskKey], order: dict[str, int], attempt: AttemptState
-    ) -> list[Command]:
+    def _next(self, run: _Running, left: set[TaskKey], order: dict[str, int], attempt: AttemptState) -> list[Command]:
         by_watermark = run.request.goal in {"watermark", "event_time"}
         if by_watermark and run.watermark_before_us is None:
             return self._fail("no source and no step of the query makes watermarks")
@@ -245,7 +241,7 @@ class Stepper:
 
     def abort(self, reason: str) -> None:
         """Give up the step that is under way, if there is one."""
-        if self._running is not None or self._waiting is not None:
+        if self.is_busy:
             self._fail(reason)
 
     def end(self, state: JobState, failure: Failure | None, attempt: AttemptState) -> None:
