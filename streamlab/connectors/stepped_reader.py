@@ -71,6 +71,9 @@ class SteppedReader(SourceReader):
             rows_now = self._lanes[name].rows_given if name in self._lanes else self._finished[name].rows
             if rows_now > rows_before:
                 self.stepped[name] = rows_now - rows_before
+        if self.is_over and before:
+            # The last rows of all still say what time it is, though their split no longer counts.
+            out += self.advance_watermark(min(self._finished[name].watermark_us for name in before))
         # What a hand holds back says nothing about how long rows take.
         timeless = [replace(m, ingested_us=None) if isinstance(m, Batch) else m for m in out]
         return timeless + self._idleness(now_us)

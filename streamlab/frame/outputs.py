@@ -60,6 +60,7 @@ class OutputMethods(FrameBase):
         parallelism: int | None = None,
         keep_rows: KeepRows = "auto",
         detach: bool = False,
+        paused: bool = False,
         checkpoint_every: CheckpointEvery = "10s",
         from_savepoint: str | os.PathLike[str] | None = None,
         allow_non_restored_state: bool = False,
@@ -78,6 +79,8 @@ class OutputMethods(FrameBase):
             stream that ends by itself and a million of an endless one.
         detach
             Whether the job goes on when this process ends.
+        paused
+            Whether it starts paused, with a clock that stands, to go on by hand: ``job.step(rows=1)``.
         checkpoint_every
             Time between checkpoints, from which the job goes on when one of its processes dies or a step fails. None
             takes none: then any failure ends the job.
@@ -105,6 +108,7 @@ class OutputMethods(FrameBase):
                 parallelism=parallelism,
                 keep_rows=keep_rows,
                 detach=detach,
+                paused=paused,
                 checkpoint_every=checkpoint_every,
                 from_savepoint=from_savepoint,
                 allow_non_restored_state=allow_non_restored_state,
@@ -184,6 +188,7 @@ def run_options(
     parallelism: int | None = None,
     keep_rows: KeepRows = "auto",
     detach: bool = False,
+    paused: bool = False,
     checkpoint_every: CheckpointEvery = None,
     from_savepoint: str | os.PathLike[str] | None = None,
     allow_non_restored_state: bool = False,
@@ -207,6 +212,7 @@ def run_options(
         every_ms,
         from_savepoint,
         bool(allow_non_restored_state),
+        bool(paused),
         more or {},
     )
 

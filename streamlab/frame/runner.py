@@ -81,6 +81,18 @@ class Job(Protocol):
         """Go on reading."""
         ...
 
+    def step(self, to: Any = 1, *, rows: int | None = None, timeout: Any = None) -> Any:
+        """Read on by hand while it is paused."""
+        ...
+
+    def advance_watermark(self, to: Any, timeout: Any = None) -> Any:
+        """Raise the watermark by hand while it is paused."""
+        ...
+
+    def advance_clock(self, by: Any, timeout: Any = None) -> Any:
+        """Let the clock go on by hand while it is paused."""
+        ...
+
     def stop(self) -> Any:
         """Stop reading, finish what was read, and end."""
         ...
@@ -123,6 +135,8 @@ class RunOptions:
         The savepoint that the job starts from.
     allow_non_restored_state : bool
         Whether state in it that fits nowhere is left out.
+    paused : bool
+        Whether it starts paused, with a clock that stands, for steps by hand.
     more : Mapping[str, Any]
         Further fields of :class:`streamlab.core.options.JobOptions` by name.
     """
@@ -134,6 +148,7 @@ class RunOptions:
     checkpoint_every_ms: int | None = None
     from_savepoint: str | os.PathLike[str] | None = None
     allow_non_restored_state: bool = False
+    paused: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -17,6 +17,15 @@ from streamlab.frame.outputs import run_options
 from streamlab.frame.runner import Job
 from streamlab.plan.event_time import updating_step
 
+_OPTIONS = (
+    "name",
+    "parallelism",
+    "detach",
+    "checkpoint_every",
+    "from_savepoint",
+    "allow_non_restored_state",
+    "paused",
+)
 _APPENDS = "start() keeps an updating result table; windows without trigger and allowed_lateness append"
 
 
@@ -35,7 +44,8 @@ class SinkMethods(FrameBase):
         roll_rows
             A file is full when it holds so many rows.
         **options
-            ``name``, ``parallelism``, ``detach``, ``checkpoint_every`` and further options, as for ``start``.
+            ``name``, ``parallelism``, ``detach``, ``checkpoint_every``, ``paused`` and further options, as for
+            ``start``.
 
         Raises
         ------
@@ -108,6 +118,5 @@ class SinkMethods(FrameBase):
             )
 
     def _run_sink(self, sink: Sink, options: dict[str, Any]) -> Job:
-        names = ("name", "parallelism", "detach", "checkpoint_every", "from_savepoint", "allow_non_restored_state")
-        known = {"checkpoint_every": "10s"} | {name: options.pop(name) for name in names if name in options}
+        known = {"checkpoint_every": "10s"} | {name: options.pop(name) for name in _OPTIONS if name in options}
         return self._runner.run(self._plan, run_options(**known, more=options), sink)

@@ -252,6 +252,8 @@ class StepRequested(msgspec.Struct, frozen=True, tag=True):
     """Rows of a batch at most, all of one split; None: as many as the job takes at full speed."""
     store: str = ""
     """Where the checkpoint is."""
+    is_relative: bool = False
+    """Whether an event time counts from the present watermark."""
 
 
 class CheckpointRequested(msgspec.Struct, frozen=True, tag=True):

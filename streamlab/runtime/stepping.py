@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streamlab.core.time import MAX_TIME_US, show_us
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.observe.status import Failure, JobState, SplitRead, StepStatus
 from streamlab.runtime.attempt_state import AttemptState
 from streamlab.runtime.protocol import Command, SourceView, Step, StepRequested, StepTaken
@@ -176,6 +176,10 @@ class Stepper:
         if run.request.goal == "clock":
             self.clock_us = (self.clock_us or 0) + amount
             return self._wave(left)
+        if run.request.is_relative and before is not None:
+            if before == MIN_TIME_US:
+                return self._fail("there is no watermark yet to count from")
+            amount += before
         if before is not None and amount <= before:
             return self._fail(f"the watermark is at {show_us(before)} already, and never falls")
         return self._wave(left, action="advance", us=amount)
@@ -256,7 +260,7 @@ class Stepper:
         run, self._running = self._running, None
         if run is not None:
             late, letters = _set_aside(attempt)
-            has_made = run.watermark_before_us is not None
+            is_over = ended or run.watermark_us is None
             self.status = StepStatus(
                 request=run.request.request,
                 state="done",
@@ -264,7 +268,7 @@ class Stepper:
                 read=tuple(SplitRead(source, split, rows) for (source, split), rows in run.read.items()),
                 batches=run.batches,
                 watermark_before_us=run.watermark_before_us,
-                watermark_us=MAX_TIME_US if has_made and run.watermark_us is None else run.watermark_us,
+                watermark_us=MAX_TIME_US if is_over and run.watermark_before_us is not None else run.watermark_us,
                 late_rows=late - run.before[0],
                 dead_letters=letters - run.before[1],
                 ended=ended,

@@ -14,8 +14,8 @@ from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.timing import Pace
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.errors import CheckpointError, JobError, OptionError, StepFailed, StreamlabError, explained
-from streamlab.core.time import Duration, show_us
+from streamlab.core.errors import CheckpointError, JobError, StepFailed, StreamlabError, explained
+from streamlab.core.time import show_us
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import Failure, JobState, JobStatus
@@ -36,6 +36,8 @@ from streamlab.session.insight import Insight
 from streamlab.session.moments import Moment
 from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
+from streamlab.session.stepping import SteppedJob
+from streamlab.session.timeouts import seconds
 from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoint
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ _WITH_TRACEBACK = ("StepFailed", "WorkerLost", "InternalError")
 """Failures whose text shows where it happened; the others explain themselves."""
 
 
-class Job(Insight):
+class Job(Insight, SteppedJob):
     """A running or ended job.
 
     All methods read what the job has written, or send it a request; none of them runs the query here. A job goes on
@@ -98,7 +100,7 @@ class Job(Insight):
         StreamlabError
             Why the job failed, if it did: `StepFailed`, `SourceError`, `SinkError`, `WorkerLost`, …
         """
-        status = self._handle.wait(_seconds(timeout))
+        status = self._handle.wait(seconds(timeout))
         if status.failure is not None:
             raise _error(status.failure)
         return status.state
@@ -248,7 +250,7 @@ class Job(Insight):
         JobError
             If the job has ended or takes no checkpoints, or does not run again in time.
         """
-        rescale(self._handle, parallelism, _seconds(timeout))
+        rescale(self._handle, parallelism, seconds(timeout))
 
     def replay(
         self,
@@ -259,6 +261,7 @@ class Job(Insight):
         with_: StreamFrame | None = None,
         name: str | None = None,
         side_effects: bool = False,
+        paused: bool = False,
     ) -> Job:
         """Start a new job that goes on from one of this job's checkpoints and reads the same rows once more.
 
@@ -282,6 +285,8 @@ class Job(Insight):
             The new job's name; None makes one up.
         side_effects
             Whether it writes where this job writes. Otherwise its rows only go to a result table of its own.
+        paused
+            Whether it starts paused, to go on by hand: see :meth:`step`.
 
         Raises
         ------
@@ -302,6 +307,7 @@ class Job(Insight):
             changed=None if with_ is None else with_.plan,
             name=name,
             side_effects=side_effects,
+            paused=paused,
         )
         return Job(handle, self._runner)
 
@@ -335,7 +341,7 @@ class Job(Insight):
         self._handle.request(PauseRequested())
 
     def resume(self) -> None:
-        """Read on. Raises JobError when the job has ended."""
+        """Read on by itself, with the time of day. Raises JobError when the job has ended."""
         self._handle.request(ResumeRequested())
 
     def stop(
@@ -367,7 +373,7 @@ class Job(Insight):
         self._check_checkpointing("stop with a savepoint")
         token = secrets.token_hex(8)
         self._handle.request(StopRequested(token))
-        limit_s = _seconds(timeout)
+        limit_s = seconds(timeout)
         taken = self._handle.wait_for_checkpoint(token, limit_s)
         # When the checkpoint has failed, the job goes on.
         state = self._handle.wait(limit_s).state if taken is not None and taken.state == "complete" else self.status
@@ -394,7 +400,7 @@ class Job(Insight):
         self._check_checkpointing(step)
         token = secrets.token_hex(8)
         self._handle.request(CheckpointRequested(token))
-        taken = self._handle.wait_for_checkpoint(token, _seconds(timeout))
+        taken = self._handle.wait_for_checkpoint(token, seconds(timeout))
         if taken is None or taken.state in {"running", "failed", "abandoned"}:
             got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
             raise JobError(explained(step, needed="a complete checkpoint", got=got))
@@ -409,7 +415,7 @@ class Job(Insight):
         status = self._handle.status()
         if not status.state.is_final:
             self._handle.request(request)
-            status = self._handle.wait(_seconds(timeout))
+            status = self._handle.wait(seconds(timeout))
         return status.state
 
     # -- looks ---------------------------------------------------------------------------------------------------
@@ -468,13 +474,3 @@ def _error(failure: Failure) -> StreamlabError:
     if kind is StepFailed or not (isinstance(kind, type) and issubclass(kind, StreamlabError)):
         return StepFailed(text, step=failure.step, traceback_text=failure.traceback, sample=failure.sample)
     return kind(text)
-
-
-def _seconds(timeout: float | str | dt.timedelta | None) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, str | dt.timedelta):
-        return Duration.parse(timeout, name="timeout").fixed_us("timeout") / 1e6
-    if timeout < 0:
-        raise OptionError(explained("timeout", needed="0 or more seconds", got=str(timeout)))
-    return float(timeout)

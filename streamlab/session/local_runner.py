@@ -30,7 +30,7 @@ from streamlab.state.checkpoints.savepoints import find_savepoint
 
 _MOST_BY_DEFAULT = 4
 _MOST_AT_ALL = 256
-_OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "checkpoint_every_ms"})
+_OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "paused", "checkpoint_every_ms"})
 _MAY_BE_ZERO = frozenset({"max_restarts", "restart_delay_ms"})
 _MORE_OPTIONS = tuple(f.name for f in dataclasses.fields(JobOptions) if f.name not in _OWN_OPTIONS)
 
@@ -112,6 +112,7 @@ def _job_options(plan: nodes.Node, options: RunOptions) -> JobOptions:
         parallelism=_subtasks(options.parallelism),
         keep_rows=keep_rows,
         detach=options.detach,
+        paused=options.paused,
         checkpoint_every_ms=options.checkpoint_every_ms,
         **more,
     )

@@ -48,6 +48,7 @@ def replay(
     changed: nodes.Node | None,
     name: str | None,
     side_effects: bool,
+    paused: bool,
 ) -> JobHandle:
     """Start a job that goes on from a checkpoint of another job; see :meth:`Job.replay`."""
     step = f"replay of job {handle.meta.name}"
@@ -65,15 +66,17 @@ def replay(
             target = pinned(target, manifest)
         graph = _again(lower(target, attempt.layout.parallelism), handle.folder, pace)
         check_fits(manifest, graph, allow_non_restored_state=False)
-        if until == "end" and not all(v.source.bounded for v in graph.vertices if v.source is not None):
+        if until == "end" and not paused and not all(v.source.bounded for v in graph.vertices if v.source is not None):
             needed = "a checkpoint to replay to, since the sources never end"
-            raise OptionError(explained(step, needed=needed, got="until='end'", hint="until=job.checkpoint().id"))
+            hint = "until=job.checkpoint().id, or paused=True and steps"
+            raise OptionError(explained(step, needed=needed, got="until='end'", hint=hint))
         options = replace(
             handle.meta.options,
             name=f"{handle.meta.name}-replay-{secrets.token_hex(2)}" if name is None else name,
             parallelism=attempt.layout.parallelism,
             keep_rows=None,
             detach=False,
+            paused=bool(paused),
             checkpoint_store=None,
         )
         location = handle.folder.checkpoint_location()
