@@ -73,10 +73,14 @@ class SteppedReader(SourceReader):
                 self.stepped[name] = rows_now - rows_before
         if self.is_over and before:
             # The last rows of all still say what time it is, though their split no longer counts.
-            out += self.advance_watermark(min(self._finished[name].watermark_us for name in before))
+            out += self.advance_watermark(max(self._finished[name].watermark_us for name in before))
         # What a hand holds back says nothing about how long rows take.
         timeless = [replace(m, ingested_us=None) if isinstance(m, Batch) else m for m in out]
         return timeless + self._idleness(now_us)
+
+    def look(self) -> list[Message]:
+        """Say what is known of the time without reading, when another reader of the source takes the step."""
+        return [] if self._ended else self._said(self._watermarks.emit())
 
     def read_to(self, goal: ReaderSnapshot | None) -> None:
         """Give out rows up to these positions only, until told otherwise; None: as far as `until` says."""

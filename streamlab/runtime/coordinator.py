@@ -385,7 +385,7 @@ class Coordinator:
 
     def _go_on_stepping(self) -> list[Command]:
         before = self._stepper.status
-        commands = self._stepper.go_on(self._attempt, self._plan.tasks, list(self._plan.vertices))
+        commands = self._stepper.go_on(self._attempt, self._plan)
         if self._stepper.wants_end:
             self._stepper.wants_end = False
             commands += self._on(protocol.StopRequested(_REACHED))

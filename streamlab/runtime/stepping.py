@@ -17,7 +17,6 @@ clock is an argument and stands in between, and no two sources ever read at once
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,9 +24,8 @@ import msgspec
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.observe.status import Failure, JobState, SplitRead, StepStatus
 from streamlab.runtime.attempt_state import AttemptState
+from streamlab.runtime.placement import LaidOut, TaskKey
 from streamlab.runtime.protocol import Command, SourceView, Step, StepRequested, StepTaken
-
-TaskKey = tuple[str, int]
 
 
 @dataclass
@@ -128,19 +126,20 @@ class Stepper:
                 run.read[key[0], split] += rows
         run.sources[key] = view
 
-    def go_on(self, attempt: AttemptState, tasks: Set[TaskKey], vertices: Sequence[str]) -> list[Command]:
-        """Return what follows from what is known now: the next wave when the last one is over.
-
-        `tasks` are all tasks of the job, `vertices` the ids of the vertices in the order of the graph.
-        """
+    def go_on(self, attempt: AttemptState, plan: LaidOut) -> list[Command]:
+        """Return what follows from what is known now: the next wave when the last one is over."""
         if not attempt.deployed:
             return []
-        left = tasks - attempt.finished.keys()
+        left = plan.tasks - attempt.finished.keys()
         if self._waiting is not None and self._running is None:
             self._running, self._waiting = _Running(self._waiting), None
             return self._wave(left)
         run = self._running
         if run is None or run.waiting & left or run.ending:
+            return []
+        if attempt.finished.keys() >= plan.sinks:
+            # Nobody takes rows any more: the job is about to end.
+            run.ending = True
             return []
         for ended in attempt.finished:
             run.sources.pop(ended, None)
@@ -148,25 +147,24 @@ class Stepper:
         run.reader = None
         if run.waves == 1:
             run.watermark_before_us, run.before = run.watermark_us, _set_aside(attempt)
-        order = {vertex: at for at, vertex in enumerate(vertices)}
+        order = {vertex: at for at, vertex in enumerate(plan.vertices)}
         return self._next(run, left, order, attempt)
 
     # -- what comes next -----------------------------------------------------------------------------------------
 
     def _next(self, run: _Running, left: set[TaskKey], order: dict[str, int], attempt: AttemptState) -> list[Command]:
-        by_watermark = run.request.goal in {"watermark", "event_time"}
-        if by_watermark and run.watermark_before_us is None:
+        over = tuple(sorted(key for key, view in run.sources.items() if view.is_over))
+        if over and len(over) < len(run.sources):
+            # One that has nothing left does not hold the others back.
+            return self._wave(left, action="end", tasks=over)
+        if run.request.goal in {"watermark", "event_time"} and run.watermark_before_us is None:
             return self._fail("no source and no step of the query makes watermarks")
-        if self._is_there(run):
+        if self._is_there(run) or (over and run.request.goal == "checkpoint"):
             return self._finish(attempt)
         if run.request.goal in {"event_time", "clock"}:
             return self._act(run, left)
-        over = tuple(sorted(key for key, view in run.sources.items() if view.is_over))
-        if len(over) < len(run.sources):
-            # One that has nothing left does not hold the others back.
-            return self._wave(left, action="end", tasks=over) if over else self._read(run, left, order, attempt)
-        if run.request.goal == "checkpoint":
-            return self._finish(attempt)
+        if run.sources and not over:
+            return self._read(run, left, order, attempt)
         run.ending = True
         return self._wave(left, action="end", tasks=over)
 

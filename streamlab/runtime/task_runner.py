@@ -158,8 +158,9 @@ class TaskRunner:
             return
         reader.read_to(goal)
         reader.stepped = {}
-        if command.action == "read" and is_meant:
-            self._send(self.task.read(partial(reader.step, now_us, command.rows)))
+        if command.action == "read":
+            call = partial(reader.step, now_us, command.rows) if is_meant else reader.look
+            self._send(self.task.read(call))
         elif command.action == "end" and is_meant:
             self.stop(now_us)
         self._send(self.task.on_time(now_us))

@@ -11,8 +11,10 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
+from typing import Any
 
 import polars as pl
 
@@ -52,9 +54,11 @@ class Cluster:
         What is run.
     seed
         Decides the schedule.
+    **fixed
+        Options of the job that the seed does not decide.
     """
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, seed: int, **fixed: Any) -> None:
         self.scenario = scenario
         self.random = Random(seed)  # noqa: S311 - reproducible, not secret
         self.blobs = FaultyBlobs()
@@ -71,7 +75,7 @@ class Cluster:
         self.wishes: list[tuple[str, str, int]] = []
         """Token, graph and number of the attempt of each rescale that was accepted."""
         self._digest = hashlib.blake2b(digest_size=16)
-        self._status: JobStatus | None = None
+        self.status: JobStatus | None = None
         self._wires: dict[Channel, Wire] = {}
         self._gone: list[SimulatedWorker] = []
         self._storing: Manifest | None = None
@@ -90,6 +94,8 @@ class Cluster:
             restart_delay_ms=1,
             max_restart_delay_ms=10,
         )
+        self._options = replace(self._options, **fixed)
+        self._parallelism = self._options.parallelism
         self._shell = Shell(self.blobs, self.ledger, self._options)
         self._graphs = {f"graph-{n}": scenario.graph(n, self.ledger) for n in (1, 2, 3)}
         self._coordinator = self._new_coordinator(None)
@@ -245,7 +251,7 @@ class Cluster:
                 case protocol.RetainCheckpoints(keep):
                     self._retain(keep)
                 case protocol.Publish(status):
-                    self._status = status
+                    self.status = status
                 case protocol.Finish(status):
                     self.final = status
                 case protocol.Refuse(reason):
@@ -338,9 +344,9 @@ class Cluster:
         except (CheckpointError, Crash):
             self.note("the coordinator dies while it takes over")
             return self._takeover()
-        wished = self._status.rescale if self._status is not None else ""
+        wished = self.status.rescale if self.status is not None else ""
         rescale = self._layout(wished) if wished else None
-        return Takeover(last.number, last.layout, tuple(reversed(whole)), self._status, rescale)
+        return Takeover(last.number, last.layout, tuple(reversed(whole)), self.status, rescale)
 
     def rescale(self, parallelism: int, token: str) -> None:
         """Ask for another parallelism."""

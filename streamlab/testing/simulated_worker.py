@@ -144,6 +144,7 @@ class SimulatedWorker:
         self._shell = shell
         self._owner = (hello.attempt, hello.worker)
         self._paused = False
+        self._clock_us: int | None = None
         self._reported: set[TaskKey] = set()
         splits = None
         if hello.worker == 0 and hello.lists_splits:
@@ -163,7 +164,7 @@ class SimulatedWorker:
         """Let a task do its next piece of work, and return whether there was one."""
         worked = False
         with self._watched(runner.task):
-            worked = runner.run_once(now_us, paused=self._paused)
+            worked = runner.run_once(now_us if self._clock_us is None else self._clock_us, paused=self._paused)
         self._report_ends(now_us)
         return worked
 
@@ -182,7 +183,7 @@ class SimulatedWorker:
             case CommitCheckpoint(checkpoint_id):
                 self._commit(checkpoint_id)
             case SetPaused(paused, clock_us):
-                self._paused = paused
+                self._paused, self._clock_us = paused, clock_us
                 for runner in self.runners:
                     runner.go_by_hand(by_hand=clock_us is not None)
             case Step():
@@ -233,6 +234,7 @@ class SimulatedWorker:
         self._report_ends(now_us)
 
     def _step(self, command: Step) -> None:
+        self._clock_us = command.clock_us
         for runner in self._each():
             runner.go_by_hand(by_hand=True)
             with self._watched(runner.task):
