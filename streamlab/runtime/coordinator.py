@@ -365,7 +365,7 @@ class Coordinator:
         if not paused:
             self._stepper.resume()
         if not self._attempt.deployed:
-            return []
+            return self._publish()
         return [protocol.SetPaused(paused=paused), *self._move(self._active_state())]
 
     @_on.register
