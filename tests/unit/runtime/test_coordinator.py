@@ -107,7 +107,8 @@ def test_sources_stop_when_the_sinks_have_ended_before_them():
 def test_requests_before_deployment_hold_once_deployed():
     coordinator = new()
     coordinator.start(1)
-    assert coordinator.handle(p.PauseRequested(), 1) == []
+    (said,) = coordinator.handle(p.PauseRequested(), 1)
+    assert said.status.wish == "pause"
     coordinator.handle(p.WorkerStarted(1, 1), 2)
     commands = coordinator.handle(p.WorkerStarted(0, 1, SPLITS), 3)
     assert kinds(commands) == [p.SetPaused, p.Deploy, p.Publish]
