@@ -537,7 +537,7 @@ class Coordinator:
             fingerprint=self._fingerprint,
             parallelism={name: vertex.parallelism for name, vertex in self._plan.vertices.items()},
             splits=self._splits or {},
-            steps=self._layout.steps,
+            steps=self._plan.layout.steps,
             tasks=tasks,
             triggered_us=self._checkpoints.triggered_us(),
             completed_us=self._now_us,
