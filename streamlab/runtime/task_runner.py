@@ -29,8 +29,8 @@ from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
 from streamlab.runtime.protocol import Hello, SourceView, Step, StepTaken
 from streamlab.runtime.task import Task
-from streamlab.runtime.task_values import Output, Passed, SideOutput, Snapshotted
 from streamlab.runtime.task_times import TaskTimes
+from streamlab.runtime.task_values import Output, Passed, SideOutput, Snapshotted
 from streamlab.runtime.transport import Inbox, Outlet
 
 RATE_INTERVAL_NS = 500_000_000
