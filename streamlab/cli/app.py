@@ -269,6 +269,20 @@ def gc(
     out.print(f"{verb} {freed} of {len(gone)} ended jobs; {len(left)} ended jobs keep {kept}.", markup=False)
 
 
+@app.command(epilog="Example: streamlab dashboard demo        then open the address that it prints")
+def dashboard(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A job; without it, the list of jobs.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 takes a free one.")] = 0,
+) -> None:
+    """Show jobs in a browser, as the notebook does; only this machine can open it, and only with the token."""
+    # Imported here since no other command needs a web server.
+    from streamlab.cli import dashboard_command  # noqa: PLC0415
+
+    with _errors_shown():
+        job = None if name is None else _find(name).id
+        dashboard_command.run(out, job=job, port=port)
+
+
 @app.command(epilog="Example: streamlab explain hourly.py --parallelism 4")
 def explain(script: Script, stream: Variable = None, parallelism: Parallelism = None) -> None:
     """Show the plan and the job graph of a script's stream, and start nothing.

@@ -1,0 +1,55 @@
+"""The dashboard in Chromium: from the list to a job's panel, which ticks and obeys."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from lab_in_browser import ARTEFACTS, WAIT_MS
+
+import streamlab as sl
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Run the command, as a user would, and return the address that it prints."""
+    command = [sys.executable, "-P", "-m", "streamlab", "dashboard"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        yield re.search(r"http://\S+", line)[0]
+        process.terminate()
+
+
+@pytest.fixture
+def numbers() -> Iterator[sl.Job]:
+    stream = sl.generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=100)
+    job = stream.group_by(pl.col("n") % 3).agg(rows=pl.len()).start("numbers", parallelism=1)
+    yield job
+    job.cancel()
+
+
+def test_a_job_in_the_dashboard(address: str, numbers: sl.Job, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 800}, color_scheme="dark")
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.get_by_role("link", name="numbers").click(timeout=WAIT_MS)
+    page.wait_for_function("() => Number(document.querySelector('.sl-view')?.dataset.seq) > 3", timeout=WAIT_MS)
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_selector(".sl-view[data-state=paused]", timeout=WAIT_MS)
+    assert numbers.status == "paused"
+    page.reload()
+    page.wait_for_selector(".sl-view[data-state=paused]", timeout=WAIT_MS)
+    page.get_by_role("tab", name="Flow").click()
+    page.wait_for_selector(".sl-view[data-tab=flow]", timeout=WAIT_MS)
+    page.screenshot(path=ARTEFACTS / "dashboard-dark.png")
+    page.close()
+    assert errors == []

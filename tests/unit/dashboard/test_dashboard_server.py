@@ -1,0 +1,118 @@
+"""The dashboard's server: who has the token comes in, from an origin that it knows; everybody else does not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+
+import pytest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from streamlab.core.errors import OptionError
+from streamlab.dashboard.server import DashboardServer
+
+Serve = Callable[..., DashboardServer]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a server in a thread; it ends with the test."""
+    running: list[tuple[DashboardServer, threading.Thread]] = []
+
+    def start(port: int = 0) -> DashboardServer:
+        ready = threading.Event()
+        made: list[DashboardServer] = []
+
+        def run() -> None:
+            with asyncio.Runner() as runner:
+                asyncio.set_event_loop(runner.get_loop())
+                made.append(DashboardServer(port))
+                made[0].run(ready.set)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert ready.wait(60)
+        running.append((made[0], thread))
+        return made[0]
+
+    yield start
+    for server, thread in running:
+        server.stop()
+        thread.join(60)
+
+
+def answer(url: str, **headers: str) -> tuple[int, str]:
+    """Return the status of the answer and the cookies that it sets."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answered:
+            return answered.status, answered.headers.get("Set-Cookie", "")
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get("Set-Cookie", "")
+
+
+def test_the_token_opens_the_pages(serve: Serve) -> None:
+    server = serve()
+    page, _, token = server.url().partition("?token=")
+    assert page == f"http://127.0.0.1:{server.address.probe_url.split(':')[2].rstrip('/')}/jobs"
+    status, cookie = answer(server.url())
+    assert status == HTTPStatus.OK
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert answer(page, Cookie=cookie.partition(";")[0])[0] == HTTPStatus.OK
+    assert answer(page, Authorization=f"Bearer {token}")[0] == HTTPStatus.OK
+    assert server.is_reachable()
+
+
+def test_nothing_else_does(serve: Serve) -> None:
+    page = serve().url("hourly").partition("?")[0]
+    assert page.endswith("/job")
+    for url in (page, f"{page}?token=", f"{page}?token=guess", f"{page}?name=hourly"):
+        assert answer(url) == (HTTPStatus.FORBIDDEN, "")
+    assert answer(page, Authorization="Bearer guess")[0] == HTTPStatus.FORBIDDEN
+    assert answer(page, Cookie="streamlab-dashboard=guess")[0] == HTTPStatus.FORBIDDEN
+
+
+def test_pages_of_other_hosts_cannot_connect(serve: Serve) -> None:
+    server = serve()
+    place = server.url().replace("http:", "ws:").replace("/jobs?", "/jobs/ws?")
+
+    async def connect(origin: str) -> None:
+        (await websocket_connect(HTTPRequest(place, headers={"Origin": origin}))).close()
+
+    asyncio.run(connect(server.address.probe_url.rstrip("/")))
+    with pytest.raises(HTTPClientError, match="403"):
+        asyncio.run(connect("http://elsewhere.example"))
+
+
+def test_it_listens_on_this_machine_only(serve: Serve) -> None:
+    port = int(serve().address.probe_url.split(":")[2].rstrip("/"))
+    with socket.socket() as other, pytest.raises(ConnectionRefusedError):
+        other.connect(("127.0.0.2", port))
+
+
+def test_behind_a_hub_it_is_found_through_the_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ada/")
+    monkeypatch.setenv("JUPYTERHUB_PUBLIC_URL", "https://hub.example/user/ada/")
+    # The proxy hands the path on as it is, so the server itself can stand in for it.
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_URL", f"http://127.0.0.1:{port}/user/ada/")
+    server = serve(port)
+    assert server.url("hourly").startswith(f"https://hub.example/user/ada/proxy/absolute/{port}/job?name=hourly&token=")
+    assert server.is_reachable()
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:9/user/ada/")
+    assert not serve().is_reachable()
+
+
+def test_a_port_that_is_taken(serve: Serve) -> None:
+    port = int(serve().address.probe_url.split(":")[2].rstrip("/"))
+
+    with pytest.raises(OptionError, match="leave --port out"):
+        DashboardServer(port)

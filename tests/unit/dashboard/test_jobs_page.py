@@ -1,0 +1,34 @@
+"""The list of jobs as HTML: the newest first, nothing in it that a job's name could smuggle in."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamlab.dashboard import jobs_page
+from streamlab.dashboard.jobs_page import jobs_table
+from streamlab.observe.status import JobState, JobStatus
+
+
+class Reported:
+    def __init__(self, name: str, state: JobState) -> None:
+        self._status = JobStatus(id=f"id of {name}", name=name, state=state, rows_in=12_345, rows_in_per_s=10.0)
+
+    def report(self) -> JobStatus:
+        return self._status
+
+
+def test_names_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Reported("<img onerror=alert(1)>", JobState.FINISHED), Reported("newer", JobState.RUNNING)]
+    monkeypatch.setattr(jobs_page.session, "jobs", lambda: jobs)
+    html = jobs_table()
+    assert "<img" not in html
+    assert "&lt;img onerror=alert(1)&gt;" in html
+    assert 'href="job?name=id%20of%20%3Cimg%20onerror%3Dalert%281%29%3E"' in html
+    assert html.index("newer") < html.index("&lt;img")
+    assert "● running" in html
+    assert "12,345" in html
+
+
+def test_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_page.session, "jobs", list)
+    assert "No jobs" in jobs_table()
