@@ -210,6 +210,7 @@ class Ring:
         self._stride_us = _FIRST_STRIDE_US
         self._recent: deque[tuple[Sample, int]] = deque()
         self._course: list[tuple[Sample, int]] = []
+        self._size = 0
         self._encoder = msgspec.msgpack.Encoder()
         for sample in samples:
             self.add(sample)
@@ -222,13 +223,13 @@ class Ring:
     @property
     def size_bytes(self) -> int:
         """What is kept takes so much, encoded."""
-        return sum(size for _, size in self._course) + sum(size for _, size in self._recent)
+        return self._size
 
     def add(self, sample: Sample) -> None:
         """Take a sample, newer than all others."""
         self._recent.append(self._sized(sample))
         while len(self._recent) > 1 and sample.at_us - self._recent[0][0].at_us > self._recent_us:
-            self._age(self._recent.popleft()[0])
+            self._age(self._dropped(self._recent.popleft()))
         if len(self._course) > self._most:
             self._thin()
         while self.size_bytes > self._budget and len(self._course) > 1:
@@ -240,7 +241,7 @@ class Ring:
         """Take a sample that is no longer recent: it may be one with the one before it."""
         last = self._course[-1][0] if self._course else None
         if last is not None and sample.at_us - last.from_us < self._stride_us:
-            self._course[-1] = self._sized(merged(last, sample))
+            self._course.append(self._sized(merged(self._dropped(self._course.pop()), sample)))
         else:
             self._course.append(self._sized(sample))
 
@@ -248,11 +249,17 @@ class Ring:
         """Let each older sample stand for twice the time."""
         self._stride_us *= 2
         before, self._course = self._course, []
-        for sample, _ in before:
-            self._age(sample)
+        for one in before:
+            self._age(self._dropped(one))
 
     def _sized(self, sample: Sample) -> tuple[Sample, int]:
-        return sample, len(self._encoder.encode(sample))
+        size = len(self._encoder.encode(sample))
+        self._size += size
+        return sample, size
+
+    def _dropped(self, sized: tuple[Sample, int]) -> Sample:
+        self._size -= sized[1]
+        return sized[0]
 
 
 def merged(older: Sample, newer: Sample) -> Sample:

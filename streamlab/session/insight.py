@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+from collections import deque
 from typing import Literal
 
 import msgspec
 import polars as pl
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.observe.diagnosis import Facts, Finding, completeness, diagnose
+from streamlab.observe.history import Sample
 from streamlab.observe.history_frames import HistoryFrames, history_frames
 from streamlab.observe.late_notes import LATE_NOTES, shown
 from streamlab.observe.status import TaskStatus
+from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
 from streamlab.runtime.pane_files import ask, read_panes, wait_for_answer
 from streamlab.runtime.table_reader import read_noted_rows
 
 _TIME = pl.Datetime("us", "UTC")
+_RECENT = 600
+"""Samples of the history that a diagnosis looks at."""
 _PANES_S = 2.0
 """How long workers are waited for when somebody asks for windows: one of them may be in a long call."""
 _DTYPES: dict[object, pl.DataType] = {
@@ -48,6 +56,21 @@ class HistoryFeed:
         return history_frames(self._reader.read_new())
 
 
+class Diagnosis(tuple[Finding, ...]):
+    """Findings, the worst first, that show as text."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(str(finding) for finding in self) or "Nothing to say."
+
+    def table(self) -> pl.DataFrame:
+        """Return a row per finding: ``kind``, ``severity``, ``subject``, ``sentence``, ``move``, ``vertex``."""
+        names = [field.name for field in dataclasses.fields(Finding)]
+        rows = [tuple(str(getattr(finding, name)) for name in names) for finding in self]
+        return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
+
+
 class Insight:
     """The part of a `Job` that looks at it. Nothing here changes the job.
 
@@ -59,6 +82,9 @@ class Insight:
 
     def __init__(self, handle: JobHandle) -> None:
         self._handle = handle
+        self._reader = HistoryReader(handle.folder.path)
+        self._recent: deque[Sample] = deque(maxlen=_RECENT)
+        self._reading = threading.Lock()
 
     def metrics(self) -> pl.DataFrame:
         """Return the figures of each task, one row per subtask; see `streamlab.observe.metrics.METRICS`."""
@@ -179,6 +205,39 @@ class Insight:
             if wait:
                 wait_for_answer(folder, asked_ns, _PANES_S)
         return read_panes(folder)
+
+    def diagnosis(self) -> Diagnosis:
+        """Return what is wrong with it, in words, the worst first; empty when there is nothing to say.
+
+        Each `Finding` has ``severity``, ``subject``, ``sentence`` and ``move`` (what to do next).
+        """
+        meta = self._handle.meta
+        attempts = read_attempts(self._handle.folder.results)
+        layout = attempts[-1].layout if attempts else meta.layout
+        facts = Facts(
+            self._handle.status(),
+            self._recent_samples(),
+            {vertex.id: tuple(target for target, _ in vertex.gives_to) for vertex in layout.vertices},
+            meta.options.checkpoint_every_ms,
+        )
+        return Diagnosis(diagnose(facts))
+
+    def _recent_samples(self) -> list[Sample]:
+        """Return the newest samples of its history; only what is new is read."""
+        with self._reading:
+            self._recent += self._reader.read_new()
+            return list(self._recent)
+
+    def completeness(self) -> pl.DataFrame:
+        """Return what share of its rows a longer watermark delay would have kept, as far as they came too late.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``more_delay_ms``, rising from 0 (the delay as it is), and ``kept``, from 0 to 1.
+        """
+        schema = {"more_delay_ms": pl.Float64(), "kept": pl.Float64()}
+        return pl.DataFrame(completeness(self._handle.status()), schema=schema, orient="row")
 
     def lateness(self) -> pl.DataFrame:
         """Return the newest late rows, about a thousand of each worker, with what became of them, newest first.

@@ -63,7 +63,7 @@ class Job(Insight, SteppedJob):
     """
 
     def __init__(self, handle: JobHandle, runner: Runner | None = None) -> None:
-        self._handle = handle
+        super().__init__(handle)
         self._runner = runner
 
     @property
