@@ -23,6 +23,7 @@ from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.client import JobHandle, launch
 from streamlab.runtime.folder import CheckpointPlace
 from streamlab.runtime.results import ResultTable
+from streamlab.session.ended_sources import check_goes_on
 from streamlab.session.job import Job
 from streamlab.session.restoring import check_fits, pinned
 from streamlab.session.row_stream import discard, stream_rows
@@ -73,6 +74,7 @@ class LocalRunner:
             query = pinned(query, manifest)
             graph = lower(query, job_options.parallelism)
             check_fits(manifest, graph, allow_non_restored_state=options.allow_non_restored_state)
+            check_goes_on(manifest, graph)
             origin = CheckpointPlace(location, manifest.id)
         text = f"{explain_plan(query.input)}\n\n{explain_graph(graph)}"
         return launch(graph, job_options, plan=text, query=query, origin=origin)
