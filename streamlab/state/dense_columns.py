@@ -23,6 +23,12 @@ _GROWTH = 2
 _MOST_COLUMNS = 64
 """Null bits in a word."""
 
+_PART_ROWS = 4096
+"""Rows that are added to at a time, so that what was read is still in the processor's caches when it is written."""
+
+_SAFE_HIGH = 2**61
+"""Upper words of decimals below which a sum of two is in range for certain."""
+
 Block = npt.NDArray[np.uint64]
 """Words of some slots, one row each."""
 
@@ -50,7 +56,7 @@ class DenseColumns:
     Examples
     --------
     >>> columns = DenseColumns(pl.Schema({"n": pl.Int64}))
-    >>> columns.write(np.array([3, 0]), pl.DataFrame({"n": [30, None]}))
+    >>> columns.write(np.array([0, 3]), pl.DataFrame({"n": [None, 30]}))
     >>> columns.read(np.array([0, 3])).rows()
     [(None,), (30,)]
     """
@@ -61,7 +67,7 @@ class DenseColumns:
         for name, dtype in schema.items():
             self._columns.append(_Column(name, dtype, width))
             width += self._columns[-1].words
-        self._words: Block = np.empty((_FIRST_CAPACITY, width), np.uint64)
+        self._words: Block = np.zeros((_FIRST_CAPACITY, width), np.uint64)
         self._size = 0
         self._nulls: npt.NDArray[np.uint64] | None = None
 
@@ -82,14 +88,19 @@ class DenseColumns:
         )
 
     def write(self, slots: Slots, values: pl.DataFrame) -> None:
-        """Set the rows of some slots, each given once; other columns of `values` don't matter."""
-        self.reserve(int(slots.max(initial=-1)) + 1)
-        own = values.select(column.name for column in self._columns)
-        block = np.empty((len(slots), self._words.shape[1]), np.uint64)
+        """Set the rows of some slots, each given once, in rising order; other columns of `values` don't matter."""
+        if not len(slots):
+            return
+        first, last = int(slots[0]), int(slots[-1])
+        self.reserve(last + 1)
+        own = [values.get_column(column.name) for column in self._columns]
+        is_span = last - first < len(slots)
+        block = self._words[first : last + 1] if is_span else np.empty((len(slots), self._words.shape[1]), np.uint64)
         for column, series in zip(self._columns, own, strict=True):
             column.write(series, block)
-        # As one opaque value a row: NumPy copies that in one go, and a row of words word by word.
-        _rows(self._words)[slots] = _rows(block)
+        if not is_span:
+            # As one opaque value a row: NumPy copies that in one go, and a row of words word by word.
+            _rows(self._words)[slots] = _rows(block)
         if self._nulls is None and any(series.null_count() for series in own):
             self._nulls = np.zeros(len(self._words), np.uint64)
         if self._nulls is not None:
@@ -98,20 +109,39 @@ class DenseColumns:
                 bits |= series.is_null().to_numpy().astype(np.uint64) << np.uint64(at)
             self._nulls[slots] = bits
 
+    def can_add(self, values: pl.DataFrame) -> bool:
+        """Return whether :meth:`add` can take these values."""
+        nulls = self._nulls is not None or any(values.get_column(one.name).null_count() for one in self._columns)
+        return not nulls and all(column.can_add for column in self._columns)
+
+    def add(self, slots: Slots, values: pl.DataFrame) -> pl.DataFrame:
+        """Add values to the rows of some slots, each given once, in rising order, and return the rows as they are now.
+
+        Raises
+        ------
+        polars.exceptions.ComputeError
+            If a decimal overflows. Integers wrap.
+        """
+        added = [column.words_of(values.get_column(column.name)) for column in self._columns]
+        sums = [np.empty_like(words) for words in added]
+        rows = _rows(self._words)
+        for at in range(0, len(slots), _PART_ROWS):
+            part = slice(at, at + _PART_ROWS)
+            block = self._words.take(slots[part], axis=0)
+            for column, new, out in zip(self._columns, added, sums, strict=True):
+                column.add(block, new[part], out[part])
+            rows[slots[part]] = _rows(block)
+        return pl.DataFrame([column.series(out) for column, out in zip(self._columns, sums, strict=True)])
+
     def reserve(self, size: int) -> None:
         """Make room for slots below this one."""
-        if size <= self._size:
-            return
         if size > len(self._words):
             # Memory that is not yet touched costs nothing, so there may be much of it.
             capacity = _GROWTH << (size - 1).bit_length()
             self._words = _grown(self._words, self._size, capacity)
             if self._nulls is not None:
                 self._nulls = _grown(self._nulls, self._size, capacity)
-        self._words[self._size : size] = 0
-        if self._nulls is not None:
-            self._nulls[self._size : size] = 0
-        self._size = size
+        self._size = max(self._size, size)
 
 
 @dataclass(frozen=True)
@@ -126,9 +156,17 @@ class _Column:
     def words(self) -> int:
         return 2 if self.dtype.is_decimal() else 1
 
+    @property
+    def can_add(self) -> bool:
+        """Whether sums of the words are sums of the values."""
+        return self.dtype.is_decimal() or self.dtype == self._wide()
+
     def read(self, block: Block) -> pl.Series:
         # Always a copy: what was read must not change with the slots, and Polars copies no memory that it can use.
-        words = np.array(block[:, self.first : self.first + self.words], order="C")
+        return self.series(np.array(block[:, self.first : self.first + self.words], order="C"))
+
+    def series(self, words: Block) -> pl.Series:
+        """Return the series that some words are, which must not change any more."""
         if self.dtype.is_decimal():
             arrow = pl.Series([], dtype=self.dtype).to_arrow().type
             return pl.Series(self.name, pa.Array.from_buffers(arrow, len(words), [None, pa.py_buffer(words)]))
@@ -139,14 +177,31 @@ class _Column:
         physical = pl.Series([], dtype=self.dtype).to_physical().dtype
         return series.cast(physical).cast(self.dtype)
 
-    def write(self, series: pl.Series, block: Block) -> None:
+    def words_of(self, series: pl.Series) -> Block:
+        """Return the words of a series, zeros for nulls."""
         if self.dtype.is_decimal():
             array: Any = series.rechunk().to_arrow()
             words = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)
-            block[:, self.first : self.first + 2] = words[array.offset : array.offset + len(array)]
+            return words[array.offset : array.offset + len(array)]
+        wide = series.to_physical().cast(self._wide())
+        return (wide.fill_null(0) if wide.null_count() else wide).to_numpy().view(np.uint64).reshape(-1, 1)
+
+    def write(self, series: pl.Series, block: Block) -> None:
+        block[:, self.first : self.first + self.words] = self.words_of(series)
+
+    def add(self, block: Block, new: Block, out: Block) -> None:
+        """Add words to those of the block, and put the sums into `out` too."""
+        old = block[:, self.first : self.first + self.words]
+        if not self.dtype.is_decimal():
+            kind = _NUMPY[self._wide()]
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.add(old.view(kind), new.view(kind), out=out.view(kind))
+        elif max(np.abs(high.view(np.int64)).max() for high in (old[:, 1], new[:, 1])) < _SAFE_HIGH:
+            np.add(old, new, out=out)
+            out[:, 1] += out[:, 0] < new[:, 0]
         else:
-            wide = series.to_physical().cast(self._wide())
-            block[:, self.first] = (wide.fill_null(0) if wide.null_count() else wide).to_numpy().view(np.uint64)
+            out[:] = self.words_of(self.series(np.array(old)) + self.series(np.array(new)))
+        old[:] = out
 
     def _wide(self) -> pl.DataType:
         if self.dtype.is_float():
@@ -166,6 +221,6 @@ def _rows(block: Block) -> npt.NDArray[np.void]:
 
 
 def _grown(array: Block, size: int, capacity: int) -> Block:
-    larger = np.empty((capacity, *array.shape[1:]), array.dtype)
+    larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
     larger[:size] = array[:size]
     return larger

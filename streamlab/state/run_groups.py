@@ -11,6 +11,7 @@ import polars as pl
 
 from streamlab.state.hash_table import Slots
 from streamlab.state.key_index import KeyIndex
+from streamlab.state.slot_order import in_order
 from streamlab.state.slot_runs import SLOT, SlotRuns
 
 
@@ -46,13 +47,18 @@ class RunGroups:
         return self.index.size_bytes + self._runs.size_bytes + self._held.nbytes
 
     def slots(self, keys: pl.DataFrame) -> Slots:
-        """Return the slot of each row's key, giving new keys new ones; `keys` may have other columns too."""
-        slots = self.index.slots(keys, insert=True)
-        if self.index.size > len(self._held):
+        """Return the slot of each row's key; `keys` may have other columns too.
+
+        New keys get new slots: :meth:`extend` must follow before anything else is asked.
+        """
+        return self.index.slots(keys, insert=True)
+
+    def extend(self, keys: pl.DataFrame) -> None:
+        """Make room for all slots that are new; their keys come with their rows."""
+        if keys.height and self.index.size > len(self._held):
             larger = np.zeros(1 << (self.index.size - 1).bit_length(), np.bool_)
             larger[: len(self._held)] = self._held
             self._held = larger
-        return slots
 
     def holds(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Return which slots have a row."""
@@ -67,18 +73,13 @@ class RunGroups:
         back[np.argsort(slots)] = np.argsort(found.get_column(SLOT).to_numpy())
         return found[back].select(self._values.names())
 
-    def repeated(self, slots: Slots) -> npt.NDArray[np.bool_] | None:
-        """Return which slots are there more than once; None when no slot is."""
-        repeated = pl.Series(slots).is_duplicated()
-        return repeated.to_numpy() if repeated.any() else None
-
     def add(self, slots: Slots, rows: pl.DataFrame) -> None:
-        """Set the keys and values of some slots that have none, each given once."""
+        """Set the keys and values of some slots that have none, each given once, in rising order."""
         self._held[slots] = True
         self.put(slots, rows)
 
     def put(self, slots: Slots, rows: pl.DataFrame) -> None:
-        """Set the keys and values of some slots, each given once."""
+        """Set the keys and values of some slots, each given once, in rising order."""
         self._runs.replace(slots, rows.select(self._columns).with_columns(pl.Series(SLOT, slots)))
 
     def drop(self, slots: Slots) -> None:
@@ -92,4 +93,8 @@ class RunGroups:
 
     def load(self, frame: pl.DataFrame) -> None:
         """Add rows as :meth:`frames` gives them."""
-        self.add(self.slots(frame), frame)
+        known = self.index.size
+        places, slots = in_order(self.slots(frame))
+        rows = frame[places]
+        self.extend(rows[int(np.searchsorted(slots, known)) :])
+        self.add(slots, rows)

@@ -79,7 +79,8 @@ class _Caller(SinkWriter):
             got = f"a column {KIND_COLUMN!r} in the rows themselves"
             needed = f"the name {KIND_COLUMN!r} for the kind of each row"
             raise SinkError(explained(self._sink.name, needed=needed, got=got, hint="rename the column"))
-        if not self._sink.update_before:
-            frame = frame.filter(pl.col(ROW_KIND) != RowKind.UPDATE_BEFORE)
         kinds = frame.get_column(ROW_KIND)
-        return frame.drop(ROW_KIND).with_columns(_SYMBOLS.gather(kinds.cast(pl.UInt32)).alias(KIND_COLUMN))
+        if not self._sink.update_before and (kinds == RowKind.UPDATE_BEFORE).any():
+            frame = frame.filter(kinds != RowKind.UPDATE_BEFORE)
+            kinds = frame.get_column(ROW_KIND)
+        return frame.drop(ROW_KIND).with_columns(_SYMBOLS[kinds.cast(pl.UInt32)].alias(KIND_COLUMN))

@@ -8,15 +8,11 @@ all other merges are given to.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.state.hash_table import Slots
 from streamlab.state.slot_runs import SLOT
-
-_HELD = "__held"
-"""Column that says which rows have former values beside them."""
 
 
 class PairMerge:
@@ -30,54 +26,35 @@ class PairMerge:
 
     def __init__(self, plan: GroupPlan) -> None:
         self._keys = plan.key_columns
-        self._columns = [*plan.key_columns, *plan.partial_schema]
+        self._values = list(plan.partial_schema)
         self._grouped = [pl.col(ROWS).sum()] * plan.updating + list(plan.split.merge)
         pairs = [_columnwise(merge) for merge in self._grouped]
         self._pairs = [pair for pair in pairs if pair is not None]
-        self.is_columnwise = len(self._pairs) == len(pairs)
-        """Whether every merge is a sum, minimum or maximum of one column."""
-        self._where_held = [
-            pair if _is_sum(merge) else _if_held(pair)
-            for merge, pair in zip(self._grouped, pairs, strict=True)
-            if pair is not None
-        ]
+        self._is_columnwise = len(self._pairs) == len(pairs)
+        self.adds = all(_is_sum(merge) for merge in self._grouped)
+        """Whether every merge is a sum of one column."""
 
     def pairs(self, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
-        """Return the merge of each row of `old` with the row of `new` beside it, `old` being earlier."""
-        if not old.height:
-            return old
-        if self.is_columnwise:
-            beside = old.drop(self._keys).rename(_of_old)
-            return pl.concat([new, beside], how="horizontal").select(*self._keys, *self._pairs)
-        number = np.arange(old.height)
-        return self.repeats(pl.concat([old, new]), np.concatenate((number, number)))[0]
-
-    def onto(self, old: pl.DataFrame, new: pl.DataFrame, held: npt.NDArray[np.bool_]) -> pl.DataFrame:
-        """Return the merge of each row of `new` with the row of `old` beside it where one is held, which else is zeros.
-
-        Only if every merge :attr:`is_columnwise`. `old` has no keys.
-        """
-        beside = pl.concat([new, old.rename(_of_old)], how="horizontal")
-        if held.all():
+        """Return the merge of each row of `new` with the row of `old` beside it, which is earlier and has no keys."""
+        if not new.height:
+            return new
+        if self._is_columnwise:
+            beside = pl.concat([new, old.rename(_of_old)], how="horizontal")
             return beside.select(*self._keys, *self._pairs)
-        # A sum with zero is right as it is.
-        return beside.with_columns(pl.Series(_HELD, held)).select(*self._keys, *self._where_held)
+        earlier = new[self._keys].hstack(old)
+        number = np.arange(new.height)
+        return self.repeats(pl.concat([earlier, new]), np.concatenate((number, number)))
 
-    def repeats(self, partials: pl.DataFrame, slots: Slots) -> tuple[pl.DataFrame, Slots]:
-        """Return the partial results with rows of equal slot merged, in order of first appearance, and their slots."""
-        numbered = partials.with_columns(pl.Series(SLOT, slots))
+    def repeats(self, partials: pl.DataFrame, slots: Slots) -> pl.DataFrame:
+        """Return the partial results with rows of equal slot merged, in order of first appearance."""
+        numbered = partials.hstack([pl.Series(SLOT, slots)])
         keys = [pl.col(name).first() for name in self._keys]
         merged = numbered.group_by(SLOT, maintain_order=True).agg(*keys, *self._grouped)
-        return merged.select(self._columns), merged.get_column(SLOT).to_numpy()
+        return merged[[*self._keys, *self._values]]
 
 
 def _of_old(name: str) -> str:
     return f"{name}_old"
-
-
-def _if_held(pair: pl.Expr) -> pl.Expr:
-    name = pair.meta.output_name()
-    return pl.when(_HELD).then(pair).otherwise(pl.col(name)).alias(name)
 
 
 def _is_sum(merge: pl.Expr) -> bool:

@@ -13,19 +13,18 @@ import polars as pl
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator
-from streamlab.operators.group_aggregate.changes import changed_rows, changelog, changelog_of, upserts_of
+from streamlab.operators.group_aggregate.changes import changelog, differing
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.operators.group_aggregate.merging import PairMerge
 from streamlab.state.dense_columns import fits
 from streamlab.state.dense_groups import DenseGroups
-from streamlab.state.hash_table import Slots
+from streamlab.state.hash_table import Places, Slots
 from streamlab.state.run_groups import RunGroups
+from streamlab.state.slot_order import in_order
 from streamlab.state.snapshot import Snapshot
 
 _UNUSED_SLOTS = 65_536
 """Slots of removed keys below which it is not worth numbering the keys anew."""
-
-_OTHERS = ("before", "after", "removed")
 
 
 class PartialGroups(Operator):
@@ -37,7 +36,6 @@ class PartialGroups(Operator):
         self._ignored = 0
         self._no_results = pl.DataFrame(schema=plan.result_schema)
         self._groups = self._empty_groups()
-        self._merges_all = self._merge.is_columnwise and not plan.updating
         for frame in snapshot.keyed.get("groups", ()) if snapshot else ():
             self._groups.load(frame)
 
@@ -85,62 +83,68 @@ class PartialGroups(Operator):
 
     def _changed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Merge what has come into the state and return the changes."""
-        slots = self._groups.slots(rows)
-        repeated = self._groups.repeated(slots)
-        if repeated is None:
-            partials = self._plan.arrived(rows)
-        else:
-            partials, slots = self._once(rows, slots, repeated)
         groups = self._groups
-        if isinstance(groups, DenseGroups) and self._merges_all:
-            return self._merged(groups, slots, partials)
+        size = groups.index.size
+        slots, partials = self._once(rows, *in_order(groups.slots(rows)))
+        groups.extend(partials[int(np.searchsorted(slots, size)) :])
         return self._update(slots, partials)
 
-    def _merged(self, groups: DenseGroups, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
-        """Merge partial results of distinct keys into the state, those of new keys with zeros, and return the changes.
+    def _once(self, rows: pl.DataFrame, places: Places, slots: Slots) -> tuple[Slots, pl.DataFrame]:
+        """Return the slots, each once, and their partial results, those of a slot that is repeated merged."""
+        again = slots[1:] == slots[:-1]
+        if not again.any():
+            return slots, self._arrived(rows, places)
+        first = np.concatenate(([True], ~again))
+        repeated = ~first
+        repeated[:-1] |= again
+        merged = self._merge.repeats(self._arrived(rows, places[repeated]), slots[repeated])
+        partials = self._arrived(rows, places[first])
+        return slots[first], _replaced(partials, np.flatnonzero(repeated[first]), merged)
 
-        Taking old and new keys through the same calls saves to pick them apart, which with millions of keys costs as
-        much as merging them.
-        """
-        held = groups.holds(slots)
-        old = groups.get(slots)
-        merged = self._merge.onto(old, partials, held)
-        groups.set(slots, merged, held)
-        if not self._plan.emit_update_before:
-            return upserts_of(self._results(merged), held, changed_rows(old, merged.select(old.columns), held))
-        before = merged.select(self._plan.key_columns).hstack(old)
-        if not held.all():
-            before = before.filter(pl.Series(held))
-        rows = self._results(pl.concat([before, merged]))
-        return changelog_of(rows, held)
-
-    def _once(self, rows: pl.DataFrame, slots: Slots, repeated: npt.NDArray[np.bool_]) -> tuple[pl.DataFrame, Slots]:
-        """Return the partial results with those of repeated keys merged; the others are left as they are."""
-        again = pl.Series(repeated)
-        partials, merged_slots = self._merge.repeats(self._plan.arrived(rows.filter(again)), slots[repeated])
-        once = self._plan.arrived(rows.filter(~again)).select(partials.columns)
-        return pl.concat([once, partials]), np.concatenate([slots[~repeated], merged_slots])
+    def _arrived(self, rows: pl.DataFrame, places: Places) -> pl.DataFrame:
+        """Return the partial results that some of the rows are or stand for."""
+        return self._plan.arrived(rows[pl.Series(places.astype(np.uint32))])
 
     def _update(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
         """Merge partial results of distinct keys into the state and return the changes."""
-        held = self._groups.holds(slots)
+        plan, groups = self._plan, self._groups
+        held = groups.holds(slots)
         new_slots, new = _picked(slots, partials, ~held)
-        if self._plan.updating:
+        if plan.updating:
             new_slots, new = self._with_rows(new_slots, new)
-        self._groups.add(new_slots, new)
+        groups.add(new_slots, new)
         slots, touched = _picked(slots, partials, held)
         if not len(slots):
             return self._changes(added=new)
-        old = touched.select(self._plan.key_columns).hstack(self._groups.get(slots))
-        merged = self._merge.pairs(old, touched)
-        removed = old.clear()
-        if self._plan.updating:
-            alive = (merged[ROWS] > 0).to_numpy()
-            self._groups.drop(slots[~alive])
-            removed, old = old.filter(pl.Series(~alive)), old.filter(pl.Series(alive))
-            slots, merged = self._with_rows(slots, merged)
-        self._groups.put(slots, merged)
+        old, merged = self._merged(slots, touched)
+        if old is None or not plan.updating:
+            return self._changes(added=new, before=old, after=merged)
+        alive = (merged[ROWS] > 0).to_numpy()
+        groups.drop(slots[~alive])
+        _, merged = self._with_rows(slots, merged)
+        removed, old = old.filter(pl.Series(~alive)), old.filter(pl.Series(alive))
         return self._changes(added=new, before=old, after=merged, removed=removed)
+
+    def _merged(self, slots: Slots, touched: pl.DataFrame) -> tuple[pl.DataFrame | None, pl.DataFrame]:
+        """Merge partial results into rows of the state, and return those as they were and as they are, keys first.
+
+        How they were is None when nobody will ask, since all of them have changed.
+        """
+        groups, keys = self._groups, touched[self._plan.key_columns]
+        if self._merge.adds and isinstance(groups, DenseGroups) and groups.can_increase(touched):
+            old = None if self._all_differ(touched) else keys.hstack(groups.get(slots))
+            return old, keys.hstack(groups.increase(slots, touched))
+        old = groups.get(slots)
+        merged = self._merge.pairs(old, touched)
+        groups.put(slots, merged)
+        return keys.hstack(old), merged
+
+    def _all_differ(self, partials: pl.DataFrame) -> bool:
+        """Return whether adding these to any others changes every row, and the others are not asked for."""
+        if self._plan.updating or self._plan.emit_update_before:
+            return False
+        exact = (partials[name] for name, dtype in self._plan.partial_schema.items() if dtype == pl.Int64)
+        return any((column != 0).all() for column in exact)
 
     def _with_rows(self, slots: Slots, partials: pl.DataFrame) -> tuple[Slots, pl.DataFrame]:
         """Leave out groups without rows, and count the retractions that have made one less than empty."""
@@ -148,13 +152,30 @@ class PartialGroups(Operator):
         self._ignored -= int(count.clip(upper_bound=0).sum())
         return _picked(slots, partials, (count > 0).to_numpy())
 
-    def _changes(self, *, added: pl.DataFrame, **others: pl.DataFrame) -> pl.DataFrame:
+    def _changes(
+        self,
+        *,
+        added: pl.DataFrame,
+        before: pl.DataFrame | None = None,
+        after: pl.DataFrame | None = None,
+        removed: pl.DataFrame | None = None,
+    ) -> pl.DataFrame:
         """Return the changelog of partial results before and after; of kinds left out there are none."""
-        blocks = {name: self._results(others[name]) if name in others else self._no_results for name in _OTHERS}
-        return changelog(added=self._results(added), **blocks, emit_update_before=self._plan.emit_update_before)
+        plan = self._plan
+        if before is not None and after is not None and not plan.updating and not plan.emit_update_before:
+            # Only whether a row has changed is of interest, and its partial results tell that.
+            changed = differing(before[list(plan.partial_schema)], after[list(plan.partial_schema)])
+            before, after = None, after if changed is None else after.filter(changed)
+        return changelog(
+            added=self._results(added),
+            before=None if before is None else self._results(before),
+            after=self._results(after),
+            removed=self._results(removed),
+            emit_update_before=plan.emit_update_before,
+        )
 
-    def _results(self, partials: pl.DataFrame) -> pl.DataFrame:
-        if not partials.height:
+    def _results(self, partials: pl.DataFrame | None) -> pl.DataFrame:
+        if partials is None or not partials.height:
             return self._no_results
         return self._plan.named(self._plan.finals(partials.lazy())).collect()
 
@@ -171,7 +192,23 @@ class PartialGroups(Operator):
 
 
 def _picked(slots: Slots, rows: pl.DataFrame, which: npt.NDArray[np.bool_]) -> tuple[Slots, pl.DataFrame]:
-    """Return the slots and rows that are asked for; costs nothing when that is all of them."""
-    if which.all():
-        return slots, rows
+    """Return the slots and rows that are asked for; costs nothing when they stand together."""
+    count = int(np.count_nonzero(which))
+    first = int(which.argmax()) if count else 0
+    if which[first : first + count].all():
+        return slots[first : first + count], rows[first : first + count]
     return slots[which], rows.filter(pl.Series(which))
+
+
+def _replaced(rows: pl.DataFrame, places: Places, by: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with others in these places."""
+    columns = []
+    for column in rows:
+        others = by.get_column(column.name)
+        if column.dtype.is_nested():
+            which = np.arange(len(column))
+            which[places] = np.arange(len(column), len(column) + len(others))
+            columns.append(pl.concat([column, others])[which])
+        else:
+            columns.append(column.scatter(places, others))
+    return pl.DataFrame(columns)
