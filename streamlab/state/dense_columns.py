@@ -8,14 +8,13 @@ each slot, kept from the first null on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
+from streamlab.state.column_words import Block, ColumnWords
 from streamlab.state.hash_table import Slots
 
 _FIRST_CAPACITY = 1024
@@ -24,13 +23,7 @@ _MOST_COLUMNS = 64
 """Null bits in a word."""
 
 _PART_ROWS = 4096
-"""Rows that are added to at a time, so that what was read is still in the processor's caches when it is written."""
-
-_SAFE_HIGH = 2**61
-"""Upper words of decimals below which a sum of two is in range for certain."""
-
-Block = npt.NDArray[np.uint64]
-"""Words of some slots, one row each."""
+"""Rows of a part: so few that what was touched is still in the processor's caches when the next column touches it."""
 
 
 def is_fixed_width(dtype: pl.DataType) -> bool:
@@ -62,11 +55,11 @@ class DenseColumns:
     """
 
     def __init__(self, schema: pl.Schema) -> None:
-        self._columns: list[_Column] = []
+        self._columns: list[ColumnWords] = []
         width = 0
         for name, dtype in schema.items():
-            self._columns.append(_Column(name, dtype, width))
-            width += self._columns[-1].words
+            self._columns.append(ColumnWords(name, dtype, width))
+            width = self._columns[-1].span.stop
         self._words: Block = np.zeros((_FIRST_CAPACITY, width), np.uint64)
         self._size = 0
         self._nulls: npt.NDArray[np.uint64] | None = None
@@ -78,8 +71,16 @@ class DenseColumns:
 
     def read(self, slots: Slots | slice) -> pl.DataFrame:
         """Return a row for each slot; zeros for those that were never written. All must be reserved."""
-        block = self._words[slots] if isinstance(slots, slice) else self._words.take(slots, axis=0)
-        frame = pl.DataFrame([column.read(block) for column in self._columns])
+        # Always a copy: what was read must not change with the slots.
+        if isinstance(slots, slice):
+            words = [self._words[slots, column.span].copy() for column in self._columns]
+        else:
+            words = self._space(len(slots))
+            for part in _parts(len(slots)):
+                block = self._words.take(slots[part], axis=0)
+                for column, out in zip(self._columns, words, strict=True):
+                    out[part] = block[:, column.span]
+        frame = self._frame(words)
         if self._nulls is None or not (nulls := self._nulls[slots]).any():
             return frame
         return frame.with_columns(
@@ -94,13 +95,16 @@ class DenseColumns:
         first, last = int(slots[0]), int(slots[-1])
         self.reserve(last + 1)
         own = [values.get_column(column.name) for column in self._columns]
-        is_span = last - first < len(slots)
-        block = self._words[first : last + 1] if is_span else np.empty((len(slots), self._words.shape[1]), np.uint64)
-        for column, series in zip(self._columns, own, strict=True):
-            column.write(series, block)
-        if not is_span:
-            # As one opaque value a row: NumPy copies that in one go, and a row of words word by word.
-            _rows(self._words)[slots] = _rows(block)
+        words = [column.words(series) for column, series in zip(self._columns, own, strict=True)]
+        span = self._words[first : last + 1] if last - first < len(slots) else None
+        rows = _rows(self._words)
+        for part in _parts(len(slots)):
+            chosen = slots[part]
+            block = np.empty((len(chosen), self._words.shape[1]), np.uint64) if span is None else span[part]
+            for column, new in zip(self._columns, words, strict=True):
+                block[:, column.span] = new[part]
+            if span is None:
+                rows[chosen] = _rows(block)
         if self._nulls is None and any(series.null_count() for series in own):
             self._nulls = np.zeros(len(self._words), np.uint64)
         if self._nulls is not None:
@@ -122,16 +126,23 @@ class DenseColumns:
         polars.exceptions.ComputeError
             If a decimal overflows. Integers wrap.
         """
-        added = [column.words_of(values.get_column(column.name)) for column in self._columns]
-        sums = [np.empty_like(words) for words in added]
+        added = [column.words(values.get_column(column.name)) for column in self._columns]
+        sums = self._space(len(slots))
         rows = _rows(self._words)
-        for at in range(0, len(slots), _PART_ROWS):
-            part = slice(at, at + _PART_ROWS)
-            block = self._words.take(slots[part], axis=0)
-            for column, new, out in zip(self._columns, added, sums, strict=True):
-                column.add(block, new[part], out[part])
-            rows[slots[part]] = _rows(block)
-        return pl.DataFrame([column.series(out) for column, out in zip(self._columns, sums, strict=True)])
+        with np.errstate(invalid="ignore", over="ignore"):
+            for part in _parts(len(slots)):
+                chosen = slots[part]
+                block = self._words.take(chosen, axis=0)
+                for column, new, out in zip(self._columns, added, sums, strict=True):
+                    column.add(block, new[part], out[part])
+                rows[chosen] = _rows(block)
+        return self._frame(sums)
+
+    def _space(self, rows: int) -> list[Block]:
+        return [np.empty((rows, column.span.stop - column.span.start), np.uint64) for column in self._columns]
+
+    def _frame(self, words: list[Block]) -> pl.DataFrame:
+        return pl.DataFrame([column.series(own) for column, own in zip(self._columns, words, strict=True)])
 
     def reserve(self, size: int) -> None:
         """Make room for slots below this one."""
@@ -144,79 +155,12 @@ class DenseColumns:
         self._size = max(self._size, size)
 
 
-@dataclass(frozen=True)
-class _Column:
-    """How a column lies in the words of a slot: as 64 bits of the widest dtype of its kind, so without loss."""
-
-    name: str
-    dtype: pl.DataType
-    first: int
-
-    @property
-    def words(self) -> int:
-        return 2 if self.dtype.is_decimal() else 1
-
-    @property
-    def can_add(self) -> bool:
-        """Whether sums of the words are sums of the values."""
-        return self.dtype.is_decimal() or self.dtype == self._wide()
-
-    def read(self, block: Block) -> pl.Series:
-        # Always a copy: what was read must not change with the slots, and Polars copies no memory that it can use.
-        return self.series(np.array(block[:, self.first : self.first + self.words], order="C"))
-
-    def series(self, words: Block) -> pl.Series:
-        """Return the series that some words are, which must not change any more."""
-        if self.dtype.is_decimal():
-            arrow = pl.Series([], dtype=self.dtype).to_arrow().type
-            return pl.Series(self.name, pa.Array.from_buffers(arrow, len(words), [None, pa.py_buffer(words)]))
-        wide = self._wide()
-        series = pl.Series(self.name, words.reshape(-1).view(_NUMPY[wide]))
-        if self.dtype == wide:
-            return series
-        physical = pl.Series([], dtype=self.dtype).to_physical().dtype
-        return series.cast(physical).cast(self.dtype)
-
-    def words_of(self, series: pl.Series) -> Block:
-        """Return the words of a series, zeros for nulls."""
-        if self.dtype.is_decimal():
-            array: Any = series.rechunk().to_arrow()
-            words = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)
-            return words[array.offset : array.offset + len(array)]
-        wide = series.to_physical().cast(self._wide())
-        return (wide.fill_null(0) if wide.null_count() else wide).to_numpy().view(np.uint64).reshape(-1, 1)
-
-    def write(self, series: pl.Series, block: Block) -> None:
-        block[:, self.first : self.first + self.words] = self.words_of(series)
-
-    def add(self, block: Block, new: Block, out: Block) -> None:
-        """Add words to those of the block, and put the sums into `out` too."""
-        old = block[:, self.first : self.first + self.words]
-        if not self.dtype.is_decimal():
-            kind = _NUMPY[self._wide()]
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.add(old.view(kind), new.view(kind), out=out.view(kind))
-        elif max(np.abs(high.view(np.int64)).max() for high in (old[:, 1], new[:, 1])) < _SAFE_HIGH:
-            np.add(old, new, out=out)
-            out[:, 1] += out[:, 0] < new[:, 0]
-        else:
-            out[:] = self.words_of(self.series(np.array(old)) + self.series(np.array(new)))
-        old[:] = out
-
-    def _wide(self) -> pl.DataType:
-        if self.dtype.is_float():
-            return pl.Float64()
-        return pl.UInt64() if self.dtype == pl.UInt64 else pl.Int64()
-
-
-_NUMPY: dict[pl.DataType, type[np.generic]] = {
-    pl.Float64(): np.float64,
-    pl.UInt64(): np.uint64,
-    pl.Int64(): np.int64,
-}
+def _parts(rows: int) -> Iterator[slice]:
+    return (slice(at, at + _PART_ROWS) for at in range(0, rows, _PART_ROWS))
 
 
 def _rows(block: Block) -> npt.NDArray[np.void]:
+    # As one opaque value a row: NumPy copies that in one go, and a row of words word by word.
     return block.view(np.dtype((np.void, 8 * block.shape[1]))).reshape(-1)
 
 

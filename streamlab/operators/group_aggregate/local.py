@@ -19,7 +19,7 @@ _HARDLY_FEWER = 0.8
 """Keys per row of a large batch from which on grouping it does not pay."""
 
 _PASSED_BATCHES = 15
-"""How many batches are then passed on before one is grouped again."""
+"""How many batches are then passed on before the keys of the last of them are counted, roughly."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _LocalAggregate(Operator):
     """Combines rows while that makes them fewer.
 
     Where keys hardly repeat within a batch, grouping costs more than it saves: then the following batches are passed
-    on row by row, and every so often one is grouped to see whether that has changed.
+    on row by row, and every so often the keys of one are counted to see whether that has changed.
     """
 
     accepts_lazy: ClassVar[bool] = True
@@ -57,7 +57,10 @@ class _LocalAggregate(Operator):
         rows = batch.frame.lazy()
         if self._passing:
             self._passing -= 1
-            return [Batch(plan.passed(rows), batch.tag, batch.ingested_us)]
+            passed = plan.passed(rows)
+            if not self._passing:
+                passed = self._looked_at(passed.collect())
+            return [Batch(passed, batch.tag, batch.ingested_us)]
         large = isinstance(batch.frame, pl.LazyFrame) or batch.frame.height >= _STREAMING_ROWS
         # The streaming engine groups in any order, which first and last must not see.
         streaming = large and not plan.split.ordered
@@ -65,9 +68,18 @@ class _LocalAggregate(Operator):
         partials = grouped.collect(engine="streaming" if streaming else "in-memory")
         if plan.can_pass:
             count = int(partials.drop_in_place(COUNT).sum())
-            hardly_fewer = count >= _STREAMING_ROWS and partials.height > _HARDLY_FEWER * count
-            self._passing = _PASSED_BATCHES if hardly_fewer else 0
+            self._pass_on(count, partials.height)
         return [Batch(partials, batch.tag, batch.ingested_us)] if partials.height else []
+
+    def _looked_at(self, passed: pl.DataFrame) -> pl.LazyFrame:
+        """Decide what is done with the following batches from rows that are passed on, and return those."""
+        keys = passed[self._plan.key_columns].hash_rows().to_frame().select(pl.all().approx_n_unique())
+        self._pass_on(passed.height, keys.item())
+        return passed.lazy()
+
+    def _pass_on(self, rows: int, keys: int) -> None:
+        hardly_fewer = rows >= _STREAMING_ROWS and keys > _HARDLY_FEWER * rows
+        self._passing = _PASSED_BATCHES if hardly_fewer else 0
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,19 @@ class PairMerge:
             return beside.select(*self._keys, *self._pairs)
         earlier = new[self._keys].hstack(old)
         number = np.arange(new.height)
-        return self.repeats(pl.concat([earlier, new]), np.concatenate((number, number)))
+        return self._grouped_by(np.concatenate((number, number)), pl.concat([earlier, new]))
 
     def repeats(self, partials: pl.DataFrame, slots: Slots) -> pl.DataFrame:
+        """Return the partial results with rows of equal slot, which stand side by side, merged."""
+        values = [partials.get_column(name) for name in self._values]
+        if self.adds and not any(column.null_count() or column.dtype.is_decimal() for column in values):
+            first = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+            with np.errstate(invalid="ignore", over="ignore"):
+                sums = [pl.Series(one.name, np.add.reduceat(one.to_numpy(), first), one.dtype) for one in values]
+            return partials[self._keys][first].hstack(sums)
+        return self._grouped_by(slots, partials)
+
+    def _grouped_by(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
         """Return the partial results with rows of equal slot merged, in order of first appearance."""
         numbered = partials.hstack([pl.Series(SLOT, slots)])
         keys = [pl.col(name).first() for name in self._keys]

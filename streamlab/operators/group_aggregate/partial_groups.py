@@ -98,8 +98,8 @@ class PartialGroups(Operator):
         repeated = ~first
         repeated[:-1] |= again
         merged = self._merge.repeats(self._arrived(rows, places[repeated]), slots[repeated])
-        partials = self._arrived(rows, places[first])
-        return slots[first], _replaced(partials, np.flatnonzero(repeated[first]), merged)
+        columns = self._arrived(rows, places[first]).get_columns()
+        return slots[first], _replaced(columns, np.flatnonzero(repeated[first]), merged)
 
     def _arrived(self, rows: pl.DataFrame, places: Places) -> pl.DataFrame:
         """Return the partial results that some of the rows are or stand for."""
@@ -200,15 +200,14 @@ def _picked(slots: Slots, rows: pl.DataFrame, which: npt.NDArray[np.bool_]) -> t
     return slots[which], rows.filter(pl.Series(which))
 
 
-def _replaced(rows: pl.DataFrame, places: Places, by: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with others in these places."""
-    columns = []
-    for column in rows:
+def _replaced(columns: list[pl.Series], places: Places, by: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns as a frame, with other rows in these places."""
+    for at, column in enumerate(columns):
         others = by.get_column(column.name)
         if column.dtype.is_nested():
             which = np.arange(len(column))
             which[places] = np.arange(len(column), len(column) + len(others))
-            columns.append(pl.concat([column, others])[which])
+            columns[at] = pl.concat([column, others])[which]
         else:
-            columns.append(column.scatter(places, others))
+            columns[at] = column.scatter(places, others)
     return pl.DataFrame(columns)
