@@ -42,7 +42,7 @@ class ColumnWords:
     @cached_property
     def can_add(self) -> bool:
         """Whether sums of the words are sums of the values."""
-        return self._is_decimal or self.dtype == self._wide
+        return self._is_decimal or self._is_wide
 
     def series(self, words: Block) -> pl.Series:
         """Return the series that some words are; they must not change any more, since Polars does not copy them."""
@@ -50,7 +50,7 @@ class ColumnWords:
             arrow = pl.Series([], dtype=self.dtype).to_arrow().type
             return pl.Series(self.name, pa.Array.from_buffers(arrow, len(words), [None, pa.py_buffer(words)]))
         series = pl.Series(self.name, words.reshape(-1).view(self._kind))
-        if self.dtype == self._wide:
+        if self._is_wide:
             return series
         physical = pl.Series([], dtype=self.dtype).to_physical().dtype
         return series.cast(physical).cast(self.dtype)
@@ -61,7 +61,7 @@ class ColumnWords:
             array: Any = series.rechunk().to_arrow()
             words = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)
             return words[array.offset : array.offset + len(array)]
-        wide = series.to_physical().cast(self._wide)
+        wide = series if self._is_wide else series.to_physical().cast(self._wide)
         return (wide.fill_null(0) if wide.null_count() else wide).to_numpy().view(np.uint64).reshape(-1, 1)
 
     def add(self, block: Block, new: Block, out: Block) -> None:
@@ -88,6 +88,10 @@ class ColumnWords:
     @cached_property
     def _is_decimal(self) -> bool:
         return self.dtype.is_decimal()
+
+    @cached_property
+    def _is_wide(self) -> bool:
+        return self.dtype == self._wide
 
     @cached_property
     def _wide(self) -> pl.DataType:

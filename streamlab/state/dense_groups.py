@@ -122,7 +122,7 @@ class DenseGroups:
         """Add rows as :meth:`frames` gives them."""
         known = self.index.size
         places, slots = in_order(self.slots(frame))
-        rows = frame[places]
+        rows = frame[pl.Series(places)]
         self.extend(rows[int(np.searchsorted(slots, known)) :])
         self.add(slots, rows)
 

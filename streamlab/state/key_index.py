@@ -95,7 +95,8 @@ class KeyIndex:
             return self._table.slots(hashes, insert=insert)
         column = columns.to_series()
         if not column.null_count():
-            return _shifted(self._of_words(_word(column), insert=insert))
+            found = self._of_words(_word(column), insert=insert)
+            return np.add(found, 1, out=found) if insert else _shifted(found)
         known = column.is_not_null()
         self._null_came = self._null_came or insert
         slots = np.full(len(column), 0 if self._null_came else -1, np.int64)

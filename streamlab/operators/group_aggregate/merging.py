@@ -41,26 +41,25 @@ class PairMerge:
         if self._is_columnwise:
             beside = pl.concat([new, old.rename(_of_old)], how="horizontal")
             return beside.select(*self._keys, *self._pairs)
-        earlier = new[self._keys].hstack(old)
         number = np.arange(new.height)
-        return self._grouped_by(np.concatenate((number, number)), pl.concat([earlier, new]))
+        both = pl.concat([old, new[old.columns]])
+        return new[self._keys].hstack(self._grouped_by(np.concatenate((number, number)), both))
 
     def repeats(self, partials: pl.DataFrame, slots: Slots) -> pl.DataFrame:
-        """Return the partial results with rows of equal slot, which stand side by side, merged."""
+        """Return the partial results, without keys, with rows of equal slot merged; such rows stand side by side."""
         values = [partials.get_column(name) for name in self._values]
-        if self.adds and not any(column.null_count() or column.dtype.is_decimal() for column in values):
-            first = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
-            with np.errstate(invalid="ignore", over="ignore"):
-                sums = [pl.Series(one.name, np.add.reduceat(one.to_numpy(), first), one.dtype) for one in values]
-            return partials[self._keys][first].hstack(sums)
-        return self._grouped_by(slots, partials)
+        if not self.adds or any(column.null_count() or column.dtype.is_decimal() for column in values):
+            return self._grouped_by(slots, partials)
+        first = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+        with np.errstate(invalid="ignore", over="ignore"):
+            return pl.DataFrame(
+                [pl.Series(one.name, np.add.reduceat(one.to_numpy(), first), one.dtype) for one in values]
+            )
 
     def _grouped_by(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
-        """Return the partial results with rows of equal slot merged, in order of first appearance."""
+        """Return the partial results, without keys, with rows of equal slot merged, in order of first appearance."""
         numbered = partials.hstack([pl.Series(SLOT, slots)])
-        keys = [pl.col(name).first() for name in self._keys]
-        merged = numbered.group_by(SLOT, maintain_order=True).agg(*keys, *self._grouped)
-        return merged[[*self._keys, *self._values]]
+        return numbered.group_by(SLOT, maintain_order=True).agg(*self._grouped)[self._values]
 
 
 def _of_old(name: str) -> str:

@@ -18,9 +18,9 @@ from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.operators.group_aggregate.merging import PairMerge
 from streamlab.state.dense_columns import fits
 from streamlab.state.dense_groups import DenseGroups
-from streamlab.state.hash_table import Places, Slots
+from streamlab.state.hash_table import Slots
 from streamlab.state.run_groups import RunGroups
-from streamlab.state.slot_order import in_order
+from streamlab.state.slot_order import Places, in_order
 from streamlab.state.snapshot import Snapshot
 
 _UNUSED_SLOTS = 65_536
@@ -41,7 +41,8 @@ class PartialGroups(Operator):
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         """Return the changes that the rows bring about, each key's at most once."""
-        rows = batch.collected()
+        # Rows are picked out of one chunk several times faster than out of many.
+        rows = batch.collected().rechunk()
         changes = self._changed(self._signed(rows) if self._plan.updating else rows)
         self._drop_unused()
         return [Batch(changes, batch.tag, batch.ingested_us)] if changes.height else []
@@ -91,19 +92,22 @@ class PartialGroups(Operator):
 
     def _once(self, rows: pl.DataFrame, places: Places, slots: Slots) -> tuple[Slots, pl.DataFrame]:
         """Return the slots, each once, and their partial results, those of a slot that is repeated merged."""
-        again = slots[1:] == slots[:-1]
-        if not again.any():
+        same = slots[1:] == slots[:-1]
+        again = np.flatnonzero(same) + 1
+        if not len(again):
             return slots, self._arrived(rows, places)
-        first = np.concatenate(([True], ~again))
-        repeated = ~first
-        repeated[:-1] |= again
+        # Repeats are few, as rule, so whatever can be done with their places alone is.
+        first = np.concatenate(([True], ~same))
+        heads = again[first[again - 1]] - 1
+        repeated = np.sort(np.concatenate((heads, again)))
         merged = self._merge.repeats(self._arrived(rows, places[repeated]), slots[repeated])
         columns = self._arrived(rows, places[first]).get_columns()
-        return slots[first], _replaced(columns, np.flatnonzero(repeated[first]), merged)
+        where = heads - np.searchsorted(again, heads)
+        return slots[first], pl.DataFrame([_replaced(column, where, merged) for column in columns])
 
     def _arrived(self, rows: pl.DataFrame, places: Places) -> pl.DataFrame:
         """Return the partial results that some of the rows are or stand for."""
-        return self._plan.arrived(rows[pl.Series(places.astype(np.uint32))])
+        return self._plan.arrived(rows[pl.Series(places)])
 
     def _update(self, slots: Slots, partials: pl.DataFrame) -> pl.DataFrame:
         """Merge partial results of distinct keys into the state and return the changes."""
@@ -200,14 +204,13 @@ def _picked(slots: Slots, rows: pl.DataFrame, which: npt.NDArray[np.bool_]) -> t
     return slots[which], rows.filter(pl.Series(which))
 
 
-def _replaced(columns: list[pl.Series], places: Places, by: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns as a frame, with other rows in these places."""
-    for at, column in enumerate(columns):
-        others = by.get_column(column.name)
-        if column.dtype.is_nested():
-            which = np.arange(len(column))
-            which[places] = np.arange(len(column), len(column) + len(others))
-            columns[at] = pl.concat([column, others])[which]
-        else:
-            columns[at] = column.scatter(places, others)
-    return pl.DataFrame(columns)
+def _replaced(column: pl.Series, places: Slots, others: pl.DataFrame) -> pl.Series:
+    """Return the column with the values of others in these places, if it is among them."""
+    if column.name not in others.columns:
+        return column
+    values = others.get_column(column.name)
+    if not column.dtype.is_nested():
+        return column.scatter(places, values)
+    which = np.arange(len(column))
+    which[places] = np.arange(len(column), len(column) + len(values))
+    return pl.concat([column, values])[which]
