@@ -256,6 +256,36 @@ def test_update_before_can_be_left_out() -> None:
     assert feed(chain, row)[0].select("s", "len", ROW_KIND).rows() == [("a", 2, 2)]
 
 
+@pytest.mark.parametrize("aggregates", AGGREGATES)
+@settings(deadline=None, max_examples=30)
+@given(keys=st.sampled_from(sorted(KEYS)), data=rows, size=st.integers(1, 9), passed=st.booleans())
+def test_upserts_alone_make_the_table(aggregates: str, keys: str, data: list[Any], size: int, passed: bool) -> None:
+    """Also when rows come to the keyed operator as they are, so that a key is repeated within a batch."""
+    frame = pl.DataFrame(data, schema=SCHEMA, orient="row")
+    before, _, keyed = of(KEYS[keys], AGGREGATES[aggregates], emit_update_before=False)
+    first, second = before.build(OperatorContext()), keyed.build(OperatorContext())
+    table: dict[str, Any] = {}
+    for at in range(0, frame.height, size):
+        rows = frame[at : at + size]
+        if passed and keyed.plan.can_pass:
+            rows = keyed.plan.passed(rows.lazy()).collect()
+            changes = feed([second], rows)
+        else:
+            changes = feed([first, second], rows)
+        seen: set[str] = set()
+        for *row, kind in (row for batch in changes for row in batch.rows()):
+            key = repr(row[: len(KEYS[keys])])
+            assert key not in seen
+            seen.add(key)
+            assert kind == (RowKind.UPDATE_AFTER if key in table else RowKind.INSERT)
+            table[key] = row
+    expected = polars(frame, KEYS[keys], AGGREGATES[aggregates])
+    if table:
+        same(pl.DataFrame(list(table.values()), schema=expected.schema, orient="row"), expected)
+    else:
+        assert not frame.height
+
+
 @pytest.mark.parametrize("aggregates", ["counts", "buffered", "extremes"])
 def test_an_emptied_group_is_deleted_and_can_come_again(aggregates: str) -> None:
     local, _, keyed = of((pl.col("s"),), AGGREGATES[aggregates], updating=True)

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from streamlab.state import dense_columns
 from streamlab.state.dense_columns import DenseColumns, fits
 from streamlab.state.dense_groups import DenseGroups
 from streamlab.state.run_groups import RunGroups
+from streamlab.state.slot_order import in_order
 from streamlab.state.slot_runs import SLOT, SlotRuns
 
 FIXED: dict[str, tuple[pl.DataType, list[Any]]] = {
@@ -34,6 +36,12 @@ FIXED: dict[str, tuple[pl.DataType, list[Any]]] = {
     "money": (pl.Decimal(12, 2), [Decimal("-0.01"), Decimal("9999.99"), None]),
 }
 SCHEMA = pl.Schema({name: dtype for name, (dtype, _) in FIXED.items()})
+SUMMED = pl.Schema({"n": pl.Int64(), "x": pl.Float64(), "d": pl.Decimal(38, 0)})
+summands = {
+    "n": st.integers(-(2**40), 2**40),
+    "x": st.floats(),
+    "d": st.integers(-(10**36), 10**36).map(Decimal) | st.integers(-3, 3).map(Decimal),
+}
 values = st.tuples(*(st.sampled_from(cells) for _, cells in FIXED.values()))
 
 
@@ -52,10 +60,48 @@ def test_columns_hold_every_fixed_width_dtype(batches: list[dict[int, Any]]) -> 
     columns = DenseColumns(SCHEMA)
     known: dict[int, Any] = {}
     for batch in batches:
-        columns.write(np.array(list(batch), np.int64), frame_of(list(batch.values())))
+        columns.write(np.array(sorted(batch), np.int64), frame_of([batch[slot] for slot in sorted(batch)]))
         known |= batch
         assert_frame_equal(columns.read(np.array(list(known), np.int64)), frame_of(list(known.values())))
     assert (columns.size_bytes > 0) == bool(known)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.dictionaries(st.integers(0, 300), st.tuples(*summands.values())), max_size=5), st.integers(1, 4))
+def test_adding_is_reading_a_sum_of_columns_and_writing(batches: list[dict[int, Any]], part_rows: int) -> None:
+    columns, plain = DenseColumns(SUMMED), DenseColumns(SUMMED)
+    columns.reserve(301)
+    plain.reserve(301)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense_columns, "_PART_ROWS", part_rows)
+        for batch in batches:
+            slots = np.array(sorted(batch), np.int64)
+            values = pl.DataFrame([batch[int(slot)] for slot in slots], schema=SUMMED, orient="row")
+            assert columns.can_add(values)
+            old = plain.read(slots)
+            plain.write(slots, pl.DataFrame([old[name] + values[name] for name in SUMMED]))
+            assert_frame_equal(columns.add(slots, values), plain.read(slots), check_exact=True)
+    assert_frame_equal(columns.read(slice(0, 301)), plain.read(slice(0, 301)), check_exact=True)
+
+
+def test_only_whole_rows_of_sums_are_added() -> None:
+    row = {"n": [1], "x": [0.5], "d": [Decimal(1)]}
+    columns = DenseColumns(SUMMED)
+    columns.reserve(1)
+    assert not columns.can_add(pl.DataFrame(row | {"x": [None]}, schema=SUMMED))
+    columns.write(np.array([0]), pl.DataFrame(row | {"n": [None]}, schema=SUMMED))
+    assert not columns.can_add(pl.DataFrame(row, schema=SUMMED))
+    assert not DenseColumns(pl.Schema({"n": pl.Int8})).can_add(pl.DataFrame(schema={"n": pl.Int8}))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_decimal_that_overflows_is_an_error(sign: int) -> None:
+    columns = DenseColumns(pl.Schema({"d": pl.Decimal(38, 0)}))
+    columns.reserve(1)
+    most = pl.DataFrame({"d": [Decimal(sign * (10**38 - 1))]}, schema={"d": pl.Decimal(38, 0)})
+    assert columns.add(np.array([0]), most)["d"].item() == Decimal(sign * (10**38 - 1))
+    with pytest.raises(pl.exceptions.ComputeError, match="overflow"):
+        columns.add(np.array([0]), most)
 
 
 def test_columns_take_slices_of_frames() -> None:
@@ -85,14 +131,13 @@ def test_groups_against_a_dict(kind: Any, batches: list[tuple[dict[int, int], bo
         # 8 stands for the null key.
         keys = [None if key == 8 else key for key in batch]
         rows = pl.DataFrame({"k": keys, "v": list(batch.values())}, schema={"k": pl.Int64, "v": pl.Int64})
-        slots = groups.slots(rows)
+        size = groups.index.size
+        places, slots = in_order(groups.slots(rows))
+        rows = rows[pl.Series(places)]
+        groups.extend(rows.filter(pl.Series(slots >= size)))
         held = groups.holds(slots)
-        assert held.tolist() == [key in known for key in batch]
-        assert groups.get(slots[held])["v"].to_list() == [known[key] for key in batch if key in known]
-        assert groups.repeated(slots) is None
-        twice = groups.repeated(np.concatenate([slots, slots[:1]]))
-        assert np.flatnonzero(twice).tolist() == [0, len(slots)]
-        assert groups.repeated(slots) is None
+        assert held.tolist() == [key in known for key in (8 if key is None else key for key in rows["k"])]
+        assert groups.get(slots[held])["v"].to_list() == [known[8 if k is None else k] for k in rows["k"].filter(held)]
         if removes:
             groups.drop(slots[held])
             known = {key: value for key, value in known.items() if key not in batch}
