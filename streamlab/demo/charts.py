@@ -18,6 +18,8 @@ from streamlab.core.errors import OptionError, explained
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 6")
+_STROKES = ("━━", "╍╍", "┈┈", "━┅", "━╍", "╌╌")
+"""The dash patterns, for the names of lines."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 30, 40
 _TICKS = 6
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -106,15 +108,12 @@ def lines(
         f'{head} font-family="system-ui,sans-serif" font-size="11" role="img" aria-label="{html.escape(title or x)}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="16" font-size="13" font-weight="600">{html.escape(title)}</text>',
+        _names(place, names),
         *_grid(place, frame.schema[x], x),
     ]
-    for at, (name, column) in enumerate(zip(names, columns, strict=True)):
+    for at, column in enumerate(columns):
         points = list(zip(across, column, strict=True))
         parts += _line(place, points, _COLOURS[at], _DASHES[at])
-        shown = place.width - _RIGHT - 6, _TOP + 12 + 14 * at
-        parts.append(
-            f'<text x="{shown[0]}" y="{shown[1]}" text-anchor="end" fill="{_COLOURS[at]}">{html.escape(name)}</text>'
-        )
     first = list(zip(across, columns[0], strict=True))
     if mark is not None:
         ringed = [point for point, ring in zip(first, frame[mark], strict=True) if ring]
@@ -176,6 +175,16 @@ def _numbers(values: pl.Series) -> list[float]:
 
 def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def _names(place: _Place, names: Sequence[str]) -> str:
+    """Return the names of the lines, each in its line's colour, level with the title."""
+    strokes = [f"{stroke} " for stroke in _STROKES] if len(names) > 1 else [""]
+    words = "  ".join(
+        f'<tspan fill="{colour}">{stroke}{html.escape(name)}</tspan>'
+        for name, colour, stroke in zip(names, _COLOURS, strokes, strict=False)
+    )
+    return f'<text x="{place.width - _RIGHT}" y="16" text-anchor="end" xml:space="preserve">{words}</text>'
 
 
 def _grid(place: _Place, dtype: pl.DataType, x: str) -> Iterator[str]:

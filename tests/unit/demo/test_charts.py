@@ -22,7 +22,7 @@ def elements(chart: Chart, tag: str) -> list[ElementTree.Element]:
 
 
 def words(chart: Chart) -> list[str]:
-    return [element.text or "" for element in elements(chart, "text")]
+    return [word for element in elements(chart, "text") for word in element.itertext()]
 
 
 def test_points_labels_and_rings_are_drawn() -> None:
