@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from streamlab.core.late_binding import offer
+
 if TYPE_CHECKING:
     __version__: str
     from streamlab.core.errors import (
@@ -71,6 +73,8 @@ _HOMES = {
         "system_metrics",
     ),
 }
+offer("job.plot", "streamlab.notebook.plotting:plot")
+offer("job.display", "streamlab.notebook.job_display:display_job")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

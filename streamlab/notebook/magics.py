@@ -29,7 +29,7 @@ from streamlab.notebook.job_list import JobList
 from streamlab.notebook.live_view import LiveView
 from streamlab.notebook.panel.choice import Choice
 from streamlab.notebook.panel.reader import JobReader
-from streamlab.notebook.pump import Pump
+from streamlab.notebook.pump import shared_pump, stop_shared_pump
 from streamlab.notebook.render_mode import render_mode
 from streamlab.session.job import Job
 
@@ -49,15 +49,13 @@ class StreamMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self._pump = Pump()
+        self._pump = shared_pump(shell)
         self._views: dict[str, LiveView] = {}
         self._own: dict[str, Job] = {}
-        shell.events.register("post_run_cell", self._pump.tick)
 
     def close(self) -> None:
         """Stop drawing; jobs go on."""
-        self.shell.events.unregister("post_run_cell", self._pump.tick)
-        self._pump.stop()
+        stop_shared_pump(self.shell)
 
     @no_var_expand
     @needs_local_scope

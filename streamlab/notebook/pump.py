@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
+from IPython.core.interactiveshell import InteractiveShell
+
 TICK_S = 0.2
 """How often views are drawn."""
 SOONEST_S = 0.1
 """How soon a click may have views drawn again: ten times a second at most."""
+
+
+_ATTRIBUTE = "_streamlab_pump"
 
 
 class View(Protocol):
@@ -81,3 +86,22 @@ class Pump:
             self._stopped.wait(SOONEST_S)
             self._woken.wait(TICK_S - SOONEST_S)
             self._woken.clear()
+
+
+def shared_pump(shell: InteractiveShell) -> Pump:
+    """Return the pump of a shell; also drawn at the end of each cell."""
+    pump: Pump | None = getattr(shell, _ATTRIBUTE, None)
+    if pump is None:
+        pump = Pump()
+        setattr(shell, _ATTRIBUTE, pump)
+        shell.events.register("post_run_cell", pump.tick)
+    return pump
+
+
+def stop_shared_pump(shell: InteractiveShell) -> None:
+    """Draw nothing of a shell any more."""
+    pump: Pump | None = getattr(shell, _ATTRIBUTE, None)
+    if pump is not None:
+        delattr(shell, _ATTRIBUTE)
+        shell.events.unregister("post_run_cell", pump.tick)
+        pump.stop()

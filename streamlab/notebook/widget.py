@@ -13,13 +13,14 @@ import anywidget
 import traitlets
 
 from streamlab.notebook import front_end
+from streamlab.notebook.charts import bokeh_script
 from streamlab.notebook.wire import Frame
 
 Said = Callable[[dict[str, Any]], None]
 
 
-class PanelWidget(anywidget.AnyWidget):
-    """A panel in the browser.
+class FrameWidget(anywidget.AnyWidget):
+    """Something in the browser that draws frames.
 
     Parameters
     ----------
@@ -29,12 +30,10 @@ class PanelWidget(anywidget.AnyWidget):
         Called with what the front end says of clicks and errors, on any thread; must return at once.
     """
 
-    _esm = front_end.script()
-    _css = front_end.style()
     frame = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, first: Frame, said: Said) -> None:
-        super().__init__(frame=first)
+    def __init__(self, first: Frame, said: Said, **traits: Any) -> None:
+        super().__init__(frame=first, **traits)
         self._said = said
         self._looks: dict[str, bool] = {}
         self.on_msg(self._on_message)
@@ -46,9 +45,26 @@ class PanelWidget(anywidget.AnyWidget):
         return not self._looks or any(self._looks.values())
 
     def _on_message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
-        if content.get("type") == "looking":
+        if content.get("type") == "need_bokeh":
+            self.send({"type": "bokeh"}, [bokeh_script()])
+        elif content.get("type") == "looking":
             self._looks[str(content["view"])] = bool(content["looking"])
         self._said(content)
+
+
+class PanelWidget(FrameWidget):
+    """A job's panel in the browser."""
+
+    _esm = front_end.script()
+    _css = front_end.style()
+
+
+class FigureWidget(FrameWidget):
+    """A chart in the browser; its lines are the frames."""
+
+    _esm = front_end.script(front_end.FIGURE)
+    _css = front_end.style()
+    figure = traitlets.Dict().tag(sync=True)
 
 
 def _answer_while_busy(comm: Any) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 import html
 import os
 import secrets
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from streamlab.connectors.timing import Pace
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import CheckpointError, JobError, StepFailed, StreamlabError, explained
+from streamlab.core.late_binding import offered
 from streamlab.core.time import show_us
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
@@ -148,6 +149,33 @@ class Job(Insight, SteppedJob):
     def dead_letters(self) -> pl.DataFrame:
         """Return the input that could not be understood: ``step``, ``reason``, ``input``, ``origin``."""
         return read_dead_letters(self._handle.folder.results)
+
+    @property
+    def result_schema(self) -> pl.Schema:
+        """Columns of its result table and their types; empty when it writes into a sink of yours."""
+        return self._handle.table.schema
+
+    def plot(self, x: str, y: str, by: str | None = None) -> Any:
+        """Return a chart of its result table that keeps ticking: a Bokeh figure, to be styled before it is shown.
+
+        Parameters
+        ----------
+        x, y
+            Columns of numbers or times.
+        by
+            Column with a line of its own for each value; of many values the twelve with most rows.
+
+        Raises
+        ------
+        OptionError
+            If a column is not there, or cannot be drawn.
+
+        Examples
+        --------
+        ``chart = hourly.plot("dep_time", "flights", by="origin")``, then ``chart.title.text = "Departures"`` and
+        ``chart`` at the end of the cell.
+        """
+        return offered("job.plot")(self, x, y, by)
 
     # -- figures -------------------------------------------------------------------------------------------------
 
@@ -425,6 +453,9 @@ class Job(Insight, SteppedJob):
         figures = ", ".join(f"{label} {value}" for label, value in _figures(status))
         text = f"<Job {self.name!r} ({self.id}): {status.state}, {figures}>"
         return f"{text}\n{status.failure.message}" if status.failure is not None else text
+
+    def _ipython_display_(self) -> None:
+        offered("job.display")(self)
 
     def _repr_html_(self) -> str:
         status = self._handle.status()

@@ -93,6 +93,7 @@ class Page:
         self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", full)
         light = "false" if name == "dark" else "true"
         self.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached", timeout=60_000)
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
 
     def reload(self) -> None:
         """Load the page again, as a user would, while the kernel goes on."""

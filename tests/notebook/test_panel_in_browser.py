@@ -119,3 +119,31 @@ def count_of(page: Page, selector: str) -> int:
     """Return the number of rows that a table says it has."""
     words = page.page.inner_text(f"{VIEW} {selector}").replace(",", "").split()
     return int(words[0]) if words[0].isdigit() else int(words[words.index("of") + 1])
+
+
+CHART = """chart = hourly.plot("dep_time", "flights", by="origin")
+chart.title.text = "Departures an hour"
+chart.title.text_color = "#cc79a7"
+chart"""
+SHOWN_AGAIN = "hourly"
+
+
+def test_a_plot_keeps_ticking_and_a_job_shows_its_panel(lab: Lab, open_notebook: Callable[..., Page]) -> None:
+    landings = PLANES.replace('["origin", "carrier"]', '"origin"')
+    page = open_notebook(lab.write("charts.ipynb", START, landings, CHART, SHOWN_AGAIN))
+    page.run_all()
+    page.page.wait_for_selector(
+        ".sl-figure-view[data-lines='3'] .bk-Figure, .sl-figure-view[data-lines='3'] .bk-Plot", timeout=WAIT_MS
+    )
+    first = int(page.page.get_attribute(".sl-figure-view", "data-seq"))
+    page.page.wait_for_function(
+        "first => Number(document.querySelector('.sl-figure-view').dataset.seq) > first + 2", arg=first, timeout=WAIT_MS
+    )
+    page.shoot(".sl-figure-view", "plot-light")
+    page.theme("dark")
+    page.shoot(".sl-figure-view", "plot-dark")
+    page.page.wait_for_function(f"() => document.querySelectorAll('{VIEW}[data-state]').length === 2", timeout=WAIT_MS)
+    page.save()
+    page.reload()
+    page.page.wait_for_selector(".sl-figure-view[data-lines='3']", timeout=WAIT_MS)
+    assert page.errors == []

@@ -11,17 +11,19 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-MODULES = ("dom", "wire", "table", "header", "results", "flow", "checkpoints", "panel")
-"""In an order in which each comes after those that it imports."""
-STYLES = ("panel", "tabs", "table", "flow", "checkpoints")
+PANEL = ("dom", "wire", "charts", "table", "header", "results", "flow", "checkpoints", "panel")
+"""Modules of a job's panel, each after those that it imports."""
+FIGURE = ("dom", "wire", "charts", "figure")
+"""Modules of a single chart."""
+STYLES = ("panel", "tabs", "table", "flow", "checkpoints", "charts")
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
 @cache
-def script() -> str:
-    """Return all modules as one."""
-    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(f"{name}.js"))) for name in MODULES)
+def script(modules: tuple[str, ...] = PANEL) -> str:
+    """Return modules as one."""
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(f"{name}.js"))) for name in modules)
 
 
 @cache

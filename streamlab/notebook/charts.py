@@ -1,0 +1,102 @@
+"""Charts with Bokeh that need no server and no network: a figure as JSON, and BokehJS, once, over the widget's comm.
+
+Figures that belong to us take their colours from JupyterLab's theme; in those that users style, what they have set
+stays as it is. Bokeh takes two seconds to import, so it is imported when the first chart is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HEIGHT = 210
+_TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
+_ROLES: dict[str, dict[str, str]] = {
+    "Plot": {"background_fill_color": "none", "border_fill_color": "none", "outline_line_color": "none"},
+    "Title": {"text_color": "text"},
+    "Axis": {
+        "axis_line_color": "line",
+        "major_tick_line_color": "line",
+        "minor_tick_line_color": "none",
+        "major_label_text_color": "quiet",
+        "axis_label_text_color": "quiet",
+    },
+    "Grid": {"grid_line_color": "line"},
+    "Legend": {"background_fill_color": "page", "border_line_color": "none", "label_text_color": "text"},
+}
+"""Which colour of the page a property takes, by the class of the model."""
+
+
+def line_chart(
+    title: str, *, x_is_time: bool = True, y_is_time: bool = False, y_label: str = "", height: int = HEIGHT
+) -> Any:
+    """Return a figure of lines and points, both without data.
+
+    Its sources are called ``lines`` (``xs ys color dash label``: one row per line) and ``points``
+    (``x y color marker label``).
+    """
+    from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem  # noqa: PLC0415 - two seconds
+    from bokeh.plotting import figure  # noqa: PLC0415
+
+    fig = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_axis_type="datetime" if x_is_time else "linear",
+        y_axis_type="datetime" if y_is_time else "linear",
+        tools=_TOOLS,
+        active_drag=None,
+        active_scroll=None,
+        title=title,
+    )
+    fig.toolbar.autohide = True
+    fig.toolbar.logo = None
+    fig.yaxis.axis_label = y_label or None
+    lines = ColumnDataSource({name: [] for name in ("xs", "ys", "color", "dash", "label")}, name="lines")
+    drawn = fig.multi_line("xs", "ys", source=lines, line_color="color", line_dash="dash", line_width=1.8)
+    points = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label")}, name="points")
+    marks = fig.scatter("x", "y", source=points, color="color", marker="marker", size=7, fill_alpha=0.55)
+    fig.add_tools(
+        HoverTool(
+            renderers=[drawn, marks],
+            tooltips=[("", "@label"), ("", f"$y{{{'%F %T' if y_is_time else '0,0.[00]'}}}")],
+            formatters={"$y": "datetime"} if y_is_time else {},
+        )
+    )
+    legend = Legend(
+        items=[LegendItem(label={"field": "label"}, renderers=[one]) for one in (drawn, marks)],
+        location="top_left",
+        orientation="horizontal",
+        background_fill_alpha=0.7,
+        label_text_font_size="11px",
+        padding=3,
+        margin=2,
+    )
+    fig.add_layout(legend)
+    fig.title.text_font_size = "12px"
+    return fig
+
+
+def packed_figure(fig: Any) -> dict[str, Any]:
+    """Return a figure as the front end takes it: ``item``, and in ``free`` what may take the page's colours."""
+    from bokeh.embed import json_item  # noqa: PLC0415 - two seconds
+
+    return {"item": json.loads(json.dumps(json_item(fig))), "free": _free(fig)}
+
+
+def _free(fig: Any) -> list[list[str]]:
+    free = []
+    for model in fig.references():
+        names = {base.__name__ for base in type(model).__mro__} & _ROLES.keys()
+        given = model.properties_with_values(include_defaults=False)
+        free += [[model.id, prop, role] for name in names for prop, role in _ROLES[name].items() if prop not in given]
+    return sorted(free)
+
+
+@cache
+def bokeh_script() -> bytes:
+    """Return the text of BokehJS."""
+    import bokeh  # noqa: PLC0415 - two seconds
+
+    return (Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js").read_bytes()

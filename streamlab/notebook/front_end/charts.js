@@ -1,0 +1,112 @@
+// Charts with Bokeh. Its script comes from the kernel, once per page, when the first chart is looked at.
+
+// The colours of Okabe and Ito, each with a dash and a marker of its own.
+const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8a8a", "#b8860b"];
+const DARK_COLOURS = ["#56b4e9", "#e69f00", "#2fc79a", "#e3a0c6", "#9fd4f5", "#ff8a3d", "#a8a8a8", "#f0e442"];
+const DASHES = ["solid", [6, 3], [2, 3], [8, 3, 2, 3], [12, 4], [3, 6], [2, 2], [10, 3, 2, 3, 2, 3]];
+export const MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus"];
+
+let loading;
+
+const scriptOf = (model) =>
+  new Promise((resolve, reject) => {
+    const onMessage = (message, buffers) => {
+      if (message.type !== "bokeh") return;
+      model.off("msg:custom", onMessage);
+      const others = window.Bokeh;
+      const script = document.createElement("script");
+      script.text = new TextDecoder().decode(buffers[0]);
+      document.head.append(script);
+      const own = window.Bokeh;
+      if (others && others !== own) window.Bokeh = others;
+      if (own) resolve(own);
+      else reject(new Error("Bokeh's script did not run"));
+    };
+    model.on("msg:custom", onMessage);
+    model.send({ type: "need_bokeh" });
+  });
+
+export const loadBokeh = (model) => {
+  loading ??= scriptOf(model);
+  return loading;
+};
+
+const isDark = (node) => {
+  const [r, g, b] = getComputedStyle(node).color.match(/\d+/g).map(Number);
+  return 0.3 * r + 0.59 * g + 0.11 * b > 127;
+};
+
+export const colourOf = (node, i) => (isDark(node) ? DARK_COLOURS : COLOURS)[i % COLOURS.length];
+
+const colourIn = (node, role) => {
+  if (role === "none") return null;
+  const name = { text: "--sl-text", quiet: "--sl-quiet", line: "--sl-line", page: "--sl-page" }[role];
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  node.append(probe);
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+};
+
+// Calls back when the page changes between light and dark.
+export const onTheme = (callBack) => {
+  const observer = new MutationObserver(callBack);
+  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
+  return () => observer.disconnect();
+};
+
+// Shows a figure in `host`; the promise gives what fills and removes it.
+export const mountFigure = async (model, host, { item, free }) => {
+  const bokeh = await loadBokeh(model);
+  const { Document } = bokeh.require("document");
+  const { add_document_standalone } = bokeh.require("embed/standalone");
+  const doc = Document.from_json(item.doc);
+  const paint = () => {
+    for (const [id, property, role] of free) {
+      const one = doc.get_model_by_id(id);
+      if (one) one[property] = colourIn(host, role);
+    }
+  };
+  paint();
+  const views = await add_document_standalone(doc, host, { [item.root_id]: host });
+  const stopTheme = onTheme(() => requestAnimationFrame(paint));
+  return {
+    fill: (name, data) => {
+      const source = doc.get_model_by_name(name);
+      if (source) source.data = data;
+    },
+    remove: () => {
+      stopTheme();
+      views.clear?.();
+      doc.clear();
+      host.replaceChildren();
+    },
+  };
+};
+
+// The data of a figure's lines and points, from what the kernel says of them.
+export const linesOf = (host, lines, columns) => ({
+  xs: lines.map(({ x }) => columns.numbers(x)),
+  ys: lines.map(({ y }) => columns.numbers(y)),
+  color: lines.map((line, i) => colourOf(host, line.style ?? i)),
+  dash: lines.map((line, i) => DASHES[(line.style ?? i) % DASHES.length]),
+  label: lines.map(({ label }) => label),
+});
+
+export const pointsOf = (host, groups, columns) => {
+  const data = { x: [], y: [], color: [], marker: [], label: [] };
+  groups.forEach((group, i) => {
+    const x = columns.numbers(group.x);
+    const y = columns.numbers(group.y);
+    const style = group.style ?? i;
+    for (let k = 0; k < x.length; k += 1) {
+      data.x.push(x[k]);
+      data.y.push(y[k]);
+      data.color.push(colourOf(host, style));
+      data.marker.push(group.marker ?? MARKERS[style % MARKERS.length]);
+      data.label.push(group.label);
+    }
+  });
+  return data;
+};

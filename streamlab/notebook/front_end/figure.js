@@ -1,0 +1,47 @@
+// One figure that keeps ticking: what job.plot() shows.
+import { element, setText } from "./dom.js";
+import { columnsOf, watchGaps, watchLooks } from "./wire.js";
+import { linesOf, mountFigure, onTheme } from "./charts.js";
+
+export default {
+  render({ model, el }) {
+    const root = element("div", "sl-view sl-figure-view", el);
+    const host = element("div", "sl-chart", root);
+    const note = element("div", "sl-count", root);
+    let figure;
+    let seq = 0;
+    let isGone = false;
+    const gaps = watchGaps(model, () => seq, () => model.get("frame").final);
+    const fail = (error) => {
+      setText(element("div", "sl-failure", root), `This chart could not be drawn. ${error?.message ?? error}`);
+      model.send({ type: "error", text: String(error?.message ?? error) });
+      console.error(error);
+    };
+    const update = () => {
+      const frame = model.get("frame");
+      gaps.received(frame.seq);
+      seq = frame.seq;
+      if (!figure) return;
+      figure.fill("lines", linesOf(host, frame.lines, columnsOf(frame)));
+      root.dataset.seq = seq;
+      root.dataset.lines = frame.lines.length;
+      setText(note, frame.note);
+    };
+    mountFigure(model, host, model.get("figure")).then((mounted) => {
+      figure = mounted;
+      if (isGone) figure.remove();
+      else update();
+    }).catch(fail);
+    model.on("change:frame", update);
+    const stopTheme = onTheme(() => requestAnimationFrame(update));
+    const stopWatching = watchLooks(model, root);
+    return () => {
+      isGone = true;
+      model.off("change:frame", update);
+      gaps.stop();
+      stopTheme();
+      stopWatching();
+      figure?.remove();
+    };
+  },
+};

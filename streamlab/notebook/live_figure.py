@@ -1,0 +1,151 @@
+"""A chart of a job's result table in one output of a cell, kept up to date while the job runs.
+
+In a front end with widgets it is Bokeh's; a picture without scripts stands beside it for readers of the saved file, and
+takes its place some time after the job's end. Elsewhere it is that picture.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+
+from streamlab import session
+from streamlab.notebook.chart_lines import Drawn
+from streamlab.notebook.charts import packed_figure
+from streamlab.notebook.pump import shared_pump
+from streamlab.notebook.render_mode import render_mode
+from streamlab.notebook.svg import Line, line_svg
+from streamlab.notebook.widget import FigureWidget
+from streamlab.notebook.wire import Binary, Numbering
+from streamlab.session.job import Job
+
+HEIGHT = 300
+EVERY_S = 0.4
+LINGER_S = 90.0
+"""How long after the job's end the chart stays one that can be zoomed."""
+_WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+
+
+def show(job: Job, fig: Any, drawn: Drawn) -> None:
+    """Show a figure below the present cell, and keep it up to date when the front end can."""
+    shell = get_ipython()
+    if shell is None:
+        raise NotImplementedError
+    mode = render_mode(shell)
+    if mode == "text":
+        raise NotImplementedError
+    pump = shared_pump(shell)
+    view = LiveFigure(session.attach(job.id), fig, drawn, mode, pump.wake)
+    if not view.ended:
+        pump.add(view)
+
+
+class LiveFigure:
+    """A chart of one job in one output of a cell.
+
+    Parameters
+    ----------
+    job
+        What to show. Only this view may use the object.
+    fig
+        The figure as it was when it was shown.
+    drawn
+        What it shows of the result table.
+    mode
+        ``widget`` or ``static``.
+    on_click
+        Called when it wants to be drawn at once.
+    """
+
+    def __init__(self, job: Job, fig: Any, drawn: Drawn, mode: str, on_click: Callable[[], None]) -> None:
+        self.job = job
+        self.ended = False
+        self._drawn = drawn
+        self._title = fig.title.text or job.name
+        self._numbering = Numbering()
+        self._drawing = threading.Lock()
+        self._quiet_until_s = 0.0
+        self._resend = False
+        self._on_click = on_click
+        self._widget: FigureWidget | None = None
+        self._ended_s: float | None = None
+        if mode == "widget":
+            self._widget = FigureWidget(self._frame(), self._said, figure=packed_figure(fig))
+        self._handle = display(self._bundle(), raw=True, display_id=True)
+        if mode == "static" and job.status.is_final:
+            self.ended = True
+
+    def tick(self) -> None:
+        """Draw what is new."""
+        with self._drawing:
+            now = time.monotonic()
+            if self.ended or now < self._quiet_until_s:
+                return
+            is_final = self.job.status.is_final
+            if self._widget is None or not self._widget.looked_at:
+                self._quiet_until_s = now + 1.0
+                if self._widget is None:
+                    self._update(self._bundle())
+            else:
+                frame = self._frame()
+                if self._widget.frame.get("seq") != frame["seq"] or self._resend:
+                    self._widget.frame = frame
+                self._resend = False
+                self._quiet_until_s = now + max(EVERY_S, (time.monotonic() - now) * 9)
+            if is_final:
+                self._end(now)
+
+    def fail(self, error: Exception) -> None:
+        """Draw no more."""
+        self.ended = True
+        self._update({"text/plain": f"{type(error).__name__}: {error}"})
+
+    def _end(self, now: float) -> None:
+        """Leave a picture in place of the chart, some time after the job's end, so that the saved notebook has it."""
+        self._ended_s = self._ended_s or now
+        if self._widget is None or now - self._ended_s >= LINGER_S:
+            self.ended = True
+            self._widget = None
+            self._update(self._bundle())
+
+    def _said(self, content: dict[str, Any]) -> None:
+        self._resend = self._resend or content.get("type") == "check"
+        self._on_click()
+
+    def _lines(self) -> tuple[list[Line], str]:
+        return self._drawn.lines(self.job.results())
+
+    def _frame(self) -> dict[str, Any]:
+        lines, note = self._lines()
+        binary = Binary()
+        packed = [{"label": line.label, "x": binary.numbers(line.x), "y": binary.numbers(line.y)} for line in lines]
+        content = {"lines": packed, "note": note, "final": self.job.status.is_final, "binary": bytes(binary)}
+        return self._numbering.next(content) or self._numbering.newest
+
+    def _bundle(self) -> dict[str, Any]:
+        lines, note = self._lines()
+        words = f"{self._title}: {self._drawn.y} over {self._drawn.x}, {len(lines)} lines" + (
+            f" ({note})" if note else ""
+        )
+        bundle: dict[str, Any] = {
+            "text/plain": words,
+            "text/html": line_svg(
+                lines,
+                title=self._title,
+                x_is_time=self._drawn.x_is_time,
+                y_is_time=self._drawn.y_is_time,
+                height=HEIGHT,
+            ),
+        }
+        if self._widget is not None:
+            bundle[_WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        return bundle
+
+    def _update(self, bundle: dict[str, Any]) -> None:
+        if self._handle is not None:
+            self._handle.update(bundle, raw=True)
