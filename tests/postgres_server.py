@@ -31,6 +31,17 @@ def postgres() -> Iterator[str]:
         yield dsn
 
 
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Run a server for something else than pytest. Raises FileNotFoundError when none is installed."""
+    programs = _programs()
+    if programs is None:
+        text = "no PostgreSQL server installed: .ci/install-postgresql does it"
+        raise FileNotFoundError(text)
+    with _server(programs) as dsn:
+        yield dsn
+
+
 def _programs() -> Path | None:
     found = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/")) if (path / "initdb").exists()]
     on_path = shutil.which("initdb")

@@ -32,6 +32,7 @@ from streamlab.connectors.paths import natural
 from streamlab.connectors.source import Position, Source, Split
 from streamlab.connectors.split_figures import note_rows, source_clocks, split_statuses
 from streamlab.connectors.vetting import Vetting
+from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, Batch, End, Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, tick_us
 from streamlab.core.watermarks import IdleClock, PartitionWatermarks, Signal
@@ -200,6 +201,7 @@ class SourceReader:
         """
         if self._ended:
             return []
+        reach("source.read")
         if self._started_us is None:
             self._started_us = now_us
         self._discover(now_us)
@@ -266,6 +268,7 @@ class SourceReader:
         SourceError
             If what was recorded cannot be made durable.
         """
+        reach("source.position")
         for lane in self._lanes.values():
             lane.make_durable()
         running = {

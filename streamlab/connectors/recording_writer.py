@@ -30,6 +30,7 @@ from streamlab.connectors.recording_log import (
     segments,
 )
 from streamlab.connectors.source import Position
+from streamlab.core.failpoints import reach
 
 SEGMENT_BYTES = 64 * 2**20
 _SEGMENTS_PER_LIMIT = 8
@@ -140,6 +141,7 @@ class LogWriter:
 
     def make_durable(self) -> None:
         """See to it that all that was written survives a power failure. Raises OSError if the disk fails."""
+        reach("recording.fsync")
         # A folder last: what it names is whole by then.
         for path in sorted(self._unsynced, key=lambda path: path == self._folder):
             if path.exists():
@@ -216,6 +218,7 @@ def _arrival(segment: Segment, *, is_last: bool) -> int:
 def _write(file: int, parts: list[bytes]) -> None:
     os.lseek(file, 0, os.SEEK_END)
     for part in parts:
+        reach("recording.append")
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(file, rest) :]

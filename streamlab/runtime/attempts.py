@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from streamlab.core.failpoints import reach
 from streamlab.runtime.protocol import Layout
 
 _NAME = "attempts.json"
@@ -39,6 +40,7 @@ def read_attempts(results: Path) -> tuple[Attempt, ...]:
 
 def record_attempt(results: Path, attempt: Attempt) -> None:
     """Put an attempt on record, durably."""
+    reach("attempts.write")
     known = [one for one in read_attempts(results) if one.number < attempt.number]
     aside = results / f".{_NAME}.{os.getpid()}"
     with aside.open("wb") as file:
@@ -51,6 +53,7 @@ def record_attempt(results: Path, attempt: Attempt) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+    reach("attempts.written")
 
 
 def is_void(attempt: int, epoch: int, attempts: Sequence[Attempt]) -> bool:

@@ -6,6 +6,7 @@ Frames in a snapshot are immutable: nothing is copied, and nothing is waited for
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -15,8 +16,19 @@ from collections.abc import Callable
 import msgspec
 
 from streamlab.core.errors import StateError
+from streamlab.core.failpoints import reach
 from streamlab.observe.status import TaskStatus
-from streamlab.runtime.protocol import Hello, SnapshotFailed, TaskFinished, TaskSnapshotted, WorkerEvent
+from streamlab.runtime.job_log import say
+from streamlab.runtime.protocol import (
+    Hello,
+    SnapshotFailed,
+    TaskFailed,
+    TaskFinished,
+    TaskSnapshotted,
+    WorkerEvent,
+)
+from streamlab.runtime.step_clock import StepClock
+from streamlab.runtime.task_runner import failure_of
 from streamlab.runtime.task_states import stored_part
 from streamlab.runtime.task_values import Snapshotted
 from streamlab.state.checkpoints.manifest import StoredFrame
@@ -36,10 +48,19 @@ class CheckpointThread:
         Takes events for the coordinator; called from the thread.
     writer
         Stores snapshots; None in a job without checkpoints, where everything happens at once and no thread is needed.
+    clock
+        Told while something is being stored.
     """
 
-    def __init__(self, hello: Hello, report: Callable[[WorkerEvent], None], writer: SnapshotWriter | None) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        report: Callable[[WorkerEvent], None],
+        writer: SnapshotWriter | None,
+        clock: StepClock | None = None,
+    ) -> None:
         self._hello = hello
+        self._clock = clock
         self._report = report
         self._writer = writer
         self._files: dict[int, set[StoredFrame]] = {}
@@ -70,7 +91,14 @@ class CheckpointThread:
 
     def _run(self) -> None:
         while True:
-            self._queue.get()()
+            job = self._queue.get()
+            try:
+                with contextlib.nullcontext() if self._clock is None else self._clock.storing(threading.get_ident()):
+                    job()
+            except BaseException as error:
+                # Without this thread no checkpoint would ever be whole again.
+                hello = self._hello
+                self._report(TaskFailed(hello.worker, hello.attempt, failure_of(error, "checkpoint")))
 
     def _store(self, vertex: str, subtask: int, taken: Snapshotted, alignment_us: int) -> None:
         hello = self._hello
@@ -81,10 +109,11 @@ class CheckpointThread:
             self._report(SnapshotFailed(hello.worker, hello.attempt, taken.checkpoint_id, str(error)))
             return
         except Exception as error:
-            traceback.print_exc()
+            say(traceback.format_exc())
             reason = f"{vertex}: {type(error).__name__}: {error}"
             self._report(SnapshotFailed(hello.worker, hello.attempt, taken.checkpoint_id, reason))
             return
+        reach("checkpoint.report")
         self._files.setdefault(taken.checkpoint_id, set()).update(part.files)
         part = msgspec.structs.replace(part, duration_us=(time.perf_counter_ns() - began_ns) // 1000)
         self._report(TaskSnapshotted(hello.worker, hello.attempt, taken.checkpoint_id, part))

@@ -31,6 +31,7 @@ from streamlab.runtime.folder import (
     registry_lock,
     remove_sockets_folder,
 )
+from streamlab.runtime.guardian import PATIENCE
 from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
@@ -43,6 +44,9 @@ from streamlab.state.checkpoints.pins import Pins
 _START_GRACE_US = 30_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
+_HEARTBEATS, _LEAST_PATIENCE_S = 1.5, 6.0
+"""For how long a coordinator may be silent before its guardian ends it: later than its workers do, and longer than it
+waits for them in the end."""
 
 _coordinators: dict[str, subprocess.Popen[bytes]] = {}
 """Coordinators that this process has started, by job id. They live as long as their jobs, not as long as handles: a
@@ -179,7 +183,11 @@ class JobHandle:
         if processes is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
             return self._unless_ended("its coordinator process never started")
         # Workers notice a coordinator that hangs, too, and sooner; this is for when they are gone.
-        if self._silent_s(status) > 2 * self.meta.options.heartbeat_timeout_ms / 1000:
+        patience_s = 2 * self.meta.options.heartbeat_timeout_ms / 1000
+        if self._is_guarded:
+            # Its guardian sees to it, and another coordinator takes a moment to begin.
+            patience_s += _START_GRACE_US / 1e6
+        if self._silent_s(status) > patience_s:
             return "its coordinator process did not answer"
         return ""
 
@@ -217,8 +225,12 @@ class JobHandle:
         coordinator = _coordinators.pop(self.meta.id, None)
         if coordinator is None:
             return
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             coordinator.wait(_REAP_S)
+        except subprocess.TimeoutExpired:
+            # It hangs, and there is nothing left for it to do.
+            coordinator.kill()
+            coordinator.wait()
         if coordinator.stdin is not None:
             coordinator.stdin.close()
 
@@ -405,7 +417,10 @@ def _refuse_taken(name: str) -> None:
 def _start_coordinator(folder: JobFolder, options: JobOptions) -> subprocess.Popen[bytes]:
     """Start the coordinator, or the guardian that starts it and takes care that there is one."""
     module = "supervisor" if options.checkpoint_every_ms is None else "guardian"
-    flags = ["--detached"] if options.detach and module == "guardian" else []
+    flags = []
+    if module == "guardian":
+        patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
+        flags = [f"{PATIENCE}{patience_s:g}", *(["--detached"] if options.detach else [])]
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)

@@ -33,6 +33,7 @@ from __future__ import annotations
 from functools import singledispatchmethod
 
 from streamlab.core.errors import explained
+from streamlab.core.failpoints import reach
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
@@ -222,6 +223,7 @@ class Coordinator:
 
     @_on.register
     def _(self, event: protocol.TaskSnapshotted) -> list[Command]:
+        reach("coordinator.collect")
         self._checkpoints.take(event.checkpoint_id, event.state)
         return self._store_if_whole()
 
@@ -235,6 +237,7 @@ class Coordinator:
         manifest, self._storing = self._storing, None
         if manifest is None or manifest.id != event.checkpoint_id:
             return []
+        reach("coordinator.commit")
         self._checkpoints.complete(manifest, self._now_us)
         commands: list[Command] = [protocol.RetainCheckpoints(self._options.checkpoint_keep)]
         if self._restart_in_us is not None:
@@ -266,6 +269,7 @@ class Coordinator:
         if any(attempt.committed.get(worker, -1) < attempt.last_commit for worker in attempt.workers):
             return []
         if wished_layout(self._hold) is not None and not self._all_ended:
+            reach("rescale.stop")
             self._state = JobState.RESTARTING
             return [protocol.EndWorkers(attempt.number), *self._begin()]
         if self._stopping:

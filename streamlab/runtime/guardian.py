@@ -1,6 +1,8 @@
-"""The guardian of a job that takes checkpoints: ``python -m streamlab.runtime.guardian <job folder> [--detached]``.
+"""The guardian of a job that takes checkpoints: ``python -m streamlab.runtime.guardian <job folder> [flags]``.
 
-It starts the job's coordinator, and another one when that is killed, which takes the job over from its last checkpoint.
+It starts the job's coordinator, and another one when that is killed or fails, which takes the job over from its last
+checkpoint. A coordinator that hangs is ended by its workers; one that has none, by its guardian, which sees that the
+job's status is no longer written.
 It does nothing else and imports next to nothing, so that there is little that could end it.
 
 Standard input is a pipe from the client: first the job's key, which it hands on to each coordinator, then nothing. When
@@ -10,6 +12,7 @@ the client has ended, the coordinator is told so and ends the job.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -17,13 +20,25 @@ import subprocess
 import sys
 import time
 
+from streamlab.core.failpoints import reach
+from streamlab.runtime.fault_injection import arm_from_environment
+
 CLIENT_ENDED = b"!"
 """What a coordinator is told when the client has ended; without it, it was the guardian that ended."""
+DEFECT = 70
+"""How a coordinator ends that has failed and leaves the job to the next one; not a code that Python itself gives."""
+PATIENCE = "--patience="
+"""Says for how many seconds a coordinator may be silent."""
+FOLLOWED = "--followed"
+"""Tells a coordinator that there is a next one for that."""
 _KEY_BYTES = 32
 _MOST_TAKEOVERS = 10
+_MOST_DEFECTS = 5
 _STABLE_S = 600.0
 _DELAY_S = 0.1
 _MAX_DELAY_S = 10.0
+_LOOK_S = 0.5
+_LONGEST_ROUND_S = 1.0
 
 
 class Guardian:
@@ -37,12 +52,17 @@ class Guardian:
         The pipe from the client.
     detached
         Whether the job goes on when the client has ended.
+    patience_s
+        For how long the status may stay as it is.
     """
 
-    def __init__(self, folder: str, client_fd: int, *, detached: bool) -> None:
+    def __init__(self, folder: str, client_fd: int, *, detached: bool, patience_s: float = math.inf) -> None:
         self._folder = folder
         self._client_fd = client_fd
         self._detached = detached
+        self._patience_s = patience_s
+        self._seen = (0, 0.0, 0.0)
+        """When the status was written, when that was looked up, and for how long it has been the latest."""
         self._client_ended = False
         self._woken, wake = os.pipe()
         for fd in (self._woken, wake):
@@ -57,18 +77,24 @@ class Guardian:
         deaths = 0
         while True:
             began = time.monotonic()
-            code = self._run_coordinator(key)
-            killed = code < 0
-            if not killed or self._client_ended:
+            code = self._run_coordinator(key, followed=deaths < _MOST_DEFECTS)
+            if (code >= 0 and code != DEFECT) or self._client_ended:
                 return code
             deaths = 1 if time.monotonic() - began > _STABLE_S else deaths + 1
             if deaths > _MOST_TAKEOVERS:
                 return code
             time.sleep(min(_DELAY_S * 2 ** (deaths - 1), _MAX_DELAY_S))
 
-    def _run_coordinator(self, key: bytes) -> int:
+    def _run_coordinator(self, key: bytes, *, followed: bool) -> int:
         coordinator = subprocess.Popen(
-            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", self._folder],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "streamlab.runtime.supervisor",
+                self._folder,
+                *([FOLLOWED] if followed else []),
+            ],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -81,8 +107,12 @@ class Guardian:
         with contextlib.suppress(BrokenPipeError), pipe:
             pipe.write(key)
             pipe.flush()
+            self._seen = (0, time.monotonic(), 0.0)
             while coordinator.poll() is None and not self._client_ended:
                 self._wait()
+                if self._is_silent():
+                    coordinator.kill()
+                    coordinator.wait()
             if self._client_ended:
                 pipe.write(CLIENT_ENDED)
         return coordinator.wait()
@@ -90,12 +120,25 @@ class Guardian:
     def _wait(self) -> None:
         """Wait until a child or the client has ended."""
         watched = [self._woken] if self._detached else [self._woken, self._client_fd]
-        ready, _, _ = select.select(watched, [], [])
+        reach("guardian.watch")
+        ready, _, _ = select.select(watched, [], [], _LOOK_S)
         if self._woken in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._woken, 64)
         if self._client_fd in ready:
             self._client_ended = not os.read(self._client_fd, 64)
+
+    def _is_silent(self) -> bool:
+        """Return whether the coordinator has written no status for too long, not counting time in which all slept."""
+        before, looked, silent_s = self._seen
+        now = time.monotonic()
+        try:
+            written = os.stat(os.path.join(self._folder, "status.json")).st_mtime_ns
+        except OSError:
+            written = 0
+        silent_s = silent_s + min(now - looked, _LONGEST_ROUND_S) if written == before else 0.0
+        self._seen = written, now, silent_s
+        return silent_s > self._patience_s
 
     def _read_key(self) -> bytes:
         key = b""
@@ -109,7 +152,9 @@ class Guardian:
 
 def main(folder: str, *flags: str) -> int:
     """Run this process as the guardian of the job in a folder."""
-    return Guardian(folder, 0, detached="--detached" in flags).run()
+    arm_from_environment("guardian")
+    patience = [float(flag.partition("=")[2]) for flag in flags if flag.startswith(PATIENCE)]
+    return Guardian(folder, 0, detached="--detached" in flags, patience_s=min(patience, default=math.inf)).run()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ was; it takes whole frames only, so the end of a file whose writer has died does
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from streamlab.core.errors import StateError, explained
 from streamlab.observe.history import BUDGET_BYTES, Ring, Sample, Sampler
 from streamlab.observe.status import JobStatus
+from streamlab.runtime.job_log import say
 from streamlab.runtime.pipes import FrameBuffer, framed
 
 _NAME = "history"
@@ -86,7 +86,7 @@ class HistoryWriter:
         try:
             known = HistoryReader(folder).read_new()
         except (StateError, OSError) as error:
-            sys.stderr.write(f"history begins anew: {error}\n")
+            say(f"history begins anew: {error}")
             known = []
         self._ring = Ring(known)
         self._sampler = Sampler(known[-1] if known else None)
@@ -112,7 +112,7 @@ class HistoryWriter:
             self._size = self._kept + _MORE_BYTES + 1
             if str(error) != self._said:
                 self._said = str(error)
-                sys.stderr.write(f"history: {error}\n")
+                say(f"history: {error}")
 
     def _append(self, sample: Sample) -> None:
         data = framed(self._encoder.encode(sample))

@@ -7,6 +7,7 @@ file is emptied in place, so whoever holds it open writes on in it. What is prin
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 
 LOG_BYTES = 8 * 1024 * 1024
@@ -28,6 +29,13 @@ def limit_log(path: Path, limit: int = LOG_BYTES) -> None:
     except FileNotFoundError:
         # The job's folder is gone; the coordinator finds that out when it writes into it.
         return
+
+
+def say(text: str) -> None:
+    """Print to this process's own log; when its disk is full, that is no reason for anything to fail."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def read_log(path: Path) -> str:

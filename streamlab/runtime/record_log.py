@@ -23,6 +23,7 @@ from typing import BinaryIO
 import msgspec
 import polars as pl
 
+from streamlab.core.failpoints import reach
 from streamlab.runtime.attempts import Attempt, is_void
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -130,6 +131,7 @@ class LogWriter:
             self._file.close()
             self._file = self._new_file()
         header = RecordHeader(self._attempt, epoch, self.rows, frame.height, step)
+        reach("results.append")
         self._file.write(_encoded(header, frame))
         self._file.flush()
         self.rows += frame.height
@@ -139,6 +141,7 @@ class LogWriter:
 
     def sync(self) -> None:
         """Make everything durable that was appended."""
+        reach("results.fsync")
         self._file.flush()
         os.fsync(self._file.fileno())
 

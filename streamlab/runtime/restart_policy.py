@@ -2,7 +2,8 @@
 
 The first restart is made at once, the second after a delay, and every further one after twice the one before, up to a
 maximum (Flink's exponential-delay strategy). An attempt that has run for long enough is stable: failures before it are
-forgotten. What fails in the same way at the same rows for the third time is not tried again, since it never will work.
+forgotten. What fails in the same way at the same rows for the third time is not tried again, since it never will work;
+what a sink says of the place that it writes to (a database is away, a disk is full) has nothing to do with rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure
 
 _SAME_AT_MOST = 3
+_OF_A_PLACE = "SinkError"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class RestartPolicy:
         self._running_us = 0
         if not self._enabled:
             return GiveUp(failure)
+        from_outside = from_outside or failure.kind == _OF_A_PLACE
         is_same = not from_outside and self._last is not None and _cause(failure) == _cause(self._last)
         self._same = self._same + 1 if is_same else 1
         self._last = None if from_outside else failure

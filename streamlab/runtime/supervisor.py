@@ -26,7 +26,8 @@ from pathlib import Path
 
 import msgspec
 
-from streamlab.core.errors import StateError, explained
+from streamlab.core.errors import CheckpointError, StateError, explained
+from streamlab.core.failpoints import reach
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.attempt_state import Takeover
@@ -34,11 +35,12 @@ from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
 from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.folder_lock import claim
-from streamlab.runtime.guardian import CLIENT_ENDED
+from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED
 from streamlab.runtime.history_file import HistoryWriter
-from streamlab.runtime.job_log import limit_log
+from streamlab.runtime.job_log import limit_log, say
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
@@ -116,6 +118,9 @@ class Supervisor:
         self._signalled = False
         self._refusal = ""
         self._ticked = time.monotonic()
+        self._written = time.monotonic()
+        """When the status could last be written."""
+        self._failed_start: protocol.WorkerLost | None = None
 
     def run(self) -> None:
         """Run the job to its end."""
@@ -125,6 +130,8 @@ class Supervisor:
         self._read_key()
         self._write_processes()
         self._carry_out(self._coordinator.start(_now_us()))
+        # The coordinator before may have been killed after it had cleaned up.
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
         server = ControlServer(
             self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._answer
         )
@@ -132,15 +139,14 @@ class Supervisor:
             os.close(self._client_fd)
         else:
             self._selector.register(self._client_fd, selectors.EVENT_READ, self._read_client)
-        try:
-            while self._final is None:
-                self._round()
-        finally:
-            server.close()
-            self._end_workers()
-            self._pins.close()
-            remove_sockets_folder(self._sockets)
+        while self._final is None:
+            self._round()
+        server.close()
+        self._end_workers()
+        self._pins.close()
+        remove_sockets_folder(self._sockets)
         self._history.note(self._final)
+        reach("coordinator.finish")
         self._folder.write_status(self._final)
 
     def end_after_defect(self, report: str) -> None:
@@ -168,6 +174,7 @@ class Supervisor:
         for process in (processes.coordinator, *processes.workers) if processes is not None else ():
             if process.is_alive:
                 kill_group(process.pid)
+        reach("coordinator.takeover")
         manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
         if manifests:
             # Sinks commit what it holds as soon as an attempt starts from it: no power failure may take it back then.
@@ -198,6 +205,9 @@ class Supervisor:
         elapsed, self._ticked = now - self._ticked, now
         self._take(protocol.Tick(int(elapsed * 1e6)))
         self._look_for_client()
+        if self._failed_start is not None:
+            failed, self._failed_start = self._failed_start, None
+            self._take(failed)
         if self._signalled:
             self._signalled = False
             self._take(protocol.EndRequested("the coordinator was told to end"))
@@ -310,10 +320,16 @@ class Supervisor:
                         self._send(worker, command)
 
     def _start_workers(self, command: protocol.StartWorkers) -> None:
-        record_attempt(self._folder.results, Attempt(command.attempt, command.restored, command.layout))
-        for index in range(command.count):
-            self._start_worker(index, command)
-        self._write_processes()
+        try:
+            record_attempt(self._folder.results, Attempt(command.attempt, command.restored, command.layout))
+            for index in range(command.count):
+                self._start_worker(index, command)
+            self._write_processes()
+        except OSError as error:
+            # Above all a full disk, which the next attempt may find less full.
+            text = explained("start", needed="to start its workers", got=error.strerror or str(error))
+            failure = Failure(message=text, kind="WorkerLost")
+            self._failed_start = protocol.WorkerLost(0, command.attempt, failure, from_outside=True)
 
     def _write_processes(self) -> None:
         own = process_id()
@@ -356,7 +372,7 @@ class Supervisor:
             if self._manifests.retain(keep):
                 self._manifests.collect_garbage()
         except StateError as error:
-            sys.stderr.write(f"{error}\n")
+            say(str(error))
 
     def _start_worker(self, index: int, command: protocol.StartWorkers) -> None:
         commands_read, commands_write = os.pipe()
@@ -398,12 +414,18 @@ class Supervisor:
 
     def _publish(self, status: JobStatus) -> None:
         self._history.note(status)
+        reach("coordinator.publish")
         try:
             self._folder.write_status(status)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
-            self._take(protocol.JobFolderFailed(error.strerror or str(error)))
+            # A job that can be restored waits for a while until there is room again.
+            patience_s = self._meta.options.heartbeat_timeout_ms / 1000 if self._is_guarded else 0
+            if time.monotonic() - self._written >= patience_s:
+                self._take(protocol.JobFolderFailed(error.strerror or str(error)))
+        else:
+            self._written = time.monotonic()
 
     def _end_workers(self) -> None:
         """Let workers that were dismissed end by themselves, then end them and all that they have started."""
@@ -441,20 +463,26 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def main(path: str) -> None:
+def main(path: str, *flags: str) -> None:
     """Run this process as the coordinator of the job in a folder."""
+    arm_from_environment("coordinator")
+    supervisor = None
     try:
         supervisor = Supervisor(JobFolder(Path(path)), client_fd=0)
-    except StateError as error:
-        sys.exit(str(error))
-    try:
         supervisor.run()
-    except Exception:
+    except Exception as error:
+        if supervisor is None and isinstance(error, StateError) and not isinstance(error, CheckpointError):
+            # Another coordinator works here, or there is no job: nothing that a next one could mend.
+            sys.exit(str(error))
         report = traceback.format_exc()
-        sys.stderr.write(report)
-        supervisor.end_after_defect(report)
+        say(report)
+        if FOLLOWED in flags:
+            # As if it had been killed: the next one ends the workers and takes the job over.
+            os._exit(DEFECT)
+        if supervisor is not None:
+            supervisor.end_after_defect(report)
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -35,6 +35,7 @@ from streamlab.connectors.sink import Pending, SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.aggregation import overflow_in
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
+from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US
 from streamlab.core.watermarks import Signal, WatermarkMerger
@@ -284,7 +285,8 @@ class Task:
             return
         self.current_step, self.current_input = self.vertex.steps[-1], None
         while self._prepared and self._prepared[0][0] <= checkpoint_id:
-            self._guarded(partial(self._writer.commit, self._prepared[0][1]))
+            self._guarded(partial(self._writer.commit, self._prepared[0][1]), point="sink.commit")
+            reach("sink.commit_ack")
             del self._prepared[0]
 
     def flush(self) -> None:
@@ -381,6 +383,7 @@ class Task:
                     if not message.frame.height:
                         return
                     self.current_input = message.frame
+                reach("op.process")
                 out = self._processed(operator, message, port)
             case Watermark(us):
                 out = self._guarded(partial(operator.on_watermark, us))
@@ -428,7 +431,7 @@ class Task:
             if self._writer is not None:
                 self.current_step = self.vertex.steps[-1]
                 self.current_input = frame
-                self._guarded(partial(self._writer.write, frame))
+                self._guarded(partial(self._writer.write, frame), point="sink.write")
                 if message.ingested_us is not None:
                     self.counters.ingested_us.append(message.ingested_us)
         for router in self._routers:
@@ -449,6 +452,7 @@ class Task:
 
     def _finish(self) -> None:
         """Prepare what the sink has, say so, and end the outgoing edges."""
+        reach("task.finish")
         self.finished = True
         self._snapshot(self._epoch + 1)
         for router in self._routers:
@@ -460,6 +464,7 @@ class Task:
 
     def _finish_alignment(self) -> None:
         if self._aligning is not None and self._blocked | self._ended == set(self.inputs):
+            reach("barrier.align")
             barrier, self._aligning = self._aligning, None
             self._blocked.clear()
             self._pass(barrier)
@@ -469,17 +474,20 @@ class Task:
             self._out.append(Passed(barrier.checkpoint_id))
         else:
             self._snapshot(barrier.checkpoint_id)
+        reach("barrier.forward")
         for router in self._routers:
             self._out += router.broadcast(barrier)
 
     def _snapshot(self, checkpoint_id: int) -> None:
         states: dict[str, Snapshot] = {}
+        reach("op.snapshot")
         if not self.finished:
             states = {spec.step: op.snapshot() for spec, op in zip(self._specs, self._operators, strict=True)}
         source = self._reader.snapshot() if self._reader is not None else None
         if self._writer is not None:
             self.current_step, self.current_input = self.vertex.steps[-1], None
-            self._prepared.append((checkpoint_id, self._guarded(partial(self._writer.prepare, checkpoint_id))))
+            prepared = self._guarded(partial(self._writer.prepare, checkpoint_id), point="sink.prepare")
+            self._prepared.append((checkpoint_id, prepared))
         self._epoch = checkpoint_id
         pending = tuple(pending for _, pending in self._prepared)
         counters = {**self.counters.lasting(), _MERGED: self.merged_late_rows}
@@ -511,14 +519,16 @@ class Task:
         frame = self._guarded(batch.collected, lazy=True)
         return Batch(frame, batch.tag, batch.ingested_us)
 
-    def _guarded(self, call: Callable[[], T], *, lazy: bool = False, hint: str = "") -> T:
+    def _guarded(self, call: Callable[[], T], *, lazy: bool = False, hint: str = "", point: str = "") -> T:
         """Run a step; what it raises becomes a StepFailed that shows the step, the traceback and a sample.
 
-        An error in a lazy query may be any step's, or the source's: then _LazyQueryFailed.
+        An error in a lazy query may be any step's, or the source's: then _LazyQueryFailed. A failpoint is part of it.
         """
         if self.before_step is not None:
             self.before_step(self.current_step, self.current_input)
         try:
+            if point:
+                reach(point)
             return call()
         except StreamlabError:
             raise

@@ -22,6 +22,7 @@ from streamlab.connectors.reader import ReaderSnapshot
 from streamlab.connectors.sink import SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.errors import StepFailed, StreamlabError
+from streamlab.core.failpoints import reach
 from streamlab.core.messages import Barrier, Message
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import Failure, TaskStatus
@@ -135,6 +136,7 @@ class TaskRunner:
     def trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
         """Send a barrier from a source, and read nothing after it when the job ends with it."""
         if self._reader is not None and not self.task.finished:
+            reach("barrier.inject")
             self._send(self.task.inject_barrier(barrier))
             self._held = self._held or then_hold
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 import zmq
 
 from streamlab.core.errors import InternalError, StepFailed, explained
+from streamlab.core.failpoints import reach
 from streamlab.core.messages import MAIN, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.runtime.exchange import Channel
 
@@ -250,6 +251,7 @@ class Transport:
 
     def post(self, peer: int, header: Header, body: memoryview | None) -> None:
         """Send a header and rows to another worker."""
+        reach("route.send")
         if peer not in self._peers:
             self._peers[peer] = self._new_socket(zmq.PUSH)
             self._peers[peer].connect(self._address(peer))
@@ -274,6 +276,7 @@ class Transport:
         self._context.destroy(linger=0)
 
     def _accept(self, parts: list[bytes]) -> bool:
+        reach("route.receive")
         header = authentic_header(parts, self._key)
         if header is None or header.attempt != self.attempt:
             self.rejected += 1

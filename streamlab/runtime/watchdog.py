@@ -3,7 +3,9 @@
 It reads commands from one pipe and writes events to another, gives a sign of life several times a second, and watches
 three things:
 
-*the main thread*   A call of a user's code that does not return in time is reported with the place where it hangs.
+*the main thread*   A call of a user's code that does not return in time is reported with the place where it hangs, and
+                    so is, much later, any turn of the worker's loop that does not end, and a part of a checkpoint that
+                    cannot be stored in the time that a whole one may take.
 *the coordinator*   When its pipe ends, or nothing comes from it any more, the job cannot go on: the worker writes that
                     into the job's status, removes what the coordinator can no longer remove, and ends.
 *itself*            A native call that never gives back the interpreter stops this thread too. The coordinator finds
@@ -163,14 +165,25 @@ class Watchdog(threading.Thread):
             faulthandler.dump_traceback_later(_LAST_RESORT_S + timeout_s, exit=True, file=self.fault_log)
         if now - self._heard_s > timeout_s:
             self._orphaned(f"its coordinator process did not answer for {timeout_s:g} s")
-        call = self.clock.limited
-        text = "" if call is None or self._hanging else call.overdue(now, self.options)
+        if not self._hanging:
+            self._look_for_hangs(now)
+
+    def _look_for_hangs(self, now: float) -> None:
+        clock, options = self.clock, self.options
+        call = clock.limited
+        text = "" if call is None else call.overdue(now, options)
         if call is not None and text:
-            self._hanging = True
-            stack = sys._current_frames().get(self._main or 0)
-            place = stack_text(traceback.extract_stack(stack))
-            failure = Failure(message=text, step=call.step, traceback=place, sample=call.sample)
-            self.report(TaskFailed(self.hello.worker, self.hello.attempt, failure))
+            self._report_hang(self._main, Failure(message=text, step=call.step, sample=call.sample))
+        elif text := clock.turn_overdue(now, options):
+            self._report_hang(self._main, Failure(message=text))
+        elif text := clock.storing_overdue(now, options):
+            self._report_hang(clock.storing_thread, Failure(message=text))
+
+    def _report_hang(self, thread: int | None, failure: Failure) -> None:
+        self._hanging = True
+        place = stack_text(traceback.extract_stack(sys._current_frames().get(thread or 0)))
+        failure = msgspec.structs.replace(failure, traceback=place)
+        self.report(TaskFailed(self.hello.worker, self.hello.attempt, failure))
 
     def _orphaned(self, reason: str) -> None:
         """End the job in the coordinator's place, or this attempt when another coordinator will take the job over.

@@ -21,6 +21,7 @@ import polars as pl
 import zmq
 
 from streamlab.core.errors import CheckpointError
+from streamlab.core.failpoints import reach
 from streamlab.core.messages import Barrier
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.observe.status import Failure
@@ -29,6 +30,7 @@ from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.checkpoint_tracker import TaskKey
 from streamlab.runtime.deployment import BuiltTask, Goals, Origin, Place, build_task, share, with_recordings
 from streamlab.runtime.exchange import Channel
+from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.pane_files import PaneWriter
 from streamlab.runtime.pipes import read_available
@@ -91,6 +93,7 @@ class Worker:
             self._hello,
             watchdog.report,
             SnapshotWriter(StateFiles(self._folder.checkpoint_blobs())) if self._checkpointing else None,
+            watchdog.clock,
         )
         self._panes = PaneWriter(self._folder.path, self._hello.worker, self._hello.attempt)
         self._graph: JobGraph | None = None
@@ -111,10 +114,12 @@ class Worker:
         try:
             self._load()
             while self._obey():
+                self._watchdog.clock.turn()
                 if not self._round():
                     self._wait()
         except BaseException as error:
             self._fail(error)
+            self._watchdog.clock.stop()
             while self._obey(only_dismissal=True):
                 self._poller.poll(_MAX_WAIT_MS)
 
@@ -266,6 +271,7 @@ class Worker:
         self._checkpoints.store(*task, taken, alignment_us)
 
     def _load(self) -> None:
+        reach("worker.start")
         graph: JobGraph = pickle.loads(self._folder.read_graph(self._hello.graph))  # noqa: S301 - the client's own
         self._graph = with_recordings(graph, self._folder.path) if self._checkpointing else graph
         hello = self._hello
@@ -286,6 +292,7 @@ class Worker:
         graph = self._graph
         if graph is None:
             return
+        reach("worker.deploy")
         workers = worker_count(vertex.parallelism for vertex in graph.vertices)
         try:
             origin = Origin.of(self._folder, command)
@@ -384,6 +391,7 @@ def main(events_fd: int) -> None:
     watchdog = Watchdog(commands_fd, events_fd)
     faulthandler.enable(watchdog.fault_log)
     watchdog.start()
+    arm_from_environment(f"worker-{watchdog.hello.worker}")
     worker = Worker(watchdog)
     worker.run()
     worker.close()

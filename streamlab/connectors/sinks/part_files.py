@@ -23,6 +23,7 @@ from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
 from streamlab.connectors.sinks.durable import make_folder, sync_folder
 from streamlab.connectors.sinks.shown_files import ShownFiles
 from streamlab.core.errors import SinkError, explained
+from streamlab.core.failpoints import reach
 
 if TYPE_CHECKING:
     from streamlab.connectors.sinks.files import FolderSink
@@ -105,6 +106,7 @@ class PartFileWriter(SinkWriter):
             for hidden, final in files:
                 if os.path.exists(self._path(hidden)):
                     os.replace(self._path(hidden), self._path(final))
+                reach("sink.publish")
             if files:
                 sync_folder(Path(self._sink.folder))
         self._remove_all(leftovers)
@@ -144,6 +146,7 @@ class PartFileWriter(SinkWriter):
             try:
                 with open(self._path(hidden), "wb") as file:
                     self._sink.encode(frame, file)
+                    reach("sink.stage")
                     file.flush()
                     os.fsync(file.fileno())
                 sync_folder(Path(self._sink.folder))

@@ -29,6 +29,7 @@ import polars as pl
 from streamlab.connectors.sink import Pending, SinkContext
 from streamlab.connectors.sinks.durable import make_folder, sync_folder
 from streamlab.core.errors import SinkError, explained
+from streamlab.core.failpoints import reach
 
 _FILE = re.compile(r"(\d+)-(\d+)-(\d+)\.arrow")
 _JOB = re.compile(r"([\w][\w.-]*)/([0-9a-f]{32})", re.ASCII)
@@ -133,6 +134,7 @@ class Staging:
             try:
                 with path.open("wb") as file:
                     frame.write_ipc(file, compression="lz4")
+                    reach("sink.stage")
                     file.flush()
                     os.fsync(file.fileno())
             except BaseException:

@@ -24,6 +24,7 @@ from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, Sin
 from streamlab.connectors.sinks.staging import Staging, Transaction
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import OptionError, SinkError, explained
+from streamlab.core.failpoints import reach
 
 Mode = Literal["append", "upsert"]
 ROLL_ROWS = 500_000
@@ -237,6 +238,7 @@ class TableWriter(SinkWriter):
         if transaction.files:
             with self._sink.connect() as table:
                 table.apply(staging.frames(transaction), transaction)
+            reach("sink.publish")
         staging.remove(transaction)
         staging.remove_leftovers(transaction)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from streamlab.core.errors import CheckpointError
+from streamlab.core.failpoints import reach
 from streamlab.state.checkpoints.blob_contract import NO_FILE, Blobs, checked, failed, failures, named_well
 
 _CHUNK_BYTES = 1 << 30
@@ -113,6 +114,7 @@ class LocalBlobs(Blobs):
 
     def _publish(self, path: str, data: bytes | memoryview, rename: Callable[[str, str], None]) -> None:
         folder, last = os.path.split(path)
+        kind = "manifest" if last == "manifest.json" else "state"
         temporary = os.path.join(folder, f".{last}.{secrets.token_hex(6)}")
         opened = self._open_new(temporary)
         try:
@@ -120,9 +122,11 @@ class LocalBlobs(Blobs):
                 rest = memoryview(data).cast("B")
                 while rest:
                     rest = rest[os.write(opened, rest[:_CHUNK_BYTES]) :]
+                reach(f"{kind}.fsync")
                 os.fsync(opened)
             finally:
                 os.close(opened)
+            reach(f"{kind}.rename")
             rename(temporary, path)
         finally:
             with suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import msgspec
 
 from streamlab.core.errors import CheckpointError, InternalError, explained
+from streamlab.core.failpoints import reach
 from streamlab.state.checkpoints import contents
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.contents import check_length, damaged, file_name, read_contents
@@ -48,6 +49,7 @@ class ManifestStore:
         InternalError
             The manifest holds what JSON cannot, such as NaN.
         """
+        reach("manifest.write")
         data = _encode(manifest)
         name = _name(manifest.id)
         if _decode(self._blobs, name, data) != manifest:
@@ -123,6 +125,7 @@ class ManifestStore:
         """Delete a manifest; return False, and keep it, when somebody has pinned it."""
         with self._pins.deleting(checkpoint_id) as free:
             if free:
+                reach("gc.delete")
                 self._blobs.delete(_name(checkpoint_id))
         return free
 
@@ -160,6 +163,7 @@ class ManifestStore:
         files = filter(contents.FILE.match, self._blobs.names(contents.FOLDER))
         deleted = [name for name in files if name not in named]
         for name in deleted:
+            reach("gc.delete")
             self._blobs.delete(name)
         for folder in (contents.FOLDER, _FOLDER):
             self._blobs.sweep(folder)

@@ -15,6 +15,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from streamlab.core.errors import CheckpointError, StateError, explained
+from streamlab.core.failpoints import reach
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.contents import damaged, file_name, read_contents
 from streamlab.state.checkpoints.manifest import StoredFrame
@@ -39,6 +40,7 @@ class StateFiles:
         CheckpointError
             The store cannot be written to.
         """
+        reach("state.write")
         data = _encode(frame, self._compression)
         stored = StoredFrame(hashlib.sha256(data).hexdigest(), len(data), frame.height)
         name = file_name(stored)
@@ -70,6 +72,7 @@ class StateFiles:
         CheckpointError
             Names the file, and what is the matter with it.
         """
+        reach("restore.read")
         data = read_contents(self._blobs, stored)
         name = file_name(stored)
         try:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from streamlab.runtime import guardian as module
-from streamlab.runtime.guardian import CLIENT_ENDED, Guardian
+from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, Guardian
 
 KEY = bytes(range(32))
 KILLED = -signal.SIGKILL
@@ -34,6 +34,9 @@ class Coordinator:
     def terminate(self) -> None:
         self.code = 0
 
+    def kill(self) -> None:
+        self.code = KILLED
+
     def heard(self) -> bytes:
         assert self.reading is not None
         said = os.read(self.reading, 100)
@@ -49,13 +52,17 @@ class World:
     pipe: int
     codes: list[int | None] = field(default_factory=list)
     deaf: bool = False
+    folder: str = "folder"
     started: list[Coordinator] = field(default_factory=list)
     slept_s: list[float] = field(default_factory=list)
+    followed: list[bool] = field(default_factory=list)
     now_s: float = 0.0
     lives_s: float = 1.0
 
     def start(self, command: list[str], **options: object) -> Coordinator:
-        assert command[-2:] == ["streamlab.runtime.supervisor", "folder"]
+        at = command.index("streamlab.runtime.supervisor")
+        assert command[at + 1] == self.folder
+        self.followed.append(command[at + 2 :] == [FOLLOWED])
         reading, writing = os.pipe()
         if self.deaf:
             os.close(reading)
@@ -116,6 +123,38 @@ def test_after_many_deaths_in_a_row_it_gives_up(world):
     assert run(world) == KILLED
     assert len(world.started) == 11
     assert world.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
+    for one in world.started:
+        assert one.heard() == KEY
+    end_client(world)
+
+
+def test_one_that_fails_is_followed_by_another_until_one_is_told_to_say_so(world):
+    world.codes = [DEFECT] * 5 + [1]
+    assert run(world) == 1
+    assert world.followed == [True] * 5 + [False]
+    for one in world.started:
+        assert one.heard() == KEY
+    end_client(world)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_one_that_writes_no_status_for_too_long_is_ended(world, monkeypatch, tmp_path, writes):
+    (tmp_path / "status.json").touch()
+    looks = iter(range(40))
+
+    def pass_time(self: Guardian) -> None:
+        world.now_s += 0.5
+        at = next(looks, None)
+        if writes:
+            os.utime(tmp_path / "status.json", ns=(0, int(world.now_s * 1e9)))
+        if at is None:
+            world.started[-1].code = 0
+
+    monkeypatch.setattr(Guardian, "_wait", pass_time)
+    world.codes = [None, 0]
+    world.folder = str(tmp_path)
+    assert Guardian(str(tmp_path), world.pipe, detached=False, patience_s=5.0).run() == 0
+    assert len(world.started) == (1 if writes else 2)
     for one in world.started:
         assert one.heard() == KEY
     end_client(world)

@@ -72,6 +72,13 @@ def test_the_same_failure_for_the_third_time_is_not_tried_again():
     assert limited.on_failure(same) == GiveUp(same)
 
 
+def test_what_a_sink_says_of_its_place_is_tried_again_up_to_the_limit():
+    limited = policy(max_restarts=5)
+    away = Failure(message="the database is away", step="write", kind="SinkError")
+    assert all(isinstance(limited.on_failure(away), Restart) for _ in range(5))
+    assert isinstance(limited.on_failure(away), GiveUp)
+
+
 @pytest.mark.parametrize(
     "changed", [{"message": "other"}, {"step": "other"}, {"sample": "1"}, {"kind": "SinkError"}], ids=str
 )

@@ -1,0 +1,214 @@
+"""Jobs to be broken: a source whose rows are known beforehand, queries over it, and what the sink must hold at the end.
+
+Rows trickle until a gate is opened, and never all of them before that: however slow the machine is, the job lasts until
+everything that is to go wrong has gone wrong, and then ends by itself. Imported by the workers, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import psycopg
+
+import streamlab as sl
+from streamlab.connectors.source import Position, Read, Source, Split, SplitReader, Timing
+from streamlab.core.time import Duration
+from streamlab.session.sources import stream
+
+SCHEMA = pl.Schema({"t": pl.Datetime("us"), "k": pl.Int64, "v": pl.Int64})
+PARTS = 2
+ROWS = 8_000
+"""Rows of each split."""
+_HELD_BACK = 2_000
+_ROWS_PER_S = 1_500
+NAMES = pl.DataFrame({"k": list(range(7)), "name": [f"key {k}" for k in range(7)]})
+Rows = list[tuple[Any, ...]]
+
+
+def rows_of(part: int, first: int, last: int) -> pl.DataFrame:
+    """Return rows of a split: each number is there once; times are up to half a second out of order."""
+    at = pl.int_range(first, last, eager=True)
+    number = at * PARTS + part
+    time = at * 1_000 - (number * 7_919 % 500) * 1_000
+    return pl.DataFrame({"t": time.cast(pl.Datetime("us")), "k": number % 7, "v": number}, schema=SCHEMA)
+
+
+def all_rows() -> pl.DataFrame:
+    return pl.concat([rows_of(part, 0, ROWS) for part in range(PARTS)])
+
+
+class _Reader(SplitReader):
+    def __init__(self, source: Trickle, part: int, at: int) -> None:
+        self._source, self._part, self._at = source, part, at
+        self._began: tuple[int, int] | None = None
+        self._open = False
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        if self._began is None or now_us < self._began[0]:
+            self._began = now_us, self._at
+        self._open = self._open or os.path.exists(self._source.gate)
+        due = ROWS
+        if not self._open:
+            due = min(self._began[1] + (now_us - self._began[0]) * _ROWS_PER_S // 1_000_000, ROWS - _HELD_BACK)
+        first, last = self._at, min(due, self._at + limit, self._at + 500)
+        if last <= first:
+            return None
+        self._at = last
+        return Read(rows_of(self._part, first, last), last, last - first)
+
+    @property
+    def done(self) -> bool:
+        return self._at >= ROWS
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        return now_us + 5_000
+
+
+@dataclass(frozen=True)
+class Trickle(Source):
+    """Two splits of known rows; see the module."""
+
+    name: str = "trickle"
+    schema: pl.Schema = field(default_factory=lambda: SCHEMA)
+    gate: str = ""
+    live: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    @property
+    def replayable(self) -> bool:
+        return not self.live
+
+    def splits(self) -> Sequence[Split]:
+        return [Split(str(part)) for part in range(PARTS)]
+
+    def open(self, split: Split, position: Position) -> SplitReader:
+        return _Reader(self, int(split.id), int(str(position)))
+
+
+def trickle(folder: Path, *, live: bool = False) -> sl.StreamFrame:
+    """Return the stream; the file ``gate`` in the folder opens it."""
+    timing = Timing(event_time="t", watermark=Duration.parse("1s"))
+    return stream(Trickle(gate=str(folder / "gate"), live=live, timing=timing))
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A job, and what its sink must hold in the end."""
+
+    job: sl.Job
+    read: Callable[[], Rows]
+    expected: Callable[[], Rows]
+    out: Path | None = None
+    """A folder that the sink writes files to."""
+
+
+Topology = Callable[[Path, str, dict[str, Any]], Broken]
+"""Starts a job in a folder, with the connection string of a PostgreSQL server, and options."""
+
+AGGREGATES = [pl.len().cast(pl.Int64).alias("n"), pl.col("v").sum()]
+
+
+def files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Stateless, into Parquet files."""
+    out = folder / "out"
+    query = trickle(folder).filter(pl.col("v") % 3 != 0).select("v", twice=pl.col("v") * 2)
+    job = query.sink_parquet(out, roll_rows=700, **options)
+    kept = all_rows().filter(pl.col("v") % 3 != 0).select("v", twice=pl.col("v") * 2)
+    return Broken(job, lambda: pl.read_parquet(out / "part-*.parquet").rows(), kept.rows, out)
+
+
+def windows_to_sqlite(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Windows by key, across an exchange, appended to a table of SQLite."""
+    path = folder / "table.db"
+    query = trickle(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
+    job = query.select("k", "n", "v", second=pl.col("t").cast(pl.Int64) // 1_000_000).sink_sqlite(path, "t", **options)
+
+    def expected() -> Rows:
+        second = (pl.col("t").cast(pl.Int64).floordiv(1_000_000)).alias("second")
+        return all_rows().group_by("k", second).agg(AGGREGATES).select("k", "n", "v", "second").rows()
+
+    return Broken(job, lambda: _sqlite(path, "SELECT k, n, v, second FROM t"), expected)
+
+
+def groups_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Totals by key, which change for ever, upserted into PostgreSQL."""
+    table = f"groups {folder.name}"
+    query = trickle(folder).group_by("k").agg(AGGREGATES).named("groups")
+    job = query.sink_postgres(dsn, table, mode="upsert", **options)
+    expected = all_rows().group_by("k").agg(AGGREGATES)
+    return Broken(job, lambda: _postgres(dsn, table), expected.rows)
+
+
+def rows_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Windows by key, appended to a table of PostgreSQL by two writers."""
+    table = f"rows {folder.name}"
+    query = trickle(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
+    second = (pl.col("t").cast(pl.Int64) // 1_000_000).alias("second")
+    job = query.select("k", second, "n", "v").sink_postgres(dsn, table, **options)
+    floor = (pl.col("t").cast(pl.Int64).floordiv(1_000_000)).alias("second")
+    expected = all_rows().group_by("k", floor).agg(AGGREGATES)
+    return Broken(job, lambda: _postgres(dsn, table), expected.rows)
+
+
+def recorded_to_files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Record a live source first, into files of JSON lines."""
+    out = folder / "out"
+    job = trickle(folder, live=True).select("k", "v").sink_ndjson(out, roll_rows=700, **options)
+
+    def read() -> Rows:
+        return [row for path in out.glob("part-*") for row in pl.read_ndjson(path).select("k", "v").rows()]
+
+    return Broken(job, read, all_rows().select("k", "v").rows, out)
+
+
+def joined_to_duckdb(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Count by a name that a table has, upserted into DuckDB."""
+    path = folder / "table.duckdb"
+    query = trickle(folder).join(NAMES, on="k").group_by("name").agg(AGGREGATES).named("names")
+    job = query.sink_duckdb(path, "t", mode="upsert", **options)
+    expected = all_rows().join(NAMES, on="k").group_by("name").agg(AGGREGATES)
+
+    def read() -> Rows:
+        with closing(duckdb.connect(str(path))) as connection:
+            return connection.execute("SELECT name, n, v FROM t").fetchall()
+
+    return Broken(job, read, expected.rows)
+
+
+def groups_to_results(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Totals by key in the job's own result table."""
+    job = trickle(folder).group_by("k").agg(AGGREGATES).named("groups").start(**options)
+    return Broken(
+        job, lambda: job.results().select("k", "n", "v").rows(), all_rows().group_by("k").agg(AGGREGATES).rows
+    )
+
+
+TOPOLOGIES: dict[str, Topology] = {
+    "files": files,
+    "windows-sqlite": windows_to_sqlite,
+    "groups-postgres": groups_to_postgres,
+    "recorded-files": recorded_to_files,
+    "join-duckdb": joined_to_duckdb,
+    "groups-results": groups_to_results,
+}
+
+
+def _sqlite(path: Path, sql: str) -> Rows:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def _postgres(dsn: str, table: str) -> Rows:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(f'SELECT * FROM "{table}"').fetchall()

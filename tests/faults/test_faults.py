@@ -1,0 +1,51 @@
+"""Some of the matrix and of the storms; `make faults` and `make storm` run all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from matrix import PLACES, cases, run_case
+from storm import schedule
+
+from streamlab.core.failpoints import POINTS
+
+SAMPLE = (
+    ("sink.publish", "kill", "files"),
+    ("coordinator.finish", "kill", "files"),
+    ("sink.prepare", "hang", "files"),
+    ("sink.commit_ack", "kill", "windows-sqlite"),
+    ("restore.read", "raise", "windows-sqlite"),
+    ("recording.append", "kill", "recorded-files"),
+    ("manifest.rename", "kill", "groups-results"),
+    ("coordinator.takeover", "raise", "groups-results"),
+    ("checkpoint.report", "raise", "groups-results"),
+)
+
+
+THERE = {(case.place.point, case.action, case.topology): case for case in cases()}
+
+
+@pytest.mark.parametrize("case", [THERE[key] for key in SAMPLE], ids=str)
+def test_a_job_recovers_by_itself_and_no_row_is_lost_or_doubled(case):
+    result = run_case(case, "")
+    assert result.fired, result.outcome
+    assert result.outcome == "right"
+
+
+def test_every_failpoint_has_a_place():
+    assert {place.point for place in PLACES} == set(POINTS)
+
+
+def test_a_storm_is_told_by_its_number():
+    assert schedule(7) == schedule(7)
+    drawn = [schedule(seed) for seed in range(200)]
+    assert {len(strikes) for strikes in drawn} == set(range(3, 9))
+    kinds = Counter(strike.kind for strikes in drawn for strike in strikes)
+    assert set(kinds) == {"kill", "soon", "freeze", "zombie", "disk"}
+    # Nobody replaces a guardian: nothing of that kind may follow.
+    for strikes in drawn:
+        whom = [("coordinator" if strike.kind == "zombie" else strike.who) for strike in strikes]
+        if "guardian" in whom:
+            after = whom[whom.index("guardian") + 1 :]
+            assert not {"coordinator", "guardian"} & set(after)
