@@ -28,7 +28,7 @@ from streamlab.core.errors import StreamlabError
 from streamlab.core.failpoints import POINTS
 from streamlab.runtime.fault_injection import ACTIONS, PlannedFault
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 50.0
 _EVERYWHERE = frozenset(TOPOLOGIES)
 _STATELESS = frozenset({"files", "recorded-files"})
 _STATEFUL = _EVERYWHERE - _STATELESS
