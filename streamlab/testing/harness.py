@@ -98,6 +98,7 @@ class Harness:
     def __init__(self, query: StreamFrame | JobGraph, *, parallelism: int = 1) -> None:
         self._empty = pl.DataFrame() if isinstance(query, JobGraph) else pl.DataFrame(schema=query.collect_schema())
         self._graph = query if isinstance(query, JobGraph) else graph_of(query, parallelism)
+        self._parallelism = parallelism
         self._tasks = LocalTasks(self._graph, _push_reader)
         self._taken = 0
         self._now_us = 0
@@ -142,13 +143,18 @@ class Harness:
             self._tasks.stop(key, self._now_us)
         self._tasks.drain(self._now_us)
 
-    def restart(self) -> None:
-        """Take a checkpoint, throw every task away, and go on with new ones from their snapshots."""
+    def restart(self, query: StreamFrame | None = None) -> None:
+        """Take a checkpoint, throw every task away, and go on with new ones from their snapshots.
+
+        `query` is another query with the same sources and result columns to go on with; state is matched by steps.
+        """
         self._checkpoints += 1
         for key in self._tasks.readers:
             self._tasks.inject_barrier(key, Barrier(self._checkpoints))
         self._tasks.drain(self._now_us)
         before = self._tasks
+        if query is not None:
+            self._graph = graph_of(query, self._parallelism)
         self._tasks = LocalTasks(
             self._graph,
             _push_reader,

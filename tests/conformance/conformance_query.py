@@ -27,7 +27,7 @@ def query(case: Case) -> None:
     spec = case.data.get("watermark_spec") or {"kind": "none"}
     tables = {name: _table(case, name, rows, spec) for name, rows in case.tables.items()}
     try:
-        frame = build(case.operation, tables)
+        frame = build(case.operation, tables, _event_time(case, spec))
     except PlanError as refused:
         msg = f"refused by the plan: {refused}"
         raise Unsupported(msg) from refused
@@ -99,10 +99,17 @@ def _table(case: Case, name: str, rows: list[Row], spec: Mapping[str, Any]) -> s
     if not schema:
         msg = "a case without input_schema"
         raise Unsupported(msg)
-    column = spec.get("column") or case.data.get("time_column")
-    column = column if column in schema and spec.get("kind") not in {"none", "processing_time"} else None
+    column = _event_time(case, spec)
+    column = column if column in schema else None
     frame = pl.DataFrame(schema=schema)
     return split_frames([frame], name=name, event_time=column, watermark="0s" if column else None)
+
+
+def _event_time(case: Case, spec: Mapping[str, Any]) -> str | None:
+    """Return the column of the event time, if the case has one."""
+    if spec.get("kind") in {"none", "processing_time"}:
+        return None
+    return spec.get("column") or case.data.get("time_column")
 
 
 def _scale(rows: list[Row], column: str) -> int:

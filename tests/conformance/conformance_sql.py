@@ -15,6 +15,7 @@ import polars as pl
 import sqlglot
 from conformance_case import Unsupported
 from conformance_expressions import Translator, interval_ms, is_aggregate
+from conformance_first_rows import first_rows
 from conformance_group_by import Aggregation
 from conformance_relation import WINDOW_COLUMNS, Relation, Windowing, attached, filtered
 from sqlglot import exp
@@ -24,15 +25,16 @@ import streamlab as sl
 _TVF = re.compile(r"\bTABLE\s*\(\s*(TUMBLE|HOP|CUMULATE|SESSION)\s*\(", re.IGNORECASE)
 
 
-def build(text: str, tables: Mapping[str, sl.StreamFrame]) -> sl.StreamFrame:
-    """Return the StreamFrame of a query over the given tables."""
-    planner = _Planner(tables)
+def build(text: str, tables: Mapping[str, sl.StreamFrame], event_time: str | None = None) -> sl.StreamFrame:
+    """Return the StreamFrame of a query over the given tables, whose event time is in the column given."""
+    planner = _Planner(tables, event_time)
     relation = planner.query(planner.parse(text))
     return relation.frame.select(*relation.columns)
 
 
 class _Planner:
-    def __init__(self, tables: Mapping[str, sl.StreamFrame]) -> None:
+    def __init__(self, tables: Mapping[str, sl.StreamFrame], event_time: str | None) -> None:
+        self._event_time = event_time
         self._tables = {name: Relation(frame, tuple(frame.collect_schema())) for name, frame in tables.items()}
         self._functions: dict[str, tuple[str, str]] = {}
 
@@ -132,6 +134,10 @@ class _Planner:
         return Relation(kept.select(*columns), left.columns)
 
     def _select(self, node: exp.Select) -> Relation:
+        kept = first_rows(node)
+        if kept is not None:
+            below = self.query(kept.source) if isinstance(kept.source, exp.Subquery) else self._named(kept.source.name)
+            return self._project(kept.of(below, self._event_time), node.expressions)
         for name in ("joins", "laterals", "order", "qualify", "limit", "offset", "windows", "match", "pivots"):
             if node.args.get(name):
                 msg = f"{name.rstrip('s').upper()} in a query"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import conformance_lookup
 import conformance_operator
 import conformance_query
 import conformance_watermarks
@@ -31,6 +32,9 @@ ADAPTERS: dict[str, Callable[[Case], None]] = {
     "group-agg": conformance_query.query,
     "restore-group-agg": conformance_query.query,
     "set-operators": conformance_query.query,
+    "dedup": conformance_query.query,
+    "restore-dedup": conformance_query.query,
+    "lookup-join": conformance_lookup.lookup_join,
 }
 
 
