@@ -17,6 +17,7 @@ from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End
 from streamlab.core.time import MAX_TIME_US
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
+from streamlab.observe.time_notes import TimeNotes
 from streamlab.plan.nodes import Write
 from streamlab.testing.wiring import CollectSink, LocalTasks, Reader, TaskKey
 
@@ -29,6 +30,7 @@ class PushReader:
 
     def __init__(self) -> None:
         self.rows_read = 0
+        self.notes = TimeNotes()
         self._waiting: list[Message] = []
 
     def push(self, message: Message) -> None:

@@ -35,6 +35,11 @@ def query(case: Case) -> None:
     emitted: list[list[Row]] = [[]]
     for name, rows in case.tables.items():
         feed = _Feed(harness, tables[name].collect_schema(), name, spec)
+        if (case.data.get("settings") or {}).get("mini_batch") and not any(
+            step in row for row in rows for step in _STEPS
+        ):
+            feed.give_together(rows)
+            continue
         for row in rows:
             if "_savepoint" in row:
                 emitted[-1] += _rows(harness.take(), case)
@@ -68,6 +73,11 @@ class _Feed:
             frame = pl.DataFrame([_typed(row, self._schema)], schema=self._schema)
             self._harness.push(frame, source=self._table)
             self._follow(frame)
+
+    def give_together(self, rows: list[Row]) -> None:
+        """Give rows as one batch, which changes a key at most once."""
+        frame = pl.DataFrame([_typed(row, self._schema) for row in rows], schema=self._schema)
+        self._harness.push(frame, source=self._table)
 
     def _follow(self, frame: pl.DataFrame) -> None:
         column, delay = self._spec.get("column"), self._spec.get("delay_ms")
