@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import polars as pl
 
@@ -30,6 +31,7 @@ def generate(
     *,
     rows_per_second: float | None = None,
     limit: int | None = None,
+    replayable: bool = True,
     event_time: str | None = None,
     watermark: DurationLike | None = None,
     idle_timeout: DurationLike | None = None,
@@ -44,12 +46,14 @@ def generate(
     function
         Called as ``function(start, n)`` in the workers, and once here for the schema; returns a frame with the rows
         from number `start` on, `n` of them. Fewer than `n` rows end the stream. The same arguments must give the
-        same rows: after a failure a job asks again for those behind its last checkpoint, so rows made of the clock
-        or of chance (without a seed made of `start`) would be others then.
+        same rows: after a failure a job asks again for those behind its last checkpoint.
     rows_per_second
         How fast; None means as fast as it goes.
     limit
         How many rows in all; None means without end.
+    replayable
+        False for rows made of the clock or of chance, which would be others when asked for again: a job that takes
+        checkpoints records them first, as it does with a socket, and reads the recording after a failure.
     event_time, watermark, idle_timeout, pace, max_advance
         See :func:`~streamlab.connectors.timing.timing`.
     name
@@ -85,7 +89,7 @@ def generate(
         raise PlanError(explained(name, needed=f"function(0, {rows}) to return a frame", got=got)) from error
     said = timing(event_time, watermark, idle_timeout, pace, max_advance)
     check_timing(name, sample.schema, said)
-    return GenerateSource(name, sample.schema, function, rows_per_second, limit, timing=said)
+    return GenerateSource(name, sample.schema, function, rows_per_second, limit, replayable, timing=said)
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,29 @@ class GenerateSource(Source):
         How fast.
     limit : int | None
         How many rows in all.
+    is_replayable : bool
+        Whether the function gives the same rows again.
     """
 
     function: Generator
     rows_per_second: float | None = None
     limit: int | None = None
+    is_replayable: bool = True
+
+    def at_pace(self, factor: float | None) -> Self:
+        """Return it with another pace, which is that of its rows per second, too."""
+        rate = self.rows_per_second
+        pace = None if factor is None or self.timing.event_time is None else factor
+        return replace(
+            self,
+            rows_per_second=None if factor is None or rate is None else rate * factor,
+            timing=replace(self.timing, pace=pace),
+        )
+
+    @property
+    def replayable(self) -> bool:
+        """As its maker says."""
+        return self.is_replayable
 
     @property
     def bounded(self) -> bool:

@@ -9,6 +9,7 @@ Rules
 - Rows that are read at full speed are gathered up to `batch_rows`; rows that trickle in for up to `batch_ms`.
 - With a pace, rows wait until their event time has come, measured from the earliest time of all splits.
 - Positions in a snapshot are those of rows that were given out, not of rows that were read.
+- What was given out is noted (see :mod:`.cuts`); a replay gives out the same batches as long as there are notes.
 
 The reader is pure with respect to time: the clock is an argument.
 """
@@ -19,17 +20,18 @@ import heapq
 import math
 import zlib
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 import polars as pl
 
+from streamlab.connectors.cuts import Cut, CutLog, CutTrail
+from streamlab.connectors.following import Waiting, all_due, earliest, planned
 from streamlab.connectors.formats.base import UNREADABLE, first_line
 from streamlab.connectors.lane import Lane, Piece
 from streamlab.connectors.letters import letters, refuse
-from streamlab.connectors.paths import natural
-from streamlab.connectors.source import Position, Source, Split
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, rows_of
+from streamlab.connectors.source import Source, Split
 from streamlab.connectors.split_figures import note_rows, source_clocks, split_statuses
 from streamlab.connectors.vetting import Vetting
 from streamlab.core.failpoints import reach
@@ -42,79 +44,11 @@ from streamlab.observe.time_notes import TimeNotes
 DISCOVER_EVERY_US = 250_000
 """How often a source that discovers splits is asked for new ones."""
 
+_LOOK_US = 5_000
+"""How often it is looked whether what another reader gave out next is there, and due."""
+
 _FINISHED = ""
 """Stands, in the combined watermark, for all splits of a discovering source that have ended."""
-
-
-@dataclass(frozen=True)
-class SplitProgress:
-    """How far a split has been given out.
-
-    Attributes
-    ----------
-    position : Position
-        Where a new reader is opened.
-    skip : int
-        Good rows after that position which were given out too.
-    watermark_us : int
-        The split's own watermark.
-    finished : bool
-        Whether nothing of it is left.
-    rows : int
-        Good rows that were given out.
-    """
-
-    position: Position
-    skip: int
-    watermark_us: int
-    finished: bool
-    rows: int = 0
-
-
-@dataclass(frozen=True)
-class ReaderSnapshot:
-    """State of a reader, all plain values. For another parallelism: :func:`merge_snapshots`.
-
-    Attributes
-    ----------
-    splits : Mapping[str, SplitProgress]
-        By split id; splits that were not begun are left out.
-    watermark_us : int
-        What was last given out.
-    latest_us : int | None
-        Latest event time that was given out, from which a paced replay goes on.
-    """
-
-    splits: Mapping[str, SplitProgress] = field(default_factory=dict)
-    watermark_us: int = MIN_TIME_US
-    latest_us: int | None = None
-
-
-def merge_snapshots(snapshots: Iterable[ReaderSnapshot]) -> ReaderSnapshot:
-    """Return what the readers of all subtasks start with together, whatever the new parallelism is."""
-    every = list(snapshots)
-    splits = {split: progress for one in every for split, progress in one.splits.items()}
-    latest = [one.latest_us for one in every if one.latest_us is not None]
-    watermark = min((one.watermark_us for one in every), default=MIN_TIME_US)
-    return ReaderSnapshot(splits, watermark, min(latest, default=None))
-
-
-def assigned(splits: Sequence[Split], subtask: int, parallelism: int) -> list[Split]:
-    """Return the splits that one of several subtasks reads, earliest first.
-
-    >>> [s.id for s in assigned([Split("b"), Split("a10"), Split("a9")], 0, 2)]
-    ['a9', 'b']
-    """
-
-    def order(split: Split) -> tuple[int, list[tuple[int, int, str]]]:
-        return (MIN_TIME_US if split.min_time_us is None else split.min_time_us, natural(split.id))
-
-    return sorted(splits, key=order)[subtask::parallelism]
-
-
-def rows_of(snapshot: ReaderSnapshot, split: str) -> int:
-    """Return how many rows of a split had been given out."""
-    return snapshot.splits[split].rows if split in snapshot.splits else 0
 
 
 class SourceReader:
@@ -138,6 +72,10 @@ class SourceReader:
         What happens to input that cannot be understood, unless the source says it itself.
     until
         As far as rows are given out: those that had been given out when this snapshot was taken. None: to the end.
+    cuts
+        Takes note of what is given out.
+    trail
+        What another reader noted from this snapshot on: the same batches are given out.
     """
 
     def __init__(
@@ -152,8 +90,16 @@ class SourceReader:
         batch_ms: int = 10,
         on_error: Literal["fail", "dead_letter"] = "dead_letter",
         until: ReaderSnapshot | None = None,
+        cuts: CutLog | None = None,
+        trail: CutTrail | None = None,
     ) -> None:
         self.source = source
+        self._cuts = cuts
+        self._trail = None if source.discovers else trail
+        self._parts: list[tuple[str, int]] = []
+        self._ends: list[str] = []
+        self._idle: set[str] = set()
+        self._look_again_us = MIN_TIME_US
         self._until = until
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
@@ -204,12 +150,18 @@ class SourceReader:
         reach("source.read")
         if self._started_us is None:
             self._started_us = now_us
+        if self._trail is not None and 0 < self._look_again_us - now_us <= _LOOK_US:
+            return []
+        followed = self._follow(now_us)
+        if followed is not None:
+            return followed if self._lanes else followed + self._end()
         self._discover(now_us)
         self._fill(now_us)
         if self._must_wait(now_us):
             return []
-        out = self._give(now_us, self._allowed_us(now_us))
+        out = self._give(now_us, self._due_pieces(self._allowed_us(now_us)))
         if not self._lanes and not self.source.discovers:
+            self._note()
             return out + self._end()
         return out + self._idleness(now_us)
 
@@ -230,12 +182,18 @@ class SourceReader:
 
     def stop(self, now_us: int) -> list[Message]:
         """Stop reading: give out what was read, then the last watermark and the end."""
-        return [] if self._ended else self._give(now_us, None) + self._end()
+        if self._ended:
+            return []
+        out = self._give(now_us, self._due_pieces(None))
+        self._note()
+        return out + self._end()
 
     def wakeup_us(self, now_us: int) -> int | None:
         """Return when the next poll is worth making (now or earlier: at once), or None: soon, nobody can tell."""
         if self._ended:
             return None
+        if self._trail is not None:
+            return max(now_us, self._look_again_us)
         if self._must_wait(now_us) and self._given_us is not None:
             return self._given_us + self._batch_us
         wishes = [self._next_look_us] if self.source.discovers else []
@@ -288,6 +246,16 @@ class SourceReader:
             clocks=source_clocks(self.source), splits=splits, split_count=len(self._lanes) + len(self._finished)
         )
 
+    def passed(self, checkpoint_id: int) -> None:
+        """Take note that a barrier was sent after what was given out."""
+        if self._cuts is not None:
+            self._cuts.passed(checkpoint_id)
+
+    def forget_before(self, checkpoint_id: int) -> None:
+        """Take note that no checkpoint before this one is kept, so that nobody replays from there."""
+        if self._cuts is not None:
+            self._cuts.forget_before(checkpoint_id)
+
     def release(self, oldest: ReaderSnapshot) -> None:
         """Take note that no snapshot older than this one is kept, so that nothing before it is read again."""
         for name, lane in self._lanes.items():
@@ -298,6 +266,8 @@ class SourceReader:
         """Release what is open."""
         for lane in self._lanes.values():
             lane.close()
+        if self._cuts is not None:
+            self._cuts.close()
 
     # -- splits --------------------------------------------------------------------------------------------------
 
@@ -441,63 +411,106 @@ class SourceReader:
         ]
         return [time for time in (*times.values(), *unread) if time is not None]
 
+    # -- following another reader --------------------------------------------------------------------------------
+
+    def _follow(self, now_us: int) -> list[Message] | None:
+        """Do what another reader did next, if everything for it is there; None when that is not known any more."""
+        trail, self._trail = self._trail, None
+        cut = None if trail is None else trail.next(self._rows_given)
+        if trail is None or cut is None:
+            return None
+        takes = planned(cut, self._lanes, self._queue, lambda need: self._batch_rows if trail.paced else need, now_us)
+        if takes is None:
+            return None
+        self._trail = trail
+        if isinstance(takes, Waiting) or not self._is_time(takes, now_us):
+            self._look_again_us = now_us + _LOOK_US
+            return []
+        trail.advance()
+        out = self._give(now_us, takes, cut.finished)
+        self._note(cut.idle)
+        for name in cut.idle:
+            self._watermarks.on_idle(name, deferred=True)
+        return out + self._said(self._watermarks.emit())
+
+    def _rows_given(self, split: str) -> int:
+        lane = self._lanes.get(split)
+        done = self._finished.get(split)
+        return lane.rows_given if lane is not None else 0 if done is None else done.rows
+
+    def _is_time(self, takes: Sequence[tuple[Piece, int]], now_us: int) -> bool:
+        """Return whether a pace allows all of these rows."""
+        if self._pace is not None and self._column and self._begins_us is None:
+            self._begins_us = earliest(takes, self._column)
+        return all_due(takes, self._column or "", self._allowed_us(now_us))
+
     # -- giving out ----------------------------------------------------------------------------------------------
 
-    def _give(
-        self, now_us: int, allowed_us: int | None, only: Lane | None = None, most: int | None = None
-    ) -> list[Message]:
-        """Give out what is due, of one split only and at most so many rows if told so; then the watermark it allows."""
-        frames: list[pl.DataFrame | pl.LazyFrame] = []
-        refused: list[pl.DataFrame] = []
-        kept: deque[Piece] = deque()
+    def _due_pieces(
+        self, allowed_us: int | None, only: Lane | None = None, most: int | None = None
+    ) -> list[tuple[Piece, int]]:
+        """Return what is due, of one split only and at most so many rows if told so: pieces, how many of their rows."""
+        takes: list[tuple[Piece, int]] = []
         blocked: set[str] = set()
-        self._last = []
+        rooms: dict[str, int] = {}
         for piece in self._queue:
             name = piece.lane.split.id
             if name in blocked or (only is not None and piece.lane is not only) or most == 0:
-                kept.append(piece)
-                continue
-            room = piece.lane.room
-            if room == 0:
-                blocked.add(name)
-                kept.append(piece)
                 continue
             due = piece.left if allowed_us is None else piece.due(self._column or "", allowed_us)
-            due = due if room is None else min(due, room)
+            if piece.lane.room is not None:
+                room = rooms.setdefault(name, piece.lane.room)
+                due = min(due, room)
+                rooms[name] = room - due
+                if not room:
+                    blocked.add(name)
+                    continue
             if most is not None:
                 due = min(due, most)
                 most -= due
+            takes.append((piece, due))
+            if due < piece.left:
+                blocked.add(name)
+        return takes
+
+    def _give(
+        self, now_us: int, takes: Sequence[tuple[Piece, int]], finished: Collection[str] | None = None
+    ) -> list[Message]:
+        """Give out rows, then the watermark that they allow; only splits that are `finished` end, if that is given."""
+        frames: list[pl.DataFrame | pl.LazyFrame] = []
+        refused: list[pl.DataFrame] = []
+        self._last = []
+        for piece, due in takes:
+            lane = piece.lane
             if due:
                 frame, (earliest, latest) = piece.take(due, self._column)
                 frames.append(frame)
-                self._last.append((name, frame, due))
+                self._last.append((lane.split.id, frame, due))
                 self.rows_read += due
-                self._observe(piece.lane, latest)
-                piece.lane.given_at_us = now_us
+                self._observe(lane, latest)
+                lane.given_at_us = now_us
                 if self._column is not None:
-                    note_rows(
-                        self.notes,
-                        piece.lane,
-                        frame,
-                        due,
-                        column=self._column,
-                        earliest_us=earliest,
-                        latest_us=latest,
-                    )
-            if piece.left:
-                blocked.add(name)
-                kept.append(piece)
-            elif piece.letters is not None:
+                    note_rows(self.notes, lane, frame, due, column=self._column, earliest_us=earliest, latest_us=latest)
+            if not piece.left and piece.letters is not None:
                 refused.append(piece.letters)
                 self.rows_read += piece.letters.height
             if due or not piece.left:
-                piece.lane.given(piece, due)
-        self._queue = kept
+                lane.given(piece, due)
+            if due:
+                self._parts.append((lane.split.id, lane.rows_given))
+        gone = {id(piece) for piece, _ in takes if not piece.left}
+        self._queue = deque(piece for piece in self._queue if id(piece) not in gone)
         if not any(isinstance(frame, pl.LazyFrame) for frame in frames):
             self._last = []
         if frames or refused:
             self._given_us = now_us
-        return self._batches(frames, refused, now_us) + self._after_rows()
+        return self._batches(frames, refused, now_us) + self._after_rows(finished)
+
+    def _note(self, idle: Collection[str] = ()) -> None:
+        """Write down what was done since the last time."""
+        if self._cuts is not None and (self._parts or self._ends or idle):
+            self._cuts.note(Cut(tuple(self._parts), tuple(self._ends), tuple(idle)))
+        self._parts, self._ends = [], []
 
     def _batches(
         self, frames: list[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int
@@ -532,8 +545,10 @@ class SourceReader:
             self._watermarks.add(name)
         self._watermarks.on_watermark(name, max(latest_us - self._behind_us, MIN_TIME_US), deferred=True)
 
-    def _after_rows(self) -> list[Message]:
-        for name in [name for name, lane in self._lanes.items() if lane.finished]:
+    def _after_rows(self, finished: Collection[str] | None) -> list[Message]:
+        ended = [name for name, lane in self._lanes.items() if lane.finished and (finished is None or name in finished)]
+        self._ends += ended
+        for name in ended:
             lane = self._lanes.pop(name)
             watermark = self._watermarks.watermark_of(name)
             self._watermarks.remove(name)
@@ -551,6 +566,7 @@ class SourceReader:
         return said
 
     def _idleness(self, now_us: int) -> list[Message]:
+        idle: set[str] = set()
         for name, lane in self._lanes.items():
             if lane.clock is None:
                 continue
@@ -558,12 +574,15 @@ class SourceReader:
                 lane.clock.activity()
             if lane.clock.is_idle(now_us):
                 self._watermarks.on_idle(name, deferred=True)
+                idle.add(name)
         if self.source.discovers and not self._lanes:
             never = not self._finished and self._parallelism > 1
             if never or (self._folder_clock is not None and self._folder_clock.is_idle(now_us)):
                 self._watermarks.on_idle(_FINISHED, deferred=True)
         elif self._folder_clock is not None:
             self._folder_clock.activity()
+        new, self._idle = idle - self._idle, idle
+        self._note(sorted(new))
         return self._said(self._watermarks.emit())
 
     def _said(self, signals: Iterable[Signal]) -> list[Message]:

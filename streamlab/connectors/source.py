@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 import polars as pl
 
@@ -193,6 +193,10 @@ class Source(ABC):
     def max_parallelism(self) -> int | None:
         """How many subtasks can share the source; None means any number."""
         return None
+
+    def at_pace(self, factor: float | None) -> Self:
+        """Return the source giving its rows so many times faster than they happened; None: as fast as it goes."""
+        return replace(self, timing=replace(self.timing, pace=factor))
 
     @abstractmethod
     def splits(self) -> Sequence[Split]:

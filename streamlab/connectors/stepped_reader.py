@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from streamlab.connectors.lane import Lane
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader, assigned, rows_of
+from streamlab.connectors.progress import ReaderSnapshot, assigned, rows_of
+from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.source import Source, Split
 from streamlab.core.messages import Batch, Message
 from streamlab.core.time import MIN_TIME_US
@@ -128,13 +129,16 @@ class SteppedReader(SourceReader):
 
     def _step(self, now_us: int, rows: int | None) -> list[Message]:
         if rows is None:
+            followed = self._follow(now_us)
+            if followed is not None:
+                return followed
             self._fill(now_us)
-            return self._give(now_us, None)
+            return self._give(now_us, self._due_pieces(None))
         out: list[Message] = []
         for lane in sorted(self._lanes.values(), key=self._order_of):
             read_before = self.rows_read
             self._fill_from(lane, rows, now_us)
-            out += self._give(now_us, None, lane, rows)
+            out += self._give(now_us, self._due_pieces(None, lane, rows))
             if self.rows_read > read_before:
                 break
         return out

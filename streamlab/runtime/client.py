@@ -259,6 +259,7 @@ def launch(
     query: object = None,
     origin: CheckpointPlace | None = None,
     until: CheckpointPlace | None = None,
+    replayed: CheckpointPlace | None = None,
     prepare: Callable[[JobFolder], None] | None = None,
 ) -> JobHandle:
     """Start a job in processes of its own and return at once.
@@ -277,6 +278,8 @@ def launch(
         The checkpoint that the job starts from.
     until
         The checkpoint at whose positions it ends.
+    replayed
+        The folder of the job that it replays, and the checkpoint from which: it cuts its rows into the same batches.
     prepare
         Called with the job's folder before any of its processes starts.
 
@@ -306,6 +309,7 @@ def launch(
             layout=layout_of(graph, options.parallelism),
             origin=origin,
             until=until,
+            replayed=replayed,
             plan=plan,
             fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
             engine=pl.__version__,

@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamlab.connectors.reader import ReaderSnapshot
+from streamlab.connectors.cuts import FOLDER as CUTS
+from streamlab.connectors.cuts import CutLog, CutTrail
+from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import FOLDER
 from streamlab.connectors.sink import SinkContext, SinkWriter
@@ -15,7 +17,7 @@ from streamlab.connectors.source import Split
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph, Vertex
-from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.folder import CheckpointPlace, JobFolder
 from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import Deploy, Splits, Step
 from streamlab.runtime.task import Task
@@ -39,11 +41,14 @@ class Place:
         Attempt of the job.
     options : JobOptions
         Of the job.
+    notes_cuts : bool
+        Whether sources note how they cut their rows into batches, for replays.
     """
 
     folder: str
     attempt: int
     options: JobOptions
+    notes_cuts: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Origin:
         The checkpoint whose positions sources read to; None: they read on.
     is_own
         Whether it is one of the job itself, whose sinks' transactions are committed.
+    replayed
+        Folder of the job that is replayed, and the checkpoint from which.
     """
 
     def __init__(
@@ -78,8 +85,10 @@ class Origin:
         *,
         is_own: bool,
         until: Manifest | None = None,
+        replayed: CheckpointPlace | None = None,
     ) -> None:
         self._until = until
+        self._replayed = replayed
         self._splits = splits
         self._files = StateFiles(blobs)
         self._manifest = manifest
@@ -100,10 +109,11 @@ class Origin:
             until = ManifestStore(open_blobs(meta.until.location)).get(meta.until.id)
         if command.from_origin and origin is not None:
             blobs = open_blobs(origin.location)
-            return cls(command.splits, blobs, ManifestStore(blobs).get(origin.id), is_own=False, until=until)
+            manifest = ManifestStore(blobs).get(origin.id)
+            return cls(command.splits, blobs, manifest, is_own=False, until=until, replayed=meta.replayed)
         blobs = folder.checkpoint_blobs()
-        manifest = ManifestStore(blobs).get(command.restored) if command.restored else None
-        return cls(command.splits, blobs, manifest, is_own=True, until=until)
+        own = ManifestStore(blobs).get(command.restored) if command.restored else None
+        return cls(command.splits, blobs, own, is_own=True, until=until, replayed=meta.replayed)
 
     def splits(self, vertex: Vertex) -> tuple[Split, ...]:
         """Return the splits of a vertex' source."""
@@ -116,6 +126,13 @@ class Origin:
     def until(self, vertex: Vertex) -> ReaderSnapshot | None:
         """Return how far a vertex' source is to be read."""
         return None if self._until is None else restored_reader(self._until, vertex.id)
+
+    def trail(self, vertex: Vertex, subtask: int) -> CutTrail | None:
+        """Return how the job that is replayed cut a source's rows into batches."""
+        if self._replayed is None:
+            return None
+        folder = cuts_folder(Path(self._replayed.location), vertex.id, subtask)
+        return CutTrail(folder, self._replayed.id, parallelism=vertex.parallelism, resumes=self._is_own)
 
     def task(self, vertex: Vertex, subtask: int) -> Restored:
         """Return what a subtask starts from."""
@@ -157,9 +174,17 @@ def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:
 
 def recording_folder(folder: Path, vertex: str) -> Path:
     """Return where a job keeps the recording of a source."""
+    return folder / FOLDER / _file_name(vertex)
+
+
+def cuts_folder(folder: Path, vertex: str, subtask: int) -> Path:
+    """Return where a job notes how a subtask of a source cut its rows into batches."""
+    return folder / CUTS / _file_name(vertex) / str(subtask)
+
+
+def _file_name(vertex: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", vertex)[:40]
-    digest = hashlib.sha256(vertex.encode()).hexdigest()[:8]
-    return folder / FOLDER / f"{readable}-{digest}"
+    return f"{readable}-{hashlib.sha256(vertex.encode()).hexdigest()[:8]}"
 
 
 def with_recordings(graph: JobGraph, folder: Path) -> JobGraph:
@@ -189,6 +214,8 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             batch_ms=options.batch_ms,
             on_error=options.on_error or "dead_letter",
             until=origin.until(vertex),
+            cuts=_cut_log(vertex, subtask, restored, place) if place.notes_cuts else None,
+            trail=origin.trail(vertex, subtask),
         )
     if vertex.sink is not None:
         context = SinkContext(
@@ -207,3 +234,10 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
     sets_aside = options.on_error == "dead_letter"
     task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored, sets_aside=sets_aside)
     return BuiltTask(task, reader, writer)
+
+
+def _cut_log(vertex: Vertex, subtask: int, restored: Restored, place: Place) -> CutLog:
+    folder = cuts_folder(Path(place.folder), vertex.id, subtask)
+    paced = vertex.source is not None and vertex.source.timing.pace is not None
+    since = restored.checkpoint_id
+    return CutLog(folder, place.attempt, since, parallelism=vertex.parallelism, paced=paced)

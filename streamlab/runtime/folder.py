@@ -17,6 +17,7 @@
         history                        figures over time (see `history_file`)
         panes/                         the newest windows, while somebody looks (see `pane_files`)
         results/attempts.json          from which checkpoint each attempt started (see `attempts`)
+        cuts/<source>/<subtask>/       how sources cut their rows into batches (see `connectors.cuts`)
         checkpoints/, state/, pins/    checkpoints, unless they are kept elsewhere (see `state.checkpoints`)
 
 Files are replaced whole (written aside, then renamed), so a reader never sees half of one. Names given by users are
@@ -81,6 +82,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """The checkpoint that it starts from."""
     until: CheckpointPlace | None = None
     """The checkpoint, of the same job as the origin, at whose positions it ends."""
+    replayed: CheckpointPlace | None = None
+    """The folder of the job that it replays, and the checkpoint from which."""
     plan: str = ""
     """The text of ``explain()``."""
     fingerprint: str = ""

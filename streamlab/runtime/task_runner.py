@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from streamlab.connectors.reader import ReaderSnapshot
+from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.sink import SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.errors import StepFailed, StreamlabError
@@ -138,6 +138,7 @@ class TaskRunner:
         if self._reader is not None and not self.task.finished:
             reach("barrier.inject")
             self._send(self.task.inject_barrier(barrier))
+            self._reader.passed(barrier.checkpoint_id)
             self._held = self._held or then_hold
 
     def go_by_hand(self, *, by_hand: bool) -> None:
@@ -185,6 +186,7 @@ class TaskRunner:
         oldest = self._committed[0]
         if len(self._committed) == self._committed.maxlen:
             self._reader.release(self._positions[oldest])
+            self._reader.forget_before(oldest)
         self._positions = {key: at for key, at in self._positions.items() if key >= oldest}
 
     def wakeup_us(self, *, paused: bool, now_us: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot, SplitProgress, merge_snapshots
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, merge_snapshots
 from streamlab.connectors.source import Split
 from streamlab.graph.job_graph import Vertex
 from streamlab.runtime.task_values import Restored, Snapshotted

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot
+from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.sink import Pending
 from streamlab.runtime.exchange import Emission
 from streamlab.state.snapshot import Snapshot

@@ -333,7 +333,9 @@ class Worker:
                 self._report_end(runner)
 
     def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin) -> BuiltTask:
-        place = Place(str(self._folder.path), self._hello.attempt, self._watchdog.options)
+        place = Place(
+            str(self._folder.path), self._hello.attempt, self._watchdog.options, notes_cuts=self._checkpointing
+        )
         if vertex.sink is not None:
             # What it had prepared is committed before anything else.
             self._watchdog.clock.commits = True

@@ -88,6 +88,7 @@ def replay(
             query=target,
             origin=CheckpointPlace(location, checkpoint_id),
             until=None if until == "end" else CheckpointPlace(location, until),
+            replayed=CheckpointPlace(str(handle.folder.path), checkpoint_id),
             prepare=_seeding(handle, checkpoint_id, updating=query.input.updating) if seeds else None,
         )
 
@@ -125,7 +126,7 @@ def _again(graph: JobGraph, folder: JobFolder, pace: Pace) -> JobGraph:
         if not given.replayable:
             recorded = scan_recording(recording_folder(folder.path, vertex_id))
             given = replace(recorded, name=given.name, timing=given.timing)
-        return replace(given, timing=replace(given.timing, pace=pace_factor(pace)))
+        return given.at_pace(pace_factor(pace))
 
     vertices = (
         vertex if vertex.source is None else replace(vertex, source=source(vertex.id, vertex.source))

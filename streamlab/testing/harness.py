@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot
+from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.core.changelog import fold
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark

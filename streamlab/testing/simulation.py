@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot, merge_snapshots
+from streamlab.connectors.progress import ReaderSnapshot, merge_snapshots
 from streamlab.connectors.source import Split
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.changelog import fold

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 import polars as pl
 
-from streamlab.connectors.reader import ReaderSnapshot
+from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.changelog import ROW_KIND

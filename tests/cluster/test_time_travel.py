@@ -168,3 +168,25 @@ def test_what_cannot_be_done_is_said(run, tmp_path: Path):
     for ask in (without.checkpoint, lambda: without.savepoint(tmp_path / "no"), lambda: without.rescale(3)):
         with pytest.raises(JobError, match="a job that takes checkpoints"):
             ask()
+
+
+def late_ticks(start: int, n: int) -> pl.DataFrame:
+    """Return a row a millisecond of event time, every fifth of them behind by just what decides about lateness."""
+    numbers = pl.int_range(start, start + n, eager=True)
+    behind = (numbers % 5 == 0).cast(pl.Int64) * (numbers % 40)
+    return pl.DataFrame({"t": ((numbers - behind) * 1_000).cast(pl.Datetime("us")), "k": numbers % 3, "v": numbers})
+
+
+def test_a_replay_judges_lateness_as_the_job_did_although_the_clock_cut_its_batches(run):
+    ticks = sl.generate(late_ticks, rows_per_second=2_000, limit=60_000, event_time="t", watermark="0s")
+    job = run(ticks.group_by_dynamic("t", every="5ms", group_by="k").agg(AGGREGATES).named("narrow"))
+    ids = []
+    for rows in (500, 2_500):
+        has_read(job, rows)
+        ids.append(job.checkpoint().id)
+    replay = job.replay(ids[0], until=ids[1])
+    assert replay.wait(60) == "stopped"
+    then = job.at(ids[1])
+    assert replay.compare(then).height == 0
+    assert replay.late_rows().height > 0
+    assert_frame_equal(replay.late_rows(), then.late_rows(), check_row_order=False)

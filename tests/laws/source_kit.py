@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from streamlab.connectors.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streamlab.connectors.frames import from_frame
 from streamlab.connectors.generate import generate
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.progress import ReaderSnapshot
+from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.source import START, Position, Source, Split, SplitReader

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from live_kit import BROKEN, Step, live, scripts
 
 from streamlab.connectors import recording_writer
-from streamlab.connectors.reader import ReaderSnapshot, SourceReader
+from streamlab.connectors.progress import ReaderSnapshot
+from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.source import START, Position, Read, Source

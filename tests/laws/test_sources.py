@@ -20,7 +20,7 @@ from streamlab.connectors.files import scan_csv, scan_parquet
 from streamlab.connectors.formats import text
 from streamlab.connectors.frames import from_frame
 from streamlab.connectors.generate import generate
-from streamlab.connectors.reader import ReaderSnapshot, merge_snapshots
+from streamlab.connectors.progress import ReaderSnapshot, merge_snapshots
 from streamlab.connectors.source import Source
 from streamlab.core.messages import MAIN, Batch, End, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us

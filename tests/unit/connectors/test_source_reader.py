@@ -14,7 +14,7 @@ from reading import Run
 
 from streamlab.connectors.frames import from_frame
 from streamlab.connectors.generate import generate
-from streamlab.connectors.reader import ReaderSnapshot, SplitProgress, assigned, merge_snapshots
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, merge_snapshots
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
 from streamlab.connectors.timing import timing
 from streamlab.core.errors import OptionError, PlanError, SourceError

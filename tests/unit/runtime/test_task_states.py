@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.reader import ReaderSnapshot, SplitProgress
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.source import Split
 from streamlab.core.errors import CheckpointError
 from streamlab.graph.job_graph import Vertex

@@ -1,0 +1,218 @@
+"""How a source reader cut its rows into batches, kept so that a replay cuts them in the same way.
+
+Which rows make a batch can depend on the clock, and a row that comes behind the watermark is judged by the batch that
+it comes in. So a reader notes after each batch how far every split had been given out, which splits had ended, and
+which had become idle. A replay that follows these notes gives the same batches and the same watermarks.
+
+Notes lie in a folder for each subtask of a source, in a file for each checkpoint and attempt, ``<checkpoint>-<attempt>
+.cuts``: what was given out after that checkpoint, up to the next one. Of several attempts that went on from one
+checkpoint the last one counts. The files of checkpoints that are no longer kept are deleted.
+
+They are not synced: a power failure may cost the last notes, and a full disk those of a checkpoint. What is missing is
+cut by the clock again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+FOLDER = "cuts"
+"""Folder of a job that holds the notes of its sources."""
+LIMIT_BYTES = 64 * 2**20
+"""How large a file may become: one checkpoint's notes."""
+_NAME = re.compile(r"(\d+)-(\d+)\.cuts")
+_LENGTH_BYTES = 4
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True):
+    """What a reader did at one time.
+
+    Attributes
+    ----------
+    parts : tuple[tuple[str, int], ...]
+        Splits that rows of the batch came from, in order, each with how many of its rows had been given out then.
+    finished : tuple[str, ...]
+        Splits that ended.
+    idle : tuple[str, ...]
+        Splits that became idle after that.
+    """
+
+    parts: tuple[tuple[str, int], ...] = ()
+    finished: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What a file begins with."""
+
+    parallelism: int
+    paced: bool
+
+
+class _Passed(msgspec.Struct, frozen=True):
+    """A barrier: what follows is in the file of that checkpoint."""
+
+    checkpoint: int
+
+
+_Note = Cut | _Passed
+
+
+class CutLog:
+    """Writes the notes of one subtask in one attempt.
+
+    Parameters
+    ----------
+    folder
+        Of the subtask.
+    attempt
+        Attempt of the job.
+    since
+        Checkpoint that the attempt starts from; 0 for the beginning.
+    parallelism, paced
+        Of the source. How rows were read depends on them.
+    """
+
+    def __init__(self, folder: Path, attempt: int, since: int, *, parallelism: int, paced: bool) -> None:
+        self._folder, self._attempt = folder, attempt
+        self._head = msgspec.msgpack.encode(_Head(parallelism, paced))
+        self._file: int | None = None
+        self._bytes = 0
+        self._begin(since)
+
+    def note(self, cut: Cut) -> None:
+        """Write down a cut."""
+        self._write(msgspec.msgpack.encode(cut))
+
+    def passed(self, checkpoint_id: int) -> None:
+        """Write down that a barrier was sent: what follows belongs to that checkpoint."""
+        self._write(msgspec.msgpack.encode(_Passed(checkpoint_id)))
+        self.close()
+        self._begin(checkpoint_id)
+
+    def forget_before(self, checkpoint_id: int) -> None:
+        """Delete the notes of checkpoints before this one, which are no longer kept."""
+        for (since, _), path in _files(self._folder).items():
+            if since < checkpoint_id:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file. May be called more than once."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _begin(self, since: int) -> None:
+        path = self._folder / f"{since:06d}-{self._attempt:06d}.cuts"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError:
+            # Without notes a replay cuts by the clock; the job itself must not end for that.
+            self._file = None
+        self._bytes = 0
+        self._write(self._head)
+
+    def _write(self, body: bytes) -> None:
+        if self._file is None:
+            return
+        record = len(body).to_bytes(_LENGTH_BYTES, "little") + body
+        self._bytes += len(record)
+        try:
+            whole = self._bytes <= LIMIT_BYTES and os.write(self._file, record) == len(record)
+        except OSError:
+            whole = False
+        if not whole:
+            self.close()
+
+
+class CutTrail:
+    """Reads the notes of one subtask from a checkpoint on.
+
+    Parameters
+    ----------
+    folder
+        Of the subtask.
+    since
+        The checkpoint.
+    parallelism
+        Of the reader that follows: the trail ends where there was another one.
+    resumes
+        Whether that reader has followed it before and went on from a checkpoint of its own.
+    """
+
+    def __init__(self, folder: Path, since: int, *, parallelism: int, resumes: bool = False) -> None:
+        self.paced = False
+        """Whether rows were read ahead of a pace."""
+        self._folder = folder
+        self._parallelism = parallelism
+        self._seeks = resumes
+        self._cuts: deque[_Note] = deque()
+        self._enter(since)
+
+    def next(self, given: Callable[[str], int]) -> Cut | None:
+        """Return the cut that comes next, the same until :meth:`advance`; None at the end.
+
+        `given` says how many rows of a split have been given out, so that what was done before is passed over.
+        """
+        while self._cuts:
+            note = self._cuts[0]
+            if isinstance(note, _Passed):
+                self._enter(note.checkpoint)
+                continue
+            is_new = any(rows > given(split) for split, rows in note.parts)
+            if is_new or not (note.parts or self._seeks):
+                self._seeks = False
+                return note
+            self.advance()
+        return None
+
+    def advance(self) -> None:
+        """Go on to the cut after this one."""
+        self._cuts.popleft()
+
+    def _enter(self, since: int) -> None:
+        attempts = [(attempt, path) for (first, attempt), path in _files(self._folder).items() if first == since]
+        self._cuts.clear()
+        if not attempts:
+            return
+        records = _records(max(attempts)[1])
+        head = next(records, None)
+        if head is None or (known := msgspec.msgpack.decode(head, type=_Head)).parallelism != self._parallelism:
+            return
+        self.paced = known.paced
+        self._cuts.extend(_note(record) for record in records)
+
+
+def _note(record: bytes) -> _Note:
+    """Return a note: cuts are arrays, barriers maps."""
+    is_cut = record[0] & 0xF0 == 0x90  # noqa: PLR2004 - msgpack's code of a short array
+    return msgspec.msgpack.decode(record, type=Cut) if is_cut else msgspec.msgpack.decode(record, type=_Passed)
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """Give the records of a file; one that the end cuts short was never complete."""
+    data = path.read_bytes()
+    at = 0
+    while at + _LENGTH_BYTES <= len(data):
+        length = int.from_bytes(data[at : at + _LENGTH_BYTES], "little")
+        at += _LENGTH_BYTES
+        if not 0 < length <= len(data) - at:
+            return
+        yield data[at : at + length]
+        at += length
+
+
+def _files(folder: Path) -> dict[tuple[int, int], Path]:
+    """Return the files by checkpoint and attempt."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return {}
+    return {(int(m[1]), int(m[2])): folder / name for name in names if (m := _NAME.fullmatch(name))}

@@ -1,0 +1,197 @@
+"""A replay gives what was given: the same batches, watermarks and idleness, whatever its own clock says."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamlab.connectors.cuts import Cut, CutLog, CutTrail
+from streamlab.connectors.generate import generate
+from streamlab.connectors.progress import ReaderSnapshot
+from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.recorded import recorded
+from streamlab.connectors.recording import scan_recording
+from streamlab.connectors.source import Source, Timing
+from streamlab.core.messages import Batch, Message
+from streamlab.core.time import Duration
+from streamlab.testing.sources import SplitFrames
+
+SCHEMA = pl.Schema({"t": pl.Datetime("us"), "n": pl.Int64})
+SECOND_US = 1_000_000
+Clock = list[int]
+"""How much time passes before each poll, µs."""
+
+clocks = st.lists(st.sampled_from([0, 500, 3_000, 20_000, 400_000, 2 * SECOND_US]), min_size=5, max_size=40)
+times = st.lists(st.integers(-5, 20), max_size=15)
+
+
+def frames(*splits: list[int], pace: float | None, idle: bool) -> SplitFrames:
+    tables = tuple(
+        pl.DataFrame(
+            {"t": pl.Series(ts, dtype=pl.Int64) * SECOND_US, "n": pl.Series(range(len(ts)), dtype=pl.Int64)}
+        ).cast({"t": pl.Datetime("us")})
+        for ts in splits
+    )
+    timing = Timing(
+        "t",
+        Duration.parse("2s", name="watermark"),
+        Duration.parse("1s", name="idle_timeout") if idle else None,
+        pace,
+    )
+    return SplitFrames("frames", SCHEMA, tables, timing=timing)
+
+
+def told(message: Message) -> object:
+    """Return a message so that it can be compared; when rows came in is no part of it."""
+    return (message.collected().rows(), message.tag) if isinstance(message, Batch) else message
+
+
+def polled(reader: SourceReader, clock: Clock, barriers: dict[int, int] | None = None) -> tuple[list[object], dict]:
+    """Return what a reader gives, and its snapshots with how much it had given by then, by the barrier's number."""
+    now, out, snapshots = 0, [], {}
+    for at, passes in enumerate(clock):
+        now += passes
+        out += [told(message) for message in reader.poll(now)]
+        if barriers and at in barriers:
+            snapshots[barriers[at]] = reader.snapshot(), len(out)
+            reader.passed(barriers[at])
+    return out, snapshots
+
+
+def reader_of(source: Source, snapshot: ReaderSnapshot | None = None, **given: object) -> SourceReader:
+    return SourceReader(source, list(source.splits()), snapshot=snapshot, batch_rows=4, batch_ms=1, **given)
+
+
+def check_followed(
+    folder: Path, source: Source, again: Source, clock: Clock, other: Clock, barriers: list[int], paced: bool
+) -> None:
+    numbered = {at % len(clock): number for number, at in enumerate(sorted({b % len(clock) for b in barriers}), 1)}
+    log = CutLog(folder, 1, 0, parallelism=1, paced=paced)
+    out, snapshots = polled(reader_of(source, cuts=log), clock, numbered)
+    log.close()
+    for number, (snapshot, before) in {0: (None, 0), **snapshots}.items():
+        trail = CutTrail(folder, number, parallelism=1)
+        follower = reader_of(again, snapshot, trail=trail)
+        found, _ = polled(follower, [*other, *[2 * SECOND_US] * (3 * len(clock))])
+        assert found[: len(out) - before] == out[before:]
+
+
+@settings(max_examples=60, deadline=None)
+@given(times, times, clocks, clocks, st.lists(st.integers(0, 60), max_size=3), st.booleans(), st.booleans())
+def test_the_same_messages_from_every_barrier(one, other, clock, replay_clock, barriers, paced, idle):
+    with tempfile.TemporaryDirectory() as folder:
+        source = frames(one, other, pace=1.0 if paced else None, idle=idle)
+        for again in (source.at_pace(None), source.at_pace(3.0)):
+            check_followed(Path(folder), source, again, clock, replay_clock, barriers, paced)
+
+
+def numbers(start: int, n: int) -> pl.DataFrame:
+    late = [at - 5 if at % 7 == 0 else at for at in range(start, start + n)]
+    return pl.DataFrame({"t": late, "n": range(start, start + n)}).with_columns(pl.from_epoch("t", "s"))
+
+
+@settings(max_examples=15, deadline=None)
+@given(clocks, clocks, st.lists(st.integers(0, 60), max_size=3), st.sampled_from([1.0, 30.0, 2000.0]))
+def test_a_rate_that_the_clock_governs(clock, replay_clock, barriers, rate):
+    with tempfile.TemporaryDirectory() as folder:
+        source = generate(numbers, rows_per_second=rate, limit=400, event_time="t", watermark="1s")
+        check_followed(Path(folder), source, source.at_pace(None), clock, replay_clock, barriers, paced=False)
+
+
+def test_a_row_at_the_bound_is_judged_as_it_was(tmp_path):
+    source = generate(numbers, rows_per_second=1, limit=20, event_time="t", watermark="0s")
+    log = CutLog(tmp_path, 1, 0, parallelism=1, paced=False)
+    out, _ = polled(reader_of(source, cuts=log), [SECOND_US] * 30)
+    watermarks = [one for one in out if not isinstance(one, tuple)]
+    assert len(watermarks) > 10
+    alone, _ = polled(reader_of(source.at_pace(None)), [SECOND_US] * 30)
+    assert [one for one in alone if not isinstance(one, tuple)] != watermarks
+    followed, _ = polled(reader_of(source.at_pace(None), trail=CutTrail(tmp_path, 0, parallelism=1)), [0] * 200)
+    assert followed == out
+
+
+def test_the_attempt_that_counts_is_followed(tmp_path):
+    source = generate(numbers, rows_per_second=3, limit=60, event_time="t", watermark="0s")
+    first = CutLog(tmp_path, 1, 0, parallelism=1, paced=False)
+    reader = reader_of(source, cuts=first)
+    before, snapshots = polled(reader, [SECOND_US] * 8, {3: 1})
+    snapshot, given_out = snapshots[1]
+    second = CutLog(tmp_path, 2, 1, parallelism=1, paced=False)
+    after, _ = polled(reader_of(source, snapshot, cuts=second), [300_000] * 200)
+    for since, start, expected in ((0, None, before[:given_out] + after), (1, snapshot, after)):
+        trail = CutTrail(tmp_path, since, parallelism=1)
+        followed, _ = polled(reader_of(source.at_pace(None), start, trail=trail), [0] * 300)
+        assert followed == expected
+
+
+def test_a_replay_that_was_restored_goes_on_where_it_was(tmp_path):
+    source = generate(numbers, rows_per_second=3, limit=60, event_time="t", watermark="0s")
+    log = CutLog(tmp_path, 1, 0, parallelism=1, paced=False)
+    out, _ = polled(reader_of(source, cuts=log), [SECOND_US] * 30, {3: 1, 9: 2})
+    again = source.at_pace(None)
+    _, snapshots = polled(reader_of(again, trail=CutTrail(tmp_path, 0, parallelism=1)), [0] * 12, {6: 7})
+    snapshot, given_out = snapshots[7]
+    trail = CutTrail(tmp_path, 0, parallelism=1, resumes=True)
+    rest, _ = polled(reader_of(again, snapshot, trail=trail), [0] * 300)
+    assert rest == out[given_out:]
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "other parallelism", "empty"])
+def test_without_notes_the_rows_are_the_same(tmp_path, damage):
+    source = generate(numbers, rows_per_second=3, limit=60, event_time="t", watermark="0s")
+    log = CutLog(tmp_path, 1, 0, parallelism=2 if damage == "other parallelism" else 1, paced=False)
+    out, _ = polled(reader_of(source, cuts=log), [SECOND_US] * 30)
+    (path,) = tmp_path.iterdir()
+    if damage == "missing":
+        path.unlink()
+    elif damage in {"torn", "empty"}:
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -3])
+    trail = CutTrail(tmp_path, 0, parallelism=1)
+    followed, _ = polled(reader_of(source.at_pace(None), trail=trail), [SECOND_US] * 100)
+
+    def rows(messages: list[object]) -> list[object]:
+        return [row for message in messages if isinstance(message, tuple) for row in message[0]]
+
+    assert rows(followed) == rows(out)
+    assert followed[-1] == out[-1]
+
+
+def test_notes_go_with_their_checkpoints(tmp_path):
+    log = CutLog(tmp_path, 1, 0, parallelism=1, paced=False)
+    for number in range(1, 6):
+        log.note(Cut((("s", number),)))
+        log.passed(number)
+    log.forget_before(4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000004-000001.cuts", "000005-000001.cuts"]
+    assert CutTrail(tmp_path, 4, parallelism=1).next(lambda _: 0) == Cut((("s", 5),))
+    assert CutTrail(tmp_path, 3, parallelism=1).next(lambda _: 0) is None
+    log.close()
+
+
+def test_a_disk_that_takes_no_notes_stops_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    log = CutLog(tmp_path / "file", 1, 0, parallelism=1, paced=False)
+    log.note(Cut((("s", 1),)))
+    log.passed(1)
+    log.close()
+
+
+def test_rows_that_cannot_come_again_are_recorded_first(tmp_path):
+    made = iter(range(10_000))
+
+    def by_chance(start: int, n: int) -> pl.DataFrame:
+        return pl.DataFrame({"n": range(start, start + n), "chance": [next(made) for _ in range(n)]})
+
+    source = generate(by_chance, limit=30, replayable=False)
+    assert not source.replayable
+    first, _ = polled(reader_of(recorded(source, str(tmp_path))), [20_000] * 40)
+    again = scan_recording(tmp_path)
+    rows = [row for message in first if isinstance(message, tuple) for row in message[0]]
+    assert [n for n, _ in rows] == list(range(30))
+    second, _ = polled(reader_of(again), [20_000] * 40)
+    assert second == first
