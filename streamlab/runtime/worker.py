@@ -248,9 +248,10 @@ class Worker:
 
     def _report_step(self, runner: TaskRunner, number: int) -> None:
         """Say that a task is through with a step; its side outputs are shown, and no older figures will follow."""
-        self._side_tables.flush(now=True)
         self._publish()
-        self._watchdog.report(runner.taken(self._hello, number, self._now_us()))
+        taken = runner.taken(self._hello, number, self._now_us())
+        self._side_tables.flush(now=True)
+        self._watchdog.report(taken)
 
     def _trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
         for runner in self._runners:

@@ -204,6 +204,14 @@ class Job(Insight, SteppedJob):
         """Return what its processes and the user functions in them have printed: the newest 8 to 16 MB of each."""
         return self._handle.folder.read_logs()
 
+    def processes(self) -> pl.DataFrame:
+        """Return its processes that run now: ``role`` (worker, coordinator or guardian) and ``pid``."""
+        found = self._handle.folder.read_processes()
+        named = [] if found is None else [("guardian", found.guardian), ("coordinator", found.coordinator)]
+        named += [] if found is None else [("worker", worker) for worker in found.workers]
+        rows = [(role, process.pid) for role, process in named if process is not None and process.is_alive]
+        return pl.DataFrame(rows, schema={"role": pl.String, "pid": pl.Int64}, orient="row")
+
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     @property
