@@ -14,6 +14,8 @@ from streamlab.testing.simulated_cluster import Cluster
 
 _LATEST = 320
 _MOST = 5
+_CLIENTS_THAT_END = 0.15
+"""Share of the runs in which the client ends before the job."""
 _HOUR_US = 3_600_000_000
 
 
@@ -85,6 +87,9 @@ class Fault:
         else:
             cluster.replace_coordinator(power_fails=random.random() < 0.5)  # noqa: PLR2004
 
+    def _client_ends(self, cluster: Cluster, random: Random) -> None:
+        cluster.end_client()
+
     def _rescale(self, cluster: Cluster, random: Random) -> None:
         cluster.rescale(random.choice((1, 2, 3)), f"fault {self.number}")
 
@@ -108,6 +113,8 @@ KINDS = (
     "rescale",
 )
 """Faults, as often as they are drawn."""
+CLIENT_ENDS = "client_ends"
+"""What happens in some runs besides: the job ends early, and another one goes on from its last checkpoint."""
 
 
 def draw_faults(seed: int) -> tuple[Fault, ...]:
@@ -117,6 +124,8 @@ def draw_faults(seed: int) -> tuple[Fault, ...]:
     drawn = [Fault(random.randrange(1, _LATEST), random.choice(KINDS), random.randrange(1 << 30)) for _ in range(count)]
     followers = (_follower(fault) for fault in drawn if fault.kind == "rescale")
     drawn += [fault for fault in followers if fault is not None]
+    if random.random() < _CLIENTS_THAT_END:
+        drawn.append(Fault(random.randrange(1, _LATEST), CLIENT_ENDS, random.randrange(1 << 30)))
     return tuple(sorted(drawn, key=lambda fault: fault.step))
 
 

@@ -43,6 +43,8 @@ class RecoveryRun:
         Digest of everything that happened, in order.
     attempts : int
         Attempts that the job took.
+    went_on : bool
+        Whether the client ended, and another job went on from the last checkpoint.
     failure : str
         What is the matter with the outcome; empty when nothing is.
     story : tuple[str, ...]
@@ -55,6 +57,7 @@ class RecoveryRun:
     steps: int
     trace_hash: str
     attempts: int
+    went_on: bool
     failure: str
     story: tuple[str, ...]
 
@@ -67,7 +70,7 @@ def recover(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
     waiting = sorted(plan, key=lambda fault: fault.step)
     cluster.start()
     while cluster.final is None and not cluster.ledger.complaints:
-        while waiting and waiting[0].step <= cluster.steps:
+        while waiting and waiting[0].step <= cluster.steps and cluster.final is None:
             waiting.pop(0).strike(cluster)
         if cluster.final is None:
             cluster.step()
@@ -79,14 +82,18 @@ def recover(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
         cluster.steps,
         cluster.trace_hash,
         len(cluster.attempts),
+        cluster.client_ended and _last_of(cluster) is not None,
         failure,
         tuple(cluster.story),
     )
 
 
-def check_recovery(seed: int) -> RecoveryRun:
-    """Run a seed; raise AssertionError with the story of its shrunk schedule when the outcome is wrong."""
-    run = recover(seed)
+def check_recovery(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
+    """Run a seed, with its own faults or with others.
+
+    Raises AssertionError with the story of its shrunk schedule when the outcome is wrong.
+    """
+    run = recover(seed, faults)
     if run.failure:
         raise AssertionError(told(shrunk(run)))
     return run
@@ -98,6 +105,8 @@ def _verdict(cluster: Cluster) -> str:
         return "\n".join(cluster.ledger.complaints[:3])
     if cluster.final is None:
         return "the job has not ended"
+    if cluster.final.state is JobState.CANCELLED and cluster.client_ended:
+        return _wrong_after(cluster)
     if cluster.final.state is not JobState.FINISHED:
         failure = cluster.final.failure
         if failure is not None and failure.kind == "CheckpointError" and cluster.ledger.may_go_back:
@@ -118,8 +127,31 @@ def _whole(cluster: Cluster) -> list[int]:
     return whole
 
 
-def _wrong_rows(cluster: Cluster) -> str:
-    for what, outcome in zip(("shown", "committed"), cluster.outcome(), strict=True):
+def _wrong_after(cluster: Cluster) -> str:
+    """Return what is the matter when another job goes on from the last checkpoint of one whose client has ended."""
+    last = _last_of(cluster)
+    if last is None:
+        return ""
+    successor = Cluster(cluster.scenario, cluster.steps, origin=(cluster.blobs, last))
+    successor.start()
+    successor.run()
+    if successor.final is None or successor.final.state is not JobState.FINISHED:
+        return f"a job that goes on from the last checkpoint does not finish: {successor.ledger.complaints[:3]}"
+    return _wrong_rows(successor, cluster)
+
+
+def _last_of(cluster: Cluster) -> Manifest | None:
+    """Return the last checkpoint of a job whose client has ended, if there was time to take and commit it."""
+    taken = cluster.final.checkpoints[-1] if cluster.final is not None and cluster.final.checkpoints else None
+    found = next((one for _, one in cluster.manifests.newest_first()), None)
+    if taken is None or taken.trigger != "end" or not isinstance(found, Manifest) or found.id != taken.id:
+        return None
+    pending = {name for task in found.tasks for one in task.pending for kind, name in one if kind == "rows"}
+    return None if pending & set(cluster.ledger.hidden) else found
+
+
+def _wrong_rows(cluster: Cluster, before: Cluster | None = None) -> str:
+    for what, outcome in zip(("shown", "committed"), cluster.outcome(before), strict=True):
         try:
             cluster.scenario.check(cluster.scenario, outcome)
         except AssertionError as error:

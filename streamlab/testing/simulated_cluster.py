@@ -31,6 +31,7 @@ from streamlab.runtime.exchange import Channel, input_channels
 from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.task_runner import TaskRunner
 from streamlab.runtime.transport import Inbox
+from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.testing.faulty_blobs import Crash, FaultyBlobs
@@ -54,11 +55,15 @@ class Cluster:
         What is run.
     seed
         Decides the schedule.
+    origin
+        A checkpoint of another job to go on from, and where it is.
     **fixed
         Options of the job that the seed does not decide.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, **fixed: Any) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, *, origin: tuple[Blobs, Manifest] | None = None, **fixed: Any
+    ) -> None:
         self.scenario = scenario
         self.random = Random(seed)  # noqa: S311 - reproducible, not secret
         self.blobs = FaultyBlobs()
@@ -72,6 +77,7 @@ class Cluster:
         self.final: JobStatus | None = None
         self.refusal = ""
         """Why the last request was refused."""
+        self.client_ended = False
         self.wishes: list[tuple[str, str, int]] = []
         """Token, graph and number of the attempt of each rescale that was accepted."""
         self._digest = hashlib.blake2b(digest_size=16)
@@ -96,7 +102,8 @@ class Cluster:
         )
         self._options = replace(self._options, **fixed)
         self._parallelism = self._options.parallelism
-        self._shell = Shell(self.blobs, self.ledger, self._options)
+        self._origin = origin
+        self._shell = Shell(self.blobs, self.ledger, self._options, origin)
         self._graphs = {f"graph-{n}": scenario.graph(n, self.ledger) for n in (1, 2, 3)}
         self._coordinator = self._new_coordinator(None)
 
@@ -115,13 +122,23 @@ class Cluster:
         actions = self._actions()
         actions[self.random.randrange(len(actions))]()
 
-    def outcome(self) -> tuple[Outcome, Outcome]:
-        """Return what was shown, and what was committed."""
+    def run(self) -> None:
+        """Let things happen until the job has ended, or somebody complains."""
+        while self.final is None and not self.ledger.complaints:
+            self.step()
+
+    def outcome(self, before: Cluster | None = None) -> tuple[Outcome, Outcome]:
+        """Return what was shown, and what was committed, here and by a job that this one goes on from."""
         schema = self.scenario.frame().plan.schema
-        shown = joined(self.ledger.shown(MAIN, self.attempts), schema)
-        late = joined(self.ledger.shown(LATE_ROWS, self.attempts), schema.to_frame().clear(0).select([]).schema)
-        letters = sum(frame.height for frame in self.ledger.shown(DEAD_LETTERS, self.attempts))
-        return Outcome(shown, late, letters), Outcome(joined(self.ledger.committed(), schema), late, letters)
+        ledgers = [(one.ledger, one.attempts) for one in (before, self) if one is not None]
+
+        def shown(tag: str) -> list[pl.DataFrame]:
+            return [frame for ledger, attempts in ledgers for frame in ledger.shown(tag, attempts)]
+
+        late = joined(shown(LATE_ROWS), schema.to_frame().clear(0).select([]).schema)
+        letters = sum(frame.height for frame in shown(DEAD_LETTERS))
+        committed = [frame for ledger, _ in ledgers for frame in ledger.committed()]
+        return Outcome(joined(shown(MAIN), schema), late, letters), Outcome(joined(committed, schema), late, letters)
 
     def note(self, text: str, *, told: bool = True) -> None:
         """Put what happens into the trace, and into the story if it is worth telling."""
@@ -356,13 +373,24 @@ class Cluster:
         if not self.refusal and self.final is None:
             self.wishes.append((token, layout.graph, attempt))
 
+    def end_client(self) -> None:
+        """Let the process end that the job was started by."""
+        self.client_ended = True
+        self.take(protocol.EndRequested("a fault"))
+
     def _layout(self, name: str) -> protocol.Layout:
         return layout_of(self._graphs[name], int(name.removeprefix("graph-")), name)
 
     def _new_coordinator(self, takeover: Takeover | None) -> Coordinator:
         layout = self._layout(f"graph-{self._parallelism}")
         return Coordinator(
-            "simulation", self._options, layout, submitted_us=_START_US, engine=_ENGINE, takeover=takeover
+            "simulation",
+            self._options,
+            layout,
+            submitted_us=_START_US,
+            engine=_ENGINE,
+            origin=None if self._origin is None else self._origin[1],
+            takeover=takeover,
         )
 
     def _expect_damage(self, reason: str) -> None:

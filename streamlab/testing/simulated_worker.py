@@ -44,6 +44,7 @@ from streamlab.runtime.task_states import known_split
 from streamlab.runtime.task_values import SideOutput, Snapshotted
 from streamlab.runtime.transport import Inbox
 from streamlab.state.checkpoints.blobs import Blobs
+from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
@@ -106,9 +107,13 @@ class Shell:
     blobs: Blobs
     ledger: Ledger
     options: JobOptions
+    start: tuple[Blobs, Manifest] | None = None
+    """The checkpoint of another job that this one starts from."""
 
     def origin(self, command: Deploy) -> Origin:
         """Return what a worker was told to start from."""
+        if command.from_origin and self.start is not None:
+            return Origin(command.splits, *self.start, is_own=False)
         manifest = ManifestStore(self.blobs).get(command.restored) if command.restored else None
         return Origin(command.splits, self.blobs, manifest, is_own=True)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamlab.testing.faults import KINDS, Fault, draw_faults
+from streamlab.testing.faults import CLIENT_ENDS, KINDS, Fault, draw_faults
 from streamlab.testing.recovery import RecoveryRun, check_recovery, main, recover, shrunk, told
 from streamlab.testing.scenarios import SCENARIOS
 
@@ -24,7 +24,12 @@ def test_faults_change_nothing(part: int) -> None:
 def test_every_kind_of_fault_strikes_and_jobs_do_recover() -> None:
     runs = [recover(seed) for seed in range(3 * _SCENARIOS)]
     assert sum(run.attempts > 1 for run in runs) > _SCENARIOS
-    assert {fault.kind for seed in range(_SEEDS) for fault in draw_faults(seed)} == set(KINDS)
+    assert {fault.kind for seed in range(_SEEDS) for fault in draw_faults(seed)} == {*KINDS, CLIENT_ENDS}
+
+
+def test_a_job_whose_client_ends_leaves_what_another_one_goes_on_from() -> None:
+    runs = [check_recovery(seed, [Fault(40 + seed, CLIENT_ENDS, 0)]) for seed in range(2 * _SCENARIOS)]
+    assert len({run.scenario for run in runs if run.went_on}) > _SCENARIOS // 2
 
 
 @pytest.mark.parametrize("seed", range(12))
