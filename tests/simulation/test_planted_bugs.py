@@ -100,8 +100,8 @@ def finished_restored_as_unfinished(patch: pytest.MonkeyPatch) -> None:
     """Let a task that had ended begin once more, with the empty state that it left."""
     restored_task = deployment.restored_task
 
-    def unfinished(*arguments: Any) -> Restored:
-        return replace(restored_task(*arguments), finished=False)
+    def unfinished(*arguments: Any, **options: Any) -> Restored:
+        return replace(restored_task(*arguments, **options), finished=False)
 
     patch.setattr(deployment, "restored_task", unfinished)
 
