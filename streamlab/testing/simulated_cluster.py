@@ -369,8 +369,10 @@ class Cluster:
         """Ask for another parallelism."""
         layout = self._layout(f"graph-{parallelism}")
         attempt, self.refusal = self.attempts[-1].number if self.attempts else 0, ""
+        # Of one graph the coordinator takes a second request for the first one, asked again.
+        is_known = self.status is not None and self.status.rescale == layout.graph
         self.take(protocol.RescaleRequested(parallelism, layout.vertices, layout.graph, token))
-        if not self.refusal and self.final is None:
+        if not self.refusal and not is_known and self.final is None:
             self.wishes.append((token, layout.graph, attempt))
 
     def end_client(self) -> None:
