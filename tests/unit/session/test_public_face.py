@@ -10,6 +10,7 @@ import pytest
 
 import streamlab as sl
 from streamlab.connectors import files
+from streamlab.session import sources
 
 
 def test_everything_named_is_there() -> None:
@@ -17,6 +18,17 @@ def test_everything_named_is_there() -> None:
         assert getattr(sl, name) is not None
         assert name in dir(sl)
     assert sl.__version__
+
+
+def test_every_source_is_named() -> None:
+    made = {
+        name
+        for name, value in vars(sources).items()
+        if inspect.isfunction(value) and value.__module__ == sources.__name__ and not name.startswith("_")
+    }
+
+    assert {"from_frame", "scan_recording"} <= made
+    assert made <= set(sl.__all__)
 
 
 def test_what_is_not_there_is_said() -> None:
