@@ -26,6 +26,7 @@ from streamlab.cli.scripts import find_stream, run_script
 from streamlab.cli.terminal_view import watch
 from streamlab.core.errors import JobError, StreamlabError
 from streamlab.core.time import show_us
+from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
 from streamlab.runtime.client import list_jobs, sweep
@@ -281,6 +282,25 @@ def dashboard(
     with _errors_shown():
         job = None if name is None else _find(name).id
         dashboard_command.run(out, job=job, port=port)
+
+
+@app.command(epilog="Example: streamlab metrics demo --port 9464        then have Prometheus scrape that")
+def metrics(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A job; without it, all that run.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 takes a free one.")] = 9464,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Print the figures as they are now, and end.")] = False,
+) -> None:
+    """Serve the figures of jobs to Prometheus, on this machine only, until Ctrl-C."""
+    # Imported here since no other command needs a web server.
+    from streamlab.cli import metrics_command  # noqa: PLC0415
+
+    with _errors_shown():
+        statuses = metrics_command.statuses_of(None if name is None else _find(name))
+        if once:
+            typer.echo(exposition(statuses()), nl=False)
+        else:
+            metrics_command.serve(out, statuses, port)
 
 
 @app.command(epilog="Example: streamlab explain hourly.py --parallelism 4")

@@ -83,6 +83,8 @@ class HistoryWriter:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _NAME
+        for unfinished in folder.glob(f".{_NAME}.*"):
+            unfinished.unlink(missing_ok=True)
         try:
             known = HistoryReader(folder).read_new()
         except (StateError, OSError) as error:

@@ -21,6 +21,7 @@ from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
 from streamlab.runtime.pane_files import ask, read_panes, wait_for_answer
 from streamlab.runtime.table_reader import read_noted_rows
+from streamlab.session.metrics_server import MetricsServer
 
 _TIME = pl.Datetime("us", "UTC")
 _RECENT = 600
@@ -238,6 +239,21 @@ class Insight:
         """
         schema = {"more_delay_ms": pl.Float64(), "kept": pl.Float64()}
         return pl.DataFrame(completeness(self._handle.status()), schema=schema, orient="row")
+
+    def serve_metrics(self, port: int = 0) -> MetricsServer:
+        """Serve its figures to Prometheus, on this machine only, until the returned server is closed.
+
+        Parameters
+        ----------
+        port
+            Where to listen; 0 takes a free port, see ``.url``.
+
+        Raises
+        ------
+        OptionError
+            If the port is none, or taken.
+        """
+        return MetricsServer(lambda: [self._handle.status()], port)
 
     def lateness(self) -> pl.DataFrame:
         """Return the newest late rows, about a thousand of each worker, with what became of them, newest first.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.observe.panes import NEWEST, STORED
 from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import END, PANE, ROWS, START
@@ -23,7 +24,7 @@ _COUNT = pl.len().cast(pl.Int64)
 
 @dataclass
 class _Fired:
-    keys: int = 0
+    keys: int | None = 0
     rows: int | None = 0
     firings: int = 0
     after_close: int = 0
@@ -43,14 +44,24 @@ class PaneLedger:
         self._in_state, self._in_results = _row_counts(plan)
         self._fired: dict[tuple[int, int], _Fired] = {}
 
-    def note(self, results: pl.DataFrame, limits: Limits) -> None:
-        """Note results, sorted by end and start, that are given at these limits."""
-        for start, end, keys, rows in self._windows_of(results):
+    def note(self, results: pl.DataFrame, limits: Limits, changes: pl.DataFrame | None = None) -> None:
+        """Note results, sorted by end and start, given at these limits; as changes, where windows can fire again.
+
+        A window that gave results before the job was restored changes by fewer keys than it has: then both counts are
+        unknown.
+        """
+        windows = self._windows_of(results)
+        more = {(start, end): (keys, rows) for start, end, keys, rows in windows if changes is None}
+        if changes is not None:
+            more = self._added_by(changes)
+        for start, end, keys, _ in windows:
             known = self._fired.setdefault((start, end), _Fired())
             known.firings += 1
             known.after_close += end <= limits.fire
-            known.keys = max(known.keys, keys)
-            known.rows = None if rows is None or known.rows is None else max(known.rows, rows)
+            more_keys, more_rows = more.get((start, end), (0, 0))
+            known.keys = None if known.keys is None or known.keys + more_keys < keys else known.keys + more_keys
+            is_counted = known.rows is not None and more_rows is not None and known.keys is not None
+            known.rows = (known.rows or 0) + (more_rows or 0) if is_counted else None
         while len(self._fired) > NEWEST:
             del self._fired[next(iter(self._fired))]
 
@@ -65,6 +76,14 @@ class PaneLedger:
             known[start, end] = (start, end, _state_of(end, fired, limits), keys, rows, *_counts(fired))
         newest = sorted(known.values(), key=lambda pane: (pane[1], pane[0]))[-NEWEST:]
         return pl.DataFrame(newest, schema=STORED, orient="row")
+
+    def _added_by(self, changes: pl.DataFrame) -> dict[tuple[int, int], tuple[int, int | None]]:
+        """Return by how many keys and rows changes make each window larger."""
+        sign = pl.when(pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])).then(1).otherwise(-1)
+        rows = pl.lit(None, pl.Int64) if self._in_results is None else pl.col(self._in_results).cast(pl.Int64) * sign
+        windows = changes.select(START, END, sign.alias("keys"), rows.alias("rows")).group_by(START, END)
+        added = windows.agg(pl.col("keys").sum(), _total())
+        return {(start, end): (keys, count) for start, end, keys, count in added.iter_rows()}
 
     def _windows_of(self, results: pl.DataFrame) -> list[tuple[int, int, int, int | None]]:
         """Return start, end, number of keys and of rows of the newest windows that results are of."""
@@ -143,7 +162,8 @@ def _row_counts(plan: WindowPlan) -> tuple[str | None, str | None]:
     if plan.counts_rows:
         return ROWS, ROWS
     if not plan.split.is_incremental:
-        return "", next((e.meta.output_name() for e in plan.split.buffered if _is(e, pl.len())), None)
+        counts = (pl.len(), _COUNT.cast(pl.get_index_type()))
+        return "", next((e.meta.output_name() for e in plan.split.buffered if any(_is(e, c) for c in counts)), None)
     partial = next((e.meta.output_name() for e in plan.split.partial if _is(e, _COUNT)), None)
     if partial is None:
         return None, None

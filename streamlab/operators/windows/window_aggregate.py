@@ -185,10 +185,12 @@ class WindowAggregate(Operator):
         if results is None or not results.height:
             return []
         self._fired += results.height
-        self._ledger.note(results, self._limits)
         if not self._plan.updating:
+            self._ledger.note(results, self._limits)
             return [Batch(self._plan.output(results), ingested_us=ingested_us)]
-        changes = self._plan.output(self._emitted.changes(results), ROW_KIND)
+        found = self._emitted.changes(results)
+        self._ledger.note(results, self._limits, found)
+        changes = self._plan.output(found, ROW_KIND)
         return [Batch(changes, ingested_us=ingested_us)] if changes.height else []
 
 

@@ -70,6 +70,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         "rescale",
         "replay",
         "gc",
+        "metrics",
     ):
         assert command in result.output
         assert "Example" in call(command, "--help").output
@@ -200,3 +201,11 @@ def test_checkpoints_savepoints_and_another_parallelism(endless: sl.Job, tmp_pat
     stopped = call("stop", "endless", "--savepoint", str(tmp_path / "last"))
     assert stopped.exit_code == 0, stopped.output
     assert (tmp_path / "last" / "checkpoints").is_dir()
+
+
+def test_metrics_prints_the_figures_of_a_job_or_of_all_that_run(endless: sl.Job) -> None:
+    one, every = call("metrics", "endless", "--once"), call("metrics", "--once")
+    assert one.exit_code == every.exit_code == 0
+    for text in (one.output, every.output):
+        assert f'streamlab_job_rows_in_total{{job="endless",id="{endless.id}"}}' in text
+    assert call("metrics", "nobody", "--once").exit_code == 3

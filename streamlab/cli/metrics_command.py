@@ -1,0 +1,25 @@
+"""``streamlab metrics``: the figures of jobs for Prometheus, as a text or as an endpoint until Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from streamlab.observe.status import JobStatus
+from streamlab.session import Job, jobs
+from streamlab.session.metrics_server import MetricsServer
+
+
+def statuses_of(job: Job | None) -> Callable[[], Sequence[JobStatus]]:
+    """Return what gives the status of one job at each scrape, or of all jobs that run then."""
+    if job is not None:
+        return lambda: [job.report()]
+    return lambda: [status for status in (one.report() for one in jobs()) if not status.state.is_final]
+
+
+def serve(console: Console, statuses: Callable[[], Sequence[JobStatus]], port: int) -> None:
+    """Serve figures until interrupted. Raises OptionError when the port is taken."""
+    with MetricsServer(statuses, port) as server:
+        console.print(f"Prometheus: {server.url}\nCtrl-C ends it; jobs go on.", soft_wrap=True, markup=False)
+        server.wait()

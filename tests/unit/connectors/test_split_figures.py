@@ -1,0 +1,120 @@
+"""What is told of a source's splits and of the event times of their rows."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from reading import Run
+from test_source_reader import SECOND_US, Script, at, script
+
+from streamlab.connectors.files import scan_parquet
+from streamlab.connectors.reader import ReaderSnapshot, SplitProgress
+from streamlab.observe.status import ClockStatus, TimeStatus
+
+
+def told(run: Run, most: int = 30) -> TimeStatus:
+    return run.reader.time_status(most)
+
+
+def names(status: TimeStatus) -> list[str]:
+    return [split.split for split in status.splits]
+
+
+def test_the_split_that_holds_the_watermark_comes_first() -> None:
+    run = Run(script([(0, at(10))], [(0, at(4))], [(99, at(1))]))
+    run.poll(5)
+    status = told(run)
+    assert names(status) == ["2", "1", "0"]
+    assert [split.watermark_us for split in status.splits] == [None, 4 * SECOND_US - 1, 10 * SECOND_US - 1]
+    assert [split.latest_us for split in status.splits] == [None, 4 * SECOND_US, 10 * SECOND_US]
+    assert [split.last_row_us for split in status.splits] == [None, 5, 5]
+    assert [split.begun for split in status.splits] == [False, True, True]
+    assert [split.rows for split in status.splits] == [0, 1, 1]
+    assert {split.step for split in status.splits} == {"script"}
+
+
+def test_a_quiet_split_keeps_the_time_of_its_last_row() -> None:
+    run = Run(script([(0, at(10)), (7, at(11))], [(0, at(4))]))
+    run.poll(0)
+    run.poll(20_000)
+    assert {split.split: split.last_row_us for split in told(run).splits} == {"0": 20_000, "1": 0}
+
+
+def test_an_idle_split_stands_behind_those_that_count() -> None:
+    run = Run(script([(0, at(4))], [(time, at(10)) for time in range(0, 500_000, 20_000)], idle_timeout="50ms"))
+    for now_us in range(0, 500_000, 5_000):
+        run.poll(now_us)
+    first, last = told(run).splits
+    assert (first.split, first.idle, last.split, last.idle) == ("1", False, "0", True)
+
+
+def test_splits_that_have_ended_are_shown_last_the_newest_first() -> None:
+    run = Run(script([(0, at(1))], [(0, at(2))], [(0, at(3)), (9, at(4))], endless=False))
+    run.poll(0)
+    status = told(run)
+    assert names(status) == ["2", "1", "0"]
+    assert [split.ended for split in status.splits] == [False, True, True]
+    assert status.split_count == 3
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 10])
+def test_of_many_splits_the_first_are_shown(most: int) -> None:
+    run = Run(script([(0, at(1))], [(0, at(2))], [(0, at(3)), (9, at(4))], endless=False))
+    run.poll(0)
+    status = told(run, most)
+    assert names(status) == ["2", "1", "0"][:most]
+    assert status.split_count == 3
+
+
+def test_what_was_restored_is_told() -> None:
+    source = script([(0, at(10))], [(0, at(20))])
+    ended = SplitProgress(1, 0, 10 * SECOND_US - 1, finished=True, rows=7)
+    begun = SplitProgress(0, 0, 5 * SECOND_US, finished=False, rows=3)
+    run = Run(source, snapshot=ReaderSnapshot({"0": ended, "1": begun}))
+    first, last = told(run).splits
+    assert (first.split, first.rows, first.begun, first.watermark_us) == ("1", 3, False, 5 * SECOND_US)
+    assert (last.split, last.rows, last.ended) == ("0", 7, True)
+
+
+def test_a_source_with_a_watermark_is_a_clock() -> None:
+    assert told(Run(script([], watermark="2s", idle_timeout="9s"))).clocks == (
+        ClockStatus(step="script", delay_ms=2000.0, idle_timeout_ms=9000.0),
+    )
+    assert told(Run(Script("script", at(0).schema, ((),)))).clocks == ()
+
+
+def test_arrivals_are_the_event_times_of_what_was_given() -> None:
+    run = Run(script([(0, at(10, 3, 7))], [(0, at(4, 5))]))
+    run.poll(0)
+    arrived = run.reader.notes.take("script", 9)
+    assert arrived is not None
+    assert (arrived.rows, arrived.earliest_us, arrived.latest_us) == (5, 3 * SECOND_US, 10 * SECOND_US)
+    assert arrived.watermark_us == 5 * SECOND_US - 1
+    assert {3 * SECOND_US, 7 * SECOND_US, 10 * SECOND_US} <= set(arrived.sample_us)
+    assert run.reader.notes.take("script", 10) is None
+
+
+def test_rows_that_are_not_due_have_not_arrived() -> None:
+    run = Run(script([(0, at(0, 1, 2, 3))], pace="1x"))
+    run.poll(0)
+    run.poll(SECOND_US)
+    arrived = run.reader.notes.take("script", 9)
+    assert arrived is not None
+    assert (arrived.rows, arrived.earliest_us, arrived.latest_us) == (2, 0, SECOND_US)
+
+
+def test_rows_that_stay_lazy_arrive_with_the_bounds_of_their_statistics(tmp_path) -> None:
+    at(5, 2, 9).write_parquet(tmp_path / "a.parquet")
+    run = Run(scan_parquet(tmp_path, event_time="at", watermark="0s"))
+    frames = [message.frame for message in run.poll(0) if hasattr(message, "frame")]
+    assert any(isinstance(frame, pl.LazyFrame) for frame in frames)
+    arrived = run.reader.notes.take("files", 1)
+    assert arrived is not None
+    assert (arrived.rows, arrived.earliest_us, arrived.latest_us) == (3, 2 * SECOND_US, 9 * SECOND_US)
+    assert arrived.sample_us == ()
+
+
+def test_without_an_event_time_nothing_is_noted() -> None:
+    run = Run(Script("script", at(0).schema, (((0, at(1)),),)))
+    run.poll(0)
+    assert run.reader.notes.take("script", 1) is None
