@@ -83,7 +83,7 @@ class Insight:
 
     def __init__(self, handle: JobHandle) -> None:
         self._handle = handle
-        self._reader = HistoryReader(handle.folder.path)
+        self._reader: HistoryReader | None = None
         self._recent: deque[Sample] = deque(maxlen=_RECENT)
         self._reading = threading.Lock()
 
@@ -226,6 +226,8 @@ class Insight:
     def _recent_samples(self) -> list[Sample]:
         """Return the newest samples of its history; only what is new is read."""
         with self._reading:
+            if self._reader is None:
+                self._reader = HistoryReader(self._handle.folder.path)
             self._recent += self._reader.read_new()
             return list(self._recent)
 
