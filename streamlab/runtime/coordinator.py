@@ -197,7 +197,11 @@ class Coordinator:
         commands.append(protocol.Deploy(self._splits, attempt.restored, attempt.from_origin))
         if self._stopping and self._hold is None:
             commands.append(protocol.StopSources())
-        return [*commands, *self._move(self._active_state()), *self._go_on_stepping()]
+        return [
+            *commands,
+            *self._move(self._active_state()),
+            *self._stepped(self._stepper.go_on(self._attempt, self._plan)),
+        ]
 
     @_on.register
     def _(self, event: protocol.WorkerReport) -> list[Command]:
@@ -215,7 +219,7 @@ class Coordinator:
         self._note_first_row(event.first_row_us)
         if not self._all_ended:
             # What is known of the store's answer must not be overtaken by what was known before.
-            further = [*self._stop_if_unheard(key), *self._go_on_stepping()]
+            further = [*self._stop_if_unheard(key), *self._stepped(self._stepper.go_on(self._attempt, self._plan))]
             return [*further, *self._publish_if_due(), *self._store_if_whole()]
         if self._checkpointing:
             return self._checkpoint_at_end() if self._checkpoints.in_flight is None else self._store_if_whole()
@@ -373,27 +377,15 @@ class Coordinator:
         return [protocol.SetPaused(paused=paused), *self._move(self._active_state())]
 
     @_on.register
-    def _(self, event: protocol.StepRequested) -> list[Command]:
-        if not self._paused or self._stopping or self._hold is not None:
-            return [protocol.Refuse(f"one that is {self._state}")]
-        if self._stepper.is_busy:
-            return [protocol.Refuse("one that is being stepped by somebody else")]
-        self._stepper.ask(event, self._now_us)
-        return [*self._publish(), *self._go_on_stepping()]
+    def _(self, event: protocol.StepRequested | protocol.StepTaken) -> list[Command]:
+        may = self._paused and not self._stopping and self._hold is None
+        refusal = "" if may else f"one that is {self._state}"
+        return self._stepped(self._stepper.handle(event, self._attempt, self._plan, self._now_us, refusal))
 
-    @_on.register
-    def _(self, event: protocol.StepTaken) -> list[Command]:
-        self._attempt.tasks[event.status.vertex, event.status.subtask] = event.status
-        self._stepper.take(event)
-        return self._go_on_stepping()
-
-    def _go_on_stepping(self) -> list[Command]:
-        before = self._stepper.status
-        commands = self._stepper.go_on(self._attempt, self._plan)
-        if self._stepper.wants_end:
-            self._stepper.wants_end = False
+    def _stepped(self, commands: list[Command]) -> list[Command]:
+        if self._stepper.takes_end():
             commands += self._on(protocol.StopRequested(_REACHED))
-        return commands if self._stepper.status is before else [*commands, *self._publish()]
+        return [*commands, *self._publish()] if self._stepper.has_news() else commands
 
     @_on.register
     def _(self, event: protocol.Tick) -> list[Command]:

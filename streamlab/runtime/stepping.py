@@ -25,7 +25,7 @@ from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.observe.status import Failure, JobState, SplitRead, StepStatus
 from streamlab.runtime.attempt_state import AttemptState
 from streamlab.runtime.placement import LaidOut, TaskKey
-from streamlab.runtime.protocol import Command, SourceView, Step, StepRequested, StepTaken
+from streamlab.runtime.protocol import Command, Refuse, SourceView, Step, StepRequested, StepTaken
 
 
 @dataclass
@@ -76,34 +76,51 @@ class Stepper:
         Where the clock stands.
     status : StepStatus | None
         The last step.
-    wants_end : bool
-        Whether everything that a replay is to read has been read, so that it is to end.
     """
 
     def __init__(self, clock_us: int | None = None, last: StepStatus | None = None) -> None:
         self.clock_us = clock_us
         self.status = last
-        self.wants_end = False
+        self._wants_end = False
+        self._told = last
         self._running: _Running | None = None
         self._waiting: StepRequested | None = None
         self._number = 0
         if last is not None and last.state == "running":
             self._fail("the job's coordinator ended")
 
+    def handle(
+        self, event: StepRequested | StepTaken, attempt: AttemptState, plan: LaidOut, now_us: int, refusal: str
+    ) -> list[Command]:
+        """Take a request, after which the clock stands, or what a task says of a wave; return what follows.
+
+        `refusal` says what the job is instead of one that can be stepped; empty when it can.
+        """
+        if isinstance(event, StepTaken):
+            attempt.tasks[event.status.vertex, event.status.subtask] = event.status
+            self._take(event)
+        elif refusal or self._is_busy:
+            return [Refuse(refusal or "one that is being stepped by somebody else")]
+        else:
+            self._waiting, self.status = event, StepStatus(request=event.request)
+            self.clock_us = now_us if self.clock_us is None else self.clock_us
+        return self.go_on(attempt, plan)
+
+    def has_news(self) -> bool:
+        """Return whether the status has changed since this was asked last."""
+        told, self._told = self._told, self.status
+        return told is not self.status
+
+    def takes_end(self) -> bool:
+        """Return, once, that everything has been read that a replay is to read, so that it is to end."""
+        wants, self._wants_end = self._wants_end, False
+        return wants
+
     @property
-    def is_busy(self) -> bool:
-        """Whether a step is under way."""
+    def _is_busy(self) -> bool:
         return self._running is not None or self._waiting is not None
 
-    def ask(self, request: StepRequested, now_us: int) -> None:
-        """Take a request, which :meth:`go_on` begins with; from now on the clock stands."""
-        self._waiting = request
-        self.status = StepStatus(request=request.request)
-        if self.clock_us is None:
-            self.clock_us = now_us
-
-    def take(self, event: StepTaken) -> None:
-        """Note that a wave has gone through a task."""
+    def _take(self, event: StepTaken) -> None:
         run, key = self._running, (event.status.vertex, event.status.subtask)
         if run is None or event.number != self._number:
             return
@@ -196,7 +213,7 @@ class Stepper:
         if not run.dry:
             # Every source is where a checkpoint bounds it: that of this step, or the one at which a replay ends.
             if run.request.goal != "checkpoint":
-                self.wants_end = run.ending = True
+                self._wants_end = run.ending = True
                 return []
             return self._finish(attempt)
         clock = self.clock_us or 0
@@ -243,12 +260,11 @@ class Stepper:
 
     def abort(self, reason: str) -> None:
         """Give up the step that is under way, if there is one."""
-        if self.is_busy:
+        if self._is_busy:
             self._fail(reason)
 
     def end(self, state: JobState, failure: Failure | None, attempt: AttemptState) -> None:
         """Note that the job has ended: a step that led there is done."""
-        self.wants_end = False
         if self._running is not None and state in {JobState.FINISHED, JobState.STOPPED}:
             self._finish(attempt, ended=True)
         else:
