@@ -390,3 +390,27 @@ class TestWatermarkAssigner:
     def test_refuses_to_look_for_nothing(self) -> None:
         with pytest.raises(OptionError):
             timer_interval_us(0, 0)
+
+
+def test_a_watermark_raised_by_hand_holds_until_the_rows_are_above_it():
+    times = BoundedOutOfOrderness(delay_us=5, tick_us=1)
+    assert (times.observe(100), times.advance(200), times.advance(150)) == (94, 200, None)
+    assert (times.observe(205), times.observe(207)) == (None, 201)
+
+
+def test_splits_stay_where_they_are_when_the_combined_watermark_is_raised_by_hand():
+    splits = PartitionWatermarks()
+    splits.add("a")
+    splits.on_watermark("a", 5)
+    assert splits.advance(9) == [Watermark(9)]
+    assert splits.advance(7) == []
+    assert splits.watermark_of("a") == 5
+    assert splits.on_watermark("a", 8) == []
+    assert splits.on_watermark("a", 10) == [Watermark(10)]
+
+
+def test_idle_splits_stay_idle_when_the_watermark_is_raised_by_hand():
+    splits = PartitionWatermarks()
+    splits.add("a", start_us=3)
+    assert splits.on_idle("a") == [Watermark(3), Idle()]
+    assert splits.advance(9) == [Watermark(9), Idle()]

@@ -30,7 +30,7 @@ from streamlab.runtime.transport import (
 KEY = b"k" * 32
 CHANNEL = Channel(0, 0, 1)
 FRAME = pl.DataFrame({"n": [1, None, 3], "s": ["a", "é", None], "f": [float("nan"), 1.0, None]})
-CONTROL = [Watermark(-(2**63)), Watermark(5), Barrier(7), Barrier(8, "savepoint"), Idle(), End()]
+CONTROL = [Watermark(-(2**63)), Watermark(5), Barrier(7), Barrier(8, "savepoint"), Barrier(9, "step"), Idle(), End()]
 
 
 def wire(message, sequence=0, attempt=1, key=KEY):
@@ -212,3 +212,12 @@ def test_credit_is_conserved(sends, window):
 
 def test_sockets_are_gone_with_their_folder(pair):
     assert sorted(os.listdir(pair[0]._sockets)) == ["1-0", "1-1"]
+
+
+def test_an_inbox_that_is_told_so_keeps_every_watermark():
+    inbox = Inbox(CHANNEL, window=4)
+    inbox.put(Watermark(1))
+    inbox.put(Watermark(2))
+    inbox.keeps_watermarks = True
+    inbox.put(Watermark(3))
+    assert [inbox.take() for _ in range(len(inbox))] == [Watermark(2), Watermark(3)]
