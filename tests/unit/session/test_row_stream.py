@@ -35,7 +35,7 @@ class ScriptedJob:
 
     @property
     def folder(self) -> SimpleNamespace:
-        return SimpleNamespace(results=self.results)
+        return SimpleNamespace(results=self.results, path=self.results)
 
     def status(self) -> JobStatus:
         if self.ended is None:
