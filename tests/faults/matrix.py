@@ -1,7 +1,8 @@
 """Every failpoint, with an exception, a SIGKILL and a hang, in jobs of real processes: ``make faults``.
 
-Each run plants one fault in one job, sees to it that the place is reached, and waits until the job has recovered by
-itself and come to its end; then the law must hold (see ``watched_job``). A fault that does not happen is a failure.
+Each run plants the three at one point of one job, sees to it that the place is reached, and waits until the job has
+recovered by itself, each time, and come to its end; then the law must hold (see ``watched_job``). A fault that does not
+happen is a failure.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from streamlab.core.failpoints import POINTS
 from streamlab.runtime.fault_injection import ACTIONS, PlannedFault
 
 _PATIENCE_S = 50.0
+_RIGHT = "right"
 _EVERYWHERE = frozenset(TOPOLOGIES)
 _STATELESS = frozenset({"files", "recorded-files"})
 _STATEFUL = _EVERYWHERE - _STATELESS
@@ -58,7 +60,7 @@ class Place:
 
 PLACES = (
     Place("attempts.write", "coordinator"),
-    Place("attempts.written", "coordinator", 2, after="kill worker"),
+    Place("attempts.written", "coordinator"),
     Place("barrier.align", "worker", 3, _STATEFUL),
     Place("barrier.forward", "worker", 3),
     Place("barrier.inject", "worker-0", 3),
@@ -96,62 +98,66 @@ PLACES = (
     Place("state.write", "worker", 2, _STATEFUL),
     Place("task.finish", "worker", 1, after="end"),
     Place("worker.deploy", "worker-1"),
-    Place("worker.start", "worker-0", 1, after="kill worker"),
+    Place("worker.start", "worker-0"),
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run."""
+    """One run: what happens at a place, one thing after the other."""
 
     place: Place
-    action: str
+    actions: tuple[str, ...]
     topology: str
 
     def __str__(self) -> str:
-        return f"{self.place.point} {self.action} {self.topology}"
+        return f"{self.place.point} {'+'.join(self.actions)} {self.topology}"
+
+    @property
+    def faults(self) -> tuple[PlannedFault, ...]:
+        where = self.place
+        return tuple(PlannedFault(where.process, where.point, action, where.hit) for action in self.actions)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one."""
+    """What came of one: how long each fault took until a whole checkpoint was begun and done; None when it ended."""
 
     case: Case
-    fired: bool
+    recoveries_s: dict[str, float | None]
     outcome: str
-    recovery_s: float | None
+
+    @property
+    def is_right(self) -> bool:
+        return self.outcome == _RIGHT
 
 
-def cases() -> Iterator[Case]:
-    """Give all runs."""
-    for where in PLACES:
-        for action in ACTIONS:
-            for topology in TOPOLOGIES:
-                if topology in where.topologies:
-                    yield Case(where, action, topology)
+def cases(actions: tuple[str, ...] = ACTIONS) -> Iterator[Case]:
+    """Give all runs. A guardian is not replaced: it gets one fault at a time."""
+    for topology in TOPOLOGIES:
+        for where in PLACES:
+            if topology in where.topologies:
+                alone = [(action,) for action in actions] if where.process == "guardian" else [actions]
+                yield from (Case(where, one, topology) for one in alone)
 
 
 def run_case(case: Case, dsn: str) -> Result:
-    """Plant a fault, wait for recovery and end, and judge."""
-    where = case.place
-    fault = PlannedFault(where.process, where.point, case.action, where.hit)
-    fired_ns: int | None = None
-    recovery_s = None
+    """Plant the faults, wait for recovery and end, and judge."""
+    recoveries_s: dict[str, float | None] = {}
     try:
         with place() as folder:
-            fault.plant(folder / "faults")
-            options = HANGING if case.action == "hang" else PATIENT
+            for fault in case.faults:
+                fault.plant(folder / "faults")
+            options = HANGING if "hang" in case.actions else PATIENT
             watched = Watched(TOPOLOGIES[case.topology](folder, dsn, options), folder)
-            with _brought_about(where, watched):
-                _wait_until_fired(watched, fault)
-            fired_ns = fault.fired(folder / "faults")
-            recovery_s = _recovered(watched, fired_ns)
-            outcome = watched.finish()
-            watched.judge(outcome)
-            return Result(case, fired_ns is not None, "right" if fired_ns else "did not happen", recovery_s)
+            with _brought_about(case.place, watched):
+                fired_ns = _wait_until_fired(watched, case.faults)
+            recoveries_s = {action: _recovered(watched, ns) for action, ns in fired_ns.items()}
+            watched.judge(watched.finish())
+            return Result(case, recoveries_s, _RIGHT if set(fired_ns) == set(case.actions) else "did not happen")
     except Exception as error:
         text = str(error) if isinstance(error, LawBroken) else traceback.format_exc()
-        return Result(case, fired_ns is not None, text, recovery_s)
+        return Result(case, recoveries_s, text)
 
 
 @contextlib.contextmanager
@@ -185,61 +191,69 @@ def _rescale(watched: Watched) -> None:
         watched.job.rescale(1, timeout=_PATIENCE_S)
 
 
-def _wait_until_fired(watched: Watched, fault: PlannedFault) -> None:
+def _wait_until_fired(watched: Watched, faults: tuple[PlannedFault, ...]) -> dict[str, int]:
+    """Return when each fault happened (ns); after so long, or at the job's end, only of those that have."""
     deadline = time.monotonic() + _PATIENCE_S
-    while fault.fired(watched.folder / "faults") is None and time.monotonic() < deadline:
+    while True:
+        found = {fault.action: fault.fired(watched.folder / "faults") for fault in faults}
+        fired = {action: ns for action, ns in found.items() if ns is not None}
         status = watched.status()
-        if status is not None and status.state.is_final:
-            return
-        time.sleep(0.01)
+        has_ended = status is not None and status.state.is_final
+        if len(fired) == len(faults) or has_ended or time.monotonic() > deadline:
+            return fired
+        # Clients look after their jobs.
+        with contextlib.suppress(StreamlabError):
+            watched.job.report()
+        time.sleep(0.02)
 
 
-def _recovered(watched: Watched, fired_ns: int | None) -> float | None:
-    """Return how long it took until a whole checkpoint was begun and done after the fault; None if the job ended."""
-    if fired_ns is None:
-        return None
+def _recovered(watched: Watched, fired_ns: int) -> float | None:
     fired_us = fired_ns // 1_000
 
     def has_recovered() -> bool:
         status = watched.status()
         return watched.complete_since(fired_us) is not None or (status is not None and status.state == "finished")
 
-    watched.wait_for(has_recovered, f"recovery from {fired_us}")
+    watched.wait_for(has_recovered, "recovery")
     complete_us = watched.complete_since(fired_us)
     return None if complete_us is None else (complete_us - fired_us) / 1e6
 
 
 def run_cases(chosen: list[Case], jobs: int) -> list[Result]:
-    """Run cases, several at once, and tell of each one that is not right."""
+    """Run cases, several at once, and tell of each one that is not right; when interrupted, return what there is."""
     done: list[Result] = []
-    for result in run_all(run_case, chosen, jobs):
-        done.append(result)
-        if result.outcome != "right":
-            print(f"{result.case}: {result.outcome}", flush=True)
-        if len(done) % 20 == 0:
-            print(f"{len(done)} of {len(chosen)} runs", flush=True)
+    try:
+        for result in run_all(run_case, chosen, jobs):
+            done.append(result)
+            if not result.is_right:
+                print(f"{result.case}: {result.outcome}", flush=True)
+            if len(done) % 20 == 0:
+                print(f"{len(done)} of {len(chosen)} runs", flush=True)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"interrupted after {len(done)} of {len(chosen)} runs")
     return done
 
 
 def table(results: list[Result]) -> str:
     """Return the matrix: a line for each point and action, a column for each topology, seconds to recover in it."""
-    found = {(r.case.place.point, r.case.action, r.case.topology): r for r in results}
+    found = {(r.case.place.point, action, r.case.topology): r for r in results for action in r.case.actions}
     names = [name for name in TOPOLOGIES if any(key[2] == name for key in found)]
     lines = [f"{'point':21}{'action':8}{''.join(f'{name:>16}' for name in names)}"]
-    for point, action in dict.fromkeys((r.case.place.point, r.case.action) for r in results):
-        cells = [_cell(found.get((point, action, name))) for name in names]
+    for point, action in sorted({key[:2] for key in found}, key=lambda key: (key[0], ACTIONS.index(key[1]))):
+        cells = [_cell(found.get((point, action, name)), action) for name in names]
         lines.append(f"{point:21}{action:8}{''.join(f'{cell:>16}' for cell in cells)}")
     return "\n".join(lines)
 
 
-def _cell(result: Result | None) -> str:
+def _cell(result: Result | None, action: str) -> str:
     if result is None:
         return "-"
-    if not result.fired:
+    if action not in result.recoveries_s:
         return "NOT REACHED"
-    if result.outcome != "right":
+    if not result.is_right:
         return "WRONG"
-    return "at end" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
+    recovery_s = result.recoveries_s[action]
+    return "at the end" if recovery_s is None else f"{recovery_s:.1f} s"
 
 
 def main() -> int:
@@ -251,19 +265,19 @@ def main() -> int:
     asked = parser.parse_args()
     wanted = [
         case
-        for case in cases()
-        if asked.point in {None, case.place.point}
-        and asked.action in {None, case.action}
-        and asked.topology in {None, case.topology}
+        for case in cases((asked.action,) if asked.action else ACTIONS)
+        if asked.point in {None, case.place.point} and asked.topology in {None, case.topology}
     ]
-    order = {case: at for at, case in enumerate(wanted)}
-    results = sorted(run_cases(wanted, asked.jobs), key=lambda result: order[result.case])
+    results = run_cases(wanted, asked.jobs)
     print(table(results))
-    wrong = sum(result.outcome != "right" for result in results)
-    recoveries = [result.recovery_s for result in results if result.recovery_s is not None]
-    print(f"points: {len({r.case.place.point for r in results if r.fired})} reached of {len(POINTS)}")
-    print(f"runs: {len(results)}, fired: {sum(r.fired for r in results)}, wrong: {wrong}")
-    print(f"slowest recovery: {max(recoveries, default=0):.1f} s (fault to a whole checkpoint)")
+    fired = [s for result in results for s in result.recoveries_s.values()]
+    planned = sum(len(result.case.actions) for result in results)
+    wrong = sum(not result.is_right for result in results)
+    print(f"points: {len({r.case.place.point for r in results if r.recoveries_s})} reached of {len(POINTS)}")
+    print(f"faults: {planned} planned in {len(results)} jobs, {len(fired)} happened, jobs that went wrong: {wrong}")
+    print(
+        f"slowest recovery: {max((s for s in fired if s is not None), default=0):.1f} s (fault to a whole checkpoint)"
+    )
     return int(wrong > 0)
 
 

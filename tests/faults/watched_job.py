@@ -39,10 +39,10 @@ FROZEN = {**PATIENT, "heartbeat_timeout_ms": 1_500}
 """A process that does not run is missed soon."""
 HANGING = {
     **PATIENT,
-    "heartbeat_timeout_ms": 2_000,
-    "step_timeout_ms": 1_000,
-    "commit_timeout_ms": 2_000,
-    "checkpoint_timeout_ms": 2_500,
+    "heartbeat_timeout_ms": 3_000,
+    "step_timeout_ms": 1_500,
+    "commit_timeout_ms": 4_000,
+    "checkpoint_timeout_ms": 5_000,
 }
 """So is one that hangs; on a busy machine even one that does not, which then begins once more."""
 
