@@ -2,6 +2,8 @@
 # make lint   style, types, layers                make bench   speed, as ratios; writes docs/performance.md
 # make soak   hours of random examples and faults, which the tests leave out
 # make simulate N=10000   recovery under that many seeds of faults
+# make faults  every failpoint: exceptions, SIGKILLs, hangs in real processes; ONLY="--point sink.commit" chooses
+# make storm N=300 SEED=1   that many random schedules of kills, freezes and full disks; JOBS=2 run at once
 # Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
 
 PYTHON ?= python3
@@ -9,8 +11,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 N ?= 1000
+SEED ?= 1
+JOBS ?= 2
 
-.PHONY: demo test lint bench simulate soak clean
+.PHONY: demo test lint bench simulate faults storm soak clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/streamlab demo
@@ -36,6 +40,14 @@ soak: $(VENV)/installed-test
 
 simulate: $(VENV)/installed-test
 	$(BIN)/python -m streamlab.testing.simulation --seeds $(N)
+
+faults: $(VENV)/installed-test
+	.ci/install-postgresql
+	$(BIN)/python tests/faults/matrix.py --jobs $(JOBS) $(ONLY)
+
+storm: $(VENV)/installed-test
+	.ci/install-postgresql
+	$(BIN)/python tests/faults/storm.py --storms $(N) --seed $(SEED) --jobs $(JOBS)
 
 clean:
 	rm -rf $(VENV)

@@ -42,6 +42,7 @@ from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.pins import Pins
 
 _START_GRACE_US = 30_000_000
+_ALONE_GRACE_US = 5_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
 _HEARTBEATS, _LEAST_PATIENCE_S = 1.5, 6.0
@@ -192,9 +193,11 @@ class JobHandle:
         return ""
 
     def _goes_on_alone(self) -> bool:
-        """Return whether the coordinator runs although the guardian, which this process has started, has ended."""
+        """Return whether the coordinator runs, or is about to, although the guardian has ended."""
         processes = self.folder.read_processes()
-        return processes is not None and processes.guardian is not None and processes.coordinator.is_alive
+        if processes is None:
+            return self._is_guarded and time.time_ns() // 1000 - self.meta.created_us < _ALONE_GRACE_US
+        return self._is_guarded and processes.coordinator.is_alive
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.

@@ -29,6 +29,8 @@ DEFECT = 70
 """How a coordinator ends that has failed and leaves the job to the next one; not a code that Python itself gives."""
 PATIENCE = "--patience="
 """Says for how many seconds a coordinator may be silent."""
+GUARDIAN = "--guardian="
+"""Says which process the guardian is: the parent of an orphan is somebody else, whom nobody here may end."""
 FOLLOWED = "--followed"
 """Tells a coordinator that there is a next one for that."""
 _KEY_BYTES = 32
@@ -86,15 +88,9 @@ class Guardian:
             time.sleep(min(_DELAY_S * 2 ** (deaths - 1), _MAX_DELAY_S))
 
     def _run_coordinator(self, key: bytes, *, followed: bool) -> int:
+        flags = [f"{GUARDIAN}{os.getpid()}", *([FOLLOWED] if followed else [])]
         coordinator = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "streamlab.runtime.supervisor",
-                self._folder,
-                *([FOLLOWED] if followed else []),
-            ],
+            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", self._folder, *flags],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )

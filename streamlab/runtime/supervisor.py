@@ -38,11 +38,11 @@ from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.folder_lock import claim
-from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED
+from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log, say
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
-from streamlab.runtime.processes import exit_reason, kill_group, process_id
+from streamlab.runtime.processes import ProcessId, exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import Manifest
@@ -53,6 +53,7 @@ _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
 _SHORT_DISMISSAL_S = 0.3
 """How long workers may take to close: long after success, short when one of them may hang."""
 _INSPECTION_S = 0.2
+_DISK_PATIENCE_S = 30.0
 _ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:5000"}
 """Has Polars keep freed memory for 5 s, not half a second: the next batch needs it, and to get it anew costs a tenth of
 the time where batches change hundreds of thousands of keys. A setting of the user's own goes before.
@@ -80,6 +81,8 @@ class Supervisor:
         The job's folder.
     client_fd
         The pipe from the client.
+    guardian
+        Number of the process that starts another coordinator; 0: there is none.
 
     Raises
     ------
@@ -87,7 +90,7 @@ class Supervisor:
         If another coordinator works in the folder, or its files cannot be read.
     """
 
-    def __init__(self, folder: JobFolder, client_fd: int) -> None:
+    def __init__(self, folder: JobFolder, client_fd: int, guardian: int = 0) -> None:
         # Before anything else: what an earlier coordinator has left is ended here, and that one must be dead.
         self._lock = claim(folder.path)
         self._folder = folder
@@ -107,6 +110,7 @@ class Supervisor:
             takeover=self._takeover(),
         )
         self._client_fd = client_fd
+        self._guardian_pid = guardian
         self._key = b""
         self._is_guarded = self._meta.options.checkpoint_every_ms is not None
         self._watches_client = False
@@ -118,8 +122,8 @@ class Supervisor:
         self._signalled = False
         self._refusal = ""
         self._ticked = time.monotonic()
-        self._written = time.monotonic()
-        """When the status could last be written."""
+        self._full_since: float | None = None
+        """Since when the status cannot be written for want of space."""
         self._failed_start: protocol.WorkerLost | None = None
 
     def run(self) -> None:
@@ -336,8 +340,12 @@ class Supervisor:
         workers = (process_id(worker.process.pid) for worker in self._workers.values())
         if own is not None:
             running = tuple(process for process in workers if process is not None)
-            guardian = process_id(os.getppid()) if self._is_guarded else None
-            self._folder.write_processes(JobProcesses(own, guardian, running))
+            self._folder.write_processes(JobProcesses(own, self._guardian(), running))
+
+    def _guardian(self) -> ProcessId | None:
+        """Return the process that starts another coordinator, if it is still this one's parent."""
+        parent = os.getppid()
+        return process_id(parent) if parent == self._guardian_pid else None
 
     def _kill_workers(self) -> None:
         """End all workers now, whatever state they are in, and wait until they are gone."""
@@ -377,9 +385,10 @@ class Supervisor:
     def _start_worker(self, index: int, command: protocol.StartWorkers) -> None:
         commands_read, commands_write = os.pipe()
         events_read, events_write = os.pipe()
+        facts = (str(events_write), self._meta.id, str(os.getpid()))
         with self._folder.worker_log(index).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-u", "-m", "streamlab.runtime.worker", str(events_write), self._meta.id],
+                [sys.executable, "-P", "-u", "-m", "streamlab.runtime.worker", *facts],
                 stdin=commands_read,
                 stdout=log,
                 stderr=log,
@@ -420,12 +429,19 @@ class Supervisor:
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
-            # A job that can be restored waits for a while until there is room again.
-            patience_s = self._meta.options.heartbeat_timeout_ms / 1000 if self._is_guarded else 0
-            if time.monotonic() - self._written >= patience_s:
-                self._take(protocol.JobFolderFailed(error.strerror or str(error)))
+            self._wait_for_room(error)
         else:
-            self._written = time.monotonic()
+            self._full_since = None
+
+    def _wait_for_room(self, error: OSError) -> None:
+        """Bear with a full disk for a while, if what is lost on it can be restored."""
+        self._full_since = self._full_since or time.monotonic()
+        if not self._is_guarded or time.monotonic() - self._full_since >= _DISK_PATIENCE_S:
+            self._take(protocol.JobFolderFailed(error.strerror or str(error)))
+            return
+        # So the guardian sees that this process lives.
+        with contextlib.suppress(OSError):
+            os.utime(self._folder.path / "status.json")
 
     def _end_workers(self) -> None:
         """Let workers that were dismissed end by themselves, then end them and all that they have started."""
@@ -468,7 +484,8 @@ def main(path: str, *flags: str) -> None:
     arm_from_environment("coordinator")
     supervisor = None
     try:
-        supervisor = Supervisor(JobFolder(Path(path)), client_fd=0)
+        guardian = next((int(flag.removeprefix(GUARDIAN)) for flag in flags if flag.startswith(GUARDIAN)), 0)
+        supervisor = Supervisor(JobFolder(Path(path)), client_fd=0, guardian=guardian)
         supervisor.run()
     except Exception as error:
         if supervisor is None and isinstance(error, StateError) and not isinstance(error, CheckpointError):

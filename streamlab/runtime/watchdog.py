@@ -54,9 +54,11 @@ class Watchdog(threading.Thread):
     ----------
     commands_fd, events_fd
         The pipes from and to the coordinator.
+    coordinator
+        Its process; when it ends early, this one's parent is somebody else from the beginning.
     """
 
-    def __init__(self, commands_fd: int, events_fd: int) -> None:
+    def __init__(self, commands_fd: int, events_fd: int, coordinator: int) -> None:
         super().__init__(name="watchdog", daemon=True)
         self.commands: deque[ToWorker] = deque()
         self.clock = StepClock()
@@ -68,7 +70,7 @@ class Watchdog(threading.Thread):
         self._frames = FrameBuffer()
         self._decoder = msgspec.msgpack.Decoder(ToWorker)
         self._encoder = msgspec.msgpack.Encoder()
-        self._coordinator = os.getppid()
+        self._coordinator = coordinator
         self._main = threading.main_thread().ident
         self._round_began = time.monotonic()
         self._heard_s = 0.0

@@ -1,4 +1,4 @@
-"""A worker process: ``python -m streamlab.runtime.worker <events fd> <job id>``, started by the job's coordinator.
+"""A worker process: ``python -m streamlab.runtime.worker <events fd> <job id> <parent>``, started by a coordinator.
 
 One cooperative loop over its tasks, last in the graph first, so that rows leave before new ones are read. In each round
 everything that has arrived is taken in before any task runs, so two workers that send to each other cannot block.
@@ -377,7 +377,7 @@ def _limited_steps(vertex: Vertex) -> frozenset[str]:
     return _user_steps(vertex) | outside
 
 
-def main(events_fd: int) -> None:
+def main(events_fd: int, coordinator: int) -> None:
     """Run this process as a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A crash in user code must not leave a core file in the user's folder.
@@ -391,7 +391,7 @@ def main(events_fd: int) -> None:
     os.environ.pop("PYTHONPATH", None)
     if "STREAMLAB_PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.environ.pop("STREAMLAB_PYTHONPATH")
-    watchdog = Watchdog(commands_fd, events_fd)
+    watchdog = Watchdog(commands_fd, events_fd, coordinator)
     faulthandler.enable(watchdog.fault_log)
     watchdog.start()
     arm_from_environment(f"worker-{watchdog.hello.worker}")
@@ -405,4 +405,4 @@ def main(events_fd: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[3]))

@@ -1,102 +1,29 @@
-"""Jobs to be broken: a source whose rows are known beforehand, queries over it, and what the sink must hold at the end.
-
-Rows trickle until a gate is opened, and never all of them before that: however slow the machine is, the job lasts until
-everything that is to go wrong has gone wrong, and then ends by itself. Imported by the workers, too.
-"""
+"""Jobs to be broken: queries over a source whose rows are known, and what the sink must hold in the end."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import psycopg
+from trickle import Trickle, all_rows
 
 import streamlab as sl
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader, Timing
+from streamlab.connectors.source import Timing
 from streamlab.core.time import Duration
 from streamlab.session.sources import stream
 
-SCHEMA = pl.Schema({"t": pl.Datetime("us"), "k": pl.Int64, "v": pl.Int64})
-PARTS = 2
-ROWS = 8_000
-"""Rows of each split."""
-_HELD_BACK = 2_000
-_ROWS_PER_S = 1_500
 NAMES = pl.DataFrame({"k": list(range(7)), "name": [f"key {k}" for k in range(7)]})
 Rows = list[tuple[Any, ...]]
 
 
-def rows_of(part: int, first: int, last: int) -> pl.DataFrame:
-    """Return rows of a split: each number is there once; times are up to half a second out of order."""
-    at = pl.int_range(first, last, eager=True)
-    number = at * PARTS + part
-    time = at * 1_000 - (number * 7_919 % 500) * 1_000
-    return pl.DataFrame({"t": time.cast(pl.Datetime("us")), "k": number % 7, "v": number}, schema=SCHEMA)
-
-
-def all_rows() -> pl.DataFrame:
-    return pl.concat([rows_of(part, 0, ROWS) for part in range(PARTS)])
-
-
-class _Reader(SplitReader):
-    def __init__(self, source: Trickle, part: int, at: int) -> None:
-        self._source, self._part, self._at = source, part, at
-        self._began: tuple[int, int] | None = None
-        self._open = False
-
-    def read(self, limit: int, now_us: int) -> Read | None:
-        if self._began is None or now_us < self._began[0]:
-            self._began = now_us, self._at
-        self._open = self._open or os.path.exists(self._source.gate)
-        due = ROWS
-        if not self._open:
-            due = min(self._began[1] + (now_us - self._began[0]) * _ROWS_PER_S // 1_000_000, ROWS - _HELD_BACK)
-        first, last = self._at, min(due, self._at + limit, self._at + 500)
-        if last <= first:
-            return None
-        self._at = last
-        return Read(rows_of(self._part, first, last), last, last - first)
-
-    @property
-    def done(self) -> bool:
-        return self._at >= ROWS
-
-    def wakeup_us(self, now_us: int) -> int | None:
-        return now_us + 5_000
-
-
-@dataclass(frozen=True)
-class Trickle(Source):
-    """Two splits of known rows; see the module."""
-
-    name: str = "trickle"
-    schema: pl.Schema = field(default_factory=lambda: SCHEMA)
-    gate: str = ""
-    live: bool = False
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replayable(self) -> bool:
-        return not self.live
-
-    def splits(self) -> Sequence[Split]:
-        return [Split(str(part)) for part in range(PARTS)]
-
-    def open(self, split: Split, position: Position) -> SplitReader:
-        return _Reader(self, int(split.id), int(str(position)))
-
-
-def trickle(folder: Path, *, live: bool = False) -> sl.StreamFrame:
+def trickling(folder: Path, *, live: bool = False) -> sl.StreamFrame:
     """Return the stream; the file ``gate`` in the folder opens it."""
     timing = Timing(event_time="t", watermark=Duration.parse("1s"))
     return stream(Trickle(gate=str(folder / "gate"), live=live, timing=timing))
@@ -122,7 +49,7 @@ AGGREGATES = [pl.len().cast(pl.Int64).alias("n"), pl.col("v").sum()]
 def files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Stateless, into Parquet files."""
     out = folder / "out"
-    query = trickle(folder).filter(pl.col("v") % 3 != 0).select("v", twice=pl.col("v") * 2)
+    query = trickling(folder).filter(pl.col("v") % 3 != 0).select("v", twice=pl.col("v") * 2)
     job = query.sink_parquet(out, roll_rows=700, **options)
     kept = all_rows().filter(pl.col("v") % 3 != 0).select("v", twice=pl.col("v") * 2)
     return Broken(job, lambda: pl.read_parquet(out / "part-*.parquet").rows(), kept.rows, out)
@@ -131,7 +58,7 @@ def files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
 def windows_to_sqlite(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Windows by key, across an exchange, appended to a table of SQLite."""
     path = folder / "table.db"
-    query = trickle(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
+    query = trickling(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
     job = query.select("k", "n", "v", second=pl.col("t").cast(pl.Int64) // 1_000_000).sink_sqlite(path, "t", **options)
 
     def expected() -> Rows:
@@ -144,7 +71,7 @@ def windows_to_sqlite(folder: Path, dsn: str, options: dict[str, Any]) -> Broken
 def groups_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Totals by key, which change for ever, upserted into PostgreSQL."""
     table = f"groups {folder.name}"
-    query = trickle(folder).group_by("k").agg(AGGREGATES).named("groups")
+    query = trickling(folder).group_by("k").agg(AGGREGATES).named("groups")
     job = query.sink_postgres(dsn, table, mode="upsert", **options)
     expected = all_rows().group_by("k").agg(AGGREGATES)
     return Broken(job, lambda: _postgres(dsn, table), expected.rows)
@@ -153,7 +80,7 @@ def groups_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broke
 def rows_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Windows by key, appended to a table of PostgreSQL by two writers."""
     table = f"rows {folder.name}"
-    query = trickle(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
+    query = trickling(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
     second = (pl.col("t").cast(pl.Int64) // 1_000_000).alias("second")
     job = query.select("k", second, "n", "v").sink_postgres(dsn, table, **options)
     floor = (pl.col("t").cast(pl.Int64).floordiv(1_000_000)).alias("second")
@@ -164,7 +91,7 @@ def rows_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
 def recorded_to_files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Record a live source first, into files of JSON lines."""
     out = folder / "out"
-    job = trickle(folder, live=True).select("k", "v").sink_ndjson(out, roll_rows=700, **options)
+    job = trickling(folder, live=True).select("k", "v").sink_ndjson(out, roll_rows=700, **options)
 
     def read() -> Rows:
         return [row for path in out.glob("part-*") for row in pl.read_ndjson(path).select("k", "v").rows()]
@@ -175,7 +102,7 @@ def recorded_to_files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken
 def joined_to_duckdb(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Count by a name that a table has, upserted into DuckDB."""
     path = folder / "table.duckdb"
-    query = trickle(folder).join(NAMES, on="k").group_by("name").agg(AGGREGATES).named("names")
+    query = trickling(folder).join(NAMES, on="k").group_by("name").agg(AGGREGATES).named("names")
     job = query.sink_duckdb(path, "t", mode="upsert", **options)
     expected = all_rows().join(NAMES, on="k").group_by("name").agg(AGGREGATES)
 
@@ -188,7 +115,7 @@ def joined_to_duckdb(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
 
 def groups_to_results(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Totals by key in the job's own result table."""
-    job = trickle(folder).group_by("k").agg(AGGREGATES).named("groups").start(**options)
+    job = trickling(folder).group_by("k").agg(AGGREGATES).named("groups").start(**options)
     return Broken(
         job, lambda: job.results().select("k", "n", "v").rows(), all_rows().group_by("k").agg(AGGREGATES).rows
     )

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from streamlab.runtime import guardian as module
-from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, Guardian
+from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN, Guardian
 
 KEY = bytes(range(32))
 KILLED = -signal.SIGKILL
@@ -62,7 +62,8 @@ class World:
     def start(self, command: list[str], **options: object) -> Coordinator:
         at = command.index("streamlab.runtime.supervisor")
         assert command[at + 1] == self.folder
-        self.followed.append(command[at + 2 :] == [FOLLOWED])
+        assert command[at + 2] == f"{GUARDIAN}{os.getpid()}"
+        self.followed.append(FOLLOWED in command)
         reading, writing = os.pipe()
         if self.deaf:
             os.close(reading)
