@@ -310,6 +310,21 @@ def end_of(there: Sequence[Segment], *, is_last: bool = True) -> LogEnd:
     return replace(before, segment_bytes=0)
 
 
+def boundaries(segment: Segment, *, is_last: bool) -> list[int]:
+    """Return where each whole record of a segment begins, and where the last one ends.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged.
+    """
+    found = [0]
+    with _opened(segment.path) as file:
+        while (prefix := _prefix_at(file, segment.path, found[-1], is_last=is_last)) is not None:
+            found.append(found[-1] + prefix.size)
+    return found
+
+
 def first_header(segment: Segment, *, is_last: bool) -> RecordHeader | None:
     """Return what the first record of a segment says about itself; None when there is none.
 

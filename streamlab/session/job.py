@@ -37,9 +37,10 @@ from streamlab.session.insight import Insight
 from streamlab.session.moments import Moment
 from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
+from streamlab.session.saving import save
 from streamlab.session.stepping import SteppedJob
 from streamlab.session.timeouts import seconds
-from streamlab.state.checkpoints.savepoints import check_is_free, copy_checkpoint
+from streamlab.state.checkpoints.savepoints import check_is_free
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,7 +262,7 @@ class Job(Insight, SteppedJob):
         for attempt in range(_COPY_ATTEMPTS):
             checkpoint_id = self._take_checkpoint(timeout)
             try:
-                saved = copy_checkpoint(self._handle.folder.checkpoint_blobs(), checkpoint_id, target)
+                saved = save(self._handle, checkpoint_id, target)
                 break
             except CheckpointError as error:
                 # A job that takes them quickly and keeps few may have deleted it before it could be held on to.
@@ -416,7 +417,7 @@ class Job(Insight, SteppedJob):
         if taken is None or taken.state != "complete":
             got = f"a job that is {state}" if taken is None else f"a checkpoint that is {taken.state} {taken.reason}"
             raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))
-        copy_checkpoint(self._handle.folder.checkpoint_blobs(), taken.id, target)
+        save(self._handle, taken.id, target)
         return state
 
     def cancel(self, timeout: float | str | dt.timedelta | None = None) -> JobState:

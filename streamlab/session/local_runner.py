@@ -27,6 +27,7 @@ from streamlab.session.ended_sources import check_goes_on
 from streamlab.session.job import Job
 from streamlab.session.restoring import check_fits, pinned
 from streamlab.session.row_stream import discard, stream_rows
+from streamlab.session.saving import check_live_sources, taking_up
 from streamlab.state.checkpoints.savepoints import find_savepoint
 
 _MOST_BY_DEFAULT = 4
@@ -66,7 +67,7 @@ class LocalRunner:
         job_options = _job_options(plan, options)
         target = sink or _table(plan, job_options.keep_rows)
         query = nodes.Write(input=plan, sink=target, step=target.name, schema=plan.schema)
-        origin = None
+        origin = prepare = None
         if options.from_savepoint is None:
             graph = lower(query, job_options.parallelism)
         else:
@@ -75,9 +76,11 @@ class LocalRunner:
             graph = lower(query, job_options.parallelism)
             check_fits(manifest, graph, allow_non_restored_state=options.allow_non_restored_state)
             check_goes_on(manifest, graph)
-            origin = CheckpointPlace(location, manifest.id)
+            records = job_options.checkpoint_every_ms is not None
+            check_live_sources(location, manifest, graph, takes_checkpoints=records)
+            origin, prepare = CheckpointPlace(location, manifest.id), taking_up(location, manifest)
         text = f"{explain_plan(query.input)}\n\n{explain_graph(graph)}"
-        return launch(graph, job_options, plan=text, query=query, origin=origin)
+        return launch(graph, job_options, plan=text, query=query, origin=origin, prepare=prepare)
 
 
 def default_parallelism() -> int:

@@ -190,3 +190,41 @@ def test_a_replay_judges_lateness_as_the_job_did_although_the_clock_cut_its_batc
     assert replay.compare(then).height == 0
     assert replay.late_rows().height > 0
     assert_frame_equal(replay.late_rows(), then.late_rows(), check_row_order=False)
+
+
+def counter(start: int, n: int) -> pl.DataFrame:
+    return pl.DataFrame({"n": range(start, start + n)})
+
+
+def test_a_savepoint_of_a_live_source_begins_another_job(run, tmp_path: Path):
+    ticks = sl.generate(counter, rows_per_second=1_000, replayable=False, name="ticks")
+    first = run(ticks)
+    has_read(first, 300)
+    still_running = first.savepoint(tmp_path / "copy")
+    has_read(first, 600)
+    assert first.stop(savepoint=tmp_path / "last") == "stopped"
+    before = first.results()["n"].sort()
+    assert before.to_list() == list(range(len(before)))
+    beside = run(ticks, from_savepoint=first.checkpoints[-1])
+    has_read(beside, 100)
+    beside.stop()
+    assert beside.results()["n"].min() == len(before)
+    # The savepoint stands by itself.
+    first._handle.folder.path.rename(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="start it with checkpoint_every"):
+        run(ticks, from_savepoint=tmp_path / "last", checkpoint_every=None)
+    second = run(ticks, from_savepoint=tmp_path / "last")
+    third = run(ticks, from_savepoint=tmp_path / "copy")
+    has_read(second, 200)
+    has_read(third, 200)
+    second.stop()
+    third.stop()
+    (tmp_path / "gone").rename(first._handle.folder.path)
+    after = second.results()["n"].sort()
+    assert after.to_list() == list(range(len(before), len(before) + len(after)))
+    begins = third.results()["n"].sort()
+    assert begins.to_list() == list(range(begins[0], begins[0] + len(begins)))
+    assert 300 <= begins[0] <= len(before)
+    assert still_running.sources()["vertex"].to_list() == ["ticks"]
+    # It has a recording of its own, which it can be replayed from.
+    assert second.recording.collect()["n"].max() >= after[-1]

@@ -36,6 +36,13 @@ def read_contents(blobs: Blobs, stored: StoredFrame) -> bytes:
     return data
 
 
+def put_contents(blobs: Blobs, data: bytes) -> StoredFrame:
+    """Store bytes that are no frame (the end of a recording) and return what names them."""
+    stored = StoredFrame(hashlib.sha256(data).hexdigest(), len(data), 0)
+    blobs.put(file_name(stored), data)
+    return stored
+
+
 def check_length(blobs: Blobs, stored: StoredFrame, size: int | None) -> None:
     """Raise when a file's length (None: it is not there) differs from what the manifest says."""
     name = file_name(stored)

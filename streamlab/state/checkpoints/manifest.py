@@ -18,6 +18,8 @@ Scalar = int | float | str | bool | None
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Position = int | str | tuple[int | str, ...]
+StoredRecording = dict[str, tuple[tuple[int, "StoredFrame"], ...]]
+"""By split: files of records as they lie in a recording, and the number of the first record of each."""
 StoredTransaction = tuple[tuple[str, str], ...]
 
 
@@ -153,6 +155,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Splits of each source, by vertex."""
     steps: tuple[StoredStep, ...] = ()
     """The steps that keep state; none in checkpoints that were taken before they were described."""
+    recordings: dict[str, StoredRecording] = {}
+    """By source, in savepoints: what was recorded of it and not yet read, and the last record before that."""
     tasks: tuple[TaskState, ...]
     triggered_us: int
     """Wall clock when the barriers were sent."""
@@ -162,7 +166,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def files(self) -> frozenset[StoredFrame]:
         """The files that it needs."""
-        return frozenset(frame for task in self.tasks for frame in task.files)
+        recorded = (file for splits in self.recordings.values() for parts in splits.values() for _, file in parts)
+        return frozenset(frame for task in self.tasks for frame in task.files) | frozenset(recorded)
 
     @property
     def size_bytes(self) -> int:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import msgspec
 
 from streamlab.core.errors import CheckpointError, OptionError, explained
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.contents import file_name, read_contents
-from streamlab.state.checkpoints.manifest import Manifest
+from streamlab.state.checkpoints.manifest import Manifest, StoredRecording
 from streamlab.state.checkpoints.manifests import ManifestStore
 
 _CHECKPOINT = re.compile(r"(?P<place>.+)/checkpoints/(?P<id>\d{4,})/?")
@@ -28,8 +29,15 @@ def check_is_free(path: str | os.PathLike[str]) -> Blobs:
     return blobs
 
 
-def copy_checkpoint(source: Blobs, checkpoint_id: int, target: Blobs) -> Manifest:
+def copy_checkpoint(
+    source: Blobs,
+    checkpoint_id: int,
+    target: Blobs,
+    recordings: Callable[[Manifest], dict[str, StoredRecording]] | None = None,
+) -> Manifest:
     """Copy a checkpoint with all its files, each compared with its hash; it counts when the last byte is durable.
+
+    `recordings` stores, at the target, what the checkpoint needs of recordings.
 
     Raises
     ------
@@ -39,7 +47,8 @@ def copy_checkpoint(source: Blobs, checkpoint_id: int, target: Blobs) -> Manifes
     with ManifestStore(source).pin(checkpoint_id) as manifest:
         for stored in manifest.files:
             target.put(file_name(stored), read_contents(source, stored))
-        saved = msgspec.structs.replace(manifest, kind="savepoint")
+        recorded = manifest.recordings if recordings is None else {**manifest.recordings, **recordings(manifest)}
+        saved = msgspec.structs.replace(manifest, kind="savepoint", recordings=recorded)
         ManifestStore(target).put(saved)
     return saved
 
