@@ -65,10 +65,10 @@ def _beside(location: str, manifest: Manifest) -> dict[str, Path]:
 
 def check_live_sources(location: str, manifest: Manifest, graph: JobGraph, *, takes_checkpoints: bool) -> None:
     """Raise CheckpointError when a source that cannot be read again would go on without its recording."""
+    there = manifest.recordings.keys() | _beside(location, manifest).keys()
     for vertex in graph.vertices:
-        begun = any(
-            task.source is not None and task.source.splits for task in manifest.tasks if task.vertex == vertex.id
-        )
+        parts = [task.source for task in manifest.tasks if task.vertex == vertex.id]
+        begun = any(part is not None and part.splits for part in parts)
         if vertex.source is None or vertex.source.replayable or not begun:
             continue
         got = hint = ""
