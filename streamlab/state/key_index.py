@@ -107,13 +107,11 @@ class KeyIndex:
         table = self._table
         if insert and isinstance(table, RangeTable) and not table.takes(words):
             self._table = table = WordTable.of(table.keys())
-        slots = table.slots([words], insert=insert)
-        if isinstance(table, WordTable) and table.size >= self._next_look:
-            self._next_look = 2 * table.size
-            keys = table.keys()
-            if lie_close(keys):
-                self._table = RangeTable(keys)
-        return slots
+        elif insert and isinstance(table, WordTable) and table.size + len(words) >= self._next_look:
+            self._next_look = 2 * (table.size + len(words))
+            if lie_close(table.keys(), words):
+                self._table = table = RangeTable(table.keys(), words)
+        return table.slots([words], insert=insert)
 
 
 def _fits_in_a_word(dtype: pl.DataType) -> bool:

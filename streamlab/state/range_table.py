@@ -14,20 +14,24 @@ from streamlab.state.hash_table import Slots, Words
 _SPREAD = 16
 """Numbers of the range for each key up to which the table pays: it then needs twice the memory of a hash table."""
 
+_SMALL = 2**24
+"""Numbers of a range that costs too little memory (64 MB) to ask how many keys there are in it."""
+
 _SPARE = 8
 """The table begins with one place for every so many numbers to spare, on both sides."""
 
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 
-def lie_close(numbers: Words) -> bool:
-    """Return whether these keys, all different, lie so close that a :class:`RangeTable` of them pays.
+def lie_close(keys: Words, others: Words) -> bool:
+    """Return whether these keys lie so close that a :class:`RangeTable` of them pays.
 
-    >>> lie_close(np.arange(100, 200, dtype=np.uint64)), lie_close(np.array([1, 2**40], np.uint64))
+    >>> close, far = np.arange(100, 200, dtype=np.uint64), np.array([1, 2**40], np.uint64)
+    >>> lie_close(close, close), lie_close(close, far)
     (True, False)
     """
-    signed = numbers.view(np.int64)
-    return int(signed.max()) - int(signed.min()) < _SPREAD * len(signed)
+    low, high = _bounds(keys, others)
+    return high - low < max(_SMALL, _SPREAD * (len(keys) + len(others)))
 
 
 class RangeTable:
@@ -36,23 +40,24 @@ class RangeTable:
     Parameters
     ----------
     keys
-        The keys of the slots 0, 1, …; they must :func:`lie_close`.
+        The keys of the slots 0, 1, …
+    others
+        Keys that will be inserted next; together with the first they must :func:`lie_close`.
 
     Examples
     --------
-    >>> table = RangeTable(np.array([7, 5], np.uint64))
+    >>> table = RangeTable(np.array([7, 5], np.uint64), np.array([9], np.uint64))
     >>> table.slots([np.array([5, 6, 7], np.uint64)], insert=True)
     array([1, 2, 0])
     """
 
-    def __init__(self, keys: Words) -> None:
-        signed = keys.view(np.int64)
-        low, high = int(signed.min()), int(signed.max())
+    def __init__(self, keys: Words, others: Words) -> None:
+        low, high = _bounds(keys, others)
         spare = (high - low) // _SPARE
         self._first = max(low - spare, _LEAST)
         self._above = np.zeros(min(high + spare, _GREATEST) - self._first + 1, np.int32)
         """By place the slot plus one, so that memory that was never touched is an empty place and costs nothing."""
-        self._above[signed - self._first] = np.arange(1, len(keys) + 1, dtype=np.int32)
+        self._above[keys.view(np.int64) - self._first] = np.arange(1, len(keys) + 1, dtype=np.int32)
         self._size = len(keys)
 
     @property
@@ -68,7 +73,7 @@ class RangeTable:
     def takes(self, words: Words) -> bool:
         """Return whether these keys may be inserted: whether the range would not be too large for the keys in it."""
         low, high = self._reach(words)
-        return high - low < max(len(self._above), _SPREAD * self._size)
+        return high - low < max(len(self._above), _SMALL, _SPREAD * self._size)
 
     def keys(self) -> Words:
         """Return the keys in the order of their slots."""
@@ -126,3 +131,9 @@ class RangeTable:
         above = np.zeros(end - first + 1, np.int32)
         above[self._first - first : self._first - first + len(self._above)] = self._above
         self._first, self._above = first, above
+
+
+def _bounds(keys: Words, others: Words) -> tuple[int, int]:
+    """Return the least and the greatest of some keys, at least one."""
+    bounds = [(int(some.min()), int(some.max())) for some in (keys.view(np.int64), others.view(np.int64)) if len(some)]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)

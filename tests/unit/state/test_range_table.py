@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.state import key_index
+from streamlab.state import key_index, range_table
 from streamlab.state.hash_table import WordTable
 from streamlab.state.key_index import KeyIndex
 from streamlab.state.range_table import RangeTable, lie_close
@@ -25,7 +25,7 @@ def words(numbers: list[int]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
 @settings(deadline=None)
 @given(batches=batches)
 def test_table_against_a_dict(first: int, batches: list[list[int]]) -> None:
-    table = RangeTable(words([first + 3, first + 1]))
+    table = RangeTable(words([first + 3, first + 1]), words([]))
     known = {first + 3: 0, first + 1: 1}
     for batch in ([first + number for number in batch] for batch in batches):
         assert table.slots([words(batch)], insert=False).tolist() == [known.get(key, -1) for key in batch]
@@ -39,23 +39,31 @@ def test_table_against_a_dict(first: int, batches: list[list[int]]) -> None:
         assert again.slots([table.keys()], insert=True).tolist() == list(range(table.size))
 
 
-def test_far_numbers_are_not_taken() -> None:
-    table = RangeTable(words([1, 2, 3]))
+def test_far_numbers_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = RangeTable(words([1, 2, 3]), words([]))
     assert table.takes(words([20]))
+    assert table.takes(words([2**23]))
+    monkeypatch.setattr(range_table, "_SMALL", 8)
+    assert table.takes(words([20]))
+    assert not table.takes(words([2**23]))
     for extreme in EXTREMES:
         assert not table.takes(words([extreme]))
         assert table.slots([words([extreme, 2])], insert=False).tolist() == [-1, 1]
-    assert not lie_close(words(list(EXTREMES)))
+    assert not lie_close(words(list(EXTREMES)), words([]))
 
 
+@pytest.mark.parametrize("small", [2**24, 8])
 @settings(deadline=None)
 @given(
     batches=st.lists(
         st.lists(st.one_of(st.none(), st.integers(-9, 40), st.sampled_from(EXTREMES)), max_size=30), max_size=9
     )
 )
-def test_an_index_goes_from_one_table_to_the_other_and_keeps_its_slots(batches: list[list[int | None]]) -> None:
+def test_an_index_goes_from_one_table_to_the_other_and_keeps_its_slots(
+    small: int, batches: list[list[int | None]]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(range_table, "_SMALL", small)
         patch.setattr(key_index, "_FIRST_LOOK", 4)
         index = KeyIndex(pl.Schema({"k": pl.Int64}))
         known: dict[int | None, int] = {}
