@@ -22,6 +22,9 @@ _GROWTH = 2
 _MOST_COLUMNS = 64
 """Null bits in a word."""
 
+_LINE_WORDS = 8
+"""Words in a line of the processor's caches."""
+
 _PART_ROWS = 4096
 """Rows of a part: so few that what was touched is still in the processor's caches when the next column touches it."""
 
@@ -60,7 +63,9 @@ class DenseColumns:
         for name, dtype in schema.items():
             self._columns.append(ColumnWords(name, dtype, width))
             width = self._columns[-1].span.stop
-        self._words: Block = np.zeros((_FIRST_CAPACITY, width), np.uint64)
+        # One word to spare makes rows that never lie across two lines of the caches.
+        width += width > 1 and width & (width + 1) == 0
+        self._words: Block = _zeros(_FIRST_CAPACITY, width)
         self._size = 0
         self._nulls: npt.NDArray[np.uint64] | None = None
 
@@ -149,9 +154,11 @@ class DenseColumns:
         if size > len(self._words):
             # Memory that is not yet touched costs nothing, so there may be much of it.
             capacity = _GROWTH << (size - 1).bit_length()
-            self._words = _grown(self._words, self._size, capacity)
+            words, self._words = self._words, _zeros(capacity, self._words.shape[1])
+            self._words[: self._size] = words[: self._size]
             if self._nulls is not None:
-                self._nulls = _grown(self._nulls, self._size, capacity)
+                nulls, self._nulls = self._nulls, np.zeros(capacity, np.uint64)
+                self._nulls[: self._size] = nulls[: self._size]
         self._size = max(self._size, size)
 
 
@@ -164,7 +171,8 @@ def _rows(block: Block) -> npt.NDArray[np.void]:
     return block.view(np.dtype((np.void, 8 * block.shape[1]))).reshape(-1)
 
 
-def _grown(array: Block, size: int, capacity: int) -> Block:
-    larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
-    larger[:size] = array[:size]
-    return larger
+def _zeros(rows: int, width: int) -> Block:
+    """Return memory that begins with a line of the caches and that nobody has touched yet."""
+    memory = np.zeros(rows * width + _LINE_WORDS, np.uint64)
+    first = -memory.ctypes.data // memory.itemsize % _LINE_WORDS
+    return memory[first : first + rows * width].reshape(rows, width)
