@@ -45,10 +45,13 @@ class ColumnWords:
         return self._is_decimal or self._is_wide
 
     def series(self, words: Block) -> pl.Series:
-        """Return the series that some words are; they must not change any more, since Polars does not copy them."""
+        """Return the series that some words are; they must not change any more, since Polars may not copy them."""
         if self._is_decimal:
             arrow = pl.Series([], dtype=self.dtype).to_arrow().type
-            return pl.Series(self.name, pa.Array.from_buffers(arrow, len(words), [None, pa.py_buffer(words)]))
+            # Memory of Arrow's own, which a thread of Polars can give back without waiting for Python.
+            own = pa.allocate_buffer(words.nbytes)
+            np.frombuffer(own, np.uint64)[:] = words.reshape(-1)
+            return pl.Series(self.name, pa.Array.from_buffers(arrow, len(words), [None, own]))
         series = pl.Series(self.name, words.reshape(-1).view(self._kind))
         if self._is_wide:
             return series

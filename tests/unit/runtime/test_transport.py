@@ -45,7 +45,25 @@ def test_control_messages_survive_the_wire(message):
     assert decoded(authentic_header(parts, KEY), b"") == message
 
 
-@pytest.mark.parametrize("frame", [FRAME, FRAME.clear(), pl.DataFrame({"c": ["x", "y"]}, schema={"c": pl.Categorical})])
+NUMBERS = (pl.Int8, pl.UInt16, pl.Int32, pl.Int64, pl.UInt64, pl.Float32, pl.Float64, pl.Boolean, pl.Decimal(38, 0))
+TIMES = (pl.Date, pl.Time, pl.Datetime("ms"), pl.Datetime("ns", "Europe/Rome"), pl.Duration("us"))
+PLAIN = pl.DataFrame([pl.Series(str(dtype), [1, None, 3, 4]).cast(dtype) for dtype in (*NUMBERS, *TIMES)])
+"""Values of fixed width, which go another way."""
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        FRAME,
+        FRAME.clear(),
+        pl.DataFrame({"c": ["x", "y"]}, schema={"c": pl.Categorical}),
+        pl.DataFrame({"wide": [2**100, None]}, schema={"wide": pl.Int128}),
+        PLAIN,
+        PLAIN.clear(),
+        PLAIN[1:3],
+        pl.concat([PLAIN, PLAIN[2:]], rechunk=False),
+    ],
+)
 def test_batches_survive_the_wire(frame):
     parts = wire(Batch(frame, "late_rows", 12))
     batch = decoded(authentic_header(parts, KEY), parts[2])
