@@ -181,7 +181,7 @@ def _left_behind(cluster: Cluster) -> str:
 def _forgotten(cluster: Cluster) -> str:
     """Return which rescale was accepted and then neither carried out nor refused; the job may end before it is."""
     final = cluster.final
-    if final is None:
+    if final is None or cluster.client_ended:
         return ""
     refused = {taken.request for taken in final.checkpoints if taken.state in {"failed", "abandoned"}}
     for token, graph, attempt in cluster.wishes:
