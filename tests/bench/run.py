@@ -22,6 +22,7 @@ import polars as pl
 import psutil
 from bench_data import readings
 from bench_queries import QUERIES, Query
+from bench_watching import watching_cost
 
 import streamlab as sl
 
@@ -184,10 +185,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "streamlab-bench")
-    parser.add_argument("--only", default="", help="names of queries, checkpoints, latency, start, memory; with commas")
+    parser.add_argument(
+        "--only", default="", help="names of queries, checkpoints, watching, latency, start, memory; with commas"
+    )
     options = parser.parse_args()
     rows = 2_000_000 if options.quick else 20_000_000
-    chosen = options.only.split(",") if options.only else [*QUERIES, "checkpoints", "latency", "start", "memory"]
+    chosen = (
+        options.only.split(",") if options.only else [*QUERIES, "checkpoints", "watching", "latency", "start", "memory"]
+    )
     timings = {name: measure(name, options.data, rows) for name in QUERIES if name in chosen}
     others: dict[str, str] = {}
     if {"unbounded-1e4", "unbounded-1e7"} <= set(timings):
@@ -197,6 +202,10 @@ def main() -> None:
         if "checkpoints" in chosen:
             cost = checkpoint_cost(name, options.data, _CHECKPOINT_FACTOR * rows)
             others[f"a checkpoint every second, {QUERIES[name].title}"] = f"{cost:+.1%} time"
+    if "watching" in chosen:
+        query = QUERIES["tumbling"]
+        cost = watching_cost(readings(options.data, _CHECKPOINT_FACTOR * rows, query.keys), query, _WORKERS)
+        others[f"looking at everything five times a second, {query.title}"] = f"{cost:+.1%} processor time"
     if "latency" in chosen:
         p50, p99 = latency(4 if options.quick else 15)
         others["latency at 10,000 rows/s, source to result table"] = f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"

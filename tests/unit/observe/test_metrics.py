@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from streamlab.observe.metrics import METRICS
@@ -14,6 +16,13 @@ def test_every_figure_of_a_task_is_defined_once() -> None:
     names = [metric.name for metric in METRICS]
     assert len(names) == len(set(names))
     assert set(names) == {field.name for field in msgspec.structs.fields(TaskStatus)} - _IDENTITY
+
+
+def test_the_page_about_observing_lists_them_all() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "observing.md").read_text(encoding="utf-8")
+    listed = page.partition("<!-- metrics: begin -->")[2].partition("<!-- metrics: end -->")[0]
+    rows = [f"| `{one.name}` | {one.kind} | {one.unit} | {one.meaning} |" for one in METRICS]
+    assert listed.strip().splitlines()[2:] == rows
 
 
 def test_units_stand_last_in_names_of_times() -> None:

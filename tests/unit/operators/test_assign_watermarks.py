@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from streamlab.core.errors import OptionError, PlanError
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, Idle, Watermark
 from streamlab.core.time import MAX_TIME_US
+from streamlab.observe.status import ClockStatus
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.operators.watermarks import AssignWatermarksSpec
 
@@ -108,3 +109,16 @@ def test_refuses_what_is_no_time_and_no_timeout() -> None:
         AssignWatermarksSpec("w", "n", pl.Int64(), 0)
     with pytest.raises(OptionError, match="idle_timeout above zero"):
         AssignWatermarksSpec("w", "t", pl.Datetime("us"), 0, 0)
+
+
+def test_it_is_a_clock_and_notes_what_arrived() -> None:
+    operator = build(delay_us=10_000, idle_us=5_000)
+    assert operator.clock == ClockStatus(step="with_watermark", delay_ms=10.0, idle_timeout_ms=5.0)
+    assert build().clock == ClockStatus(step="with_watermark", delay_ms=0.0)
+    operator.process(at(50_000, 20_000))
+    operator.process(at(30_000, None))
+    assert operator.notes is not None
+    arrived = operator.notes.take("with_watermark", 7)
+    assert arrived is not None
+    assert (arrived.rows, arrived.earliest_us, arrived.latest_us) == (3, 20_000, 50_000)
+    assert (arrived.watermark_us, set(arrived.sample_us)) == (39_999, {20_000, 30_000, 50_000})
