@@ -194,6 +194,7 @@ class SplitRead(msgspec.Struct, frozen=True):
     source: str
     """The source's step."""
     split: str
+    """Its id; empty when the source has ended in the middle of it, and nobody can tell."""
     rows: int
 
 

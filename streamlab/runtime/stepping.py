@@ -154,6 +154,7 @@ class Stepper:
         run = self._running
         if run is None or run.waiting & left or run.ending:
             return []
+        self._count_ended(run, attempt)
         if attempt.finished.keys() >= plan.sinks:
             # Nobody takes rows any more: the job is about to end.
             run.ending = True
@@ -161,11 +162,19 @@ class Stepper:
         for ended in attempt.finished:
             run.sources.pop(ended, None)
             run.made.pop(ended, None)
-        run.reader = None
         if run.waves == 1:
             run.watermark_before_us, run.before = run.watermark_us, _set_aside(attempt)
         order = {vertex: at for at, vertex in enumerate(plan.vertices)}
         return self._next(run, left, order, attempt)
+
+    def _count_ended(self, run: _Running, attempt: AttemptState) -> None:
+        """Count what the reader of this wave has read, if its task has ended with it and so told only its figures."""
+        key, run.reader = run.reader, None
+        if key in attempt.finished and key in run.sources and key in attempt.tasks:
+            rows = attempt.tasks[key].rows_in - run.sources[key].rows_in
+            if rows > 0:
+                run.batches += 1
+                run.read[key[0], ""] += rows
 
     # -- what comes next -----------------------------------------------------------------------------------------
 
@@ -266,6 +275,7 @@ class Stepper:
     def end(self, state: JobState, failure: Failure | None, attempt: AttemptState) -> None:
         """Note that the job has ended: a step that led there is done."""
         if self._running is not None and state in {JobState.FINISHED, JobState.STOPPED}:
+            self._count_ended(self._running, attempt)
             self._finish(attempt, ended=True)
         else:
             self.abort(f"the job has {state}" if failure is None else failure.message)

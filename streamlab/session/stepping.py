@@ -77,7 +77,9 @@ class Step:
     @property
     def lines(self) -> list[tuple[str, str]]:
         """What is shown of it, but for the rows that came out."""
-        parts = [f"{rows:,} from {source} ({split})" for source, split, rows in self.read.iter_rows()]
+        parts = [
+            f"{rows:,} from {source}{f' ({split})' if split else ''}" for source, split, rows in self.read.iter_rows()
+        ]
         nothing = "nothing: the sources have ended" if self.ended else "nothing"
         in_batches = f" (in {self.batches:,} batches)" if self.batches > 1 else ""
         lines = [("rows read", " · ".join(parts) + in_batches if parts else nothing)]
@@ -268,6 +270,9 @@ class _News:
                 self._seen[writer] = header.first_row + header.rows
                 frames.append(record.frame)
         rows = pl.concat(frames, how="diagonal")
+        if not rows.width:
+            # It writes elsewhere.
+            return pl.DataFrame(schema={"op": pl.String})
         if ROW_KIND not in rows.columns:
             return rows.select(pl.lit(RowKind.INSERT.symbol).alias("op"), pl.all())
         op = pl.col(ROW_KIND).replace_strict(_SYMBOLS, return_dtype=pl.String).alias("op")

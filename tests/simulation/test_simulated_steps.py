@@ -90,6 +90,13 @@ def test_steps_of_so_many_rows_read_the_same_whatever_the_parallelism(name: str)
     assert [seen.step.watermark_us for seen in alone[4:]] == [seen.step.watermark_us for seen in shared[4:]]
 
 
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_query_that_has_enough_ends_in_the_step_that_gave_it(parallelism: int) -> None:
+    seen = to_the_end(start(BY_NAME["first"], 3, parallelism), rows=4)
+    assert [sum(part.rows for part in one.step.read) for one in seen] == [4, 4, 4]
+    assert [one.outcome.rows.height for one in seen] == [4, 8, 11]
+
+
 def test_until_the_watermark_has_risen() -> None:
     for seen in to_the_end(start(BY_NAME["late"], 4, 2), "watermark", rows=1):
         assert seen.step.watermark_us > seen.step.watermark_before_us
