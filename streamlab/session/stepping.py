@@ -231,7 +231,10 @@ class SteppedJob:
         handle, limit_s = self._handle, seconds(timeout)
         step = f"{verb} of job {handle.meta.name}"
         status = handle.status()
-        if not status.state.is_final and status.wish != "pause" and not _starts_paused(handle, status):
+        if status.state.is_final:
+            hint = "start it, or replay() it, once more"
+            raise JobError(explained(step, needed="a paused job", got=f"one that is {status.state}", hint=hint))
+        if status.wish != "pause" and not _starts_paused(handle, status):
             hint = "pause() it first, or start(paused=True)"
             raise JobError(explained(step, needed="a paused job", got=f"one that is {status.state}", hint=hint))
         if self._news is None:
@@ -244,11 +247,14 @@ class SteppedJob:
             return taken is None or taken.state != "running"
 
         handle.wait_until(is_done, limit_s)
-        taken = _step_of(handle.status(), request)
+        status = handle.status()
+        taken = _step_of(status, request)
         if taken is None or taken.state != "done":
-            got = "no end of it in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
+            got = f"a job that is {status.state}"
+            if taken is not None:
+                got = "no end of it in time" if taken.state == "running" else f"a failure: {taken.reason}"
             raise JobError(explained(step, needed="to be done", got=got))
-        return _step(taken, self._news.take(), handle.status().clock_us)
+        return _step(taken, self._news.take(), status.clock_us)
 
 
 class _News:

@@ -85,7 +85,7 @@ def test_a_window_row_by_row(start, parallelism):
     assert (end.ended, end.rows, end.watermark, job.status) == (True, 0, None, "finished")
     assert changes(end) == [("+I", "b", 40, 1, 9)]
     assert "nothing: the sources have ended" in repr(end)
-    with pytest.raises(JobError, match="needs to be running for that, got finished job"):
+    with pytest.raises(JobError, match="needs a paused job, got one that is finished"):
         job.step()
 
 
