@@ -189,6 +189,20 @@ def test_a_running_job_is_paused_first(start):
     assert job.results()["n"].sum() + job.late_rows().height == len(SECONDS)
 
 
+def test_another_parallelism_between_steps(start):
+    job = start(windows(), parallelism=2)
+    seen = [job.step(4, rows=1)]
+    for parallelism in (1, 3):
+        job.rescale(parallelism)
+        assert (job.status, job.report().rows_in) == ("paused", sum(step.rows for step in seen))
+        seen.append(job.step(2, rows=1))
+    assert [step.rows for step in seen] == [4, 2, 2]
+    assert [step.late_rows for step in seen] == [0, 1, 0]
+    job.resume()
+    assert job.wait(60) == "finished"
+    assert job.results()["n"].sum() == len(SECONDS) - 1
+
+
 def slow_windows() -> sl.StreamFrame:
     slow = sl.from_frame(ROWS, event_time="t", watermark="2s", pace="0.001x", name="slow")
     return slow.group_by_dynamic("t", every="10s").agg(pl.len().alias("n"))
