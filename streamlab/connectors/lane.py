@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.connectors.source import START, Position, Source, Split, SplitReader
-from streamlab.connectors.vetting import Vetting, bounds_us
-from streamlab.core.time import time_us
+from streamlab.connectors.vetting import Vetting
+from streamlab.core.time import time_bounds, time_us
 from streamlab.core.watermarks import IdleClock
 
 
@@ -71,7 +71,7 @@ class Piece:
             return self.frame, (self.min_time_us, self.max_time_us)
         part = self._rest().head(rows)
         self.taken += rows
-        return part, bounds_us(part, column) if column else (None, None)
+        return part, time_bounds(part, column)[:2] if column else (None, None)
 
     def _rest(self) -> pl.DataFrame:
         if isinstance(self.frame, pl.LazyFrame):

@@ -15,7 +15,7 @@ import polars as pl
 
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Read, Source
-from streamlab.core.time import FARTHEST_TIME_US, is_usable, show_us, time_us
+from streamlab.core.time import FARTHEST_TIME_US, is_usable, show_us, time_bounds, time_us
 
 _TIME = "__time_us"
 
@@ -59,12 +59,13 @@ class Vetting:
             unknown = frame.filter(pl.col(self._column).is_null())
             refused.append(row_letters(self._step, unknown, f"the event time {self._column!r} is null", split))
             frame = frame.filter(pl.col(self._column).is_not_null())
-        usable = is_usable(self._column, frame.schema[self._column])
-        if not frame.select(usable.all()).item():
+        earliest, latest, all_usable = time_bounds(frame, self._column)
+        if not all_usable:
+            usable = is_usable(self._column, frame.schema[self._column])
             reason = f"the event time {self._column!r} is too far from 1970"
             refused.append(row_letters(self._step, frame.filter(~usable), reason, split))
             frame = frame.filter(usable)
-        earliest, latest = bounds_us(frame, self._column)
+            earliest, latest, _ = time_bounds(frame, self._column)
         if self._max_advance_us is not None and latest is not None:
             first: int = frame.select(time_us(self._column).first()).item()
             bound = self._reachable_us(frame, first if reached_us is None else reached_us, self._max_advance_us)
@@ -73,7 +74,7 @@ class Vetting:
                 reason = f"the event time {self._column!r} is more than max_advance after {show_us(bound)}"
                 refused.append(row_letters(self._step, beyond, reason, split))
                 frame = frame.filter(time_us(self._column) <= bound)
-                earliest, latest = bounds_us(frame, self._column)
+                earliest, latest, _ = time_bounds(frame, self._column)
         return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None, earliest)
 
     def _must_look(self, read: Read, reached_us: int | None) -> bool:
@@ -90,10 +91,3 @@ class Vetting:
         too_far = pl.col(_TIME) - pl.col(_TIME).shift(1, fill_value=reached_us) > advance_us
         near = times.filter(~too_far.cum_max()).get_column(_TIME)
         return int(near[-1]) if near.len() else reached_us
-
-
-def bounds_us(frame: pl.DataFrame, column: str) -> tuple[int | None, int | None]:
-    """Return the earliest and the latest event time."""
-    time = time_us(column)
-    earliest, latest = frame.select(earliest=time.min(), latest=time.max()).row(0)
-    return earliest, latest

@@ -136,13 +136,43 @@ def is_usable(column: str, dtype: pl.DataType) -> pl.Expr:
     >>> times.select(is_usable("t", times.schema["t"])).to_series().to_list()
     [True, False]
     """
-    if isinstance(dtype, pl.Date):
-        farthest = FARTHEST_TIME_US // _UNIT_US["d"]
-    elif isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
-        farthest = MAX_TIME_US
-    else:
-        farthest = FARTHEST_TIME_US // tick_us(dtype)
+    farthest = _farthest(dtype)
     return pl.col(column).to_physical().is_between(-farthest, farthest)
+
+
+def _farthest(dtype: pl.DataType) -> int:
+    """Return how far from 0 the number behind a usable time may lie."""
+    if isinstance(dtype, pl.Date):
+        return FARTHEST_TIME_US // _UNIT_US["d"]
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        return MAX_TIME_US
+    return FARTHEST_TIME_US // tick_us(dtype)
+
+
+def time_bounds(frame: pl.DataFrame, column: str) -> tuple[int | None, int | None, bool]:
+    """Return the earliest and the latest time of a column in µs, and whether all of its times are usable; no null is.
+
+    Order is that of the numbers behind the times, so the two ends speak for all that lies between them.
+
+    >>> times = pl.Series([5, 1, 3]).cast(pl.Datetime("ms")).to_frame("t")
+    >>> time_bounds(times, "t"), time_bounds(times.clear(), "t")
+    ((1000, 5000, True), (None, None, True))
+    """
+    dtype = frame.schema[column]
+    number = pl.col(column).to_physical()
+    first, last = frame.select(first=number.min(), last=number.max()).row(0)
+    if first is None or last is None:
+        return None, None, not frame.height
+    farthest = _farthest(dtype)
+    is_in_reach = -farthest <= first and last <= farthest
+    return _as_us(first, dtype), _as_us(last, dtype), is_in_reach and not frame.get_column(column).null_count()
+
+
+def _as_us(number: int, dtype: pl.DataType) -> int:
+    """Return the number behind a time in microseconds; nanoseconds are floored."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        return number // 1000
+    return number * (_UNIT_US["d"] if isinstance(dtype, pl.Date) else tick_us(dtype))
 
 
 def from_us(expression: pl.Expr, dtype: pl.DataType) -> pl.Expr:

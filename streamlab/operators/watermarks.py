@@ -13,7 +13,7 @@ import polars as pl
 from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, Batch, Idle, Message, Watermark
-from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_us
+from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds
 from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
 from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes, some_times
@@ -71,15 +71,16 @@ class _AssignWatermarks(Operator):
         out = _messages(self._assigner.before_rows())
         frame = batch.collected()
         column = self._spec.column
-        usable = is_usable(column, frame.schema[column])
-        if not frame.select(usable.all(ignore_nulls=False).fill_null(value=False)).item():
+        earliest, latest, all_usable = time_bounds(frame, column)
+        if not all_usable:
+            usable = is_usable(column, frame.schema[column])
             out.append(
                 Batch(self._refused(frame.filter(~usable.fill_null(value=False))), DEAD_LETTERS, batch.ingested_us)
             )
             frame = frame.filter(usable)
+            earliest, latest, _ = time_bounds(frame, column)
         if frame.height:
             out.append(Batch(frame, batch.tag, batch.ingested_us))
-            earliest, latest = frame.select(earliest=time_us(column).min(), latest=time_us(column).max()).row(0)
             if self._notes.wants_sample:
                 self._notes.sampled(some_times(frame, column))
             self._notes.arrived(frame.height, earliest, latest)
