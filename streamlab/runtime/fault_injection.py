@@ -9,7 +9,7 @@ part       what it may be
 process    ``worker`` (any), ``worker-0``, ``coordinator``, ``guardian``
 point      one of :data:`streamlab.core.failpoints.POINTS`
 action     ``raise`` an exception there, ``kill`` the process with SIGKILL, ``hang`` for ever
-hit        which time that one process reaches the point, from 1
+hit        which time that one process reaches the point, from 1; later when another fault was due there
 =========  =============================================================================================================
 
 A fault happens once, whatever is restarted: the process that comes to it first renames its file, to ``fired,`` and the
@@ -105,8 +105,10 @@ class _Planned:
 
     def __call__(self, point: str) -> None:
         self._hits[point] += 1
-        for fault in self._faults:
-            if fault.point == point and fault.hit == self._hits[point] and self._is_first(fault):
+        due = [fault for fault in self._faults if fault.point == point and fault.hit <= self._hits[point]]
+        for fault in due:
+            self._faults.remove(fault)
+            if self._is_first(fault):
                 _happen(fault)
 
     def _is_first(self, fault: PlannedFault) -> bool:

@@ -262,6 +262,7 @@ def summary(storms: list[Storm]) -> str:
     kinds: Counter[str] = sum((storm.happened for storm in storms), Counter())
     sinks = Counter(storm.sink for storm in storms)
     judged = [storm.outcome for storm in storms if storm.outcome is not None]
+    slowest = max(storms, key=lambda storm: storm.recovery_s)
     lines = [
         f"storms: {len(storms)} ({', '.join(f'{n} {sink}' for sink, n in sorted(sinks.items()))})",
         f"faults: {kinds.total()}",
@@ -270,7 +271,7 @@ def summary(storms: list[Storm]) -> str:
         f"lost: {sum(outcome.lost for outcome in judged)}",
         f"duplicated: {sum(outcome.duplicated for outcome in judged)}",
         f"left behind: {sum(len(outcome.left) for outcome in judged)}",
-        f"slowest recovery: {max((s.recovery_s for s in storms), default=0):.1f} s (last fault to a whole checkpoint)",
+        f"slowest recovery: {slowest.recovery_s:.1f} s (last fault to a whole checkpoint; seed {slowest.seed})",
         f"slowest storm: {max((s.seconds for s in storms), default=0):.1f} s",
         f"failed: {sum(bool(storm.failure) for storm in storms)}",
     ]

@@ -50,6 +50,19 @@ def test_of_two_processes_the_first_one_is_hit(folder, monkeypatch):
     reach("sink.commit")
 
 
+def test_two_faults_at_one_place_happen_one_after_the_other(folder):
+    faults = [PlannedFault(process, "sink.commit", "raise", 2) for process in ("worker", "worker-0")]
+    for fault in faults:
+        fault.plant(folder)
+    arm_from_environment("worker-0")
+    reach("sink.commit")
+    for _ in faults:
+        with pytest.raises(InjectedFaultError):
+            reach("sink.commit")
+    reach("sink.commit")
+    assert all(fault.fired(folder) for fault in faults)
+
+
 @pytest.mark.parametrize(
     ("planned", "process", "is_hit"),
     [
