@@ -70,8 +70,8 @@ class WordTable:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of its arrays."""
-        return self._buckets.nbytes + sum(words.nbytes for words in self._words)
+        """Memory that is in use."""
+        return self._buckets.nbytes + sum(words[: self._size].nbytes for words in self._words)
 
     def keys(self) -> Words:
         """Return the first words of the keys in the order of their slots."""
@@ -97,21 +97,22 @@ class WordTable:
         mask = len(self._buckets) - 1
         place = self._homes(words[0])
         found = self._buckets[place].astype(np.int64)
-        at = np.flatnonzero(~self._are(found, words))
-        place, held, words = place[at], found[at], [own[at] for own in words]
+        free = found < 0
+        absent = [np.flatnonzero(free)]
+        ends = [place[absent[0]]]
+        at = np.flatnonzero(~(self._are(found, words) | free))
+        place, words = place[at], [own[at] for own in words]
         found[at] = -1
-        absent, ends = [at[:0]], [place[:0]]
         while len(at):
+            place = (place + 1) & mask
+            held = self._buckets[place].astype(np.int64)
             free = held < 0
             absent.append(at[free])
             ends.append(place[free])
-            going = np.flatnonzero(~free)
-            at, place, words = at[going], (place[going] + 1) & mask, [own[going] for own in words]
-            held = self._buckets[place].astype(np.int64)
             same = self._are(held, words)
             found[at[same]] = held[same]
-            going = np.flatnonzero(~same)
-            at, place, held, words = at[going], place[going], held[going], [own[going] for own in words]
+            going = np.flatnonzero(~(same | free))
+            at, place, words = at[going], place[going], [own[going] for own in words]
         return found, np.concatenate(absent), np.concatenate(ends)
 
     def _are(self, held: Slots, words: list[Words]) -> npt.NDArray[np.bool_]:
@@ -128,13 +129,14 @@ class WordTable:
 
         `place` is where the search for each key ended.
         """
+        at = np.arange(len(place))
+        added = np.empty(len(place), np.int64)
+        wanting = at
         if self._reserve(self._size + len(place)):
             place = self._homes(words[0])
-        mask = len(self._buckets) - 1
-        added = np.empty(len(place), np.int64)
-        at = np.arange(len(place))
-        while len(at):
             wanting = np.flatnonzero(self._buckets[place] < 0)
+        mask = len(self._buckets) - 1
+        while len(at):
             end = self._size
             won = wanting[self._claim(place[wanting], [own[wanting] for own in words])]
             added[at[won]] = np.arange(end, self._size)
@@ -146,6 +148,7 @@ class WordTable:
             added[at[rest[same]]] = held[same]
             rest = rest[~same]
             at, place, words = at[rest], (place[rest] + 1) & mask, [own[rest] for own in words]
+            wanting = np.flatnonzero(self._buckets[place] < 0)
         return added
 
     def _claim(self, free: Places, words: list[Words]) -> Places:
@@ -174,7 +177,8 @@ class WordTable:
     def _reserve(self, size: int) -> bool:
         """Make room for this many keys at a load of at most one half; return whether keys have other buckets now."""
         if size > len(self._words[0]):
-            grown = 1 << (size - 1).bit_length()
+            # Memory that is not yet touched costs nothing, so there may be much of it.
+            grown = 2 << (size - 1).bit_length()
             self._words = [_grown(words, self._size, grown) for words in self._words]
         if 2 * size <= len(self._buckets):
             return False
