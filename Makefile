@@ -24,7 +24,7 @@ test: $(VENV)/installed-test lint
 	.ci/install-postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
 	$(BIN)/python -m pytest tests/notebook
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
