@@ -12,7 +12,8 @@ Rules
   end is awaited.
 
 What the log cannot tell is how the rows of *several* splits took turns, and when a silent split was idle: with several
-splits or an `idle_timeout`, rows near such moments may be judged otherwise.
+splits or an `idle_timeout`, rows near such moments may be judged otherwise by a scan. A replay follows the reader's own
+notes of that (see :mod:`.cuts`).
 """
 
 from __future__ import annotations

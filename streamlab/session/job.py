@@ -304,8 +304,8 @@ class Job(Insight, SteppedJob):
 
         Same code, same rows, same results: its result table begins as it stood at the checkpoint, and the rows come
         from the same positions of the same sources, from the recording where a source cannot be read again. Whether a
-        row is late depends on the batch in which it comes; recordings repeat their batches, other sources do at full
-        speed, but where rows came by the clock, one at the very bound may be judged otherwise.
+        row is late depends on the batch in which it comes, so sources note their batches and a replay repeats them;
+        what is not noted says ``docs/guarantees.md``.
 
         Parameters
         ----------
