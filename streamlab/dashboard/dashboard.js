@@ -23,6 +23,7 @@ const makeModel = (down, up) => {
     for (const listener of listeners) listener();
   });
   return {
+    bokeh: window.Bokeh,
     get: () => frame,
     on: (_event, listener) => listeners.add(listener),
     off: (_event, listener) => listeners.delete(listener),

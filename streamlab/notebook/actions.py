@@ -11,6 +11,10 @@ import polars as pl
 
 from streamlab.core.errors import OptionError, explained
 from streamlab.session.job import Job
+from streamlab.session.stepping import Step
+
+STEP_S = 60.0
+"""How long a step may take before the panel takes other commands again; it goes on after that."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,23 @@ def _pause(job: Job) -> Outcome:
 def _resume(job: Job) -> Outcome:
     job.resume()
     return Outcome()
+
+
+def _step(job: Job, *, rows: int | None = None) -> Outcome:
+    return Outcome(_told(job.step(1, rows=rows, timeout=STEP_S)))
+
+
+def _step_watermark(job: Job, *, rows: int | None = None) -> Outcome:
+    return Outcome(_told(job.step("watermark", rows=rows, timeout=STEP_S)))
+
+
+def _advance_watermark(job: Job, *, to: str = "") -> Outcome:
+    return Outcome(_told(job.advance_watermark(to.strip() or "1h", timeout=STEP_S)))
+
+
+def _told(step: Step) -> str:
+    """Return in one line what a step has done."""
+    return " · ".join(f"{label}: {value}" for label, value in step.lines)
 
 
 def _stop(job: Job) -> Outcome:
@@ -123,6 +144,9 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {"parquet": pl.DataF
 ACTIONS: dict[str, Callable[..., Outcome]] = {
     "pause": _pause,
     "resume": _resume,
+    "step": _step,
+    "step_watermark": _step_watermark,
+    "advance_watermark": _advance_watermark,
     "stop": _stop,
     "cancel": _cancel,
     "checkpoint": _checkpoint,

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HEIGHT = 210
+_NUMBER = "0,0[.]00 a"
+"""Of Bokeh's `NumeralTickFormatter`: short, with k and m for thousands and millions."""
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
 _ROLES: dict[str, dict[str, str]] = {
     "Plot": {"background_fill_color": "none", "border_fill_color": "none", "outline_line_color": "none"},
@@ -30,14 +32,20 @@ _ROLES: dict[str, dict[str, str]] = {
 
 
 def line_chart(
-    title: str, *, x_is_time: bool = True, y_is_time: bool = False, y_label: str = "", height: int = HEIGHT
+    title: str,
+    *,
+    x_is_time: bool = True,
+    y_is_time: bool = False,
+    y_label: str = "",
+    y_format: str = _NUMBER,
+    height: int = HEIGHT,
 ) -> Any:
     """Return a figure of lines and points, both without data.
 
     Its sources are called ``lines`` (``xs ys color dash label``: one row per line) and ``points``
-    (``x y color marker label``).
+    (``x y color marker size label``).
     """
-    from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem  # noqa: PLC0415 - two seconds
+    from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem, NumeralTickFormatter  # noqa: PLC0415 - two seconds
     from bokeh.plotting import figure  # noqa: PLC0415
 
     fig = figure(
@@ -55,8 +63,10 @@ def line_chart(
     fig.yaxis.axis_label = y_label or None
     lines = ColumnDataSource({name: [] for name in ("xs", "ys", "color", "dash", "label")}, name="lines")
     drawn = fig.multi_line("xs", "ys", source=lines, line_color="color", line_dash="dash", line_width=1.8)
-    points = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label")}, name="points")
-    marks = fig.scatter("x", "y", source=points, color="color", marker="marker", size=7, fill_alpha=0.55)
+    points = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "size", "label")}, name="points")
+    marks = fig.scatter(
+        "x", "y", source=points, color="color", marker="marker", size="size", fill_alpha=0.4, line_alpha=0.7
+    )
     fig.add_tools(
         HoverTool(
             renderers=[drawn, marks],
@@ -66,14 +76,16 @@ def line_chart(
     )
     legend = Legend(
         items=[LegendItem(label={"field": "label"}, renderers=[one]) for one in (drawn, marks)],
-        location="top_left",
+        location="left",
         orientation="horizontal",
         background_fill_alpha=0.7,
         label_text_font_size="11px",
         padding=3,
         margin=2,
     )
-    fig.add_layout(legend)
+    fig.add_layout(legend, "above")
+    if not y_is_time:
+        fig.yaxis.formatter = NumeralTickFormatter(format=y_format)
     fig.title.text_font_size = "12px"
     return fig
 

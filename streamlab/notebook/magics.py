@@ -69,6 +69,7 @@ class StreamMagics(Magics):
         "--checkpoint-every", help="from one checkpoint to the next, such as 5s; 'never' takes none (default: 10s)"
     )
     @argument("--checkpoint-keep", type=int, help="how many checkpoints are kept (default: 3)")
+    @argument("--paused", action="store_true", help="start paused, to be stepped by hand: NAME.step(rows=1)")
     @argument("--wait", action="store_true", help="wait for the job's end; interrupting ends the waiting, not the job")
     @argument("--detach", action="store_true", help="let the job go on when this kernel ends")
     @argument("--explain", action="store_true", help="show the plan and start nothing")
@@ -206,7 +207,7 @@ def _start_options(options: Any) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     if given.get("checkpoint_every") == "never":
         given["checkpoint_every"] = None
-    return {**given, "detach": options.detach}
+    return {**given, "detach": options.detach, "paused": options.paused}
 
 
 def _split(line: str) -> list[str]:

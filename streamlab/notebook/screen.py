@@ -13,6 +13,7 @@ from streamlab.notebook.actions import carry_out, compare
 from streamlab.notebook.commands import Commands
 from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.reader import JobReader
+from streamlab.notebook.panel_charts import figures
 from streamlab.notebook.sayings import Sayings
 from streamlab.notebook.wire import Frame, Numbering
 from streamlab.session.job import Job
@@ -40,11 +41,13 @@ class Screen:
         self.resend = False
         """Whether the front end misses the newest frame."""
         self._compact = compact
+        self._wants_figures = False
+        """Whether the front end has no charts yet; they come with each frame until it says that it has."""
         self._on_change = on_change
         table = TableChoice().changed(rows=rows)
-        self._choice = Choice(results=table, past=table)
+        self._choice = Choice(results=table, past=table, panes=table, late=table, letters=table)
         self._choosing = threading.Lock()
-        self._readers = [JobReader(job)]
+        self._readers = [JobReader(job, lambda: self._sayings.all)]
         self._commands = Commands()
         self._sayings = Sayings()
         self._numbering = Numbering()
@@ -63,6 +66,8 @@ class Screen:
             "compact": self._compact,
             "said": self._sayings.newest,
         }
+        if self._wants_figures:
+            content["figures"] = figures()
         return self._numbering.next(content) or self._numbering.newest
 
     def saved(self) -> dict[str, Any]:
@@ -85,6 +90,8 @@ class Screen:
                 self._do(str(content.get("command")), dict(content.get("arguments", {})))
             elif kind == "error":
                 self._sayings.add(f"The panel's own script failed: {content.get('text')}", error=True)
+            elif kind in {"need_figures", "have_figures"}:
+                self._wants_figures = kind == "need_figures"
             elif kind == "check":
                 self.resend = self.resend or content.get("seq") != self._numbering.newest["seq"]
         except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
@@ -106,7 +113,7 @@ class Screen:
             return compare(self._reader.job, self.job)
         outcome = carry_out(self._reader.job, command, arguments)
         if outcome.show is not None:
-            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id))]
+            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id), lambda: self._sayings.all)]
             with self._choosing:
                 self._choice = self._choice.changed(tab="results")
         return outcome.text

@@ -74,39 +74,64 @@ landings.group_by_dynamic("dep_time", every="1h", group_by=["origin", "carrier"]
     pl.len().alias("flights"), pl.col("arr_delay").mean().round(1).alias("delay"))"""
 
 
-def test_the_graph_the_checkpoints_time_travel_and_a_replay(lab: Lab, open_notebook: Callable[..., Page]) -> None:
+def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Callable[..., Page]) -> None:
     page = open_notebook(lab.write("planes.ipynb", START, PLANES))
     page.run_all()
     page.seq_above(2)
-    page.page.click(f"{VIEW} [data-tab=flow]")
-    page.page.wait_for_selector(f"{VIEW} .sl-box-words:has-text('%')", timeout=WAIT_MS)
-    assert page.page.locator(f"{VIEW} .sl-box").count() == 2
-    page.shoot(VIEW, "flow-light")
+    page.page.click(f"{VIEW} [data-tab=time]")
+    page.page.wait_for_selector(f"{VIEW} [data-chart=skew][data-points] canvas", state="attached", timeout=WAIT_MS)
+    until(page, "view.querySelectorAll('[data-chart=watermarks][data-points]').length === 1")
+    until(page, "view.innerText.includes('○ open')")
+    page.shoot(VIEW, "time-light")
     page.theme("dark")
-    page.shoot(VIEW, "flow-dark")
-    page.page.focus(f"{VIEW} [data-tab=flow]")
+    page.shoot(VIEW, "time-dark")
+    page.page.focus(f"{VIEW} [data-tab=time]")
     page.page.keyboard.press("ArrowRight")
-    page.page.wait_for_selector(f"{VIEW}[data-tab=checkpoints]", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW} .sl-box-words:has-text('%')", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW} [data-chart=rates][data-points] canvas", state="attached", timeout=WAIT_MS)
+    assert page.page.locator(f"{VIEW} .sl-box").count() == 2
+    page.shoot(VIEW, "flow-dark")
+    page.theme("light")
+    page.shoot(VIEW, "flow-light")
+    page.page.click(f"{VIEW} [data-command=cancel]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=cancelled]", timeout=WAIT_MS)
+    assert page.errors == []
+
+
+def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Callable[..., Page]) -> None:
+    page = open_notebook(lab.write("past.ipynb", START, PLANES))
+    page.run_all()
+    page.seq_above(2)
+    page.page.click(f"{VIEW} [data-tab=checkpoints]")
     until(page, "view.querySelectorAll('[data-command=replay]').length >= 4")
     page.page.click(f"{VIEW} [data-command=pause]")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    page.theme("dark")
     page.shoot(VIEW, "checkpoints-dark")
     page.theme("light")
     page.page.focus(f"{VIEW} input[type=range]")
     page.page.keyboard.press("Home")
-    until(page, "view.querySelector('.sl-at').textContent.startsWith('checkpoint 1,')")
+    until(page, "!view.querySelector('.sl-at').textContent.includes('newest')")
+    oldest = page.page.inner_text(f"{VIEW} .sl-at")
     before = count_of(page, ".sl-past .sl-count")
     page.page.keyboard.press("End")
-    until(page, "!view.querySelector('.sl-at').textContent.startsWith('checkpoint 1,')")
+    page.page.wait_for_function(
+        "old => document.querySelector('.sl-at').textContent !== old", arg=oldest, timeout=WAIT_MS
+    )
     assert count_of(page, ".sl-past .sl-count") > before
-    page.page.click(f"{VIEW} tr[data-checkpoint='2'] button:has-text('Open state')")
+    page.page.click(f"{VIEW} button:has-text('Open state') >> nth=-1")
     until(page, "view.querySelector('.sl-past th').textContent.startsWith('subtask')")
-    page.shoot(VIEW, "checkpoints-state-light")
-    page.page.click(f"{VIEW} tr[data-checkpoint='2'] [data-command=replay]")
+    page.shoot(VIEW, "checkpoints-light")
+    page.page.click(f"{VIEW} [data-command=replay] >> nth=-1")
     page.page.wait_for_selector(f"{VIEW}[data-state=finished] .sl-trail button", timeout=WAIT_MS)
     page.shoot(VIEW, "replay-light")
     page.page.click(f"{VIEW} .sl-trail button >> nth=0")
-    page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW}[data-state=paused] [data-command=step]", timeout=WAIT_MS)
+    page.page.click(f"{VIEW} [data-command=step]")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read')", timeout=WAIT_MS)
+    page.page.click(f"{VIEW} [data-tab=log]")
+    until(page, "view.querySelector('.sl-told').textContent.includes('Replaying hourly')")
+    page.shoot(VIEW, "log-light")
     page.page.click(f"{VIEW} [data-tab=checkpoints]")
     page.page.fill(f"{VIEW} [placeholder^='a folder']", "kept")
     page.page.click(f"{VIEW} [data-command=stop_with_savepoint]")

@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-PANEL = ("dom", "wire", "charts", "table", "header", "results", "flow", "checkpoints", "panel")
+PANEL = (
+    *("dom", "wire", "charts", "chart_list", "findings", "table", "header"),
+    *("results", "time", "flow", "checkpoints", "log", "panel"),
+)
 """Modules of a job's panel, each after those that it imports."""
 FIGURE = ("dom", "wire", "charts", "figure")
 """Modules of a single chart."""

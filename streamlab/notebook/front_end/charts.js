@@ -27,12 +27,15 @@ const scriptOf = (model) =>
   });
 
 export const loadBokeh = (model) => {
+  if (model.bokeh) return Promise.resolve(model.bokeh);
   loading ??= scriptOf(model);
   return loading;
 };
 
 const isDark = (node) => {
-  const [r, g, b] = getComputedStyle(node).color.match(/\d+/g).map(Number);
+  // A node that is not in the page has no colour.
+  const colour = getComputedStyle(node.isConnected ? node : document.body).color;
+  const [r, g, b] = (colour.match(/[\d.]+/g) ?? [0, 0, 0]).map(Number);
   return 0.3 * r + 0.59 * g + 0.11 * b > 127;
 };
 
@@ -95,7 +98,7 @@ export const linesOf = (host, lines, columns) => ({
 });
 
 export const pointsOf = (host, groups, columns) => {
-  const data = { x: [], y: [], color: [], marker: [], label: [] };
+  const data = { x: [], y: [], color: [], marker: [], size: [], label: [] };
   groups.forEach((group, i) => {
     const x = columns.numbers(group.x);
     const y = columns.numbers(group.y);
@@ -105,6 +108,7 @@ export const pointsOf = (host, groups, columns) => {
       data.y.push(y[k]);
       data.color.push(colourOf(host, style));
       data.marker.push(group.marker ?? MARKERS[style % MARKERS.length]);
+      data.size.push(group.size ?? 7);
       data.label.push(group.label);
     }
   });

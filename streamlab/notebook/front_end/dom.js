@@ -10,6 +10,14 @@ export const element = (tag, className, parent, text) => {
   return node;
 };
 
+// A part of a tab with a heading, and a line for those who wonder.
+export const section = (parent, title, explanation) => {
+  const part = element("section", "sl-section", parent);
+  element("div", "sl-heading", part, title);
+  if (explanation) element("div", "sl-count sl-explanation", part, explanation);
+  return part;
+};
+
 export const shape = (tag, attributes, parent, text) => {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

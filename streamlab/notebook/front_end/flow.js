@@ -1,5 +1,7 @@
 // The job graph: a box for each vertex with how it spends its time, and the rows on each edge.
 import { element, resize, setText, shape, whenChanged } from "./dom.js";
+import { drawCharts, makeCharts } from "./chart_list.js";
+import { drawFindings } from "./findings.js";
 
 const BOX = { width: 236, height: 122 };
 const GAP = { x: 128, y: 22 };
@@ -14,9 +16,9 @@ const LABEL_LETTERS = 20;
 const place = ([layer, row]) => ({ x: layer * (BOX.width + GAP.x), y: row * (BOX.height + GAP.y) });
 const short = (text) => (text.length > LABEL_LETTERS ? `${text.slice(0, LABEL_LETTERS - 1)}…` : text);
 
-export const makeFlow = (parent) => {
-  const bottleneck = element("div", "sl-note", parent);
-  bottleneck.setAttribute("role", "status");
+export const makeFlow = (parent, tools) => {
+  const findings = element("div", "sl-findings", parent);
+  findings.setAttribute("role", "status");
   const legend = element("div", "sl-legend", parent);
   for (const kind of KINDS) {
     const item = element("span", "sl-legend-item", legend);
@@ -25,7 +27,8 @@ export const makeFlow = (parent) => {
   }
   const scroll = element("div", "sl-graph-scroll", parent);
   const graph = element("div", "sl-graph", scroll);
-  return { bottleneck, graph, edges: shape("svg", { class: "sl-edges", "aria-hidden": "true" }, graph), boxes: element("div", "", graph) };
+  const charts = makeCharts(parent, ["rates", "batches", "state", "queues"], tools);
+  return { findings, charts, graph, edges: shape("svg", { class: "sl-edges", "aria-hidden": "true" }, graph), boxes: element("div", "", graph) };
 };
 
 const drawEdges = (svg, edges) => {
@@ -91,8 +94,8 @@ const drawBox = (box, vertex) => {
   box.title = [...vertex.steps, "", vertex.words, ...vertex.facts.map(([label, value]) => `${label}: ${value}`)].join("\n");
 };
 
-export const drawFlow = ({ bottleneck, graph, edges, boxes }, { body }) => {
-  setText(bottleneck, body.bottleneck ? `◆ ${body.bottleneck}` : "");
+export const drawFlow = ({ findings, charts, graph, edges, boxes }, { body }, columns) => {
+  drawFindings(findings, body.findings);
   const width = body.layers * (BOX.width + GAP.x) - GAP.x;
   const height = body.rows * (BOX.height + GAP.y) - GAP.y;
   Object.assign(graph.style, { width: `${width}px`, height: `${height}px` });
@@ -105,4 +108,5 @@ export const drawFlow = ({ bottleneck, graph, edges, boxes }, { body }) => {
   edges.querySelectorAll(".sl-rate").forEach((node, i) => setText(node, body.edges[i].rate));
   const nodes = resize(boxes, body.vertices.length, "div", "sl-box");
   body.vertices.forEach((vertex, i) => drawBox(nodes[i], vertex));
+  drawCharts(charts, body.charts, columns);
 };

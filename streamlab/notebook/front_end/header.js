@@ -19,6 +19,7 @@ export const makeHeader = (root, act) => {
     id: element("span", "sl-id", title),
     line: element("span", "sl-line", title),
     controls: element("div", "sl-controls", title),
+    steps: element("div", "sl-steps sl-bar-tools", root),
     progress: element("div", "sl-progress", root),
     figures: element("div", "sl-figures", root),
     said: element("div", "sl-said", root),
@@ -49,12 +50,45 @@ const drawFigures = (parent, figures) => {
   });
 };
 
+const field = (parent, label, hint, width) => {
+  const input = document.createElement("input");
+  const words = element("label", "sl-field", parent);
+  element("span", "sl-label", words, label);
+  input.type = "text";
+  input.placeholder = hint;
+  input.style.width = width;
+  words.append(input);
+  return input;
+};
+
+// What a paused job can be told to do by hand.
+const makeSteps = (parent, act) => {
+  element("span", "sl-label", parent, "by hand");
+  const step = (command, text, title, args) => {
+    button(parent, text, title, () => act(command, args())).dataset.command = command;
+  };
+  let rows;
+  const size = () => ({ rows: rows.value.trim() ? Number(rows.value) : null });
+  step("step", "⇥ Step", "read one batch, with everything that follows from it", size);
+  step("step_watermark", "⇥ To next watermark", "read on until the watermark has risen", size);
+  rows = field(parent, "rows a batch", "all", "56px");
+  let to;
+  step("advance_watermark", "⇡ Advance watermark", "raise the watermark: windows before it fire", () => ({ to: to.value }));
+  to = field(parent, "by, or to", "1h", "132px");
+};
+
+const drawSteps = (parent, names, act) => {
+  const canStep = names.includes("step");
+  if (canStep && !parent.childElementCount) makeSteps(parent, act);
+  parent.hidden = !canStep;
+};
+
 const drawControls = (parts, names) => {
   whenChanged(parts.controls, names, () => {
     const focused = parts.controls.contains(document.activeElement);
     parts.controls.replaceChildren();
-    for (const name of names) {
-      const [text, title] = CONTROLS[name] ?? [name, name];
+    for (const name of names.filter((one) => one in CONTROLS)) {
+      const [text, title] = CONTROLS[name];
       button(parts.controls, text, title, () => parts.act(name)).dataset.command = name;
     }
     if (focused) parts.controls.firstElementChild?.focus();
@@ -116,6 +150,7 @@ export const drawHeader = (parts, head, frame) => {
   drawFigures(parts.figures, head.figures);
   drawTrail(parts, frame.original);
   drawControls(parts, head.controls);
+  drawSteps(parts.steps, head.controls, parts.act);
   drawSaid(parts, frame.said);
   drawFailure(parts.failure, head.failure);
 };

@@ -3,13 +3,17 @@ import { element, setText } from "./dom.js";
 import { columnsOf, watchGaps, watchLooks } from "./wire.js";
 import { drawHeader, makeHeader } from "./header.js";
 import { drawResults, makeResults } from "./results.js";
+import { drawTime, makeTime } from "./time.js";
 import { drawFlow, makeFlow } from "./flow.js";
 import { drawCheckpoints, makeCheckpoints } from "./checkpoints.js";
+import { drawLog, makeLog } from "./log.js";
 
 const TABS = {
   results: { title: "Results", make: makeResults, draw: drawResults },
+  time: { title: "Time", make: makeTime, draw: drawTime },
   flow: { title: "Flow", make: makeFlow, draw: drawFlow },
   checkpoints: { title: "Checkpoints", make: makeCheckpoints, draw: drawCheckpoints },
+  log: { title: "Log", make: makeLog, draw: drawLog },
 };
 const PATIENCE_MS = 4000;
 
@@ -61,8 +65,10 @@ const makePanel = (model, el) => {
   const root = element("div", "sl-view", el);
   root.setAttribute("role", "group");
   const state = { seq: 0, tabs: [], wanted: undefined, wantedSince: 0 };
+  const ends = [];
   const tools = {
     model,
+    onEnd: (end) => ends.push(end),
     choose: (fields, of) => model.send({ type: "choose", of, fields }),
     act: (command, args = {}) => model.send({ type: "do", command, arguments: args }),
     open: (name) => {
@@ -76,6 +82,10 @@ const makePanel = (model, el) => {
 
   const draw = (frame) => {
     state.final = frame.head.final;
+    if (frame.figures && !tools.figures) {
+      tools.figures = frame.figures;
+      model.send({ type: "have_figures" });
+    }
     drawHeader(header, frame.head, frame);
     if (state.tabs.map(({ name }) => name).join() !== frame.tabs.join()) {
       body.replaceChildren();
@@ -99,12 +109,12 @@ const makePanel = (model, el) => {
     model.send({ type: "error", text });
     console.error(error);
   };
-  return { root, state, draw, fail };
+  return { root, state, draw, fail, end: () => ends.forEach((end) => end()) };
 };
 
 export default {
   render({ model, el }) {
-    const { root, state, draw, fail } = makePanel(model, el);
+    const { root, state, draw, fail, end } = makePanel(model, el);
     const gaps = watchGaps(model, () => state.seq, () => state.final);
     const update = () => {
       const frame = model.get("frame");
@@ -123,6 +133,7 @@ export default {
       model.off("change:frame", update);
       gaps.stop();
       stopWatching();
+      end();
     };
   },
 };

@@ -9,6 +9,7 @@ import msgspec
 _T = TypeVar("_T", bound=msgspec.Struct)
 Tab = Literal["results", "time", "flow", "checkpoints", "log"]
 TABS: tuple[Tab, ...] = ("results", "time", "flow", "checkpoints", "log")
+Table = Literal["results", "past", "panes", "late", "letters"]
 Mode = Literal["update", "append", "changelog"]
 MODES: dict[Mode, str] = {
     "update": "table as it is now",
@@ -60,12 +61,18 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the result table."""
     past: TableChoice = TableChoice()
     """Of the table at a checkpoint."""
+    panes: TableChoice = TableChoice()
+    """Of the windows."""
+    late: TableChoice = TableChoice()
+    """Of the late rows."""
+    letters: TableChoice = TableChoice()
+    """Of the input that could not be understood."""
     at: int | None = None
     """The checkpoint to look into; None is the newest."""
     part: str = ""
     """What to see of it: a name from its list, or the result table."""
 
-    def changed(self, *, of: Literal["results", "past"] | None = None, **fields: Any) -> Choice:
+    def changed(self, *, of: Table | None = None, **fields: Any) -> Choice:
         """Return the choice after a click, in one of the tables or elsewhere.
 
         Raises

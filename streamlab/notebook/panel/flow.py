@@ -11,7 +11,8 @@ from streamlab.observe.status import JobStatus, TaskStatus
 from streamlab.observe.wording import UNKNOWN, short_number, size, watermark
 
 NOT_KNOWN = "N/A"
-_MS = 1000.0
+FLOW_FINDINGS = frozenset({"bottleneck", "slow step", "hot key"})
+"""Findings of the diagnosis that stand above the graph."""
 _SEEN = 1.0
 """Milliseconds of a second below which a task has reported nothing yet."""
 
@@ -79,25 +80,7 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]]) -> dict[str
             }
             for (source, target, how), path in zip(edges, drawn.edges, strict=True)
         ],
-        "bottleneck": "" if status.state.is_final else bottleneck(status, [row["vertex"] for row in graph], edges),
     }
-
-
-def bottleneck(status: JobStatus, vertices: Sequence[str], edges: Sequence[tuple[str, str, str]]) -> str:
-    """Return in words which vertex holds the others back; empty when none does.
-
-    As in Flink's "Monitoring Back Pressure": follow those that wait to the first that does not, and is busy.
-    """
-    shares = {v: Shares([t for t in status.tasks if t.vertex == v]) for v in vertices}
-    for vertex in reversed(vertices):
-        waiting = [source for source, target, _ in edges if target == vertex and shares[source].waiting >= 0.1]  # noqa: PLR2004
-        if waiting and shares[vertex].busy >= 0.5 and shares[vertex].waiting < 0.5:  # noqa: PLR2004
-            most = max(waiting, key=lambda source: shares[source].waiting)
-            return (
-                f"{plain(vertex)} is the bottleneck: it is busy {percent(shares[vertex].busy)} of the time, and "
-                f"{plain(most)} waits for it {percent(shares[most].waiting)} of the time"
-            )
-    return ""
 
 
 def percent(share: float) -> str:

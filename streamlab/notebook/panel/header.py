@@ -14,6 +14,8 @@ from streamlab.observe.wording import STATE_MARKS, figures, progress
 Header = dict[str, Any]
 """Keys: ``name id state mark final progress figures failure controls``."""
 
+STEPS = ("step", "step_watermark", "advance_watermark")
+"""What a paused job can be told to do by hand."""
 _SHOWN_LINES = 40
 """Lines of a traceback that are shown; its end says most."""
 
@@ -39,13 +41,15 @@ def controls(status: JobStatus) -> list[str]:
     Examples
     --------
     >>> controls(JobStatus(id="j", name="n", state=JobState.PAUSED))
-    ['resume', 'stop', 'cancel']
+    ['resume', 'step', 'step_watermark', 'advance_watermark', 'stop', 'cancel']
     """
     if status.state.is_final:
         return []
     if status.state is JobState.STOPPING:
         return ["cancel"]
-    return ["resume" if status.wish == "pause" or status.state is JobState.PAUSED else "pause", "stop", "cancel"]
+    if status.state is JobState.PAUSED:
+        return ["resume", *STEPS, "stop", "cancel"]
+    return ["resume" if status.wish == "pause" else "pause", "stop", "cancel"]
 
 
 def one_line(shown: Header) -> str:

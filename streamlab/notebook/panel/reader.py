@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice, Tab
-from streamlab.notebook.panel.flow import graph_values
+from streamlab.notebook.panel.course import Course, packed_lines
+from streamlab.notebook.panel.flow import FLOW_FINDINGS, graph_values
 from streamlab.notebook.panel.header import header
+from streamlab.notebook.panel.log import LogTab
 from streamlab.notebook.panel.tables import ResultPages, packed_table, table_values
+from streamlab.notebook.panel.time import TimeTab, finding_values
 from streamlab.notebook.wire import Binary
 from streamlab.observe.status import JobStatus
 from streamlab.session.job import Job
 
 Body = dict[str, Any]
+Told = Callable[[], Sequence[dict[str, Any]]]
 
 
 class JobReader:
@@ -24,16 +28,24 @@ class JobReader:
     ----------
     job
         The job; only this reader may use the object.
+    told
+        Gives what the panel has told its user.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, told: Told = tuple) -> None:
         self.job = job
         self._pages = ResultPages(job)
         self._past = Past(job)
+        self._course = Course(job.history_feed())
+        self._time = TimeTab(job, self._course)
+        self._log = LogTab(job)
+        self._told = told
         self._bodies: dict[Tab, Callable[[JobStatus, Choice, Binary], Body]] = {
             "results": self._results,
+            "time": self._time.values,
             "flow": self._flow,
             "checkpoints": self._checkpoints,
+            "log": self._log_values,
         }
 
     @property
@@ -61,8 +73,20 @@ class JobReader:
         page = self._pages.page(choice.results)
         return {**header(status), **table_values(page, _no_rows(status))}
 
-    def _flow(self, status: JobStatus, _choice: Choice, _binary: Binary) -> Body:
-        return graph_values(status, self.job.graph().to_dicts())
+    def _flow(self, status: JobStatus, _choice: Choice, binary: Binary) -> Body:
+        self._course.read()
+        course = self._course
+        findings = [] if status.state.is_final else self.job.diagnosis()
+        return {
+            **graph_values(status, self.job.graph().to_dicts()),
+            "findings": [finding_values(one) for one in findings if one.kind in FLOW_FINDINGS],
+            "charts": {
+                "rates": packed_lines(course.rates(), binary),
+                "batches": packed_lines(course.of_vertices("batch_duration_ms"), binary),
+                "state": packed_lines(course.of_vertices("state_bytes"), binary),
+                "queues": packed_lines(course.of_vertices("queued_batches"), binary),
+            },
+        }
 
     def _checkpoints(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
         return {
@@ -71,6 +95,9 @@ class JobReader:
             "timeline": timeline(status),
             "past": self._past.values(status, choice, binary),
         }
+
+    def _log_values(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
+        return self._log.values(status, choice, binary, self._told())
 
     def _results(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
         return packed_table(self._pages.page(choice.results), choice.results, binary, _no_rows(status))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.notebook.panel.flow import bottleneck, graph_values
+from streamlab.notebook.panel.flow import graph_values
 from streamlab.notebook.panel.layered import placed
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
 
@@ -73,18 +73,9 @@ def test_shares_are_of_the_whole_and_told_in_words() -> None:
     assert "nan" not in str(shown).lower()
 
 
-def test_the_bottleneck_is_the_busy_one_behind_those_that_wait() -> None:
-    running = status(task("read", 50, 900, 50), task("slow", 990, 0, 10), task("write", 20, 0, 980))
-    assert graph_values(running, CHAIN)["bottleneck"] == (
-        "slow is the bottleneck: it is busy 99 % of the time, and read waits for it 90 % of the time"
-    )
-    assert bottleneck(status(task("read", 990, 0, 10), task("slow", 500, 0, 500)), ["read", "slow"], []) == ""
-
-
 @pytest.mark.parametrize("state", [JobState.FINISHED, JobState.CANCELLED])
-def test_an_ended_job_is_neither_busy_nor_held_back(state: JobState) -> None:
+def test_an_ended_job_is_not_busy(state: JobState) -> None:
     shown = graph_values(status(task("read", 50, 900, 50), task("slow", 990, 0, 10), state=state), CHAIN)
-    assert shown["bottleneck"] == ""
     assert all(one["shares"] is None for one in shown["vertices"])
     assert all(edge["rate"] == "" for edge in shown["edges"])
 

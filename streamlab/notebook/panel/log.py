@@ -1,0 +1,63 @@
+"""What went wrong with a job and what it has printed: failures, restarts, refused input, what the panel has told."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.header import failure_text
+from streamlab.notebook.panel.results import page_of
+from streamlab.notebook.panel.tables import packed_table
+from streamlab.notebook.wire import Binary
+from streamlab.observe.preview import plain
+from streamlab.observe.status import JobStatus
+from streamlab.session.job import Job
+
+_LINES = 200
+"""Lines of the processes' output that are shown, the last ones."""
+
+
+class LogTab:
+    """What there is to read of a job.
+
+    Parameters
+    ----------
+    job
+        The job.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._letters: tuple[int, pl.DataFrame] = (-1, pl.DataFrame())
+
+    def values(
+        self, status: JobStatus, choice: Choice, binary: Binary, told: Sequence[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return what is to be shown; `told` is what the panel has said."""
+        if self._letters[0] != status.dead_letters:
+            self._letters = status.dead_letters, self._job.dead_letters()
+        letters = self._letters[1]
+        page = page_of(letters, choice.letters, in_order="newest last" if letters.height else "")[1]
+        return {
+            "restarts": _restarts(status),
+            "last": failure_text(status.last_failure),
+            "told": [[_clock(one["at_s"]), one["text"], one["error"]] for one in reversed(told)],
+            "letters": packed_table(page, choice.letters, binary, "nothing was refused"),
+            "output": "\n".join(plain(line) for line in self._job.log().splitlines()[-_LINES:]),
+        }
+
+
+def _restarts(status: JobStatus) -> str:
+    if not status.restarts:
+        return ""
+    times = "once" if status.restarts == 1 else f"{status.restarts} times"
+    since = f"checkpoint {status.restored_checkpoint}" if status.restored_checkpoint else "the beginning"
+    return f"Restarted {times}; the present attempt, {status.attempt}, goes on from {since}."
+
+
+def _clock(s: float) -> str:
+    return dt.datetime.fromtimestamp(s, tz=dt.UTC).astimezone().strftime("%H:%M:%S")

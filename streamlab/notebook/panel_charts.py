@@ -1,0 +1,25 @@
+"""The charts of a panel's tabs, without data: made once, and sent to each page that wants them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from streamlab.notebook.charts import line_chart, packed_figure
+
+_CHARTS: dict[str, dict[str, Any]] = {
+    "skew": {"title": "Event time over processing time", "y_is_time": True, "height": 250},
+    "ahead": {"title": "How far rows are ahead of the watermark, or behind it", "height": 250},
+    "watermarks": {"title": "Watermarks of the steps", "y_is_time": True},
+    "lag": {"title": "Lag of the watermarks behind the clock", "y_label": "seconds"},
+    "rates": {"title": "Rows read and written", "y_label": "rows/s"},
+    "batches": {"title": "Duration of a batch", "y_label": "ms"},
+    "state": {"title": "Size of the state", "y_format": "0[.]0 b"},
+    "queues": {"title": "Batches that wait at the inputs", "y_label": "batches"},
+}
+
+
+@cache
+def figures() -> dict[str, Any]:
+    """Return the charts as the front end takes them, by name."""
+    return {name: packed_figure(line_chart(**options)) for name, options in _CHARTS.items()}
