@@ -42,6 +42,9 @@ class FakeJob:
         self.reads += 1
         return self.table
 
+    def history_feed(self) -> None:
+        return None
+
     def newest_changes(self) -> pl.DataFrame:
         return self.table.select(pl.lit("+I").alias("op"), pl.all()).reverse()
 

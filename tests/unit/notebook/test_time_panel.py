@@ -1,0 +1,136 @@
+"""Figures over time as the lines of charts, and the tables of the time tab."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+
+from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course, packed_lines
+from streamlab.notebook.panel.time import shown_late, shown_panes, shown_splits
+from streamlab.notebook.wire import Binary
+from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSample
+from streamlab.observe.history_frames import HistoryFrames, history_frames
+from streamlab.observe.late_notes import SHOWN as LATE
+from streamlab.observe.panes import SHOWN as PANES
+
+S = 1_000_000
+NOW_S = 1_700_000_000
+
+
+def sample(second: int, *, late: tuple[int, ...] = (), watermark_s: int | None = None) -> Sample:
+    at = (NOW_S + second) * S
+    mark = None if watermark_s is None else watermark_s * S
+    tasks = tuple(
+        TaskSample("read", subtask, 5, 5, 10, 10, 1, 1, 1, 2, mark, 700, 0, 0, 0, 0, 1000, 10, 2.5, None, None)
+        for subtask in (0, 1)
+    )
+    arrivals = (
+        ArrivalSample(
+            "win", 0, "win", at, 9, None, None, mark, ((watermark_s or 0) * S + 60 * S,), len(late), late, 0, ()
+        ),
+    )
+    splits = (SplitSample("read", 0, "a", 1, mark, False, False), SplitSample("read", 0, "b", 1, mark, False, False))
+    return Sample(
+        second + 1,
+        at,
+        at,
+        1,
+        "running",
+        0,
+        9,
+        4,
+        90,
+        40,
+        mark,
+        0,
+        0,
+        0,
+        2000,
+        None,
+        None,
+        None,
+        tasks,
+        splits,
+        arrivals,
+    )
+
+
+class Feed:
+    """Gives samples in portions."""
+
+    def __init__(self, *portions: list[Sample]) -> None:
+        self._portions = list(portions)
+
+    def read_new(self) -> HistoryFrames:
+        return history_frames(self._portions.pop(0) if self._portions else [])
+
+
+def test_before_there_is_a_history_there_is_nothing_to_draw() -> None:
+    course = Course(Feed())
+    course.read()
+    for lines in (
+        course.watermarks(),
+        course.lags(),
+        course.arrivals(),
+        course.ahead(),
+        course.of_vertices("state_bytes"),
+    ):
+        assert lines == []
+    assert all(line.x == [] for line in course.rates())
+
+
+def test_subtasks_are_one_line_and_splits_one_each() -> None:
+    course = Course(Feed([sample(0, watermark_s=100)], [sample(1, watermark_s=160)]))
+    course.read()
+    course.read()
+    course.read()
+    assert [line.label for line in course.watermarks()] == ["read", "a", "b"]
+    read = course.watermarks()[0]
+    assert (read.x, read.y) == ([NOW_S * 1000.0, (NOW_S + 1) * 1000.0], [100_000.0, 160_000.0])
+    assert course.of_vertices("state_bytes")[0].y == [2000.0, 2000.0]
+    assert course.of_vertices("queued_batches")[0].y == [4.0, 4.0]
+    assert [line.y for line in course.rates()] == [[90.0, 90.0], [40.0, 40.0]]
+    assert course.lags()[0].y == [0.7, 0.7]
+
+
+def test_the_watermark_is_a_staircase_and_late_rows_are_points_behind_it() -> None:
+    course = Course(Feed([sample(0, watermark_s=100), sample(1, watermark_s=160, late=(130 * S,))]))
+    course.read()
+    stairs, rows, late, merged = course.arrivals()
+    assert stairs.y == [100_000.0, 100_000.0, 160_000.0]
+    assert rows.y == [160_000.0, 220_000.0]
+    assert (late.label, late.y, merged.y) == ("late, dropped", [130_000.0], [])
+    _, rows, late, _ = course.ahead()
+    assert (rows.label, rows.y, late.y) == ("rows, seconds", [60.0, 60.0], [-30.0])
+    packed = packed_lines(course.ahead(), Binary())
+    assert [one["marker"] for one in packed["points"]] == ["circle", "x"]
+
+
+def test_a_long_history_is_bounded_in_memory_and_on_the_wire() -> None:
+    course = Course(Feed([sample(second, watermark_s=second) for second in range(KEPT_TIMES + 500)]))
+    course.read()
+    course._feed = Feed([sample(second, watermark_s=second) for second in range(KEPT_TIMES + 500, KEPT_TIMES + 700)])
+    course.read()
+    line = course.watermarks()[0]
+    assert len(line.x) <= MOST_POINTS
+    assert line.x[-1] == (NOW_S + KEPT_TIMES + 699) * 1000.0
+    assert course._job.height <= KEPT_TIMES
+
+
+def test_tables_have_signs_and_spans_in_words() -> None:
+    hour = dt.datetime(2013, 1, 1, 5, tzinfo=dt.UTC)
+    panes = pl.DataFrame([("w", hour, hour, "open", 1, None, 0, 0)], schema=PANES, orient="row")
+    assert shown_panes(panes)["state"].to_list() == ["○ open"]
+    late = pl.DataFrame([("dropped", "w", hour, hour, hour, 90_000.0, hour, hour, 1300.0)], schema=LATE, orient="row")
+    assert shown_late(late.with_columns(n=1)).row(0)[:2] == ("dropped", "1 min 30 s")
+    splits = pl.DataFrame(
+        {
+            "vertex": "v", "subtask": 0, "source": "s", "split": ["a", "b", "c", "d"], "rows": 1, "watermark": hour,
+            "lag_ms": [None, 5.0, 5.0, 5.0], "latest": hour, "quiet_ms": 1.0, "begun": [True, True, False, True],
+            "idle": [False, True, False, False], "ended": [True, False, False, False],
+        }
+    )  # fmt: skip
+    shown = shown_splits(splits)
+    assert shown["state"].to_list() == ["■ ended", "◌ idle", "○ waiting", "● read"]
+    assert shown["lag"].to_list()[:2] == ["—", "5 ms"]
