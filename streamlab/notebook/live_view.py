@@ -130,8 +130,9 @@ class LiveView:
         elif self._screen.resend:
             widget.send_state("frame")
         self._screen.resend = False
-        if now - self._copied_s >= self._copy_after_s:
-            self._copied_s, self._copy_after_s = now, COPY_EVERY_S
+        # A new copy draws the widget anew, so not under the user's hands, and ever more seldom.
+        if now - self._copied_s >= self._copy_after_s and now - self._touched_s >= COPY_EVERY_S:
+            self._copied_s, self._copy_after_s = now, max(COPY_EVERY_S, 2 * self._copy_after_s)
             self._update(self._bundle(self._screen.saved()))
 
     def _end(self) -> None:

@@ -46,7 +46,7 @@ export const drawCharts = (list, values, columns) => {
     chart.isAsked = true;
     mountFigure(tools.model, chart.host, tools.figures[chart.name]).then((figure) => {
       chart.figure = figure;
-      list.note.hidden = true;
+      list.note.hidden = figure !== undefined;
       list.draw();
     }).catch((error) => fail(list, error));
   }

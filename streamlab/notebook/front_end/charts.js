@@ -66,11 +66,14 @@ export const mountFigure = async (model, host, { item, free }) => {
   const { add_document_standalone } = bokeh.require("embed/standalone");
   const doc = Document.from_json(item.doc);
   const paint = () => {
+    if (!host.isConnected) return;
     for (const [id, property, role] of free) {
       const one = doc.get_model_by_id(id);
       if (one) one[property] = colourIn(host, role);
     }
   };
+  // The view may have gone while the script was on its way.
+  if (!host.isConnected) return undefined;
   paint();
   const views = await add_document_standalone(doc, host, { [item.root_id]: host });
   const stopTheme = onTheme(() => requestAnimationFrame(paint));

@@ -29,7 +29,7 @@ export default {
     };
     mountFigure(model, host, model.get("figure")).then((mounted) => {
       figure = mounted;
-      if (isGone) figure.remove();
+      if (isGone) figure?.remove();
       else update();
     }).catch(fail);
     model.on("change:frame", update);

@@ -94,7 +94,13 @@ class Course:
         newest = None if newest is None else newest.drop_nulls("watermark")
         if newest is None or newest.is_empty():
             return []
-        groups = [_marks(newest, label, column, _ms(column) - _ms("watermark")) for label, column in _SAMPLES]
+        # Of an interval only its last watermark is known: rows came after the one before it, late ones before it.
+        newest = newest.with_columns(pl.col("watermark").shift(1).over("vertex", "subtask", "step").alias("before"))
+        against = {"sample": "before"}
+        groups = [
+            _marks(newest.drop_nulls("before"), label, column, _ms(column) - _ms(against.get(column, "watermark")))
+            for label, column in _SAMPLES
+        ]
         largest = max((abs(y) for group in groups for y in group.y), default=0.0)
         unit, ms = next((one for one in _UNITS if largest >= 2 * one[1]), _UNITS[-1])
         times = newest.select(_ms("at")).to_series().sort().to_list()
@@ -176,7 +182,7 @@ def _line(label: str, points: pl.DataFrame) -> Line:
 
 def _marks(arrivals: pl.DataFrame, label: str, column: str, y: pl.Expr) -> Line:
     """Return the sampled event times of a column as points."""
-    one = arrivals.select("at", "watermark", column).explode(column, empty_as_null=False).drop_nulls(column)
+    one = arrivals.select("at", "^watermark|before$", column).explode(column, empty_as_null=False).drop_nulls(column)
     points = one.select(x=_ms("at"), y=y).tail(_MOST_MARKS)
     return Line(label, points["x"].to_list(), points["y"].to_list(), is_points=True)
 

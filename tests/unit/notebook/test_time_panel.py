@@ -102,7 +102,7 @@ def test_the_watermark_is_a_staircase_and_late_rows_are_points_behind_it() -> No
     assert rows.y == [160_000.0, 220_000.0]
     assert (late.label, late.y, merged.y) == ("late, dropped", [130_000.0], [])
     _, rows, late, _ = course.ahead()
-    assert (rows.label, rows.y, late.y) == ("rows, seconds", [60.0, 60.0], [-30.0])
+    assert (rows.label, rows.y, late.y) == ("rows, minutes", [2.0], [-0.5])
     packed = packed_lines(course.ahead(), Binary())
     assert [one["marker"] for one in packed["points"]] == ["circle", "x"]
 
