@@ -24,6 +24,7 @@ from streamlab.core.errors import StreamlabError
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.notebook import static_view
 from streamlab.notebook.cell import run_cell
+from streamlab.notebook.completion import make_matcher
 from streamlab.notebook.errors import StreamError
 from streamlab.notebook.job_list import JobList
 from streamlab.notebook.live_view import LiveView
@@ -52,10 +53,15 @@ class StreamMagics(Magics):
         self._pump = shared_pump(shell)
         self._views: dict[str, LiveView] = {}
         self._own: dict[str, Job] = {}
+        options = [option for action in self._parser._actions for option in action.option_strings]
+        self._matcher = make_matcher(shell, [option for option in options if option.startswith("--")])
+        shell.Completer.custom_matchers.append(self._matcher)
 
     def close(self) -> None:
-        """Stop drawing; jobs go on."""
+        """Stop drawing and completing; jobs go on."""
         stop_shared_pump(self.shell)
+        if self._matcher in self.shell.Completer.custom_matchers:
+            self.shell.Completer.custom_matchers.remove(self._matcher)
 
     @no_var_expand
     @needs_local_scope

@@ -85,6 +85,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         chromium.close()
 
 
+class Opener:
+    """Opens notebooks of a server, each in a page of its own."""
+
+    def __init__(self, lab: Lab, context: Any) -> None:
+        self.pages: list[Page] = []
+        self._lab = lab
+        self._context = context
+
+    def __call__(self, name: str, theme: str = "light") -> Page:
+        page = Page(self._context.new_page(), f"{self._lab.url}/lab/tree/{name}?reset", theme)
+        self.pages.append(page)
+        return page
+
+
 @pytest.fixture
 def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Page]]:
     """Open a notebook of the server's folder; nothing beyond this machine can be reached. Kernels end with it."""
@@ -99,7 +113,7 @@ def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Page]]:
             else route.abort()
         ),
     )
-    yield lambda name, theme="light": Page(context.new_page(), f"{lab.url}/lab/tree/{name}?reset", theme)
+    yield Opener(lab, context)
     context.close()
     lab.end_kernels()
 
@@ -108,8 +122,9 @@ def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Page]]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
     """Write a screenshot of the whole page when a browser test fails."""
     report = yield
-    page = getattr(item, "funcargs", {}).get("page")
-    if report.when == "call" and report.failed and page is not None:
+    opener = getattr(item, "funcargs", {}).get("open_notebook")
+    if report.when == "call" and report.failed and opener is not None:
         ARTEFACTS.mkdir(exist_ok=True)
-        page.page.screenshot(path=ARTEFACTS / f"failed-{item.name}.png")
+        for number, page in enumerate(opener.pages):
+            page.page.screenshot(path=ARTEFACTS / f"failed-{item.name}-{number}.png")
     return report

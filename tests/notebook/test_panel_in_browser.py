@@ -67,15 +67,15 @@ def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
     assert page.errors == []
 
 
-PLANES = """%%stream hourly --pace 200000x --checkpoint-every 700ms --checkpoint-keep 50
+PLANES = """%%stream {name} --pace 40000x --checkpoint-every 700ms --checkpoint-keep 1000
 from streamlab.demo import flights
-landings = sl.from_frame(flights.load().frame, event_time="dep_time", watermark="6h")
+landings = sl.from_frame(flights.load().frame.head(80_000), event_time="dep_time", watermark="6h")
 landings.group_by_dynamic("dep_time", every="1h", group_by=["origin", "carrier"]).agg(
     pl.len().alias("flights"), pl.col("arr_delay").mean().round(1).alias("delay"))"""
 
 
 def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Callable[..., Page]) -> None:
-    page = open_notebook(lab.write("planes.ipynb", START, PLANES))
+    page = open_notebook(lab.write("planes.ipynb", START, PLANES.format(name="planes")))
     page.run_all()
     page.seq_above(2)
     page.page.click(f"{VIEW} [data-tab=time]")
@@ -99,7 +99,7 @@ def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Cal
 
 
 def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Callable[..., Page]) -> None:
-    page = open_notebook(lab.write("past.ipynb", START, PLANES))
+    page = open_notebook(lab.write("past.ipynb", START, PLANES.format(name="past")))
     page.run_all()
     page.seq_above(2)
     page.page.click(f"{VIEW} [data-tab=checkpoints]")
@@ -130,7 +130,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.page.click(f"{VIEW} [data-command=step]")
     page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} [data-tab=log]")
-    until(page, "view.querySelector('.sl-told').textContent.includes('Replaying hourly')")
+    until(page, "view.querySelector('.sl-told').textContent.includes('Replaying past')")
     page.shoot(VIEW, "log-light")
     page.page.click(f"{VIEW} [data-tab=checkpoints]")
     page.page.fill(f"{VIEW} [placeholder^='a folder']", "kept")
@@ -154,7 +154,7 @@ SHOWN_AGAIN = "hourly"
 
 
 def test_a_plot_keeps_ticking_and_a_job_shows_its_panel(lab: Lab, open_notebook: Callable[..., Page]) -> None:
-    landings = PLANES.replace('["origin", "carrier"]', '"origin"')
+    landings = PLANES.format(name="hourly").replace('["origin", "carrier"]', '"origin"')
     page = open_notebook(lab.write("charts.ipynb", START, landings, CHART, SHOWN_AGAIN))
     page.run_all()
     page.page.wait_for_selector(

@@ -25,7 +25,7 @@ RESULTS, SOURCES, STATE = "results", "sources", "state:"
 """Parts of a checkpoint; behind the last stands the name of a step."""
 MARKS = {"complete": "✓", "running": "○", "failed": "✗", "abandoned": "✗", "damaged": "✗", "deleted": "·"}
 """A sign per state, so that colour never carries it alone."""
-_WORDS = {"deleted": "done, no longer kept", "complete": "kept"}
+_WORDS = {"deleted": "not kept", "complete": "kept"}
 
 
 def timeline(status: JobStatus) -> list[dict[str, Any]]:
@@ -109,6 +109,7 @@ class Past:
         if not ids:
             return {"id": None, "ids": []}
         at = choice.at if choice.at in ids else ids[-1]
+        gone = "" if choice.at in {None, at} else f"checkpoint {choice.at} is no longer kept; this is the newest"
         read = self._part(at, choice.part)
         return {
             "id": at,
@@ -116,7 +117,7 @@ class Past:
             "newest": choice.at is None,
             "parts": [list(part) for part in read.parts],
             "part": read.part,
-            "error": read.error,
+            "error": read.error or gone,
             "table": None if read.table is None else _packed(read.table, choice.past, binary),
         }
 

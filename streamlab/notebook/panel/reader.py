@@ -17,6 +17,7 @@ from streamlab.notebook.wire import Binary
 from streamlab.observe.status import JobStatus
 from streamlab.session.job import Job
 
+_SAVED_CHECKPOINTS = 10
 Body = dict[str, Any]
 Told = Callable[[], Sequence[dict[str, Any]]]
 
@@ -71,7 +72,22 @@ class JobReader:
         """Return what a saved page shows, as plain values."""
         status = self.job.report()
         page = self._pages.page(choice.results)
-        return {**header(status), **table_values(page, _no_rows(status))}
+        self._course.read()
+        graph = graph_values(status, self.job.graph().to_dicts())
+        return {
+            **header(status),
+            **table_values(page, _no_rows(status)),
+            "findings": [finding_values(one) for one in self.job.diagnosis()],
+            "charts": {
+                "Event time over processing time": (self._course.arrivals(), True),
+                "Watermarks of the steps": (self._course.watermarks(), True),
+                "Rows read and written, per second": (self._course.rates(), False),
+            },
+            "vertices": [
+                [one["id"], " → ".join(one["steps"]), one["words"], dict(one["facts"])] for one in graph["vertices"]
+            ],
+            "checkpoints": timeline(status)[-_SAVED_CHECKPOINTS:],
+        }
 
     def _flow(self, status: JobStatus, _choice: Choice, binary: Binary) -> Body:
         self._course.read()

@@ -12,6 +12,7 @@ import pytest
 from streamlab.notebook import live_view
 from streamlab.notebook.live_view import LINGER_S, LiveView
 from streamlab.notebook.pump import Pump
+from streamlab.observe.history_frames import HistoryFrames, history_frames
 from streamlab.observe.status import JobState, JobStatus
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -42,8 +43,17 @@ class FakeJob:
         self.reads += 1
         return self.table
 
-    def history_feed(self) -> None:
-        return None
+    def history_feed(self) -> FakeJob:
+        return self
+
+    def read_new(self) -> HistoryFrames:
+        return history_frames([])
+
+    def diagnosis(self) -> tuple[()]:
+        return ()
+
+    def graph(self) -> pl.DataFrame:
+        return pl.DataFrame()
 
     def newest_changes(self) -> pl.DataFrame:
         return self.table.select(pl.lit("+I").alias("op"), pl.all()).reverse()

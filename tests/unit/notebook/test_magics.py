@@ -145,3 +145,25 @@ def test_loading_twice_and_unloading(shell: InteractiveShell) -> None:
     assert shell.find_cell_magic("stream")
     unload_ipython_extension(shell)
     assert shell.find_cell_magic("stream") is None
+
+
+def completions_of(shell: InteractiveShell, text: str) -> set[str]:
+    lines = text.split("\n")
+    found = shell.Completer.complete(
+        full_text=text, cursor_line=len(lines) - 1, cursor_pos=len(lines[-1]), line_buffer=lines[-1], text=lines[-1]
+    )
+    return {str(one) for one in found[1]}
+
+
+def test_options_jobs_and_columns_are_completed(magic: InteractiveShell) -> None:
+    run(magic, f"ticks = {ENDLESS}\nnumbers = {BOUNDED}")
+    run(magic, "%%stream ticking\nticks")
+    assert "--parallelism" in completions_of(magic, "%%stream x --par")
+    assert "ticking" in completions_of(magic, "%stream stop tic")
+    assert {"k", "n"} <= completions_of(magic, '%%stream y\nnumbers.group_by("')
+    assert "n" in completions_of(magic, '%%stream y\nnumbers.filter(pl.col("n')
+
+
+def test_unloading_leaves_no_matcher(magic: InteractiveShell) -> None:
+    unload_ipython_extension(magic)
+    assert magic.Completer.custom_matchers == []

@@ -14,9 +14,13 @@ from streamlab.notebook.panel.choice import TableChoice
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import table_values
+from streamlab.notebook.svg import Line
 from streamlab.observe.status import Failure, JobState, JobStatus
 
 EVIL = "<script>alert('x')</script>&\""
+
+
+INERT = {"div", "span", "b", "br", "i", "table", "thead", "tbody", "tr", "th", "td", "pre", "details", "summary"}
 
 
 class Reader(HTMLParser):
@@ -67,9 +71,35 @@ def test_the_page_has_the_figures_and_the_rows() -> None:
 def test_only_inert_tags_and_inline_styles() -> None:
     failure = Failure(message="m", sample="s", traceback="t")
     page = read(static_view.to_html(shown(pl.DataFrame({"a": [1]}), state=JobState.FAILED, failure=failure)))
-    inert = {"div", "span", "b", "br", "i", "table", "thead", "tbody", "tr", "th", "td", "pre", "details", "summary"}
-    assert page.tags <= inert
+    assert page.tags <= INERT
     assert page.attributes <= {"style", "title"}
+
+
+def test_the_other_tabs_are_folded_up_in_it_small_inert_and_escaped() -> None:
+    line = Line(EVIL, [float(n) for n in range(5000)], [float(n % 7) for n in range(5000)])
+    more = {
+        "findings": [{"sign": "▲", "sentence": EVIL, "move": EVIL}],
+        "charts": {"Rates": ([line, Line("late", line.x, line.y, is_points=True)], False), "Empty": ([], True)},
+        "vertices": [[EVIL, EVIL, "busy 1 %", {"rows in": "1", "rows out": "2", "state": "0 B"}]],
+        "checkpoints": [
+            {
+                "mark": "✓",
+                "id": 7,
+                "at": "10:00:00",
+                "duration": "1 ms",
+                "size": "1 kB",
+                "words": "kept",
+                "reason": EVIL,
+            }
+        ],
+    }
+    text = static_view.to_html({**shown(), **more})
+    page = read(text)
+    assert page.tags <= INERT | {"svg", "path", "text"}
+    assert "<script" not in text
+    assert len(text) < 40_000
+    assert "✓ 7" in page.text
+    assert EVIL in page.text
 
 
 @pytest.mark.parametrize("place", ["name", "column", "cell", "message", "traceback", "sample"])
