@@ -65,7 +65,7 @@ def make_matcher(shell: InteractiveShell, options: list[str]) -> Any:
         All options of the magic.
     """
 
-    @context_matcher()  # type: ignore[untyped-decorator]
+    @context_matcher()
     def stream_matcher(context: CompletionContext) -> SimpleMatcherResult:
         lines = context.full_text.splitlines() or [""]
         line = context.line_with_cursor[: context.cursor_position] if context.line_with_cursor else ""

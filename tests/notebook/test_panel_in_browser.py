@@ -28,10 +28,9 @@ def cells(page: Page, column: int) -> list[str]:
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait for a condition in the page; `view` is the panel."""
-    page.page.wait_for_function(
-        f"() => {{ const view = document.querySelector('{VIEW}'); return {condition}; }}", timeout=WAIT_MS
-    )
+    """Wait for a condition in the page; `view` is the panel, whose parts may not be there yet."""
+    look = f"const view = document.querySelector('{VIEW}'); try {{ return {condition}; }} catch {{ return false; }}"
+    page.page.wait_for_function(f"() => {{ {look} }}", timeout=WAIT_MS)
 
 
 def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
@@ -127,8 +126,9 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.shoot(VIEW, "replay-light")
     page.page.click(f"{VIEW} .sl-trail button >> nth=0")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused] [data-command=step]", timeout=WAIT_MS)
+    page.page.fill(f"{VIEW} [placeholder=all]", "3")
     page.page.click(f"{VIEW} [data-command=step]")
-    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read')", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 3 from')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} [data-tab=log]")
     until(page, "view.querySelector('.sl-told').textContent.includes('Replaying past')")
     page.shoot(VIEW, "log-light")

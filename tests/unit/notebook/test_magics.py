@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from IPython.utils.capture import CapturedIO, capture_output
 
@@ -148,11 +149,10 @@ def test_loading_twice_and_unloading(shell: InteractiveShell) -> None:
 
 
 def completions_of(shell: InteractiveShell, text: str) -> set[str]:
-    lines = text.split("\n")
-    found = shell.Completer.complete(
-        full_text=text, cursor_line=len(lines) - 1, cursor_pos=len(lines[-1]), line_buffer=lines[-1], text=lines[-1]
-    )
-    return {str(one) for one in found[1]}
+    """Return what a front end is given, as whole lines."""
+    with provisionalcompleter():
+        found = list(shell.Completer.completions(text, len(text)))
+    return {one.text for one in found}
 
 
 def test_options_jobs_and_columns_are_completed(magic: InteractiveShell) -> None:
