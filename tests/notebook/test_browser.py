@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from lab_in_browser import ROOT, VIEW, WAIT_MS, Lab, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 NOTEBOOK = "01-first-stream.ipynb"
 WIDGET = "application/vnd.jupyter.widget-view+json"

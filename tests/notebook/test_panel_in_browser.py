@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from lab_in_browser import VIEW, WAIT_MS, Lab, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 START = """import polars as pl
 import streamlab as sl
