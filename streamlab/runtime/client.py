@@ -42,7 +42,7 @@ from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.pins import Pins
 
 _START_GRACE_US = 30_000_000
-_ALONE_GRACE_US = 5_000_000
+_ALONE_GRACE_US = 15_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
 _HEARTBEATS, _LEAST_PATIENCE_S = 1.5, 6.0

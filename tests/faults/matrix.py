@@ -263,15 +263,15 @@ def _cell(result: Result | None, action: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Every failpoint, every action, on real processes.")
-    parser.add_argument("--point", choices=sorted(POINTS), help="only this one")
+    parser.add_argument("--point", choices=sorted(POINTS), action="append", help="only this one; may be repeated")
     parser.add_argument("--action", choices=ACTIONS, help="only this one")
-    parser.add_argument("--topology", choices=sorted(TOPOLOGIES), help="only this one")
+    parser.add_argument("--topology", choices=sorted(TOPOLOGIES), action="append", help="likewise")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     asked = parser.parse_args()
     wanted = [
         case
         for case in cases((asked.action,) if asked.action else ACTIONS)
-        if asked.point in {None, case.place.point} and asked.topology in {None, case.topology}
+        if case.place.point in (asked.point or POINTS) and case.topology in (asked.topology or TOPOLOGIES)
     ]
     results = run_cases(wanted, asked.jobs)
     print(table(results))
