@@ -1,7 +1,7 @@
 """The newest windows of a job, written by its workers into the job's folder while somebody looks.
 
 A client that wants to see them touches a file; workers look at its time now and then. What they write says which touch
-it answers. To look costs a worker at most a hundredth of its time: the longer it took, the later it looks again.
+it answers. To look costs a worker at most half a hundredth of its time: the longer it took, the later it looks again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FOLDER = "panes"
 _ASKED = "asked"
 _LEASE_S = 5.0
 """How long somebody who has asked counts as looking."""
-_SHARE = 100
-_SHORTEST_S = 0.2
+_SHARE = 200
+_SHORTEST_S = 0.5
 _POLL_S = 0.02
 
 
