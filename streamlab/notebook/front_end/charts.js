@@ -28,7 +28,10 @@ const scriptOf = (model) =>
 
 export const loadBokeh = (model) => {
   if (model.bokeh) return Promise.resolve(model.bokeh);
-  loading ??= scriptOf(model);
+  loading ??= scriptOf(model).catch((error) => {
+    loading = undefined;
+    throw error;
+  });
   return loading;
 };
 
