@@ -10,7 +10,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-N ?= 1000
 SEED ?= 1
 JOBS ?= 2
 
@@ -38,6 +37,7 @@ bench: $(VENV)/installed-test
 soak: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow --hypothesis-profile=exploring
 
+simulate: N ?= 1000
 simulate: $(VENV)/installed-test
 	$(BIN)/python -m streamlab.testing.simulation --seeds $(N)
 
@@ -45,6 +45,7 @@ faults: $(VENV)/installed-test
 	.ci/install-postgresql
 	$(BIN)/python tests/faults/matrix.py --jobs $(JOBS) $(ONLY)
 
+storm: N ?= 20
 storm: $(VENV)/installed-test
 	.ci/install-postgresql
 	$(BIN)/python tests/faults/storm.py --storms $(N) --seed $(SEED) --jobs $(JOBS)
