@@ -343,7 +343,9 @@ class Coordinator:
 
     @_on.register
     def _(self, event: protocol.EndRequested) -> list[Command]:
-        if not self._checkpointing or not self._attempt.deployed or self._ends_in_us is not None:
+        if self._ends_in_us is not None:
+            return []  # told by a signal, and then by the client's end
+        if not self._checkpointing or not self._attempt.deployed:
             return self._end(JobState.CANCELLED)
         self._ends_in_us = LAST_CHECKPOINT_US
         if self._hold is not None:

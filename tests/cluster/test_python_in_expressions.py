@@ -27,7 +27,7 @@ def in_a_step(stream: sl.StreamFrame) -> sl.StreamFrame:
 def in_a_window(stream: sl.StreamFrame) -> sl.StreamFrame:
     return stream.group_by_dynamic("t", every="1h").agg(
         pl.col("n").map_batches(lambda s: never_returns(len(s)), returns_scalar=True, return_dtype=pl.Int64)
-    )
+    ).named("hours")
 
 
 @pytest.mark.parametrize("query", [in_a_step, in_a_window])
@@ -39,7 +39,7 @@ def test_a_function_that_never_returns(
     timing = {"event_time": "t", "watermark": "1h"}
     stream = sl.scan_parquet(tmp_path, **timing) if scan else sl.from_frame(FRAME, **timing)
     job = query(stream).start(parallelism=1, step_timeout_ms=500)
-    step = "with_columns" if query is in_a_step else "group_by_dynamic"
+    step = "with_columns" if query is in_a_step else "hours"
     with pytest.raises(sl.StepFailed, match=rf"^{step}: needs each call to return within 0.5 s"):
         job.wait(60)
     assert job.report().failure.step == step

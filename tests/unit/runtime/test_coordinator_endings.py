@@ -40,6 +40,16 @@ def test_the_last_checkpoint_is_taken_and_committed():
     assert p.StopSources not in [type(command) for command in cluster.commands]
 
 
+def test_being_told_twice_ends_it_no_sooner():
+    cluster = running()
+    end(cluster)
+    end(cluster)
+    assert cluster.state == JobState.STOPPING
+    cluster.settle()
+    assert cluster.state == JobState.CANCELLED
+    assert cluster.usable == [1]
+
+
 def test_one_that_is_being_taken_is_completed_first():
     cluster = running()
     cluster.handle(p.CheckpointRequested("one"))
