@@ -34,6 +34,7 @@ from streamlab.runtime.protocol import (
 from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
 from streamlab.session.insight import Insight
+from streamlab.session.late_columns import no_late_rows
 from streamlab.session.moments import Moment
 from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
@@ -145,7 +146,8 @@ class Job(Insight, SteppedJob):
 
     def late_rows(self) -> pl.DataFrame:
         """Return the rows that came after their window had closed, as they came to the window."""
-        return read_late_rows(self._handle.folder.results)
+        late = read_late_rows(self._handle.folder.results)
+        return late if late.width else no_late_rows(self._handle)
 
     def dead_letters(self) -> pl.DataFrame:
         """Return the input that could not be understood: ``step``, ``reason``, ``input``, ``origin``."""

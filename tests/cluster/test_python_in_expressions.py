@@ -25,9 +25,11 @@ def in_a_step(stream: sl.StreamFrame) -> sl.StreamFrame:
 
 
 def in_a_window(stream: sl.StreamFrame) -> sl.StreamFrame:
-    return stream.group_by_dynamic("t", every="1h").agg(
-        pl.col("n").map_batches(lambda s: never_returns(len(s)), returns_scalar=True, return_dtype=pl.Int64)
-    ).named("hours")
+    return (
+        stream.group_by_dynamic("t", every="1h")
+        .agg(pl.col("n").map_batches(lambda s: never_returns(len(s)), returns_scalar=True, return_dtype=pl.Int64))
+        .named("hours")
+    )
 
 
 @pytest.mark.parametrize("query", [in_a_step, in_a_window])
