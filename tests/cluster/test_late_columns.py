@@ -9,7 +9,7 @@ import pytest
 
 import streamlab as sl
 
-ROWS = pl.DataFrame({"t": [dt.datetime(2013, 1, 1, hour) for hour in range(9)], "k": "a", "more": 1})
+ROWS = pl.DataFrame({"t": [dt.datetime(2013, 1, 1, hour, tzinfo=dt.UTC) for hour in range(9)], "k": "a", "more": 1})
 
 
 @pytest.mark.parametrize("late", [0, 1])
