@@ -4,6 +4,7 @@
 # make simulate N=10000   recovery under that many seeds of faults
 # make faults  every failpoint: exceptions, SIGKILLs, hangs in real processes; ONLY="--point sink.commit" chooses
 # make storm N=300 SEED=1   that many random schedules of kills, freezes and full disks; JOBS=2 run at once
+# make pictures   the pictures of docs/images anew, from the browser tests
 # Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
 
 PYTHON ?= python3
@@ -13,7 +14,9 @@ WORKERS ?= 2
 SEED ?= 1
 JOBS ?= 2
 
-.PHONY: demo test lint bench simulate faults storm soak clean
+PICTURES := live-light time-light time-dark flow-light flow-dark checkpoints-light checkpoints-dark
+
+.PHONY: demo test lint bench simulate faults storm soak pictures clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/streamlab demo
@@ -22,8 +25,8 @@ test: $(VENV)/installed-test lint
 	.ci/install-chromium
 	.ci/install-postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
-	$(BIN)/python -m pytest tests/notebook
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/notebook
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
@@ -49,6 +52,12 @@ storm: N ?= 20
 storm: $(VENV)/installed-test
 	.ci/install-postgresql
 	$(BIN)/python tests/faults/storm.py --storms $(N) --seed $(SEED) --jobs $(JOBS)
+
+pictures: $(VENV)/installed-test
+	.ci/install-chromium
+	$(BIN)/python -m pytest tests/notebook/test_browser.py tests/notebook/test_panel_in_browser.py
+	mkdir -p docs/images
+	cp $(PICTURES:%=tests/notebook/artefacts/%.png) docs/images/
 
 clean:
 	rm -rf $(VENV)
