@@ -166,9 +166,13 @@ def stop(
     savepoint: Annotated[
         str | None, typer.Option(help="Folder or URL: end with a savepoint, and leave open windows in it.")
     ] = None,
+    *,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="With --savepoint: fire what is open first; the query will not go on.")
+    ] = False,
 ) -> None:
     """Stop a job: read no more, finish what was read, end."""
-    _end(name, "stop", savepoint)
+    _end(name, "stop", savepoint, drain=drain)
 
 
 @app.command(epilog="Example: streamlab checkpoints demo --json | jq .size_bytes")
@@ -319,13 +323,13 @@ def main() -> None:
     app()
 
 
-def _end(name: str, verb: str, savepoint: str | None = None) -> None:
+def _end(name: str, verb: str, savepoint: str | None = None, *, drain: bool = False) -> None:
     with _errors_shown():
         job = _find(name)
         if job.status.is_final:
             out.print(f"Job {job.name} ({job.id}) has ended already: {job.status}.", markup=False)
             return
-        state = job.stop(savepoint=savepoint) if verb == "stop" else job.cancel()
+        state = job.stop(savepoint=savepoint, drain=drain) if verb == "stop" else job.cancel()
         out.print(f"Job {job.name} ({job.id}): {state}.", markup=False)
     if state is JobState.FAILED:
         raise typer.Exit(ExitCode.FAILED)

@@ -41,6 +41,7 @@ from streamlab.session.rescaling import rescale
 from streamlab.session.saving import save
 from streamlab.session.stepping import SteppedJob
 from streamlab.session.timeouts import seconds
+from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.savepoints import check_is_free
 
 if TYPE_CHECKING:
@@ -388,6 +389,7 @@ class Job(Insight, SteppedJob):
         timeout: float | str | dt.timedelta | None = None,
         *,
         savepoint: str | os.PathLike[str] | None = None,
+        drain: bool = False,
     ) -> JobState:
         """Stop reading sources, drain what was read, end; wait for that, and return the state.
 
@@ -400,16 +402,22 @@ class Job(Insight, SteppedJob):
         savepoint
             Folder or URL for a savepoint. The job then ends with it: open windows are not fired, their state waits
             there for ``start(from_savepoint=…)``.
+        drain
+            Whether what is open is fired before the savepoint is taken, as if the sources had come to their end; for
+            when the query will not go on. Without a savepoint that is always so.
 
         Raises
         ------
         JobError
-            If there is to be a savepoint, and the job takes no checkpoints, or has ended before it could be taken.
+            If there is to be a savepoint, and the job takes no checkpoints, or has ended before it could be taken, or
+            does not end in time.
         """
         if savepoint is None:
             return self._end(StopRequested(), timeout)
         target = check_is_free(savepoint)
         self._check_checkpointing("stop with a savepoint")
+        if drain:
+            return self._drain_into(target, timeout)
         token = secrets.token_hex(8)
         self._handle.request(StopRequested(token))
         limit_s = seconds(timeout)
@@ -444,6 +452,16 @@ class Job(Insight, SteppedJob):
             got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
             raise JobError(explained(step, needed="a complete checkpoint", got=got))
         return taken.id
+
+    def _drain_into(self, target: Blobs, timeout: float | str | dt.timedelta | None) -> JobState:
+        before = self.status
+        state = before if before.is_final else self._end(StopRequested(), timeout)
+        last = next((one for one in reversed(self.report().checkpoints) if one.state == "complete"), None)
+        if before.is_final or state is not JobState.STOPPED or last is None:
+            got = f"a job that is {state}"
+            raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))
+        save(self._handle, last.id, target)
+        return state
 
     def _check_checkpointing(self, step: str) -> None:
         if not self.takes_checkpoints:

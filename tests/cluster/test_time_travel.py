@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 import streamlab as sl
 from streamlab.core.errors import CheckpointError, JobError, OptionError
+from streamlab.state.checkpoints.savepoints import find_savepoint
 
 TOTAL = 60_000
 NUMBERS = pl.int_range(TOTAL, eager=True)
@@ -88,6 +89,19 @@ def test_a_savepoint_ends_one_job_and_begins_another_of_another_query(run, tmp_p
     (tmp_path / "gone").rename(first._handle.folder.path)
     assert table["n"].sum() + second.results()["n"].sum() == TOTAL
     assert table["v"].sum() + second.results()["v"].sum() == sum(range(TOTAL))
+
+
+def test_a_drained_savepoint_leaves_nothing_open(run, tmp_path: Path):
+    job = run(windows())
+    has_read(job, 2_500)
+    assert job.stop(savepoint=tmp_path / "saved", drain=True) == "stopped"
+    rows = job.report().rows_in
+    assert counted(job) == (rows, sum(range(rows)))
+    manifest = find_savepoint(tmp_path / "saved")[1]
+    assert all(task.finished for task in manifest.tasks)
+    with pytest.raises(JobError, match="to end with a savepoint"):
+        job.stop(savepoint=tmp_path / "again", drain=True)
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_savepoint_must_fit(run, tmp_path: Path):
