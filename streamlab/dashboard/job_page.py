@@ -38,7 +38,7 @@ class JobPage:
         self._quiet_until_s = 0.0
         self._screen = Screen(job, ROWS, on_change=self._changed)
         self._transport = Transport(document, self._said)
-        self._sent = -1
+        self._sent: int | None = None
         self._tick()
         page.fill_with_panel(document, job.name)
         document.add_periodic_callback(self._tick, TICK_MS)
