@@ -5,12 +5,18 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
+from weakref import WeakSet
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
-from bokeh.server.server import Server
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 
 from streamlab.core.errors import OptionError, explained
 from streamlab.dashboard.access import TOKEN_ARGUMENT, TokenAccess, new_token
@@ -38,20 +44,20 @@ class DashboardServer:
 
     def __init__(self, port: int = 0) -> None:
         self._token = new_token()
-        self._port = _free_port(port)
-        self.address: Address = address_of(self._port)
-        base = self.address.path.rstrip("/")
+        listening = _listening(port)
+        self.address: Address = address_of(listening.getsockname()[1])
         pages: dict[str, Callable[[Document], object]] = {JOBS_PATH: JobsPage, JOB_PATH: JobPage}
-        self._server = Server(
+        application = BokehTornado(
             {path: Application(FunctionHandler(partial(_fill, page))) for path, page in pages.items()},
-            address=_LOOPBACK,
-            port=self._port,
-            prefix=base,
-            allow_websocket_origin=list(self.address.origins),
+            prefix=self.address.path.rstrip("/"),
+            extra_websocket_origins=list(self.address.origins),
             auth_provider=TokenAccess(self._token, self.address.path),
             redirect_root=False,
             use_index=False,
         )
+        self._http = _HangingUp(application)
+        self._http.add_socket(listening)
+        self._server = BaseServer(IOLoop.current(), application, self._http)
 
     def url(self, job: str | None = None) -> str:
         """Return the address of a job's page, or of the list of jobs, with the token."""
@@ -74,7 +80,8 @@ class DashboardServer:
 
     def _stop(self) -> None:
         self._server.stop()
-        self._server.io_loop.stop()
+        self._http.hang_up()
+        self._server.io_loop.add_callback(self._server.io_loop.stop)
 
     def _query(self, job: str | None) -> str:
         named = {"name": job} if job else {}
@@ -85,16 +92,28 @@ def _fill(page: Callable[[Document], object], document: Document) -> None:
     page(document)
 
 
-def _free_port(wanted: int) -> int:
-    """Return a port that nobody listens at: the wanted one, or any if that is 0."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_LOOPBACK, wanted))
-        except OSError as error:
-            text = explained(
-                "dashboard", needed="a free port", got=f"{wanted}, {error.strerror}", hint="leave --port out"
-            )
-            raise OptionError(text) from error
-        port: int = probe.getsockname()[1]
-        return port
+class _HangingUp(HTTPServer):
+    """Can close the connections that it has, web sockets too; Tornado's and Bokeh's servers leave them open."""
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        super().initialize(*args, **kwargs)
+        self._streams: WeakSet[IOStream] = WeakSet()
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        self._streams.add(stream)
+        super().handle_stream(stream, address)
+
+    def hang_up(self) -> None:
+        for stream in list(self._streams):
+            stream.close()
+
+
+def _listening(port: int) -> socket.socket:
+    """Return what listens at the port, or at any free one if it is 0."""
+    try:
+        listening = socket.create_server((_LOOPBACK, port))
+    except OSError as error:
+        text = explained("dashboard", needed="a free port", got=f"{port}, {error.strerror}", hint="leave --port out")
+        raise OptionError(text) from error
+    listening.setblocking(False)
+    return listening

@@ -83,7 +83,10 @@ def test_pages_of_other_hosts_cannot_connect(serve: Serve) -> None:
     place = server.url().replace("http:", "ws:").replace("/jobs?", "/jobs/ws?")
 
     async def connect(origin: str) -> None:
-        (await websocket_connect(HTTPRequest(place, headers={"Origin": origin}))).close()
+        opened = await websocket_connect(HTTPRequest(place, headers={"Origin": origin}))
+        opened.close()
+        while await opened.read_message() is not None:
+            pass
 
     asyncio.run(connect(server.address.probe_url.rstrip("/")))
     with pytest.raises(HTTPClientError, match="403"):
@@ -116,3 +119,14 @@ def test_a_port_that_is_taken(serve: Serve) -> None:
 
     with pytest.raises(OptionError, match="leave --port out"):
         DashboardServer(port)
+
+
+def test_its_end_hangs_up_on_whoever_is_connected(serve: Serve) -> None:
+    server = serve()
+    port = int(server.address.probe_url.split(":")[2].rstrip("/"))
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as idle:
+        idle.sendall(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert idle.recv(65_536).startswith(b"HTTP/1.1 404")
+        server.stop()
+        while idle.recv(65_536):
+            pass
