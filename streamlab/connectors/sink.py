@@ -73,6 +73,12 @@ class SinkWriter(ABC):
     def commit(self, pending: Pending) -> None:
         """Make a prepared transaction visible. Idempotent."""
 
+    def take_over(self, pending: Pending) -> None:
+        """Commit what another job prepared for the checkpoint that this one starts from. Idempotent.
+
+        Does nothing when it is committed already, or was meant for another place.
+        """
+
     def abort(self, pending: Pending) -> None:
         """Remove a prepared transaction. Idempotent."""
 

@@ -72,7 +72,8 @@ class Origin:
     until
         The checkpoint whose positions sources read to; None: they read on.
     is_own
-        Whether it is one of the job itself, whose sinks' transactions are committed.
+        Whether it is one of the job itself. What sinks had prepared for it is committed then; of one of another job it
+        is taken over, unless that job is replayed.
     replayed
         Folder of the job that is replayed, and the checkpoint from which.
     """
@@ -92,7 +93,7 @@ class Origin:
         self._splits = splits
         self._files = StateFiles(blobs)
         self._manifest = manifest
-        self._is_own = is_own
+        self.is_own = is_own
 
     @classmethod
     def of(cls, folder: JobFolder, command: Deploy) -> Origin:
@@ -132,14 +133,17 @@ class Origin:
         if self._replayed is None:
             return None
         folder = cuts_folder(Path(self._replayed.location), vertex.id, subtask)
-        return CutTrail(folder, self._replayed.id, parallelism=vertex.parallelism, resumes=self._is_own)
+        return CutTrail(folder, self._replayed.id, parallelism=vertex.parallelism, resumes=self.is_own)
 
     def task(self, vertex: Vertex, subtask: int) -> Restored:
         """Return what a subtask starts from."""
         if self._manifest is None:
             return Restored()
-        restored = restored_task(self._manifest, vertex, subtask, self._files, is_own=self._is_own)
-        return restored if self._is_own else replace(restored, checkpoint_id=0, pending=(), counters={})
+        restored = restored_task(self._manifest, vertex, subtask, self._files, is_own=self.is_own)
+        if self.is_own:
+            return restored
+        pending = () if self._replayed is not None else restored.pending
+        return replace(restored, checkpoint_id=0, pending=pending, counters={})
 
 
 class Goals:
@@ -199,7 +203,7 @@ def with_recordings(graph: JobGraph, folder: Path) -> JobGraph:
 
 
 def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, place: Place) -> BuiltTask:
-    """Return a task that is ready to run; what its sink had prepared for the checkpoint is committed."""
+    """Return a task that is ready to run; what a sink had prepared for the checkpoint is committed."""
     restored = origin.task(vertex, subtask)
     reader = writer = None
     options = place.options
@@ -230,7 +234,10 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
         )
         writer = vertex.sink.open(context)
         for pending in restored.pending:
-            writer.commit(pending)
+            if origin.is_own:
+                writer.commit(pending)
+            else:
+                writer.take_over(pending)
     sets_aside = options.on_error == "dead_letter"
     task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored, sets_aside=sets_aside)
     return BuiltTask(task, reader, writer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, merge_snapshots
@@ -67,8 +69,9 @@ def restored_task(
 ) -> Restored:
     """Return what a subtask of a vertex starts from; the query may be cut into other vertices, or other subtasks.
 
-    State is matched by the names of steps, wherever they ran; transactions and figures by the name of the vertex, which
-    means nothing unless the checkpoint is one of the job's own (`is_own`).
+    State is matched by the names of steps, wherever they ran; figures by the name of the vertex, which means nothing
+    unless the checkpoint is one of the job's own (`is_own`); so are transactions, but those of another job go to the
+    sink that there is, which knows whether they are meant for its place.
 
     Raises
     ------
@@ -89,18 +92,24 @@ def restored_task(
         snapshots = [read_snapshot(part.operators[spec.step], files) for part in parts]
         if snapshots:
             operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
-    heirs = [part for part in same if part.subtask % vertex.parallelism == subtask]
+    heirs = _heirs(same, subtask, vertex.parallelism)
     mine = heirs if in_place else same
+    writers = heirs if is_own or vertex.sink is None else _heirs(manifest.tasks, subtask, vertex.parallelism)
     return Restored(
         checkpoint_id=manifest.id,
         operators=operators,
-        pending=tuple(pending for part in heirs for pending in part.pending),
+        pending=tuple(pending for part in writers for pending in part.pending),
         finished=bool(mine) and all(part.finished for part in mine) if is_own else _had_ended(manifest, vertex),
         counters={
             name: sum(part.counters.get(name, 0) for part in heirs)
             for name in dict.fromkeys(name for part in heirs for name in part.counters)
         },
     )
+
+
+def _heirs(tasks: Iterable[TaskState], subtask: int, parallelism: int) -> list[TaskState]:
+    """Return what a subtask inherits of tasks of which there may have been more."""
+    return [task for task in tasks if task.subtask % parallelism == subtask]
 
 
 def _had_ended(manifest: Manifest, vertex: Vertex) -> bool:

@@ -32,7 +32,7 @@ _HIDDEN = ".tmp"
 _REMOVED = ""
 """In place of a file's visible name: it is to be removed."""
 _NUMBER = re.compile(r"\d+")
-_JOB, _STEP = "job", "step"
+_JOB, _STEP, _TARGET = "job", "step", "target"
 _OWN_NAME = re.compile(r"\.part-[\w.-]+", re.ASCII)
 _SHOWN_NAME = re.compile(r"part-[0-9a-f]+-c(\d+)-(\d+)-.*")
 _JOB_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -94,21 +94,27 @@ class PartFileWriter(SinkWriter):
         hidden, self._written = self._written, []
         leftovers = self._leftovers()
         shown = [(name, self._shown(name, checkpoint_id)) for name in hidden]
-        head = ((_JOB, Path(self._context.folder).name), (_STEP, self._context.step)) if hidden and self._waits else ()
+        head: Pending = ()
+        if hidden and self._waits:
+            job, target = Path(self._context.folder).name, self._sink.folder
+            head = ((_JOB, job), (_STEP, self._context.step), (_TARGET, target))
         return (*head, *shown, *((name, _REMOVED) for name in leftovers))
 
     def commit(self, pending: Pending) -> None:
         """Rename the files; those that were renamed before are left alone."""
-        job, files, leftovers = self._read(pending)
+        marks, files, leftovers = self._read(pending)
         with self._explained("show files in"):
-            if job is not None and files:
-                self._begin(job, files)
-            for hidden, final in files:
-                if os.path.exists(self._path(hidden)):
-                    os.replace(self._path(hidden), self._path(final))
-                reach("sink.publish")
-            if files:
-                sync_folder(Path(self._sink.folder))
+            self._show(marks, files)
+        self._remove_all(leftovers)
+
+    def take_over(self, pending: Pending) -> None:
+        """Rename those files of another job that are still hidden in this folder."""
+        if dict(pending).get(_TARGET) != self._sink.folder:
+            return
+        marks, files, leftovers = self._read(pending)
+        with self._explained("show files in"):
+            hidden = [(name, final) for name, final in files if os.path.exists(self._path(name))]
+            self._show(marks if marks is not None and marks.job_is_there else None, hidden)
         self._remove_all(leftovers)
 
     def abort(self, pending: Pending) -> None:
@@ -200,7 +206,7 @@ class PartFileWriter(SinkWriter):
 
         Raises SinkError if it gave none such: the names must not lead out of the folder.
         """
-        facts = {name: value for name, value in pending if name in {_JOB, _STEP}}
+        facts = {name: value for name, value in pending if name in {_JOB, _STEP, _TARGET}}
         names = [(hidden, final) for hidden, final in pending if hidden not in facts]
         visible = [f".{final}" for _, final in names if final != _REMOVED]
         own = all(_OWN_NAME.fullmatch(name) for name in (*(hidden for hidden, _ in names), *visible))
@@ -214,6 +220,17 @@ class PartFileWriter(SinkWriter):
             [(hidden, final) for hidden, final in names if final != _REMOVED],
             [hidden for hidden, final in names if final == _REMOVED],
         )
+
+    def _show(self, marks: ShownFiles | None, files: list[tuple[str, str]]) -> None:
+        if not files:
+            return
+        if marks is not None:
+            self._begin(marks, files)
+        for hidden, final in files:
+            if os.path.exists(self._path(hidden)):
+                os.replace(self._path(hidden), self._path(final))
+            reach("sink.publish")
+        sync_folder(Path(self._sink.folder))
 
     def _begin(self, marks: ShownFiles, files: list[tuple[str, str]]) -> None:
         """Say that the files are about to be shown. Raises SinkError if one is gone although that was not said."""

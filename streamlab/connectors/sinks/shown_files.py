@@ -31,7 +31,13 @@ class ShownFiles:
     """
 
     def __init__(self, job: Path, step: str) -> None:
+        self._job = job
         self._folder = staged_folder(job, step)
+
+    @property
+    def job_is_there(self) -> bool:
+        """Whether the job's folder has not been removed."""
+        return self._job.is_dir()
 
     def newest(self) -> int:
         """Return the newest checkpoint that any subtask has begun to show; 0 before the first."""

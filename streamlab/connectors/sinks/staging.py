@@ -51,6 +51,8 @@ class Transaction:
         Names of the staged files, in the order in which their rows came.
     leftovers : tuple[str, ...]
         Files of earlier attempts that nobody will commit any more.
+    target : str
+        The place that the rows are meant for; empty when it was not noted.
     """
 
     job: str
@@ -59,6 +61,7 @@ class Transaction:
     checkpoint: int
     files: tuple[str, ...]
     leftovers: tuple[str, ...] = ()
+    target: str = ""
 
     def pending(self) -> Pending:
         """Return it as the values that a checkpoint keeps."""
@@ -67,6 +70,7 @@ class Transaction:
             ("step", self.step),
             ("subtask", str(self.subtask)),
             ("checkpoint", str(self.checkpoint)),
+            ("target", self.target),
         )
         return (*head, *(("file", name) for name in self.files), *(("leftover", name) for name in self.leftovers))
 
@@ -85,6 +89,7 @@ class Transaction:
                 int(facts["checkpoint"]),
                 tuple(names["file"]),
                 tuple(names["leftover"]),
+                facts.get("target", ""),
             )
         except (KeyError, ValueError):
             transaction = None
@@ -143,7 +148,7 @@ class Staging:
         self._next += 1
         self._files.append(name)
 
-    def prepare(self, checkpoint_id: int) -> Pending:
+    def prepare(self, checkpoint_id: int, target: str) -> Pending:
         """Return what commits all that was added since the last time; empty when that is nothing."""
         with self._explained("read"):
             leftovers = self._leftovers()
@@ -152,7 +157,12 @@ class Staging:
                 return ()
             sync_folder(self._folder)
         context = self._context
-        return Transaction(self.job, context.step, context.subtask, checkpoint_id, files, leftovers).pending()
+        transaction = Transaction(self.job, context.step, context.subtask, checkpoint_id, files, leftovers, target)
+        return transaction.pending()
+
+    def holds(self, transaction: Transaction) -> bool:
+        """Return whether the rows of a transaction are still staged; those of a committed one are removed."""
+        return all(path.exists() for path in self._paths(transaction, transaction.files))
 
     def frames(self, transaction: Transaction) -> Iterator[pl.DataFrame]:
         """Yield the rows of a transaction, file by file. Raises SinkError if one is gone."""

@@ -228,7 +228,7 @@ class TableWriter(SinkWriter):
     def prepare(self, checkpoint_id: int) -> Pending:
         """Stage what is left; without checkpoints write it."""
         self._roll()
-        return () if self._staging is None else self._staging.prepare(checkpoint_id)
+        return () if self._staging is None else self._staging.prepare(checkpoint_id, self._sink.place())
 
     def commit(self, pending: Pending) -> None:
         """Write the staged rows, unless they are there."""
@@ -241,6 +241,13 @@ class TableWriter(SinkWriter):
             reach("sink.publish")
         staging.remove(transaction)
         staging.remove_leftovers(transaction)
+
+    def take_over(self, pending: Pending) -> None:
+        """Write what another job staged for this table, unless it is there."""
+        if pending:
+            staging, transaction = self._of(pending)
+            if transaction.target == self._sink.place() and staging.holds(transaction):
+                self.commit(pending)
 
     def abort(self, pending: Pending) -> None:
         """Remove the staged rows."""

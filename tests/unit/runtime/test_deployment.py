@@ -94,6 +94,9 @@ class _Noted(SinkWriter):
     def commit(self, pending: Pending) -> None:
         self._said.append(pending)
 
+    def take_over(self, pending: Pending) -> None:
+        self._said.append(("taken over", pending))
+
 
 SOURCE = SplitFrames("splits", SCHEMA, (ROWS, ROWS, ROWS))
 SPLITS = tuple(map(known_split, SOURCE.splits()))
@@ -218,14 +221,23 @@ def test_from_a_checkpoint_of_its_own_reading_goes_on_and_what_was_prepared_is_c
     assert sorted(committed) == [(("file", f"of {subtask}"),) for subtask in range(before)]
 
 
-def test_from_one_of_another_job_nothing_is_committed_and_counting_begins_anew():
+def test_from_one_of_another_job_its_transactions_are_taken_over_and_counting_begins_anew():
     sink, where = Noted(), origin(manifest(7, 2), is_own=False)
     reading = built(sink, "read", 0, 1, where)
     assert sorted(numbers_read(reading)) == sorted([*range(4, 10)] * 3)
     writing = built(sink, "write", 0, 1, where)
-    (context,) = sink.said
+    context, *taken = sink.said
+    assert isinstance(context, SinkContext)
     assert context.restored is None
+    assert taken == [("taken over", (("file", f"of {subtask}"),)) for subtask in range(2)]
     assert writing.task.counters.rows_out == 0
+
+
+def test_a_replay_leaves_the_transactions_of_the_job_that_it_replays_alone():
+    sink = Noted()
+    replayed = CheckpointPlace("elsewhere", 7)
+    built(sink, "write", 0, 1, origin(manifest(7, 2), is_own=False, replayed=replayed))
+    assert [type(said) for said in sink.said] == [SinkContext]
 
 
 def test_reading_ends_at_the_positions_of_another_checkpoint():
