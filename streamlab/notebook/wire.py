@@ -30,6 +30,10 @@ class Binary:
     def __bytes__(self) -> bytes:
         return bytes(self._written)
 
+    def begin_with(self, columns: bytes) -> None:
+        """Put in columns that another one has collected, at the places that they have there; must come first."""
+        self._written[:] = columns
+
     def text(self, cells: Sequence[str | None]) -> dict[str, Any]:
         """Put in a column of text, and return what stands for it.
 

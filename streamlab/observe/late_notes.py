@@ -63,9 +63,9 @@ def shown(notes: Sequence[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
 
     A column of the row that has the name of one of ours is shown as ``row.<name>``.
     """
-    frames = [_shown(step, frame) for step, frame in reversed(notes)]
+    frames = [_shown(step, frame) for step, frame in notes]
     every = pl.concat([SHOWN.to_frame(), *frames], how="diagonal_relaxed")
-    return every.sort("noted_at", descending=True, maintain_order=True)
+    return every.reverse().sort("noted_at", descending=True, maintain_order=True)
 
 
 def _shown(step: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -83,6 +83,4 @@ def _shown(step: str, frame: pl.DataFrame) -> pl.DataFrame:
         "closed_for_ms": (at["watermark_us"] - at["end_us"]) / 1000,
     }
     ours = [values[name].cast(dtype).alias(name) for name, dtype in SHOWN.items()]
-    return frame.reverse().select(
-        *ours, *(pl.col(name).alias(f"row.{name}" if name in SHOWN else name) for name in own)
-    )
+    return frame.select(*ours, *(pl.col(name).alias(f"row.{name}" if name in SHOWN else name) for name in own))

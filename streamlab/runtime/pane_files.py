@@ -98,14 +98,34 @@ def ask(folder: Path) -> int:
     return _asked_ns(path)
 
 
-def read_panes(folder: Path) -> pl.DataFrame:
-    """Return the windows that the workers of the newest attempt have written last."""
-    attempts = read_attempts(folder / "results")
-    newest = attempts[-1].number if attempts else 0
-    files = [file for file in _files(folder) if file.attempt == newest]
-    return together(
-        [(step, pl.read_ipc_stream(table).select(STORED.names())) for file in files for step, table in file.tables]
-    )
+class PaneReader:
+    """A client's side; reads what workers have written anew only when they have.
+
+    Parameters
+    ----------
+    folder
+        The job's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: tuple[object, pl.DataFrame] | None = None
+
+    def read(self) -> pl.DataFrame:
+        """Return the windows that the workers of the newest attempt have written last."""
+        attempts = read_attempts(self._folder / "results")
+        newest = attempts[-1].number if attempts else 0
+        # Looked at before the files are read: what is written in between is read again.
+        seen = newest, tuple(_stamp(path) for path in _paths(self._folder))
+        if self._read is None or self._read[0] != seen:
+            files = [file for file in _files(self._folder) if file.attempt == newest]
+            tables = [
+                (step, pl.read_ipc_stream(table).select(STORED.names()))
+                for file in files
+                for step, table in file.tables
+            ]
+            self._read = seen, together(tables)
+        return self._read[1].clone()
 
 
 def wait_for_answer(folder: Path, asked_ns: int, timeout_s: float) -> bool:
@@ -124,9 +144,22 @@ def wait_for_answer(folder: Path, asked_ns: int, timeout_s: float) -> bool:
         time.sleep(_POLL_S)
 
 
+def _paths(folder: Path) -> list[Path]:
+    return sorted((folder / _FOLDER).glob("*.msgpack"))
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int]:
+    """Return what is another after a file was replaced."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return path.name, 0, 0, 0
+    return path.name, facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
 def _files(folder: Path) -> list[PaneFile]:
     found: list[PaneFile] = []
-    for path in sorted((folder / _FOLDER).glob("*.msgpack")):
+    for path in _paths(folder):
         with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
             found.append(msgspec.msgpack.decode(path.read_bytes(), type=PaneFile))
     return found

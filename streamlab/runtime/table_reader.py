@@ -213,11 +213,6 @@ def read_side_rows(results: Path, tag: str, *, before: int | None = None) -> lis
     return [record.frame for record in records if before is None or record.header.epoch < before]
 
 
-def read_noted_rows(results: Path, tag: str) -> list[tuple[str, pl.DataFrame]]:
-    """Return the rows of a side table, each frame with the step that it is of."""
-    return [(record.header.step, record.frame) for record in _standing(results, tag)]
-
-
 def _standing(results: Path, tag: str) -> list[Record]:
     """Return all records of a log that count; attempts are read last, as in `TableReader.table`."""
     records = list(LogReader(results / tag).read_new())

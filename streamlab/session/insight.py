@@ -19,8 +19,8 @@ from streamlab.observe.status import TaskStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
-from streamlab.runtime.pane_files import ask, read_panes, wait_for_answer
-from streamlab.runtime.table_reader import read_noted_rows
+from streamlab.runtime.note_reader import NoteReader
+from streamlab.runtime.pane_files import PaneReader, ask, wait_for_answer
 from streamlab.session.metrics_server import MetricsServer
 
 _TIME = pl.Datetime("us", "UTC")
@@ -54,7 +54,11 @@ class HistoryFeed:
 
     def read_new(self) -> HistoryFrames:
         """Return what was not read before; the frames are empty when nothing is new."""
-        return history_frames(self._reader.read_new())
+        return history_frames(self.read_samples())
+
+    def read_samples(self) -> list[Sample]:
+        """Return what was not read before as it was noted, oldest first."""
+        return self._reader.read_new()
 
 
 class Diagnosis(tuple[Finding, ...]):
@@ -85,6 +89,8 @@ class Insight:
         self._handle = handle
         self._reader: HistoryReader | None = None
         self._recent: deque[Sample] = deque(maxlen=_RECENT)
+        self._panes = PaneReader(handle.folder.path)
+        self._late_notes = NoteReader(handle.folder.results, LATE_NOTES)
         self._reading = threading.Lock()
 
     def metrics(self) -> pl.DataFrame:
@@ -205,7 +211,8 @@ class Insight:
             asked_ns = ask(folder)
             if wait:
                 wait_for_answer(folder, asked_ns, _PANES_S)
-        return read_panes(folder)
+        with self._reading:
+            return self._panes.read()
 
     def diagnosis(self) -> Diagnosis:
         """Return what is wrong with it, in words, the worst first; empty when there is nothing to say.
@@ -270,7 +277,9 @@ class Insight:
             event time), ``window_start``, ``window_end``, ``closed_for_ms`` (watermark minus the window's end), and the
             row's own columns.
         """
-        return shown(read_noted_rows(self._handle.folder.results, LATE_NOTES))
+        with self._reading:
+            notes = self._late_notes.read()
+        return shown(notes)
 
 
 def _time(us: int | None) -> int | None:

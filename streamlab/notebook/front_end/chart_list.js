@@ -40,6 +40,8 @@ export const drawCharts = (list, values, columns) => {
     }
     return;
   }
+  const isNew = values.version !== list.version;
+  list.version = values.version;
   list.draw = () => charts.forEach((chart) => { if (chart.figure) fill(chart, values[chart.name], columns); });
   for (const chart of charts) {
     if (chart.isAsked) continue;
@@ -50,5 +52,6 @@ export const drawCharts = (list, values, columns) => {
       list.draw();
     }).catch((error) => fail(list, error));
   }
-  list.draw();
+  // Samples come more seldom than frames, and to draw a chart is dear.
+  if (isNew) list.draw();
 };

@@ -1,39 +1,84 @@
-"""A job's figures over time, as the lines of charts: read as they come, thinned to what a chart can show."""
+"""A job's figures over time, as the lines of charts: read as they come, thinned to what a chart can show.
+
+Samples come twice a second, a panel is drawn five times a second, and a line has some hundred points: of each sample
+is kept what charts show, as plain numbers, and lines are made anew only when there are new samples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple, Protocol, TypeVar
 
-import polars as pl
-
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.notebook.svg import Line
-from streamlab.notebook.wire import Binary
-from streamlab.observe.history_frames import HistoryFrames
+from streamlab.observe.history import ArrivalSample, Sample, TaskSample
 from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
 MOST_POINTS = 240
 """Points of a line that are drawn."""
+SAMPLES = ("rows", "late, dropped", "late, merged")
+"""What the labels of the groups of points begin with."""
 _OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
 _MOST_MARKS = 1_500
 _MOST_SPLITS = 6
-_SAMPLES = (("rows", "sample"), ("late, dropped", "late_sample"), ("late, merged", "merged_sample"))
-"""Names of the groups of points, and the columns that they are in."""
-_STYLES = {"rows": (0, "circle", 4), "late, dropped": (5, "x", 8), "late, merged": (1, "triangle", 8)}
 _SKEW_TIMES = 60
 """Intervals whose rows are shown."""
 _UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
+_T = TypeVar("_T")
+_versions = count(1)
 
 
 class Feed(Protocol):
     """Gives what is new of a history."""
 
-    def read_new(self) -> HistoryFrames:
+    def read_samples(self) -> Sequence[Sample]:
         """Return what was not read before."""
         ...
+
+
+class VertexFigures(NamedTuple):
+    """Figures of a vertex at one moment, its subtasks taken together; None is what is not known."""
+
+    watermark_ms: float | None
+    lag_ms: float | None
+    batch_duration_ms: float | None
+    queued_batches: float
+    state_bytes: float
+
+
+class _Moment(NamedTuple):
+    at_ms: float
+    rows_in_per_s: float
+    rows_out_per_s: float
+    watermark_ms: float | None
+    vertices: dict[str, VertexFigures]
+    splits: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class _Arrivals:
+    """Event times of the rows that came to a step within an interval, in ms since 1970.
+
+    Attributes
+    ----------
+    until_ms : float
+        Wall clock at its end.
+    watermark_ms, before_ms : float | None
+        The step's watermark at its end, and at the end of the interval before it.
+    groups : tuple
+        A sample of the rows, of the late ones that were dropped, and of those that were merged.
+    """
+
+    until_ms: float
+    watermark_ms: float | None
+    before_ms: float | None
+    groups: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 
 class Course:
@@ -46,160 +91,159 @@ class Course:
     """
 
     def __init__(self, feed: Feed) -> None:
+        self.version = next(_versions)
+        """Another number whenever there is something new, and for each course."""
         self._feed = feed
-        self._job: pl.DataFrame | None = None
-        self._vertices: pl.DataFrame | None = None
-        self._splits: pl.DataFrame | None = None
-        self._arrivals: pl.DataFrame | None = None
+        self._moments: deque[_Moment] = deque(maxlen=KEPT_TIMES)
+        self._arrivals: list[_Arrivals] = []
+        self._newest_marks: dict[tuple[str, int, str], float] = {}
+        """The watermark of each subtask of a step at the end of its newest interval."""
 
     def read(self) -> None:
         """Take what is new."""
-        new = self._feed.read_new()
-        self._job = _longer(self._job, new.job)
-        self._splits = _longer(self._splits, new.splits)
-        self._arrivals = _longer(self._arrivals, new.arrivals)
-        self._vertices = _longer(self._vertices, _by_vertex(new.tasks))
+        new = self._feed.read_samples()
+        if not new:
+            return
+        self.version = next(_versions)
+        self._moments += map(_moment, new)
+        for sample in new:
+            self._arrivals += [self._taken(one) for one in sorted(sample.arrivals, key=lambda one: one.until_us)]
+        times = sorted({one.until_ms for one in self._arrivals})[-_SKEW_TIMES:]
+        self._arrivals = [one for one in self._arrivals if one.until_ms >= times[0]]
 
     def watermarks(self) -> list[Line]:
         """Return the watermark of each vertex, and of each split when there are several."""
-        lines = _per(self._vertices, "vertex", _ms("watermark"))
-        splits = _per(self._splits, "split", _ms("watermark"))
+        lines = self.of_vertices(lambda figures: figures.watermark_ms)
+        splits = self._per(lambda moment: moment.splits.items())
         return [*lines, *splits[:_MOST_SPLITS]] if len(splits) > 1 else lines
 
     def lags(self) -> list[Line]:
         """Return by how many seconds the watermark of each vertex is behind the wall clock; nothing for old data."""
-        if self._vertices is None:
-            return []
-        newest = self._vertices["lag_ms"].drop_nulls().tail(1).to_list()
-        if not newest or newest[0] >= _OLD_MS:
-            return []
-        return _per(self._vertices, "vertex", pl.col("lag_ms") / 1000)
+        lines = self.of_vertices(lambda figures: None if figures.lag_ms is None else figures.lag_ms / 1000)
+        newest = max(lines, key=lambda line: line.x[-1], default=None)
+        return [] if newest is None or newest.y[-1] * 1000 >= _OLD_MS else lines
 
     def arrivals(self) -> list[Line]:
         """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones.
 
         Of the last seconds only: of a long time one would see a straight line.
         """
-        newest = self._newest_arrivals()
-        if newest is None or self._job is None:
+        if not self._arrivals:
             return []
-        job = self._job.filter(pl.col("at") >= newest["at"].min())
-        marks = job.select(x=_ms("at"), y=_ms("watermark")).drop_nulls()
-        lines = [_staircase(marks)] if marks.height else []
-        return [*lines, *(_marks(newest, label, column, _ms(column)) for label, column in _SAMPLES)]
+        since = min(one.until_ms for one in self._arrivals)
+        marks = [(m.at_ms, m.watermark_ms) for m in self._moments if m.at_ms >= since and m.watermark_ms is not None]
+        groups = [
+            _points(label, ((one.until_ms, time_ms) for one in self._arrivals for time_ms in one.groups[place]))
+            for place, label in enumerate(SAMPLES)
+        ]
+        return [_staircase(_thinned(marks)), *groups] if marks else groups
 
     def ahead(self) -> list[Line]:
         """Return by how much sampled rows were ahead of the watermark, late ones behind it, in a unit that fits."""
-        newest = self._newest_arrivals()
-        newest = None if newest is None else newest.drop_nulls("watermark")
-        if newest is None or newest.is_empty():
+        known = [one for one in self._arrivals if one.watermark_ms is not None]
+        if not known:
             return []
         # Of an interval only its last watermark is known: rows came after the one before it, late ones before it.
-        newest = newest.with_columns(pl.col("watermark").shift(1).over("vertex", "subtask", "step").alias("before"))
-        against = {"sample": "before"}
         groups = [
-            _marks(newest.drop_nulls("before"), label, column, _ms(column) - _ms(against.get(column, "watermark")))
-            for label, column in _SAMPLES
+            [
+                (one.until_ms, time_ms - against)
+                for one in known
+                if (against := one.watermark_ms if place else one.before_ms) is not None
+                for time_ms in one.groups[place]
+            ]
+            for place in range(len(SAMPLES))
         ]
-        largest = max((abs(y) for group in groups for y in group.y), default=0.0)
+        largest = max((abs(y) for group in groups for _, y in group), default=0.0)
         unit, ms = next((one for one in _UNITS if largest >= 2 * one[1]), _UNITS[-1])
-        times = newest.select(_ms("at")).to_series().sort().to_list()
-        zero = Line("watermark", [times[0], times[-1]], [0.0, 0.0])
-        scaled = [Line(f"{one.label}, {unit}", one.x, [y / ms for y in one.y], is_points=True) for one in groups]
-        return [zero, *scaled]
-
-    def _newest_arrivals(self) -> pl.DataFrame | None:
-        if self._arrivals is None or self._arrivals.is_empty():
-            return None
-        times = self._arrivals["at"].unique().sort(descending=True)
-        return self._arrivals.filter(pl.col("at") >= times[min(_SKEW_TIMES, times.len()) - 1])
+        times = [one.until_ms for one in known]
+        zero = Line("watermark", [min(times), max(times)], [0.0, 0.0])
+        return [
+            zero,
+            *(
+                _points(f"{label}, {unit}", ((x, y / ms) for x, y in group))
+                for label, group in zip(SAMPLES, groups, strict=True)
+            ),
+        ]
 
     def rates(self) -> list[Line]:
         """Return the rows that are read and written per second."""
-        return [*_one(self._job, "rows in/s", "rows_in_per_s"), *_one(self._job, "rows out/s", "rows_out_per_s")]
+        chosen = _thinned(self._moments)
+        x = [moment.at_ms for moment in chosen]
+        if not chosen:
+            return []
+        return [
+            Line("rows in/s", x, [moment.rows_in_per_s for moment in chosen]),
+            Line("rows out/s", x, [moment.rows_out_per_s for moment in chosen]),
+        ]
 
-    def of_vertices(self, column: str, factor: float = 1.0) -> list[Line]:
+    def of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         """Return a figure of each vertex."""
-        return _per(self._vertices, "vertex", pl.col(column) * factor)
+        return self._per(lambda moment: ((name, figure(figures)) for name, figures in moment.vertices.items()))
+
+    def _per(self, values: Callable[[_Moment], Iterable[tuple[str, float | None]]]) -> list[Line]:
+        """Return a line for each name, of the moments at which its value is known."""
+        lines: dict[str, Line] = {}
+        for moment in _thinned(self._moments):
+            for name, value in values(moment):
+                if value is not None:
+                    line = lines.setdefault(name, Line(plain(name), [], []))
+                    line.x.append(moment.at_ms)
+                    line.y.append(value)
+        return list(lines.values())
+
+    def _taken(self, arrival: ArrivalSample) -> _Arrivals:
+        step = (arrival.vertex, arrival.subtask, arrival.step)
+        before, now = self._newest_marks.get(step), _time_ms(arrival.watermark_us)
+        if now is not None:
+            self._newest_marks[step] = now
+        samples = (arrival.sample_us, arrival.late_sample_us, arrival.merged_sample_us)
+        rows, late, merged = (tuple(us / 1000 for us in times) for times in samples)
+        return _Arrivals(arrival.until_us / 1000, now, before, (rows, late, merged))
 
 
-def packed_lines(lines: Sequence[Line], binary: Binary) -> dict[str, Any]:
-    """Return lines and points as the front end takes them."""
-    packed: dict[str, Any] = {"lines": [], "points": []}
-    for place, line in enumerate(lines):
-        one = {"label": line.label, "style": place, "x": binary.numbers(line.x), "y": binary.numbers(line.y)}
-        if not line.is_points:
-            packed["lines"].append({**one, "style": 2} if line.label == "watermark" else one)
-        elif line.x:
-            name = next(name for name in _STYLES if line.label.startswith(name))
-            packed["points"].append({**one, **dict(zip(("style", "marker", "size"), _STYLES[name], strict=True))})
-    return packed
+def _moment(sample: Sample) -> _Moment:
+    tasks: dict[str, list[TaskSample]] = {}
+    for task in sample.tasks:
+        tasks.setdefault(task.vertex, []).append(task)
+    return _Moment(
+        sample.at_us / 1000,
+        float(sample.rows_in_per_s),
+        float(sample.rows_out_per_s),
+        _time_ms(sample.watermark_us),
+        {vertex: _together(subtasks) for vertex, subtasks in tasks.items()},
+        {split.split: _time_ms(split.watermark_us) for split in sample.splits},
+    )
 
 
-def _longer(known: pl.DataFrame | None, new: pl.DataFrame) -> pl.DataFrame:
-    if known is None or known.is_empty():
-        return new
-    if new.is_empty():
-        return known
-    both = pl.concat([known, new], how="vertical_relaxed")
-    since = both["at"].unique().sort(descending=True).head(KEPT_TIMES).min()
-    return both.filter(pl.col("at") >= since)
+def _together(tasks: Sequence[TaskSample]) -> VertexFigures:
+    marks = [ms for task in tasks if (ms := _time_ms(task.watermark_us)) is not None]
+    return VertexFigures(
+        min(marks, default=None),
+        max((float(task.lag_ms) for task in tasks if task.lag_ms is not None), default=None),
+        max((task.batch_duration_ms for task in tasks if task.batch_duration_ms is not None), default=None),
+        float(sum(task.queued_batches for task in tasks)),
+        float(sum(task.state_bytes for task in tasks)),
+    )
 
 
-def _by_vertex(tasks: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per time and vertex, its subtasks taken together."""
-    together = {
-        pl.min: ("watermark",),
-        pl.max: ("lag_ms", "batch_duration_ms"),
-        pl.sum: ("queued_batches", "state_bytes"),
-    }
-    figures = [take(name) for take, names in together.items() for name in names]
-    return tasks.group_by("at", "vertex", maintain_order=True).agg(figures)
+def _time_ms(us: int | None) -> float | None:
+    return us / 1000 if us is not None and MIN_TIME_US < us < MAX_TIME_US else None
 
 
-def _ms(name: str) -> pl.Expr:
-    return pl.col(name).dt.epoch("us") / 1000
+def _points(label: str, points: Iterable[tuple[float, float]]) -> Line:
+    newest = deque(points, maxlen=_MOST_MARKS)
+    return Line(label, [x for x, _ in newest], [y for _, y in newest], is_points=True)
 
 
-def _per(frame: pl.DataFrame | None, by: str, value: pl.Expr) -> list[Line]:
-    if frame is None or frame.is_empty():
-        return []
-    points = frame.select(by=by, x=_ms("at"), y=value.cast(pl.Float64)).drop_nulls("y")
-    names = points["by"].unique(maintain_order=True).to_list()
-    return [_line(plain(name), points.filter(pl.col("by") == name)) for name in names]
-
-
-def _one(frame: pl.DataFrame | None, label: str, column: str) -> list[Line]:
-    if frame is None or frame.is_empty():
-        return []
-    return [_line(label, frame.select(x=_ms("at"), y=pl.col(column).cast(pl.Float64)).drop_nulls())]
-
-
-def _line(label: str, points: pl.DataFrame) -> Line:
-    thin = _thinned(points)
-    return Line(label, thin["x"].to_list(), thin["y"].to_list())
-
-
-def _marks(arrivals: pl.DataFrame, label: str, column: str, y: pl.Expr) -> Line:
-    """Return the sampled event times of a column as points."""
-    one = arrivals.select("at", "^watermark|before$", column).explode(column, empty_as_null=False).drop_nulls(column)
-    points = one.select(x=_ms("at"), y=y).tail(_MOST_MARKS)
-    return Line(label, points["x"].to_list(), points["y"].to_list(), is_points=True)
-
-
-def _staircase(points: pl.DataFrame) -> Line:
+def _staircase(points: Sequence[tuple[float, float]]) -> Line:
     """Return a line that stays where it is until it rises."""
-    thin = _thinned(points)
-    x, y = thin["x"].to_list(), thin["y"].to_list()
-    steps = [(x[0], y[0])]
-    for at in range(1, len(x)):
-        steps += [(x[at], y[at - 1]), (x[at], y[at])]
-    return Line("watermark", [one[0] for one in steps], [one[1] for one in steps])
+    steps = [points[0]]
+    for x, y in points[1:]:
+        steps += [(x, steps[-1][1]), (x, y)]
+    return Line("watermark", [x for x, _ in steps], [y for _, y in steps])
 
 
-def _thinned(points: pl.DataFrame) -> pl.DataFrame:
+def _thinned(points: Sequence[_T]) -> list[_T]:
     """Return so many points that a chart can show them, the last one always among them."""
-    every = -(-points.height // MOST_POINTS)
-    if every <= 1:
-        return points
-    return points.reverse().gather_every(every).reverse()
+    every = max(1, -(-len(points) // MOST_POINTS))
+    return list(points)[::-1][::every][::-1]

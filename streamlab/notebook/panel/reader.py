@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice, Tab
-from streamlab.notebook.panel.course import Course, packed_lines
+from streamlab.notebook.panel.course import Course
 from streamlab.notebook.panel.flow import FLOW_FINDINGS, graph_values
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.log import LogTab
@@ -38,6 +39,15 @@ class JobReader:
         self._pages = ResultPages(job)
         self._past = Past(job)
         self._course = Course(job.history_feed())
+        self._flow_charts = ChartData(
+            self._course,
+            {
+                "rates": self._course.rates,
+                "batches": lambda: self._course.of_vertices(lambda figures: figures.batch_duration_ms),
+                "state": lambda: self._course.of_vertices(lambda figures: figures.state_bytes),
+                "queues": lambda: self._course.of_vertices(lambda figures: figures.queued_batches),
+            },
+        )
         self._time = TimeTab(job, self._course)
         self._log = LogTab(job)
         self._told = told
@@ -90,18 +100,11 @@ class JobReader:
         }
 
     def _flow(self, status: JobStatus, _choice: Choice, binary: Binary) -> Body:
-        self._course.read()
-        course = self._course
         findings = [] if status.state.is_final else self.job.diagnosis()
         return {
             **graph_values(status, self.job.graph().to_dicts()),
             "findings": [finding_values(one) for one in findings if one.kind in FLOW_FINDINGS],
-            "charts": {
-                "rates": packed_lines(course.rates(), binary),
-                "batches": packed_lines(course.of_vertices("batch_duration_ms"), binary),
-                "state": packed_lines(course.of_vertices("state_bytes"), binary),
-                "queues": packed_lines(course.of_vertices("queued_batches"), binary),
-            },
+            "charts": self._flow_charts.values(binary),
         }
 
     def _checkpoints(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice
-from streamlab.notebook.panel.course import Course, packed_lines
-from streamlab.notebook.panel.results import page_of
+from streamlab.notebook.panel.course import Course
+from streamlab.notebook.panel.results import Page, page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
 from streamlab.observe.preview import plain
-from streamlab.observe.status import JobStatus
+from streamlab.observe.status import JobState, JobStatus
 from streamlab.observe.wording import UNKNOWN, span
 from streamlab.session.job import Job
 
 SIGNS = {"problem": "✗", "warning": "▲", "hint": "•"}
 PANE_SIGNS = {"open": "○ open", "fired": "● fired", "refined": "◉ refined", "closed": "■ closed"}
 """A sign beside each word, so that states can be told apart at a glance, and without colour."""
+_SPLITS = TableChoice(rows=50)
 
 
 class TimeTab:
@@ -34,39 +37,69 @@ class TimeTab:
 
     def __init__(self, job: Job, course: Course) -> None:
         self._job = job
-        self._course = course
-        self._late: tuple[int, pl.DataFrame] = (-1, pl.DataFrame())
-
-    def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
-        """Return what is to be shown."""
-        self._course.read()
-        late = self._late_rows(status)
-        panes = shown_panes(self._job.panes(wait=False))
-        return {
-            "findings": [finding_values(finding) for finding in self._job.diagnosis()],
-            "charts": {
-                "skew": packed_lines(self._course.arrivals(), binary),
-                "ahead": packed_lines(self._course.ahead(), binary),
-                "watermarks": packed_lines(self._course.watermarks(), binary),
-                "lag": packed_lines(self._course.lags(), binary),
-            },
-            "panes": _packed(panes, choice.panes, binary, "window_end", "no windows: no step has any, or none yet"),
-            "late": _packed(late, choice.late, binary, "noted_at", "no late rows"),
-            "splits": _packed(
-                shown_splits(self._job.splits()),
-                TableChoice(rows=50),
-                binary,
-                "watermark",
-                "nothing is known of splits",
-            ),
+        self._charts = ChartData(
+            course,
+            {"skew": course.arrivals, "ahead": course.ahead, "watermarks": course.watermarks, "lag": course.lags},
+        )
+        self._facts: tuple[object, _Facts] | None = None
+        self._pages = {
+            "panes": _Pages("window_end", "no windows: no step has any, or none yet"),
+            "late": _Pages("noted_at", "no late rows"),
+            "splits": _Pages("watermark", "nothing is known of splits"),
         }
 
-    def _late_rows(self, status: JobStatus) -> pl.DataFrame:
-        """Return the late rows; they are read again when there are more of them."""
-        count = status.late_rows + status.merged_late_rows
-        if self._late[0] != count:
-            self._late = count, shown_late(self._job.lateness())
-        return self._late[1]
+    def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
+        """Return what is to be shown. What is made of the figures over time is made when there are new ones."""
+        charts = self._charts.values(binary)
+        now = charts["version"], status.state, status.rows_in if status.state is JobState.PAUSED else None
+        if self._facts is None or self._facts[0] != now:
+            self._facts = now, self._read()
+        facts = self._facts[1]
+        panes = self._job.panes(wait=False)
+        return {
+            "findings": facts.findings,
+            "charts": charts,
+            "panes": self._pages["panes"].packed(panes, shown_panes, choice.panes, binary),
+            "late": self._pages["late"].packed(facts.late, shown_late, choice.late, binary),
+            "splits": self._pages["splits"].packed(facts.splits, shown_splits, _SPLITS, binary),
+        }
+
+    def _read(self) -> _Facts:
+        findings = [finding_values(finding) for finding in self._job.diagnosis()]
+        return _Facts(findings, self._job.lateness(), self._job.splits())
+
+
+class _Facts(NamedTuple):
+    findings: list[dict[str, str]]
+    late: pl.DataFrame
+    splits: pl.DataFrame
+
+
+class _Pages:
+    """Gives pages of a table that seldom changes: one is worked out when the table or the choice is another.
+
+    Parameters
+    ----------
+    order
+        Column that the table is in the order of, newest first.
+    empty
+        What to say when there are no rows.
+    """
+
+    def __init__(self, order: str, empty: str) -> None:
+        self._order = order
+        self._empty = empty
+        self._known: tuple[TableChoice, pl.DataFrame, Page] | None = None
+
+    def packed(
+        self, table: pl.DataFrame, shown: Callable[[pl.DataFrame], pl.DataFrame], choice: TableChoice, binary: Binary
+    ) -> dict[str, Any]:
+        """Return the chosen page; `shown` makes of the table what people see."""
+        known = self._known
+        if known is None or known[0] != choice or not (known[1] is table or known[1].equals(table)):
+            in_order = f"newest {self._order} first" if table.height else ""
+            known = self._known = choice, table, page_of(shown(table), choice, in_order=in_order)[1]
+        return packed_table(known[2], choice, binary, self._empty)
 
 
 def finding_values(finding: Any) -> dict[str, str]:
@@ -88,7 +121,7 @@ def shown_panes(panes: pl.DataFrame) -> pl.DataFrame:
 
 def shown_late(late: pl.DataFrame) -> pl.DataFrame:
     """Return late rows with spans of time in words, what matters first."""
-    words = [_span(name).alias(new) for name, new in (("behind_ms", "behind"), ("closed_for_ms", "closed_for"))]
+    words = [_spans(late[name]).alias(new) for name, new in (("behind_ms", "behind"), ("closed_for_ms", "closed_for"))]
     first = ["outcome", "behind", "event_time", "watermark", "window_end", "closed_for"]
     rest = pl.exclude(*first, "behind_ms", "closed_for_ms", "window_start", "noted_at", "step")
     seconds = pl.col("watermark").dt.truncate("1s")
@@ -111,16 +144,11 @@ def shown_splits(splits: pl.DataFrame) -> pl.DataFrame:
         state.alias("state"),
         "rows",
         "watermark",
-        _span("lag_ms").alias("lag"),
+        _spans(splits["lag_ms"]).alias("lag"),
         "latest",
-        _span("quiet_ms").alias("quiet for"),
+        _spans(splits["quiet_ms"]).alias("quiet for"),
     )
 
 
-def _span(name: str) -> pl.Expr:
-    return pl.col(name).map_elements(span, return_dtype=pl.String, skip_nulls=True).fill_null(UNKNOWN)
-
-
-def _packed(table: pl.DataFrame, choice: TableChoice, binary: Binary, order: str, empty: str) -> dict[str, Any]:
-    in_order = f"newest {order} first" if table.height else ""
-    return packed_table(page_of(table, choice, in_order=in_order)[1], choice, binary, empty)
+def _spans(column: pl.Series) -> pl.Series:
+    return pl.Series(column.name, [UNKNOWN if ms is None else span(ms) for ms in column.to_list()], pl.String)

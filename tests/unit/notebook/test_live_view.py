@@ -12,7 +12,6 @@ import pytest
 from streamlab.notebook import live_view
 from streamlab.notebook.live_view import LINGER_S, LiveView
 from streamlab.notebook.pump import Pump
-from streamlab.observe.history_frames import HistoryFrames, history_frames
 from streamlab.observe.status import JobState, JobStatus
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -46,8 +45,8 @@ class FakeJob:
     def history_feed(self) -> FakeJob:
         return self
 
-    def read_new(self) -> HistoryFrames:
-        return history_frames([])
+    def read_samples(self) -> list[Any]:
+        return []
 
     def diagnosis(self) -> tuple[()]:
         return ()

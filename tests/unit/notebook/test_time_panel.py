@@ -6,11 +6,11 @@ import datetime as dt
 
 import polars as pl
 
-from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course, packed_lines
+from streamlab.notebook.panel.chart_data import packed_lines
+from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course
 from streamlab.notebook.panel.time import shown_late, shown_panes, shown_splits
 from streamlab.notebook.wire import Binary
 from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSample
-from streamlab.observe.history_frames import HistoryFrames, history_frames
 from streamlab.observe.late_notes import SHOWN as LATE
 from streamlab.observe.panes import SHOWN as PANES
 
@@ -62,8 +62,8 @@ class Feed:
     def __init__(self, *portions: list[Sample]) -> None:
         self._portions = list(portions)
 
-    def read_new(self) -> HistoryFrames:
-        return history_frames(self._portions.pop(0) if self._portions else [])
+    def read_samples(self) -> list[Sample]:
+        return self._portions.pop(0) if self._portions else []
 
 
 def test_before_there_is_a_history_there_is_nothing_to_draw() -> None:
@@ -74,7 +74,7 @@ def test_before_there_is_a_history_there_is_nothing_to_draw() -> None:
         course.lags(),
         course.arrivals(),
         course.ahead(),
-        course.of_vertices("state_bytes"),
+        course.of_vertices(lambda figures: figures.state_bytes),
     ):
         assert lines == []
     assert all(line.x == [] for line in course.rates())
@@ -88,8 +88,8 @@ def test_subtasks_are_one_line_and_splits_one_each() -> None:
     assert [line.label for line in course.watermarks()] == ["read", "a", "b"]
     read = course.watermarks()[0]
     assert (read.x, read.y) == ([NOW_S * 1000.0, (NOW_S + 1) * 1000.0], [100_000.0, 160_000.0])
-    assert course.of_vertices("state_bytes")[0].y == [2000.0, 2000.0]
-    assert course.of_vertices("queued_batches")[0].y == [4.0, 4.0]
+    assert course.of_vertices(lambda figures: figures.state_bytes)[0].y == [2000.0, 2000.0]
+    assert course.of_vertices(lambda figures: figures.queued_batches)[0].y == [4.0, 4.0]
     assert [line.y for line in course.rates()] == [[90.0, 90.0], [40.0, 40.0]]
     assert course.lags()[0].y == [0.7, 0.7]
 
@@ -115,7 +115,7 @@ def test_a_long_history_is_bounded_in_memory_and_on_the_wire() -> None:
     line = course.watermarks()[0]
     assert len(line.x) <= MOST_POINTS
     assert line.x[-1] == (NOW_S + KEPT_TIMES + 699) * 1000.0
-    assert course._job.height <= KEPT_TIMES
+    assert len(course._moments) <= KEPT_TIMES
 
 
 def test_tables_have_signs_and_spans_in_words() -> None:

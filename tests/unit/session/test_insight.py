@@ -143,6 +143,18 @@ class Windows:
         return [("sum", pl.DataFrame([(NOW, NOW + 1, "open", self.keys, None, 0, 0)], schema=STORED, orient="row"))]
 
 
+def test_a_job_that_was_looked_at_before_shows_what_workers_write_later(folder) -> None:
+    watched = job(folder)
+    assert watched.panes().height == 0
+    for keys in (3, 4, 4, 5):
+        PaneWriter(folder.path, 0, 1).write([Windows(keys)])
+        assert watched.panes()["keys"].to_list() == [keys]
+    watched.panes().insert_column(0, pl.Series("mine", [1]))
+    assert watched.panes().schema == PANES
+    record_attempt(folder.results, Attempt(2, 0, LAYOUT))
+    assert watched.panes().height == 0
+
+
 def test_panes_of_all_workers_are_added_up(folder) -> None:
     assert job(folder).panes().schema == PANES
     for worker, keys in ((0, 3), (1, 4)):
