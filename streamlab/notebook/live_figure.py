@@ -26,6 +26,8 @@ from streamlab.session.job import Job
 
 HEIGHT = 300
 EVERY_S = 0.4
+REST = 9
+"""How much longer than drawing was work the chart rests after it."""
 LINGER_S = 90.0
 """How long after the job's end the chart stays one that can be zoomed."""
 _WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
@@ -83,7 +85,7 @@ class LiveFigure:
     def tick(self) -> None:
         """Draw what is new."""
         with self._drawing:
-            now = time.monotonic()
+            now, worked_s = time.monotonic(), time.process_time()
             if self.ended or now < self._quiet_until_s:
                 return
             is_final = self.job.status.is_final
@@ -96,7 +98,8 @@ class LiveFigure:
                 if self._widget.frame.get("seq") != frame["seq"] or self._resend:
                     self._widget.frame = frame
                 self._resend = False
-                self._quiet_until_s = now + max(EVERY_S, (time.monotonic() - now) * 9)
+                took_s = min(time.monotonic() - now, time.process_time() - worked_s)
+                self._quiet_until_s = now + max(EVERY_S, took_s * REST)
             if is_final:
                 self._end(now)
 

@@ -32,7 +32,7 @@ FIRST_COPY_S, COPY_EVERY_S = 3.0, 30.0
 LINGER_S = 90.0
 """How long after the last click the panel of an ended job stays a panel."""
 _REST = 9
-"""How much longer than drawing took a view rests after it, so that a huge table takes a tenth of a core at most."""
+"""How much longer than drawing was work a view rests after it, so that a huge table takes a tenth of a core at most."""
 _WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
@@ -85,7 +85,7 @@ class LiveView:
         with self._drawing:
             if self.ended:
                 return
-            now = time.monotonic()
+            now, worked_s = time.monotonic(), time.process_time()
             if self._screen.is_final and now - self._touched_s >= LINGER_S:
                 self._end()
             elif now < self._quiet_until_s:
@@ -95,7 +95,9 @@ class LiveView:
                 self._quiet_until_s = now + STATIC_EVERY_S
             elif self._widget.looked_at:
                 self._draw_widget(self._widget, now)
-                self._quiet_until_s = now + (time.monotonic() - now) * _REST
+                # On a machine that is busy with other things, drawing takes long and costs little.
+                took_s = min(time.monotonic() - now, time.process_time() - worked_s)
+                self._quiet_until_s = now + took_s * _REST
 
     def close(self) -> None:
         """Draw no more; the output stays as it is now, as plain HTML."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -76,9 +78,13 @@ class Clock:
 
     def __init__(self) -> None:
         self.s = 1000.0
+        self.worked_s = 0.0
 
     def monotonic(self) -> float:
         return self.s
+
+    def process_time(self) -> float:
+        return self.worked_s
 
 
 @pytest.fixture
@@ -117,6 +123,30 @@ def test_a_widget_is_numbered_and_silent_while_nothing_changes(clock: Clock, out
     clock.s += 1
     view.tick()
     assert widget.frame["seq"] == 2
+    view.close()
+
+
+@pytest.mark.parametrize(("work_s", "rest_s"), [(0.3, 2.7), (0.01, 0.09), (5.0, 2.7)])
+def test_a_view_rests_after_its_work_and_not_after_what_others_did_meanwhile(
+    clock: Clock, output: FakeHandle, monkeypatch: pytest.MonkeyPatch, work_s: float, rest_s: float
+) -> None:
+    job = FakeJob()
+    view = LiveView(job, "widget", 5)
+    drawn: list[float] = []
+
+    def read() -> pl.DataFrame:
+        drawn.append(clock.s)
+        clock.s += 0.3
+        clock.worked_s += work_s
+        return pl.DataFrame({"n": [clock.s]})
+
+    monkeypatch.setattr(job, "results", read)
+    for _ in range(1000):
+        view.tick()
+        clock.s += 0.01
+    rests = [after - before for before, after in pairwise(drawn)]
+    # Now and then more is drawn: the saved copy.
+    assert median(rests) == pytest.approx(max(rest_s, 0.31), abs=0.02)
     view.close()
 
 
