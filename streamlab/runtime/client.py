@@ -31,7 +31,7 @@ from streamlab.runtime.folder import (
     registry_lock,
     remove_sockets_folder,
 )
-from streamlab.runtime.guardian import PATIENCE
+from streamlab.runtime.guarding import guardian_command
 from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
@@ -45,9 +45,6 @@ _START_GRACE_US = 30_000_000
 _ALONE_GRACE_US = 15_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
-_HEARTBEATS, _LEAST_PATIENCE_S = 1.5, 6.0
-"""For how long a coordinator may be silent before its guardian ends it: later than its workers do, and longer than it
-waits for them in the end."""
 
 _coordinators: dict[str, subprocess.Popen[bytes]] = {}
 """Coordinators that this process has started, by job id. They live as long as their jobs, not as long as handles: a
@@ -86,6 +83,7 @@ class JobHandle:
         if status is not None and status.state.is_final:
             return self._ended(status)
         if not self.folder.path.exists():
+            self._reap()
             text = explained(f"job {self.meta.name}", needed=f"its folder {self.folder.path}", got="none any more")
             raise JobError(text)
         reason = self._loss(status)
@@ -193,11 +191,11 @@ class JobHandle:
         return ""
 
     def _goes_on_alone(self) -> bool:
-        """Return whether the coordinator runs, or is about to, although the guardian has ended."""
+        """Return whether a coordinator runs, or is about to, although the guardian that was started here has ended."""
         processes = self.folder.read_processes()
         if processes is None:
             return self._is_guarded and time.time_ns() // 1000 - self.meta.created_us < _ALONE_GRACE_US
-        return self._is_guarded and processes.coordinator.is_alive
+        return self._is_guarded and processes.can_go_on
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.
@@ -423,17 +421,15 @@ def _refuse_taken(name: str) -> None:
 
 def _start_coordinator(folder: JobFolder, options: JobOptions) -> subprocess.Popen[bytes]:
     """Start the coordinator, or the guardian that starts it and takes care that there is one."""
-    module = "supervisor" if options.checkpoint_every_ms is None else "guardian"
-    flags = []
-    if module == "guardian":
-        patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
-        flags = [f"{PATIENCE}{patience_s:g}", *(["--detached"] if options.detach else [])]
+    command = [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", str(folder.path)]
+    if options.checkpoint_every_ms is not None:
+        command = guardian_command(folder.path, options)
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     with (folder.log / "coordinator.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", f"streamlab.runtime.{module}", str(folder.path), *flags],
+            command,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -7,6 +7,10 @@ It does nothing else and imports next to nothing, so that there is little that c
 
 Standard input is a pipe from the client: first the job's key, which it hands on to each coordinator, then nothing. When
 the client has ended, the coordinator is told so and ends the job.
+
+When the guardian itself is killed, the coordinator starts a *successor*. Its standard input is a pipe from that
+coordinator: the key, and one word when the job has ended. If the pipe ends without it, the successor goes on like any
+guardian, but that its coordinators see for themselves whether the client lives.
 """
 
 from __future__ import annotations
@@ -33,6 +37,14 @@ GUARDIAN = "--guardian="
 """Says which process the guardian is: the parent of an orphan is somebody else, whom nobody here may end."""
 FOLLOWED = "--followed"
 """Tells a coordinator that there is a next one for that."""
+NO_CLIENT = "--no-client"
+"""Tells a coordinator that it will not be told when the client ends."""
+FOLLOWS = "--follows="
+"""Tells a successor which process the coordinator is."""
+DETACHED = "--detached"
+"""Tells a guardian that the job goes on when the client has ended."""
+DISMISSED = b"."
+"""What a successor is told when the job has ended."""
 _KEY_BYTES = 32
 _MOST_TAKEOVERS = 10
 _MOST_DEFECTS = 5
@@ -56,12 +68,17 @@ class Guardian:
         Whether the job goes on when the client has ended.
     patience_s
         For how long the status may stay as it is.
+    follows
+        For a successor, the number of the coordinator that there is, which holds the pipe; else 0.
     """
 
-    def __init__(self, folder: str, client_fd: int, *, detached: bool, patience_s: float = math.inf) -> None:
+    def __init__(
+        self, folder: str, client_fd: int, *, detached: bool, patience_s: float = math.inf, follows: int = 0
+    ) -> None:
         self._folder = folder
         self._client_fd = client_fd
-        self._detached = detached
+        self._hears_client = not detached and not follows
+        self._follows = follows
         self._patience_s = patience_s
         self._seen = (0, 0.0, 0.0)
         """When the status was written, when that was looked up, and for how long it has been the latest."""
@@ -76,6 +93,8 @@ class Guardian:
     def run(self) -> int:
         """Keep a coordinator running until the job has ended; return how the last one ended."""
         key = self._read_key()
+        if self._follows and self._ends_in_order(self._follows):
+            return 0
         deaths = 0
         while True:
             began = time.monotonic()
@@ -87,8 +106,21 @@ class Guardian:
                 return code
             time.sleep(min(_DELAY_S * 2 ** (deaths - 1), _MAX_DELAY_S))
 
+    def _ends_in_order(self, coordinator: int) -> bool:
+        """Wait for the end of a coordinator that has started this process, and return whether the job has ended."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: os.kill(coordinator, signal.SIGTERM))
+        self._seen = (0, time.monotonic(), 0.0)
+        while not select.select([self._client_fd], [], [], _LOOK_S)[0]:
+            reach("guardian.watch")
+            # As long as the pipe is open, the number is that of the coordinator.
+            if self._is_silent():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(coordinator, signal.SIGKILL)
+        return os.read(self._client_fd, 64) == DISMISSED
+
     def _run_coordinator(self, key: bytes, *, followed: bool) -> int:
-        flags = [f"{GUARDIAN}{os.getpid()}", *([FOLLOWED] if followed else [])]
+        flags = [f"{GUARDIAN}{os.getpid()}", *([FOLLOWED] if followed else []), *([NO_CLIENT] if self._follows else [])]
         coordinator = subprocess.Popen(
             [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", self._folder, *flags],
             stdin=subprocess.PIPE,
@@ -115,7 +147,7 @@ class Guardian:
 
     def _wait(self) -> None:
         """Wait until a child or the client has ended."""
-        watched = [self._woken] if self._detached else [self._woken, self._client_fd]
+        watched = [self._woken, self._client_fd] if self._hears_client else [self._woken]
         reach("guardian.watch")
         ready, _, _ = select.select(watched, [], [], _LOOK_S)
         if self._woken in ready:
@@ -150,7 +182,15 @@ def main(folder: str, *flags: str) -> int:
     """Run this process as the guardian of the job in a folder."""
     arm_from_environment("guardian")
     patience = [float(flag.partition("=")[2]) for flag in flags if flag.startswith(PATIENCE)]
-    return Guardian(folder, 0, detached="--detached" in flags, patience_s=min(patience, default=math.inf)).run()
+    follows = [int(flag.removeprefix(FOLLOWS)) for flag in flags if flag.startswith(FOLLOWS)]
+    guardian = Guardian(
+        folder,
+        0,
+        detached=DETACHED in flags,
+        patience_s=min(patience, default=math.inf),
+        follows=max(follows, default=0),
+    )
+    return guardian.run()
 
 
 if __name__ == "__main__":

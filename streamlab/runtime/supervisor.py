@@ -38,11 +38,12 @@ from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.folder_lock import claim
-from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN
+from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN, NO_CLIENT
+from streamlab.runtime.guarding import Guarding
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log, say
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
-from streamlab.runtime.processes import ProcessId, exit_reason, kill_group, process_id
+from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import Manifest
@@ -83,6 +84,8 @@ class Supervisor:
         The pipe from the client.
     guardian
         Number of the process that starts another coordinator; 0: there is none.
+    hears_client
+        Whether it is told by that pipe when the client ends.
 
     Raises
     ------
@@ -90,7 +93,7 @@ class Supervisor:
         If another coordinator works in the folder, or its files cannot be read.
     """
 
-    def __init__(self, folder: JobFolder, client_fd: int, guardian: int = 0) -> None:
+    def __init__(self, folder: JobFolder, client_fd: int, guardian: int = 0, *, hears_client: bool = True) -> None:
         # Before anything else: what an earlier coordinator has left is ended here, and that one must be dead.
         self._lock = claim(folder.path)
         self._folder = folder
@@ -110,10 +113,10 @@ class Supervisor:
             takeover=self._takeover(),
         )
         self._client_fd = client_fd
-        self._guardian_pid = guardian
+        self._guarding = Guarding(folder.path, self._meta.options, guardian)
         self._key = b""
         self._is_guarded = self._meta.options.checkpoint_every_ms is not None
-        self._watches_client = False
+        self._watches_client = not hears_client and not self._meta.options.detach
         self._workers: dict[int, _WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._encoder = msgspec.msgpack.Encoder()
@@ -152,6 +155,7 @@ class Supervisor:
         self._history.note(self._final)
         reach("coordinator.finish")
         self._folder.write_status(self._final)
+        self._guarding.dismiss()
 
     def end_after_defect(self, report: str) -> None:
         """End everything when this process itself has failed."""
@@ -209,6 +213,8 @@ class Supervisor:
         elapsed, self._ticked = now - self._ticked, now
         self._take(protocol.Tick(int(elapsed * 1e6)))
         self._look_for_client()
+        if self._guarding.renew(self._key):
+            self._write_processes()
         if self._failed_start is not None:
             failed, self._failed_start = self._failed_start, None
             self._take(failed)
@@ -340,12 +346,7 @@ class Supervisor:
         workers = (process_id(worker.process.pid) for worker in self._workers.values())
         if own is not None:
             running = tuple(process for process in workers if process is not None)
-            self._folder.write_processes(JobProcesses(own, self._guardian(), running))
-
-    def _guardian(self) -> ProcessId | None:
-        """Return the process that starts another coordinator, if it is still this one's parent."""
-        parent = os.getppid()
-        return process_id(parent) if parent == self._guardian_pid else None
+            self._folder.write_processes(JobProcesses(own, self._guarding.process, running))
 
     def _kill_workers(self) -> None:
         """End all workers now, whatever state they are in, and wait until they are gone."""
@@ -485,7 +486,12 @@ def main(path: str, *flags: str) -> None:
     supervisor = None
     try:
         guardian = next((int(flag.removeprefix(GUARDIAN)) for flag in flags if flag.startswith(GUARDIAN)), 0)
-        supervisor = Supervisor(JobFolder(Path(path)), client_fd=0, guardian=guardian)
+        folder = JobFolder(Path(path))
+        status = folder.read_status()
+        if status is not None and status.state.is_final:
+            # The coordinator before was killed after its last word.
+            return
+        supervisor = Supervisor(folder, client_fd=0, guardian=guardian, hears_client=NO_CLIENT not in flags)
         supervisor.run()
     except Exception as error:
         if supervisor is None and isinstance(error, StateError) and not isinstance(error, CheckpointError):

@@ -15,7 +15,7 @@ from patience import eventually
 
 from streamlab.core.errors import JobError, SinkError, StateError, StepFailed, WorkerLost
 from streamlab.core.options import JobOptions
-from streamlab.runtime.client import launch, list_jobs
+from streamlab.runtime.client import _coordinators, launch, list_jobs
 from streamlab.session.job import Job
 
 
@@ -140,6 +140,7 @@ def test_a_job_whose_folder_vanishes_ends(tmp_path):
     job._handle.folder.path.rename(tmp_path / "elsewhere")
     with pytest.raises(JobError, match="its folder"):
         job.wait(60)
+    assert job.id not in _coordinators
 
 
 def test_an_empty_source_is_no_failure(start):
@@ -157,7 +158,7 @@ from cluster_jobs import rows, slow
 from streamlab.core.options import JobOptions
 from streamlab.runtime.client import launch
 signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
-handle = launch(rows(slow), JobOptions(name="mine", detach={detach}))
+handle = launch(rows(slow), JobOptions(name="mine", **{options!r}))
 print(handle.meta.id, flush=True)
 sys.stdin.read()
 """
@@ -168,8 +169,8 @@ def client():
     """Start a process in a group of its own, as a kernel is, that starts a job and then waits."""
     processes = []
 
-    def start_client(*, detach: bool = False):
-        code = CLIENT.format(folder=os.path.dirname(cluster_jobs.__file__), detach=detach)
+    def start_client(**options: object):
+        code = CLIENT.format(folder=os.path.dirname(cluster_jobs.__file__), options=options)
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -195,6 +196,17 @@ def test_a_job_ends_with_its_killed_client(client):
     process, job = client()
     os.killpg(process.pid, signal.SIGKILL)
     assert job.wait(30) == "cancelled"
+
+
+def test_a_job_ends_with_its_killed_client_when_its_guardian_is_another_by_then(client):
+    process, job = client(checkpoint_every_ms=100, restart_delay_ms=50)
+    first = job._handle.folder.read_processes()
+    os.kill(first.guardian.pid, signal.SIGKILL)
+    eventually(lambda: job._handle.folder.read_processes().guardian not in {None, first.guardian}, "a successor")
+    os.kill(first.coordinator.pid, signal.SIGKILL)
+    eventually(lambda: job.report().attempt == 2 and job.status == "running", "another attempt")
+    os.killpg(process.pid, signal.SIGKILL)
+    assert job.wait(60) == "cancelled"
 
 
 def test_a_job_ends_with_a_client_that_ends_politely(client):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from patience import eventually
 
 import streamlab as sl
 from streamlab.core.process_id import ProcessId, process_id
+from streamlab.observe.status import JobState
 from streamlab.runtime.folder import JobFolder, JobProcesses
 from streamlab.runtime.protocol import KEY_BYTES
 from streamlab.runtime.results import read_attempts
@@ -116,6 +118,8 @@ def test_the_name_of_a_job_whose_processes_have_all_died_is_free_although_their_
         again.cancel()
         assert stranger.poll() is None
         # One who takes the folder over ends what is left of the last attempt, but no stranger.
+        status = folder_of(job).read_status()
+        folder_of(job).write_status(msgspec.structs.replace(status, state=JobState.RUNNING))
         third = coordinator(folder_of(job))
         eventually(lambda: len(read_attempts(folder_of(job).results)) == 2, "another attempt")
         third.terminate()

@@ -65,6 +65,11 @@ def processes(job: Job) -> dict[str, int]:
     return {"coordinator": found.coordinator.pid, "guardian": found.guardian.pid, **workers}
 
 
+def has_guardian(job: Job, other_than: int) -> bool:
+    found = job._handle.folder.read_processes()
+    return found is not None and found.guardian is not None and found.guardian.pid != other_than
+
+
 def is_under_way(job: Job, attempt: int = 1) -> bool:
     """Whether there is something to lose in an attempt, or a later one: it runs and has taken a checkpoint."""
     report = job.report()
@@ -111,6 +116,24 @@ def test_a_killed_guardian_is_not_missed(start):
     eventually(lambda: job.report().rows_in > before, "rows go on")
     assert job.stop() == "stopped"
     assert job.results()["n"].sum() == job.report().rows_in
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_killed_guardian_has_a_successor_which_does_what_it_did(start, detach):
+    job = start(graph_of(groups()), **OPTIONS, detach=detach)
+    for attempt in (1, 2):
+        eventually(lambda: is_under_way(job, attempt), "a checkpoint")  # noqa: B023
+        eventually(lambda: has_guardian(job, other_than=0), "a guardian")
+        before = processes(job)
+        os.kill(before["guardian"], signal.SIGKILL)
+        eventually(lambda: has_guardian(job, other_than=before["guardian"]), "a successor")  # noqa: B023
+        assert processes(job)["coordinator"] == before["coordinator"]
+        os.kill(before["coordinator"], signal.SIGKILL)
+    eventually(lambda: is_under_way(job, 3) and has_guardian(job, other_than=0), "a checkpoint of the third attempt")
+    guardian = processes(job)["guardian"]
+    assert job.stop() == "stopped"
+    assert job.results()["n"].sum() == job.report().rows_in
+    eventually(lambda: not psutil.pid_exists(guardian), "the end of the last guardian")
 
 
 def test_killed_again_and_again_no_row_is_lost_or_counted_twice(start, tmp_path):

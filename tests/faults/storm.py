@@ -5,7 +5,7 @@ One integer is a whole schedule; its sink is the remainder by three. What may ha
 ==================  =================================================================================================
 fault               what it is
 ==================  =================================================================================================
-kill a process      SIGKILL to a worker, the coordinator or the guardian (that one once: nobody replaces it)
+kill a process      SIGKILL to a worker, the coordinator or the guardian
 kill soon after     SIGKILL to a worker or the coordinator 0 to 500 ms after an attempt has begun
 freeze a process    SIGSTOP to a worker or the coordinator, SIGCONT 50 to 2,500 ms later: before or after it was missed
 zombie              SIGSTOP to a worker, SIGKILL to the coordinator; the worker wakes up under the next coordinator
@@ -72,13 +72,13 @@ def schedule(seed: int) -> tuple[Strike, ...]:
     """Return the faults of a storm."""
     random = Random(f"storm {seed}")
     strikes: list[Strike] = []
-    coordinators, guarded = 0, True
+    coordinators = 0
     for _ in range(random.randint(3, 8)):
         kind = random.choice(_KINDS)
-        can_coordinator = guarded and coordinators < _MOST_COORDINATORS
+        can_coordinator = coordinators < _MOST_COORDINATORS
         who = random.choice(("worker-0", "worker-1", "coordinator" if can_coordinator else "worker-0"))
-        if kind == "kill" and guarded and random.random() < 0.1:
-            who, guarded = "guardian", False
+        if kind == "kill" and random.random() < 0.2:
+            who = "guardian"
         if kind == "zombie":
             who = random.choice(("worker-0", "worker-1"))
             kind = kind if can_coordinator else "freeze"
@@ -151,6 +151,8 @@ class _Striking:
             self._fill(strike.hold_ms / 1000)
             return "full disk"
         if kind in {"freeze", "zombie"}:
+            if kind == "zombie" or strike.who == "coordinator":
+                self._watched.wait_for(self._has_guardian, "guardian")
             self._freeze(strike.who, strike.hold_ms / 1000)
             if kind == "zombie":
                 self._signal("coordinator", signal.SIGKILL)
@@ -160,12 +162,18 @@ class _Striking:
             # With its coordinator dead, or soon to be, nobody is left to see to the job: not what is asked here.
             self._sleep_until(max((until for until, _ in self._frozen), default=0.0))
             self._watched.wait_for(self._has_coordinator, "coordinator")
+        elif strike.who == "coordinator":
+            self._watched.wait_for(self._has_guardian, "guardian")
         self._signal(strike.who, signal.SIGKILL)
         return f"kill {strike.who.partition('-')[0]}{' soon after a start' if kind == 'soon' else ''}"
 
     def _has_coordinator(self) -> bool:
         processes = self._watched.processes()
         return processes is not None and processes.coordinator.is_alive
+
+    def _has_guardian(self) -> bool:
+        processes = self._watched.processes()
+        return processes is not None and processes.guardian is not None and processes.guardian.is_alive
 
     def _signal(self, who: str, number: signal.Signals) -> int | None:
         processes = self._watched.processes()

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from streamlab.runtime import guardian as module
-from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN, Guardian
+from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, DISMISSED, FOLLOWED, GUARDIAN, NO_CLIENT, Guardian
 
 KEY = bytes(range(32))
 KILLED = -signal.SIGKILL
@@ -56,6 +56,8 @@ class World:
     started: list[Coordinator] = field(default_factory=list)
     slept_s: list[float] = field(default_factory=list)
     followed: list[bool] = field(default_factory=list)
+    hearing: list[bool] = field(default_factory=list)
+    """Which of them are told when the client ends."""
     now_s: float = 0.0
     lives_s: float = 1.0
 
@@ -64,6 +66,7 @@ class World:
         assert command[at + 1] == self.folder
         assert command[at + 2] == f"{GUARDIAN}{os.getpid()}"
         self.followed.append(FOLLOWED in command)
+        self.hearing.append(NO_CLIENT not in command)
         reading, writing = os.pipe()
         if self.deaf:
             os.close(reading)
@@ -189,6 +192,41 @@ def test_a_coordinator_that_dies_before_it_takes_the_key_is_followed_by_another(
     assert run(world) == 0
     assert len(world.started) == 3
     end_client(world)
+
+
+def test_a_successor_ends_with_its_job(world):
+    os.write(world.client, DISMISSED)
+    end_client(world)
+    assert Guardian("folder", world.pipe, detached=False, follows=os.getpid()).run() == 0
+    assert world.started == []
+
+
+def test_a_successor_goes_on_when_the_coordinator_that_it_follows_has_died(world):
+    world.codes = [KILLED, 0]
+    end_client(world)
+    assert Guardian("folder", world.pipe, detached=False, follows=os.getpid()).run() == 0
+    assert [one.heard() for one in world.started] == [KEY] * 2
+    assert world.hearing == [False] * 2
+
+
+def test_a_successor_ends_a_coordinator_that_writes_no_status_for_too_long(world, monkeypatch, tmp_path):
+    killed = []
+
+    def kill(pid: int, number: int) -> None:
+        killed.append((pid, number))
+        end_client(world)
+
+    def look(*_: object) -> tuple[list[int], list[int], list[int]]:
+        world.now_s += 0.5
+        return ([world.pipe] if killed else []), [], []
+
+    monkeypatch.setattr(module.os, "kill", kill)
+    monkeypatch.setattr(module.select, "select", look)
+    world.codes = [0]
+    world.folder = str(tmp_path)
+    assert Guardian(str(tmp_path), world.pipe, detached=True, patience_s=5.0, follows=4_711).run() == 0
+    assert killed == [(4_711, signal.SIGKILL)]
+    assert world.started[0].heard() == KEY
 
 
 def test_without_a_key_there_is_no_job(world):

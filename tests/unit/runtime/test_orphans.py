@@ -9,14 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from streamlab.runtime import watchdog
-from streamlab.runtime.supervisor import Supervisor
 from streamlab.runtime.watchdog import Watchdog
-
-
-@pytest.mark.parametrize(("told", "is_known"), [(os.getppid(), True), (os.getppid() + 1, False), (0, False)])
-def test_a_coordinator_knows_its_guardian_only_while_it_is_its_child(told, is_known):
-    found = Supervisor._guardian(SimpleNamespace(_guardian_pid=told))
-    assert (found.pid if found is not None else None) == (told if is_known else None)
 
 
 @pytest.mark.parametrize(("parent", "killed"), [(4_711, [4_711]), (1, [])])

@@ -1,0 +1,120 @@
+"""How a coordinator sees to it that it has a guardian: the one that started it and, when that has died, one of its own.
+
+The guardian of a job (`runtime.guardian`) starts another coordinator when this one dies. It could be killed as well,
+and later the coordinator; so a coordinator whose guardian has gone starts a *successor*, which watches it from outside
+and does from then on what the first one did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from streamlab.core.options import JobOptions
+from streamlab.runtime.guardian import DETACHED, DISMISSED, FOLLOWS, PATIENCE
+from streamlab.runtime.job_log import say
+from streamlab.runtime.processes import ProcessId, process_id
+
+_HEARTBEATS, _LEAST_PATIENCE_S = 1.5, 6.0
+"""For how long a coordinator may be silent before its guardian ends it: later than its workers do, and longer than it
+waits for them in the end."""
+_MOST_SUCCESSORS = 10
+_LEAST_LIFE_S = 1.0
+"""From one successor to the next, lest one that cannot run is started over and over."""
+_END_S = 5.0
+
+
+def guardian_command(folder: Path, options: JobOptions, *flags: str) -> list[str]:
+    """Return what starts a guardian of a job."""
+    patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
+    detached = [DETACHED] if options.detach else []
+    module = "streamlab.runtime.guardian"
+    return [sys.executable, "-P", "-m", module, str(folder), f"{PATIENCE}{patience_s:g}", *detached, *flags]
+
+
+class Guarding:
+    """The guardian of this process, a coordinator.
+
+    Parameters
+    ----------
+    folder
+        The job's folder.
+    options
+        The job's options.
+    parent
+        Number of the guardian that has started this process; 0: the job has none.
+    """
+
+    def __init__(self, folder: Path, options: JobOptions, parent: int) -> None:
+        self._folder = folder
+        self._options = options
+        self._parent = parent
+        self._successor: subprocess.Popen[bytes] | None = None
+        self._successors = 0
+        self._started_s = -_LEAST_LIFE_S
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The guardian; None when there is none, or it has died."""
+        if not self._lives:
+            return None
+        return process_id(self._parent if self._successor is None else self._successor.pid)
+
+    def renew(self, key: bytes) -> bool:
+        """Start a successor if the guardian has died, and return whether there is a new one.
+
+        Parameters
+        ----------
+        key
+            The job's key, for the coordinators that it will start.
+        """
+        now = time.monotonic()
+        is_enough = self._successors >= _MOST_SUCCESSORS or now - self._started_s < _LEAST_LIFE_S
+        if not self._parent or self._lives or is_enough:
+            return False
+        self._close()
+        self._started_s = now
+        self._successors += 1
+        command = guardian_command(self._folder, self._options, f"{FOLLOWS}{os.getpid()}")
+        try:
+            self._successor = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        except OSError as error:
+            say(f"no guardian can be started: {error}")
+            return False
+        self._tell(key)
+        return True
+
+    def dismiss(self) -> None:
+        """Let the successor go: the job has ended. A guardian that is this process's parent sees how it ends."""
+        if self._successor is None:
+            return
+        self._tell(DISMISSED)
+        self._close()
+        try:
+            self._successor.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._successor.kill()
+            self._successor.wait()
+        self._successor, self._parent = None, 0
+
+    @property
+    def _lives(self) -> bool:
+        if self._successor is not None:
+            return self._successor.poll() is None
+        return bool(self._parent) and os.getppid() == self._parent
+
+    def _close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            if self._successor is not None and self._successor.stdin is not None:
+                self._successor.stdin.close()
+
+    def _tell(self, said: bytes) -> None:
+        # One that has died meanwhile is found out by the next look.
+        with contextlib.suppress(BrokenPipeError):
+            if self._successor is not None and self._successor.stdin is not None:
+                self._successor.stdin.write(said)
+                self._successor.stdin.flush()

@@ -1,0 +1,109 @@
+"""A coordinator whose guardian dies, with a real process in the guardian's place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamlab.core.options import JobOptions
+from streamlab.runtime import guarding as module
+from streamlab.runtime.guarding import Guarding, guardian_command
+
+KEY = bytes(range(32))
+NOTES = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+GONE = os.getppid() + 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(module, "time", found)
+    return found
+
+
+@pytest.fixture
+def heard(tmp_path, monkeypatch) -> Path:
+    """Return where the successor writes what it was told; it ends with its pipe."""
+    path = tmp_path / "heard"
+    command = [sys.executable, "-c", NOTES, str(path)]
+    monkeypatch.setattr(module, "guardian_command", lambda *_: command)
+    return path
+
+
+@pytest.fixture
+def new(tmp_path) -> Iterator:
+    made: list[Guarding] = []
+
+    def guarding(parent: int) -> Guarding:
+        made.append(Guarding(tmp_path, JobOptions(name="job"), parent))
+        return made[-1]
+
+    yield guarding
+    for one in made:
+        one.dismiss()
+
+
+def test_a_guardian_that_lives_is_the_parent(new, clock, heard):
+    guarding = new(os.getppid())
+    assert not guarding.renew(KEY)
+    assert guarding.process is not None
+    assert guarding.process.pid == os.getppid()
+
+
+def test_without_a_guardian_there_is_no_successor(new, clock, heard):
+    guarding = new(0)
+    assert not guarding.renew(KEY)
+    assert guarding.process is None
+
+
+def test_one_that_has_gone_is_followed_by_a_successor_until_it_is_dismissed(new, clock, heard):
+    guarding = new(GONE)
+    assert guarding.process is None
+    assert guarding.renew(KEY)
+    assert not guarding.renew(KEY)
+    assert guarding.process is not None
+    assert guarding.process.is_alive
+    guarding.dismiss()
+    assert heard.read_bytes() == KEY + b"."
+    assert guarding.process is None
+
+
+def test_successors_that_die_are_replaced_once_a_second_and_ten_times_in_all(new, clock, monkeypatch):
+    monkeypatch.setattr(module, "guardian_command", lambda *_: [sys.executable, "-c", ""])
+    guarding, started = new(GONE), 0
+    for _ in range(30):
+        started += guarding.renew(KEY)
+        assert guarding._successor is not None
+        guarding._successor.wait()
+        assert not guarding.renew(KEY)
+        clock.now_s += 1.0
+    assert started == 10
+
+
+def test_what_cannot_be_started_is_tried_again(new, clock, heard, monkeypatch, capfd):
+    guarding = new(GONE)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "guardian_command", lambda *_: ["/nowhere/python"])
+        assert not guarding.renew(KEY)
+    clock.now_s += 1.0
+    assert guarding.renew(KEY)
+    assert "no guardian can be started" in "".join(capfd.readouterr())
+
+
+def test_a_guardian_knows_how_long_silence_may_last_and_whether_the_job_is_detached(tmp_path):
+    plain = guardian_command(tmp_path, JobOptions(name="job"))
+    detached = guardian_command(tmp_path, JobOptions(name="job", detach=True, heartbeat_timeout_ms=20_000))
+    assert "--detached" not in plain
+    assert {"--detached", "--patience=30"} <= set(detached)
