@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 HEIGHT = 210
-_NUMBER = "0,0[.]00 a"
+_NUMBER = "0,0.[00]a"
 """Of Bokeh's `NumeralTickFormatter`: short, with k and m for thousands and millions."""
+_CLOCK = {"milliseconds": "%H:%M:%S.%3N", **dict.fromkeys(("seconds", "minsec", "minutes", "hourmin"), "%H:%M:%S")}
+"""Of Bokeh's `DatetimeTickFormatter`: the time of day, for charts of the last minutes."""
+_FONT = "system-ui, sans-serif"
+_LEFT = 64
+"""Pixels for what stands at the left, so that charts above each other are in line."""
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
 _ROLES: dict[str, dict[str, str]] = {
     "Plot": {"background_fill_color": "none", "border_fill_color": "none", "outline_line_color": "none"},
@@ -37,15 +42,25 @@ def line_chart(
     x_is_time: bool = True,
     y_is_time: bool = False,
     y_label: str = "",
-    y_format: str = _NUMBER,
+    y_from: float | None = None,
+    x_is_clock: bool = False,
     height: int = HEIGHT,
 ) -> Any:
     """Return a figure of lines and points, both without data.
 
+    `y_from` is where its ordinate begins; with `x_is_clock`, the abscissa shows the time of day only.
+
     Its sources are called ``lines`` (``xs ys color dash label``: one row per line) and ``points``
     (``x y color marker size label``).
     """
-    from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem, NumeralTickFormatter  # noqa: PLC0415 - two seconds
+    from bokeh.models import (  # noqa: PLC0415 - two seconds
+        ColumnDataSource,
+        DatetimeTickFormatter,
+        HoverTool,
+        Legend,
+        LegendItem,
+        NumeralTickFormatter,
+    )
     from bokeh.plotting import figure  # noqa: PLC0415
 
     fig = figure(
@@ -79,14 +94,27 @@ def line_chart(
         location="left",
         orientation="horizontal",
         background_fill_alpha=0.7,
+        label_text_font=_FONT,
         label_text_font_size="11px",
+        spacing=12,
         padding=3,
         margin=2,
     )
     fig.add_layout(legend, "above")
     if not y_is_time:
-        fig.yaxis.formatter = NumeralTickFormatter(format=y_format)
+        fig.yaxis.formatter = NumeralTickFormatter(format=_NUMBER)
+    if y_from is not None:
+        fig.y_range.start = y_from
+    if x_is_clock:
+        fig.xaxis.formatter = DatetimeTickFormatter(**_CLOCK)
+        fig.xaxis.ticker.desired_num_ticks = 4
+    fig.min_border_left = _LEFT
+    fig.grid.grid_line_alpha = 0.6
+    fig.title.text_font = _FONT
     fig.title.text_font_size = "12px"
+    fig.axis.axis_label_text_font_style = "normal"
+    for part in ("axis_label", "major_label"):
+        setattr(fig.axis, f"{part}_text_font", _FONT)
     return fig
 
 

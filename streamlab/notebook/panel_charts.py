@@ -12,14 +12,14 @@ _CHARTS: dict[str, dict[str, Any]] = {
     "ahead": {"title": "How far rows are ahead of the watermark, or behind it", "height": 250},
     "watermarks": {"title": "Watermarks of the steps", "y_is_time": True},
     "lag": {"title": "Lag of the watermarks behind the clock", "y_label": "seconds"},
-    "rates": {"title": "Rows read and written", "y_label": "rows/s"},
-    "batches": {"title": "Duration of a batch", "y_label": "ms"},
-    "state": {"title": "Size of the state", "y_format": "0[.]0 b"},
-    "queues": {"title": "Batches that wait at the inputs", "y_label": "batches"},
+    "rates": {"title": "Rows read and written", "y_label": "rows/s", "y_from": 0},
+    "batches": {"title": "Duration of a batch", "y_label": "ms", "y_from": 0},
+    "state": {"title": "Size of the state", "y_label": "bytes", "y_from": 0},
+    "queues": {"title": "Batches that wait at the inputs", "y_label": "batches", "y_from": 0},
 }
 
 
 @cache
 def figures() -> dict[str, Any]:
     """Return the charts as the front end takes them, by name."""
-    return {name: packed_figure(line_chart(**options)) for name, options in _CHARTS.items()}
+    return {name: packed_figure(line_chart(**options, x_is_clock=True)) for name, options in _CHARTS.items()}

@@ -38,13 +38,15 @@ class Preview:
     columns : tuple[str, ...]
         Names.
     dtypes : tuple[str, ...]
-        Polars' names of the dtypes, without their parameters.
+        Polars' names of the dtypes, without their parameters but the time zone.
     numeric : tuple[bool, ...]
         Which columns are set flush right.
     rows : tuple[tuple[str | None, ...], ...]
         Cells; None is a null.
     height : int
         Rows that the whole table has.
+    width : int
+        Columns that the whole table has.
     order : str
         Which rows these are, in words: ``"newest dep_time first"``.
     """
@@ -54,6 +56,7 @@ class Preview:
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str | None, ...], ...]
     height: int
+    width: int
     order: str = ""
 
 
@@ -94,15 +97,20 @@ def first_rows(table: pl.DataFrame, limit: int, skip: int = 0) -> tuple[pl.DataF
     return table.sort(first, maintain_order=True).slice(skip, limit), f"by {first}" if table.height > 1 else ""
 
 
-def as_text(shown: pl.DataFrame, height: int, order: str = "") -> Preview:
-    """Return a few rows of a table that has `height` of them, as cells of text."""
+def as_text(shown: pl.DataFrame, height: int, order: str = "", *, counts: bool = False) -> Preview:
+    """Return a few rows of a table that has `height` of them, as cells of text.
+
+    Integers are written as they are, since they may be years or names; with `counts`, with commas between thousands.
+    """
+    width = shown.width
     shown = shown.select(shown.columns[:MAX_COLUMNS])
     return Preview(
         columns=tuple(plain(name) for name in shown.columns),
-        dtypes=tuple(str(dtype.base_type()) for dtype in shown.dtypes),
-        numeric=tuple(dtype.is_numeric() for dtype in shown.dtypes),
-        rows=tuple(zip(*(_cells(column) for column in shown), strict=True)) if shown.width else (),
+        dtypes=tuple(map(_dtype_name, shown.dtypes)),
+        numeric=tuple(dtype.is_numeric() or dtype == pl.Duration for dtype in shown.dtypes),
+        rows=tuple(zip(*(_cells(column, counts=counts) for column in shown), strict=True)) if shown.width else (),
         height=height,
+        width=width,
         order=order,
     )
 
@@ -123,7 +131,14 @@ def is_sortable(dtype: pl.DataType) -> bool:
     return not dtype.is_nested() and dtype != pl.Object
 
 
-def _cells(column: pl.Series) -> list[str | None]:
+def _dtype_name(dtype: pl.DataType) -> str:
+    zone = getattr(dtype, "time_zone", None)
+    return f"{dtype.base_type()}, {zone}" if zone else str(dtype.base_type())
+
+
+def _cells(column: pl.Series, *, counts: bool) -> list[str | None]:
+    if counts and column.dtype.is_integer():
+        return [None if value is None else f"{value:,}" for value in column]
     if column.dtype == pl.String:
         column = column.str.head(MAX_CELL + 1)
     elif column.dtype == pl.Binary:
@@ -144,9 +159,19 @@ def _cell(value: Any, decimals: int) -> str | None:
         text = str(value).lower()
     elif isinstance(value, dt.datetime):
         text = value.replace(tzinfo=None).isoformat(" ", "auto")
+    elif isinstance(value, dt.timedelta):
+        text = _duration(value)
     else:
         text = plain(str(value))
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+
+
+def _duration(value: dt.timedelta) -> str:
+    """Return a span of time as days, hours, minutes and seconds."""
+    sign, value = ("-", -value) if value < dt.timedelta() else ("", value)
+    days = f"{value.days} d " if value.days else ""
+    clock = str(value - dt.timedelta(days=value.days))
+    return f"{sign}{days}{clock.rstrip('0') if '.' in clock else clock}"
 
 
 def _is_plain(value: float) -> bool:

@@ -18,7 +18,8 @@ const fill = ({ figure, host }, { lines, points }, columns) => {
   figure.fill("lines", linesOf(host, lines, columns));
   figure.fill("points", pointsOf(host, points, columns));
   host.dataset.points = points.length + lines.length;
-  host.hidden = points.length + lines.length === 0;
+  const count = ({ x: { parts: [[from, to]] } }) => (to - from) / Float64Array.BYTES_PER_ELEMENT;
+  host.hidden = ![...lines.map((line) => count(line) > 1), ...points.map((group) => count(group) > 0)].some(Boolean);
 };
 
 const fail = (list, error) => {

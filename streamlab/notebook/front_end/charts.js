@@ -44,6 +44,17 @@ const isDark = (node) => {
 
 export const colourOf = (node, i) => (isDark(node) ? DARK_COLOURS : COLOURS)[i % COLOURS.length];
 
+// Bokeh knows fewer ways to write a colour than browsers do.
+const plainColour = (colour) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, 1, 1);
+  const [r, g, b, alpha] = pen.getImageData(0, 0, 1, 1).data;
+  return `rgba(${r}, ${g}, ${b}, ${(alpha / 255).toFixed(3)})`;
+};
+
 const colourIn = (node, role) => {
   if (role === "none") return null;
   const name = { text: "--sl-text", quiet: "--sl-quiet", line: "--sl-line", page: "--sl-page" }[role];
@@ -52,7 +63,7 @@ const colourIn = (node, role) => {
   node.append(probe);
   const colour = getComputedStyle(probe).color;
   probe.remove();
-  return colour;
+  return plainColour(colour);
 };
 
 // Calls back when the page changes between light and dark.

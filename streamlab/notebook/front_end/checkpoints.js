@@ -1,5 +1,5 @@
 // Checkpoints: a timeline, a list with what can be done with each, and a slider into the past.
-import { button, element, setText, shape, whenChanged } from "./dom.js";
+import { button, element, keepSize, section, setText, shape, whenChanged } from "./dom.js";
 import { drawOptions, drawPages, labelled, makePages, makeSelect } from "./results.js";
 
 const PACES = [
@@ -10,11 +10,19 @@ const PACES = [
   ["86400x", "a day a second"],
 ];
 const STRIP = { height: 56, step: 16, bar: 10, foot: 16 };
-const HEADS = ["checkpoint", "at", "took", "size", "new", "", ""];
+const HEADS = [
+  ["checkpoint", ""],
+  ["at", ""],
+  ["took", "sl-number"],
+  ["size", "sl-number"],
+  ["newly written", "sl-number"],
+  ["", ""],
+  ["", ""],
+];
 
 export const makeCheckpoints = (parent, { choose, act }) => {
   const parts = { act, choose };
-  parts.none = element("div", "sl-note", parent);
+  parts.none = element("div", "sl-callout sl-warning", parent);
   parts.bar = element("div", "sl-bar-tools", parent);
   parts.running = element("span", "sl-bar-tools", parts.bar);
   button(parts.running, "◉ Take a checkpoint", "take one now", () => act("checkpoint"));
@@ -27,33 +35,34 @@ export const makeCheckpoints = (parent, { choose, act }) => {
   parts.path.spellcheck = false;
   parts.pace = labelled(parts.bar, "pace of replays", document.createElement("select"));
   drawOptions(parts.pace, PACES, "max");
+  parts.about = element("div", "sl-count", parent);
   parts.strip = element("div", "sl-strip", parent);
   parts.strip.setAttribute("role", "img");
-  const scroll = element("div", "sl-scroll sl-list", parent);
-  const table = element("table", "sl-table", scroll);
+  parts.scroll = element("div", "sl-scroll sl-list", parent);
+  const table = element("table", "sl-table", parts.scroll);
   const head = element("tr", "", element("thead", "", table));
-  for (const text of HEADS) element("th", "", head, text).scope = "col";
+  for (const [text, side] of HEADS) element("th", side, head, text).scope = "col";
   parts.list = element("tbody", "", table);
 
-  parts.past = element("div", "sl-past", parent);
-  element("div", "sl-heading", parts.past, "Time travel");
+  parts.past = section(parent, "Time travel", "the result table, or what a step remembered, as it stood when a checkpoint was taken", "sl-past");
   const bar = element("div", "sl-bar-tools", parts.past);
-  parts.slider = labelled(bar, "as it stood at", document.createElement("input"));
+  parts.slider = labelled(bar, "back to", document.createElement("input"));
   parts.slider.type = "range";
   parts.slider.min = 0;
   parts.slider.addEventListener("input", () => choose({ at: parts.ids[Number(parts.slider.value)] }));
   parts.at = element("strong", "sl-at", bar);
   parts.part = makeSelect(bar, "show", (part) => choose({ part }));
   parts.error = element("div", "sl-where-error", parts.past);
-  parts.pages = makePages(parts.past, bar, (fields) => choose(fields, "past"));
+  parts.pages = makePages(parts.past, bar, (fields) => choose(fields, "past"), { hasDtypes: true, label: "the past" });
   return parts;
 };
 
-const drawStrip = (strip, timeline) => {
+const drawStrip = ({ strip, about }, timeline) => {
+  strip.hidden = !timeline.length;
   whenChanged(strip, timeline, () => {
     strip.replaceChildren();
     const longest = Math.max(1, ...timeline.map(({ ms }) => ms ?? 0));
-    const width = timeline.length * STRIP.step + 120;
+    const width = timeline.length * STRIP.step;
     const svg = shape("svg", { width, height: STRIP.height + STRIP.foot, class: "sl-strip-svg" }, strip);
     timeline.forEach((one, i) => {
       const x = i * STRIP.step + 4;
@@ -70,9 +79,11 @@ const drawStrip = (strip, timeline) => {
       shape("title", {}, line, one.before);
       shape("text", { x: x - 3, y: STRIP.height + 12, "text-anchor": "middle", class: "sl-restart-mark" }, svg, "↻");
     });
-    shape("text", { x: timeline.length * STRIP.step + 6, y: 10 }, svg, `longest: ${Math.round(longest)} ms`);
+    strip.scrollLeft = strip.scrollWidth;
     const failed = timeline.filter(({ mark }) => mark === "✗").length;
-    strip.setAttribute("aria-label", `${timeline.length} checkpoints, ${failed} not completed, the longest took ${Math.round(longest)} ms`);
+    const words = `how long each took, oldest first, ${Math.round(longest)} ms at most`;
+    setText(about, timeline.length ? `${words} · ✓ complete · ✗ not completed: ${failed} · ↻ restart` : "no checkpoint yet");
+    strip.setAttribute("aria-label", `${timeline.length} checkpoints: ${about.textContent}`);
   });
 };
 
@@ -83,8 +94,10 @@ const drawList = (parts, timeline, shownId) => {
       const row = element("tr", "", parts.list);
       row.dataset.checkpoint = one.id;
       row.classList.toggle("sl-chosen", one.id === shownId);
-      for (const text of [`${one.mark} ${one.id}`, one.at, one.duration, one.size, one.new]) element("td", "", row, text);
-      element("td", "sl-quiet", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
+      [`${one.mark} ${one.id}`, one.at, one.duration, one.size, one.new].forEach((text, i) => {
+        element("td", HEADS[i][1], row, text);
+      });
+      element("td", "sl-count", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
       const actions = element("td", "sl-actions", row);
       if (!one.kept) continue;
       button(actions, "↺ Replay from here", "start a new job that goes on from this checkpoint, and show it here", () =>
@@ -101,7 +114,8 @@ export const drawCheckpoints = (parts, { body }, columns) => {
   setText(parts.none, body.takes ? "" : "This job takes no checkpoints. Start it with checkpoint_every=\"10s\".");
   parts.bar.hidden = !body.takes;
   parts.running.hidden = !body.running;
-  drawStrip(parts.strip, body.timeline);
+  drawStrip(parts, body.timeline);
+  parts.scroll.hidden = !body.timeline.length;
   const { past } = body;
   parts.ids = past.ids;
   parts.states = past.parts?.map(([part]) => part).filter((part) => part.startsWith("state:"));
@@ -113,6 +127,7 @@ export const drawCheckpoints = (parts, { body }, columns) => {
   parts.slider.setAttribute("aria-valuetext", `checkpoint ${past.id}`);
   const one = body.timeline.find(({ id }) => id === past.id);
   setText(parts.at, `checkpoint ${past.id}, ${one?.at ?? ""}${past.newest ? " (the newest)" : ""}`);
+  keepSize(parts.at, "width");
   drawOptions(parts.part, past.parts, past.part);
   setText(parts.error, past.error ? `✗ ${past.error}` : "");
   if (past.table) drawPages(parts.pages, past.table, columns);

@@ -11,10 +11,10 @@ export const element = (tag, className, parent, text) => {
 };
 
 // A part of a tab with a heading, and a line for those who wonder.
-export const section = (parent, title, explanation) => {
-  const part = element("section", "sl-section", parent);
+export const section = (parent, title, explanation, className = "") => {
+  const part = element("section", `sl-section ${className}`, parent);
   element("div", "sl-heading", part, title);
-  if (explanation) element("div", "sl-count sl-explanation", part, explanation);
+  if (explanation) element("div", "sl-explanation", part, explanation);
   return part;
 };
 
@@ -43,6 +43,13 @@ export const resize = (parent, count, tag, className = "") => {
   while (parent.childElementCount > count) parent.lastElementChild.remove();
   while (parent.childElementCount < count) element(tag, className, parent);
   return parent.children;
+};
+
+// Keeps a node at least as wide as it has been, or as high, so that what stands beside it stays where it is.
+export const keepSize = (node, side) => {
+  const least = side === "width" ? "minWidth" : "minHeight";
+  const now = Math.ceil(node.getBoundingClientRect()[side]);
+  if (now > (parseFloat(node.style[least]) || 0)) node.style[least] = `${now}px`;
 };
 
 // Calls `draw` only when `value` is another than the last time, for parts that are made anew as a whole.

@@ -13,7 +13,7 @@ export default {
     let isGone = false;
     const gaps = watchGaps(model, () => seq, () => model.get("frame").final);
     const fail = (error) => {
-      setText(element("div", "sl-failure", root), `This chart could not be drawn. ${error?.message ?? error}`);
+      setText(element("div", "sl-callout sl-error", root), `This chart could not be drawn. ${error?.message ?? error}`);
       model.send({ type: "error", text: String(error?.message ?? error) });
       console.error(error);
     };

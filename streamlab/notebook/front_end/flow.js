@@ -3,13 +3,13 @@ import { element, resize, setText, shape, whenChanged } from "./dom.js";
 import { drawCharts, makeCharts } from "./chart_list.js";
 import { drawFindings } from "./findings.js";
 
-const BOX = { width: 236, height: 122 };
+const BOX = { width: 236, height: 112 };
 const GAP = { x: 128, y: 22 };
 const KINDS = ["busy", "waiting", "idle"];
 const MEANINGS = {
-  busy: "working",
-  waiting: "waiting for a slower step to take its output (backpressure)",
-  idle: "nothing to do",
+  busy: "at work",
+  waiting: "held up by a slower step behind it (backpressure)",
+  idle: "has nothing to do",
 };
 const LABEL_LETTERS = 20;
 
@@ -19,7 +19,7 @@ const short = (text) => (text.length > LABEL_LETTERS ? `${text.slice(0, LABEL_LE
 export const makeFlow = (parent, tools) => {
   const findings = element("div", "sl-findings", parent);
   findings.setAttribute("role", "status");
-  const legend = element("div", "sl-legend", parent);
+  const legend = element("div", "sl-legend sl-count", parent);
   for (const kind of KINDS) {
     const item = element("span", "sl-legend-item", legend);
     element("span", `sl-share sl-${kind}`, item);
@@ -65,12 +65,12 @@ const makeBox = (box) => {
   const head = element("div", "sl-box-head", box);
   element("span", "sl-box-name", head);
   element("span", "sl-box-times", head);
-  element("div", "sl-box-steps", box);
+  element("div", "sl-box-line", box);
   const shares = element("div", "sl-shares", box);
   for (const kind of KINDS) element("div", `sl-share sl-${kind}`, shares);
-  element("div", "sl-box-words", box);
-  element("div", "sl-box-facts", box);
-  element("div", "sl-box-facts", box);
+  element("div", "sl-box-line sl-box-words", box);
+  element("div", "sl-box-line", box);
+  element("div", "sl-box-line", box);
 };
 
 const drawBox = (box, vertex) => {
@@ -85,7 +85,7 @@ const drawBox = (box, vertex) => {
   setText(head.children[1], `× ${vertex.parallelism}`);
   head.children[1].title = `${vertex.parallelism} subtasks`;
   setText(steps, vertex.steps.filter((step) => step !== vertex.id).map((step) => `→ ${step}`).join(" "));
-  shares.hidden = !vertex.shares;
+  shares.classList.toggle("sl-unknown", !vertex.shares);
   vertex.shares?.forEach((share, i) => { shares.children[i].style.width = `${share * 100}%`; });
   setText(words, vertex.words);
   const known = Object.fromEntries(vertex.facts);
@@ -96,8 +96,8 @@ const drawBox = (box, vertex) => {
 
 export const drawFlow = ({ findings, charts, graph, edges, boxes }, { body }, columns) => {
   drawFindings(findings, body.findings);
-  const width = body.layers * (BOX.width + GAP.x) - GAP.x;
-  const height = body.rows * (BOX.height + GAP.y) - GAP.y;
+  const width = Math.max(0, body.layers * (BOX.width + GAP.x) - GAP.x);
+  const height = Math.max(0, body.rows * (BOX.height + GAP.y) - GAP.y);
   Object.assign(graph.style, { width: `${width}px`, height: `${height}px` });
   whenChanged(edges, body.edges.map(({ path, how }) => [path, how]), () => {
     edges.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -1,11 +1,11 @@
 // What stands above the tabs: state, figures, buttons, what was said last, and why a job failed.
-import { button, element, resize, setText, whenChanged } from "./dom.js";
+import { button, element, keepSize, resize, setText, whenChanged } from "./dom.js";
 
 const CONTROLS = {
-  pause: ["‖ Pause", "stop reading; what was read goes on its way"],
-  resume: ["▶ Resume", "read on"],
-  stop: ["■ Stop", "stop reading, drain what was read, end"],
-  cancel: ["✕ Cancel", "end now; what is on its way is dropped"],
+  pause: ["❚❚", "Pause", "stop reading; what was read goes on its way"],
+  resume: ["▶", "Resume", "read on"],
+  stop: ["■", "Stop", "stop reading, drain what was read, end"],
+  cancel: ["✕", "Cancel", "end now; what is on its way is dropped"],
 };
 
 export const makeHeader = (root, act) => {
@@ -14,16 +14,16 @@ export const makeHeader = (root, act) => {
     root,
     act,
     state: element("span", "sl-state", title),
-    trail: element("span", "sl-trail", title),
     name: element("span", "sl-name", title),
     id: element("span", "sl-id", title),
+    trail: element("span", "sl-trail", title),
     line: element("span", "sl-line", title),
     controls: element("div", "sl-controls", title),
     steps: element("div", "sl-steps sl-bar-tools", root),
     progress: element("div", "sl-progress", root),
     figures: element("div", "sl-figures", root),
-    said: element("div", "sl-said", root),
-    failure: element("div", "sl-failure", root),
+    said: element("div", "sl-callout sl-said", root),
+    failure: element("div", "sl-callout sl-error", root),
   };
   parts.controls.setAttribute("role", "group");
   parts.controls.setAttribute("aria-label", "job");
@@ -47,6 +47,7 @@ const drawFigures = (parent, figures) => {
     setText(node.children[1], value);
     node.title = meaning;
     node.classList.toggle("sl-alarming", alarming);
+    keepSize(node, "width");
   });
 };
 
@@ -63,18 +64,21 @@ const field = (parent, label, hint, width) => {
 
 // What a paused job can be told to do by hand.
 const makeSteps = (parent, act) => {
-  element("span", "sl-label", parent, "by hand");
-  const step = (command, text, title, args) => {
-    button(parent, text, title, () => act(command, args())).dataset.command = command;
+  const rowTools = element("span", "sl-bar-tools", parent);
+  const timeTools = element("span", "sl-bar-tools", parent);
+  const step = (tools, command, text, title, args) => {
+    button(tools, text, title, () => act(command, args())).dataset.command = command;
   };
   let rows;
   const size = () => ({ rows: rows.value.trim() ? Number(rows.value) : null });
-  step("step", "⇥ Step", "read one batch, with everything that follows from it", size);
-  step("step_watermark", "⇥ To next watermark", "read on until the watermark has risen", size);
-  rows = field(parent, "rows a batch", "all", "56px");
+  element("span", "sl-label", rowTools, "by hand");
+  step(rowTools, "step", "⇥ Step", "read one batch, with everything that follows from it", size);
+  step(rowTools, "step_watermark", "⇥ To next watermark", "read on until the watermark has risen", size);
+  rows = field(rowTools, "rows a batch", "all", "56px");
   let to;
-  step("advance_watermark", "⇡ Advance watermark", "raise the watermark: windows before it fire", () => ({ to: to.value }));
-  to = field(parent, "by, or to", "1h", "132px");
+  const advance = () => ({ to: to.value });
+  step(timeTools, "advance_watermark", "⇡ Advance watermark", "raise the watermark: windows before it fire", advance);
+  to = field(timeTools, "by", "1h, or to a time", "132px");
 };
 
 const drawSteps = (parent, names, act) => {
@@ -88,8 +92,12 @@ const drawControls = (parts, names) => {
     const focused = parts.controls.contains(document.activeElement);
     parts.controls.replaceChildren();
     for (const name of names.filter((one) => one in CONTROLS)) {
-      const [text, title] = CONTROLS[name];
-      button(parts.controls, text, title, () => parts.act(name)).dataset.command = name;
+      const [icon, word, title] = CONTROLS[name];
+      const node = button(parts.controls, undefined, `${word}: ${title}`, () => parts.act(name));
+      element("span", "sl-icon", node, icon).ariaHidden = "true";
+      element("span", "sl-word", node, word);
+      node.ariaLabel = word;
+      node.dataset.command = name;
     }
     if (focused) parts.controls.firstElementChild?.focus();
   });
@@ -116,8 +124,8 @@ const drawTrail = (parts, original) => {
   whenChanged(parts.trail, original, () => {
     parts.trail.replaceChildren();
     if (!original) return;
-    button(parts.trail, `← ${original}`, "back to the job that is replayed", () => parts.act("back"));
-    button(parts.trail, "≟ Compare", "compare both result tables, row by row", () => parts.act("compare"));
+    button(parts.trail, `← back to ${original}`, "show the job that is replayed", () => parts.act("back"));
+    button(parts.trail, "= Compare", "compare both result tables, row by row", () => parts.act("compare"));
   });
 };
 
@@ -126,8 +134,9 @@ const drawSaid = (parts, said) => {
     parts.said.replaceChildren();
     if (!said) return;
     parts.said.classList.toggle("sl-error", said.error);
+    parts.said.classList.toggle("sl-good", !said.error);
     element("span", "sl-said-text", parts.said, `${said.error ? "✗ " : "✓ "}${said.text}`);
-    button(parts.said, "✕", "close this line", () => parts.said.replaceChildren(), "sl-close");
+    button(parts.said, "✕", "close this line", () => parts.said.replaceChildren(), "sl-button sl-close");
   });
 };
 

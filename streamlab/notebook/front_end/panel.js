@@ -105,7 +105,7 @@ const makePanel = (model, el) => {
     const text = `${error?.name ?? "Error"}: ${error?.message ?? error}`;
     if (state.failed === text) return;
     state.failed = text;
-    setText(element("div", "sl-failure", root), `This panel could not be drawn. ${text}`);
+    setText(element("div", "sl-callout sl-error", root), `This panel could not be drawn. ${text}`);
     model.send({ type: "error", text });
     console.error(error);
   };

@@ -26,12 +26,19 @@ export const drawOptions = (select, options, value) => {
   if (select.value !== String(value)) select.value = value;
 };
 
-// A table that is searched, sorted and paged. `bar` is where its tools go, `foot` what stands below it.
-export const makePages = (parent, bar, choose) => {
-  const parts = {};
-  parts.where = labelled(bar, "only", document.createElement("input"));
+// What can be looked for in a table, with one of its own columns.
+const exampleOf = ({ columns, numeric }) => {
+  const isPlain = (name) => /^[A-Za-z_]\w{0,15}$/.test(name);
+  const number = columns.find((name, i) => numeric[i] && isPlain(name));
+  const text = columns.find(isPlain);
+  return number ? `text, or ${number} > 5` : text ? `text, or ${text} = 'a'` : "text";
+};
+
+// A table that is searched, sorted and paged. `bar` is where its tools go; without `folds`, heads stay when it is empty.
+export const makePages = (parent, bar, choose, { folds = false, ...looks } = {}) => {
+  const parts = { bar, folds };
+  parts.where = labelled(bar, "filter", document.createElement("input"));
   parts.where.type = "search";
-  parts.where.placeholder = "text, or origin = 'JFK' and n > 5";
   parts.where.spellcheck = false;
   let typing;
   const search = () => {
@@ -43,15 +50,16 @@ export const makePages = (parent, bar, choose) => {
     typing = setTimeout(search, TYPING_MS);
   });
   parts.where.addEventListener("change", search);
-  parts.rows = makeSelect(bar, "rows", (rows) => choose({ rows: Number(rows) }));
+  parts.rows = makeSelect(bar, "rows on a page", (rows) => choose({ rows: Number(rows) }));
   parts.error = element("div", "sl-where-error", parent);
   parts.error.setAttribute("role", "alert");
-  parts.table = makeTable(parent, (i) => {
+  const onSort = (i) => {
     const { sort, descending } = parts.body;
     if (sort !== i) choose({ sort: i, descending: parts.body.numeric[i] });
     else if (descending === parts.body.numeric[i]) choose({ sort: i, descending: !descending });
     else choose({ sort: null, descending: false });
-  });
+  };
+  parts.table = makeTable(parent, { onSort, ...looks });
   parts.foot = element("div", "sl-foot", parent);
   parts.count = element("div", "sl-count", parts.foot);
   parts.pager = element("div", "sl-pager", parts.foot);
@@ -73,6 +81,10 @@ export const drawPages = (parts, body, columns) => {
   const sizes = PAGE_ROWS.includes(body.page_rows) ? PAGE_ROWS : [...PAGE_ROWS, body.page_rows].sort((a, b) => a - b);
   drawOptions(parts.rows, sizes.map((n) => [n, n]), body.page_rows);
   if (document.activeElement !== parts.where) parts.where.value = body.where;
+  parts.where.placeholder = exampleOf(body);
+  const isFolded = parts.folds && body.left === 0 && !body.where;
+  parts.bar.hidden = isFolded;
+  parts.table.scroll.hidden = isFolded;
   setText(parts.error, body.error ? `✗ ${body.error}` : "");
   drawTable(parts.table, body, columns);
   setText(parts.count, body.count);
@@ -83,7 +95,7 @@ export const drawPages = (parts, body, columns) => {
 export const makeResults = (parent, { choose, act }) => {
   const bar = element("div", "sl-bar-tools", parent);
   const mode = makeSelect(bar, "show", (value) => choose({ mode: value }, "results"));
-  const pages = makePages(parent, bar, (fields) => choose(fields, "results"));
+  const pages = makePages(parent, bar, (fields) => choose(fields, "results"), { hasDtypes: true, label: "results" });
   const exports = element("div", "sl-exports", pages.foot);
   element("span", "sl-label", exports, "save as");
   for (const [format, text] of [["parquet", "Parquet"], ["csv", "CSV"]]) {
@@ -91,8 +103,9 @@ export const makeResults = (parent, { choose, act }) => {
       act("export", { format }),
     );
   }
+  element("span", "sl-label", exports, "or, in a cell,");
   const frame = element("code", "sl-code", exports);
-  frame.title = "the same as a Polars DataFrame, in a cell";
+  frame.title = "the same as a Polars DataFrame";
   return { mode, pages, frame };
 };
 

@@ -1,22 +1,25 @@
 // A page of a table: names with types, cells with visible nulls, marks of new and changed rows.
-import { element, resize, setText } from "./dom.js";
+import { element, keepSize, resize, setText } from "./dom.js";
 
 const MARKS = [
   ["", ""],
   ["new", "new since the last look"],
   ["changed", "changed since the last look"],
 ];
+const LONG_LETTERS = 40;
 
-export const makeTable = (parent, onSort) => {
+export const makeTable = (parent, { onSort, hasDtypes = false, label = "rows" } = {}) => {
   const scroll = element("div", "sl-scroll", parent);
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", "rows");
+  scroll.setAttribute("aria-label", label);
   const table = element("table", "sl-table", scroll);
   return {
+    scroll,
     head: element("tr", "", element("thead", "", table)),
     body: element("tbody", "", table),
     onSort,
+    hasDtypes,
   };
 };
 
@@ -40,9 +43,11 @@ const drawHeads = (table, body) => {
     th.classList.toggle("sl-number", body.numeric[i]);
     const [sort, dtype] = th.children;
     sort.disabled = !table.onSort;
+    if (sort.children[0].textContent !== name) th.style.minWidth = "";
     setText(sort.children[0], name);
-    setText(sort.children[1], sorted ? (body.descending ? " ▼" : " ▲") : "");
-    setText(dtype, body.dtypes[i]);
+    setText(sort.children[1], sorted ? (body.descending ? "▼" : "▲") : "");
+    sort.title = table.onSort ? `${name}: sort` : name;
+    setText(dtype, table.hasDtypes ? body.dtypes[i] : "");
   });
 };
 
@@ -54,12 +59,13 @@ export const drawTable = (table, body, columns) => {
     const row = rows[r];
     const [mark, meaning] = MARKS[body.marks[r] ?? 0];
     row.dataset.mark = mark;
-    row.title = meaning;
     const tds = resize(row, cells.length, "td");
     cells.forEach((column, i) => {
       setText(tds[i], column[r] ?? "null");
+      tds[i].title = column[r]?.length > LONG_LETTERS ? column[r] : meaning;
       tds[i].classList.toggle("sl-null", column[r] === null);
       tds[i].classList.toggle("sl-number", body.numeric[i]);
     });
   }
+  for (const th of table.head.children) keepSize(th, "width");
 };

@@ -5,7 +5,8 @@ import { drawFindings } from "./findings.js";
 import { drawPages, makePages } from "./results.js";
 import { drawTable, makeTable } from "./table.js";
 
-const pages = (part, choose, of) => makePages(part, element("div", "sl-bar-tools", part), (fields) => choose(fields, of));
+const pages = (part, choose, of) =>
+  makePages(part, element("div", "sl-bar-tools", part), (fields) => choose(fields, of), { folds: true, label: of });
 
 export const makeTime = (parent, tools) => {
   const findings = element("div", "sl-findings", parent);
@@ -18,12 +19,12 @@ export const makeTime = (parent, tools) => {
     charts,
     panes: pages(panes, tools.choose, "panes"),
     late: pages(late, tools.choose, "late"),
-    splits: makeTable(splits),
+    splits: makeTable(splits, { label: "splits" }),
   };
 };
 
 export const drawTime = (parts, { body }, columns) => {
-  drawFindings(parts.findings, body.findings, "✓ Nothing stands out: watermarks move, and no step holds the others back.");
+  drawFindings(parts.findings, body.findings, body.calm);
   drawCharts(parts.charts, body.charts, columns);
   drawPages(parts.panes, body.panes, columns);
   drawPages(parts.late, body.late, columns);

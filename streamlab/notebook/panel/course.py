@@ -6,6 +6,7 @@ is kept what charts show, as plain numbers, and lines are made anew only when th
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ MOST_POINTS = 240
 """Points of a line that are drawn."""
 SAMPLES = ("rows", "late, dropped", "late, merged")
 """What the labels of the groups of points begin with."""
-_OLD_MS = 30 * 86_400_000
+OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
 _MOST_MARKS = 1_500
-_MOST_SPLITS = 6
+_MOST_LINES = 8
+"""Lines that can be told apart: there are as many colours and dashes."""
 _SKEW_TIMES = 60
 """Intervals whose rows are shown."""
 _UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
@@ -112,16 +114,16 @@ class Course:
         self._arrivals = [one for one in self._arrivals if one.until_ms >= times[0]]
 
     def watermarks(self) -> list[Line]:
-        """Return the watermark of each vertex, and of each split when there are several."""
-        lines = self.of_vertices(lambda figures: figures.watermark_ms)
+        """Return the watermark of each vertex, and of each split when there are several; of many the lowest."""
+        lines = self._per_vertex(lambda figures: figures.watermark_ms)
         splits = self._per(lambda moment: moment.splits.items())
-        return [*lines, *splits[:_MOST_SPLITS]] if len(splits) > 1 else lines
+        return _few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
 
     def lags(self) -> list[Line]:
         """Return by how many seconds the watermark of each vertex is behind the wall clock; nothing for old data."""
-        lines = self.of_vertices(lambda figures: None if figures.lag_ms is None else figures.lag_ms / 1000)
+        lines = self._per_vertex(lambda figures: None if figures.lag_ms is None else figures.lag_ms / 1000)
         newest = max(lines, key=lambda line: line.x[-1], default=None)
-        return [] if newest is None or newest.y[-1] * 1000 >= _OLD_MS else lines
+        return [] if newest is None or newest.y[-1] * 1000 >= OLD_MS else _few(lines, _highest)
 
     def arrivals(self) -> list[Line]:
         """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones.
@@ -177,7 +179,10 @@ class Course:
         ]
 
     def of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
-        """Return a figure of each vertex."""
+        """Return a figure of each vertex; of many those where it is highest."""
+        return _few(self._per_vertex(figure), _highest)
+
+    def _per_vertex(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         return self._per(lambda moment: ((name, figure(figures)) for name, figures in moment.vertices.items()))
 
     def _per(self, values: Callable[[_Moment], Iterable[tuple[str, float | None]]]) -> list[Line]:
@@ -198,7 +203,7 @@ class Course:
             self._newest_marks[step] = now
         samples = (arrival.sample_us, arrival.late_sample_us, arrival.merged_sample_us)
         rows, late, merged = (tuple(us / 1000 for us in times) for times in samples)
-        return _Arrivals(arrival.until_us / 1000, now, before, (rows, late, merged))
+        return _Arrivals(_clock_ms(arrival.until_us), now, before, (rows, late, merged))
 
 
 def _moment(sample: Sample) -> _Moment:
@@ -206,7 +211,7 @@ def _moment(sample: Sample) -> _Moment:
     for task in sample.tasks:
         tasks.setdefault(task.vertex, []).append(task)
     return _Moment(
-        sample.at_us / 1000,
+        _clock_ms(sample.at_us),
         float(sample.rows_in_per_s),
         float(sample.rows_out_per_s),
         _time_ms(sample.watermark_us),
@@ -224,6 +229,24 @@ def _together(tasks: Sequence[TaskSample]) -> VertexFigures:
         float(sum(task.queued_batches for task in tasks)),
         float(sum(task.state_bytes for task in tasks)),
     )
+
+
+def _few(lines: list[Line], rank: Callable[[Line], float]) -> list[Line]:
+    """Return the lines that come first by rank, in the order that they have, and how many more there are."""
+    if len(lines) <= _MOST_LINES:
+        return lines
+    chosen = {line.label for line in sorted(lines, key=rank)[:_MOST_LINES]}
+    return [*(line for line in lines if line.label in chosen), Line(f"and {len(lines) - len(chosen)} more", [], [])]
+
+
+def _highest(line: Line) -> float:
+    return -max(line.y)
+
+
+def _clock_ms(us: int) -> float:
+    """Return a wall clock as people here read it: charts know of no time zones."""
+    at = dt.datetime.fromtimestamp(us / 1e6, tz=dt.UTC).astimezone()
+    return us / 1000 + (at.utcoffset() or dt.timedelta()) / dt.timedelta(milliseconds=1)
 
 
 def _time_ms(us: int | None) -> float | None:

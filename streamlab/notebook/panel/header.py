@@ -72,4 +72,4 @@ def failure_text(failure: Failure | None) -> dict[str, str] | None:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(plain(line) for line in text.split("\n"))
+    return "\n".join(plain(line.expandtabs(4)) for line in text.split("\n"))

@@ -13,6 +13,8 @@ from streamlab.observe.preview import Preview, as_text, first_rows, is_sortable,
 
 SAME, NEW, CHANGED = 0, 1, 2
 """Marks of rows."""
+MARKED_S = 1.5
+"""How long a mark stays."""
 _CONDITION = re.compile(r"[=<>!]|\b(is|in|like|ilike|between|and|or|not)\b", re.IGNORECASE)
 """What makes a text a condition and not something to look for."""
 
@@ -65,7 +67,9 @@ def matching(table: pl.DataFrame, where: str) -> tuple[pl.DataFrame, str]:
         return (found, "") if found.height else (table, plain(str(error).partition("\n")[0]))
 
 
-def page_of(table: pl.DataFrame, choice: TableChoice, *, in_order: str = "") -> tuple[pl.DataFrame, Page]:
+def page_of(
+    table: pl.DataFrame, choice: TableChoice, *, in_order: str = "", counts: bool = False
+) -> tuple[pl.DataFrame, Page]:
     """Return the rows of the chosen page, as a frame and as text.
 
     Parameters
@@ -76,6 +80,8 @@ def page_of(table: pl.DataFrame, choice: TableChoice, *, in_order: str = "") -> 
         What to show of them.
     in_order
         In words, how the rows lie; empty when their order says nothing.
+    counts
+        Whether its integers are counts, and no years or names.
     """
     left, error = matching(table, choice.where)
     first = min(choice.page, max(0, left.height - 1) // choice.rows) * choice.rows
@@ -88,21 +94,25 @@ def page_of(table: pl.DataFrame, choice: TableChoice, *, in_order: str = "") -> 
         rows, order = left.slice(first, choice.rows), in_order
     else:
         rows, order = first_rows(left, choice.rows, first)
-    return rows, Page(as_text(rows, left.height, order), table.height, first, error=error)
+    return rows, Page(as_text(rows, left.height, order, counts=counts), table.height, first, error=error)
 
 
 @dataclass
 class Marks:
     """Tells which rows of a page are new or have changed since it was last shown.
 
-    Rows are known again by the table's keys, or, without keys, by all that they hold. When something else is chosen,
-    the rows of the new page are all old.
+    Rows are known again by the table's keys, or, without keys, by all that they hold. A mark stays for a while, so that
+    a row that changes with each look does not flicker. When something else is chosen, the rows of the new page are all
+    old.
     """
 
     _choice: TableChoice | None = None
-    _seen: dict[int, int] = field(default_factory=dict)
+    _seen: dict[int, tuple[int, int, float]] = field(default_factory=dict)
+    """Of each row its content, its mark, and since when it has had it."""
 
-    def of(self, rows: pl.DataFrame, keys: tuple[str, ...] | None, choice: TableChoice) -> tuple[int, ...]:
+    def of(
+        self, rows: pl.DataFrame, keys: tuple[str, ...] | None, choice: TableChoice, now_s: float
+    ) -> tuple[int, ...]:
         """Return the mark of each row, and remember the rows."""
         if rows.is_empty() or any(dtype == pl.Object for dtype in rows.dtypes):
             self._choice, self._seen = choice, {}
@@ -111,13 +121,22 @@ class Marks:
         names = [key for key in keys or () if key in rows.columns]
         ids = rows.select(names).hash_rows().to_list() if names else contents
         before, is_same = self._seen, choice == self._choice
-        self._choice, self._seen = choice, dict(zip(ids, contents, strict=True))
-        if not is_same:
-            return (SAME,) * rows.height
-        return tuple(
-            NEW if known is None else CHANGED if known != content else SAME
-            for known, content in ((before.get(id_), content) for id_, content in zip(ids, contents, strict=True))
-        )
+        self._choice, self._seen = choice, {}
+        for id_, content in zip(ids, contents, strict=True):
+            old = before.get(id_) if is_same else (content, SAME, now_s)
+            self._seen[id_] = (content, *_marked(old, content, now_s))
+        return tuple(self._seen[id_][1] for id_ in ids)
+
+
+def _marked(old: tuple[int, int, float] | None, content: int, now_s: float) -> tuple[int, float]:
+    """Return a row's mark, and since when it has had it."""
+    if old is None:
+        return NEW, now_s
+    before, mark, since_s = old
+    is_fresh = mark != SAME and now_s - since_s < MARKED_S
+    if before != content and not (is_fresh and mark == NEW):
+        return CHANGED, now_s
+    return (mark, since_s) if is_fresh else (SAME, now_s)
 
 
 def count_text(page: Page, empty: str = "no rows") -> str:
@@ -142,7 +161,12 @@ def count_text(page: Page, empty: str = "no rows") -> str:
         if here == page.whole
         else f"rows {page.first + 1:,} to {page.first + here:,} {of}"
     )
-    return f"{count}, {page.shown.order}" if page.shown.order else count
+    columns = f"the first {len(page.shown.columns)} of {page.shown.width} columns"
+    return ", ".join([count, *filter(None, [page.shown.order]), *([columns] if _is_cut(page.shown) else [])])
+
+
+def _is_cut(shown: Preview) -> bool:
+    return len(shown.columns) < shown.width
 
 
 def _contains(table: pl.DataFrame, text: str) -> pl.Expr:

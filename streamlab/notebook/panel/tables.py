@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Protocol
 
 import polars as pl
@@ -11,6 +12,7 @@ from streamlab.notebook.panel.results import Marks, Page, count_text, page_of
 from streamlab.notebook.wire import Binary
 
 _ARRIVAL = "newest first"
+_SIGNS = "+I: a new row, -U and +U: a row before and after it changed, -D: a row that is gone"
 
 
 class TableOwner(Protocol):
@@ -52,9 +54,10 @@ class ResultPages:
             changes = self._job.newest_changes()
             if choice.mode == "append":
                 changes = changes.filter(pl.col("op") == "+I").drop("op")
-            rows, page = page_of(changes, choice, in_order=_ARRIVAL)
+            order = f"{_ARRIVAL} · {_SIGNS}" if choice.mode == "changelog" else _ARRIVAL
+            rows, page = page_of(changes, choice, in_order=order)
             keys = None
-        marks = self._marks.of(rows, keys, choice)
+        marks = self._marks.of(rows, keys, choice, time.monotonic())
         return Page(page.shown, page.whole, page.first, marks, page.error)
 
 

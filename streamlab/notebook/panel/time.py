@@ -9,7 +9,7 @@ import polars as pl
 
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice
-from streamlab.notebook.panel.course import Course
+from streamlab.notebook.panel.course import OLD_MS, Course
 from streamlab.notebook.panel.results import Page, page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
@@ -43,9 +43,9 @@ class TimeTab:
         )
         self._facts: tuple[object, _Facts] | None = None
         self._pages = {
-            "panes": _Pages("window_end", "no windows: no step has any, or none yet"),
+            "panes": _Pages("window_end", "no windows", counts=True),
             "late": _Pages("noted_at", "no late rows"),
-            "splits": _Pages("watermark", "nothing is known of splits"),
+            "splits": _Pages("watermark", "nothing is known of splits", counts=True),
         }
 
     def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
@@ -58,6 +58,7 @@ class TimeTab:
         panes = self._job.panes(wait=False)
         return {
             "findings": facts.findings,
+            "calm": _calm(status),
             "charts": charts,
             "panes": self._pages["panes"].packed(panes, shown_panes, choice.panes, binary),
             "late": self._pages["late"].packed(facts.late, shown_late, choice.late, binary),
@@ -84,11 +85,14 @@ class _Pages:
         Column that the table is in the order of, newest first.
     empty
         What to say when there are no rows.
+    counts
+        Whether its integers are counts.
     """
 
-    def __init__(self, order: str, empty: str) -> None:
+    def __init__(self, order: str, empty: str, *, counts: bool = False) -> None:
         self._order = order
         self._empty = empty
+        self._counts = counts
         self._known: tuple[TableChoice, pl.DataFrame, Page] | None = None
 
     def packed(
@@ -98,8 +102,16 @@ class _Pages:
         known = self._known
         if known is None or known[0] != choice or not (known[1] is table or known[1].equals(table)):
             in_order = f"newest {self._order} first" if table.height else ""
-            known = self._known = choice, table, page_of(shown(table), choice, in_order=in_order)[1]
+            page = page_of(shown(table), choice, in_order=in_order, counts=self._counts)[1]
+            known = self._known = choice, table, page
         return packed_table(known[2], choice, binary, self._empty)
+
+
+def _calm(status: JobStatus) -> str:
+    """Return what to say when there are no findings."""
+    if status.tasks and not any(task.time.clocks for task in status.tasks):
+        return "No source of this job has an event time (event_time=), so there are no watermarks, and no row is late."
+    return "✓ Nothing stands out." if status.state.is_final else "✓ Nothing stands out: no step holds the others back."
 
 
 def finding_values(finding: Any) -> dict[str, str]:
@@ -136,18 +148,24 @@ def shown_splits(splits: pl.DataFrame) -> pl.DataFrame:
         .when("idle")
         .then(pl.lit("◌ idle"))
         .when("begun")
-        .then(pl.lit("● read"))
-    ).otherwise(pl.lit("○ waiting"))
+        .then(pl.lit("● being read"))
+    ).otherwise(pl.lit("○ waits"))
+    is_old = (pl.col("lag_ms") >= OLD_MS).fill_null(value=False)
+    lag = splits.select(pl.when(~is_old).then("lag_ms")).to_series()
     return splits.select(
         "source",
         "split",
         state.alias("state"),
         "rows",
-        "watermark",
-        _spans(splits["lag_ms"]).alias("lag"),
-        "latest",
+        _seconds("watermark"),
+        _spans(lag).alias("lag"),
+        _seconds("latest"),
         _spans(splits["quiet_ms"]).alias("quiet for"),
     )
+
+
+def _seconds(name: str) -> pl.Expr:
+    return pl.col(name).dt.to_string("%Y-%m-%d %H:%M:%S").fill_null(UNKNOWN)
 
 
 def _spans(column: pl.Series) -> pl.Series:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -11,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlab.notebook.panel.choice import MOST_ROWS, Choice, TableChoice
-from streamlab.notebook.panel.results import CHANGED, NEW, SAME, Marks, count_text, matching, page_of
+from streamlab.notebook.panel.results import CHANGED, MARKED_S, NEW, SAME, Marks, count_text, matching, page_of
 from streamlab.notebook.panel.tables import ResultPages, packed_table
 from streamlab.notebook.wire import Binary
-from streamlab.observe.preview import MAX_CELL
+from streamlab.observe.preview import MAX_CELL, MAX_COLUMNS, as_text
 
 CITIES = pl.DataFrame({"city": ["Oslo", "Rome", None, "Cairo"], "n": [4, None, 2, 9]})
 
@@ -76,16 +78,28 @@ def test_new_and_changed_rows_are_marked_until_something_else_is_chosen() -> Non
     marks, choice = Marks(), TableChoice()
     before = pl.DataFrame({"k": ["a", "b"], "n": [1, 1]})
     after = pl.DataFrame({"k": ["a", "b", "c"], "n": [1, 2, 1]})
-    assert marks.of(before, ("k",), choice) == (SAME, SAME)
-    assert marks.of(after, ("k",), choice) == (SAME, CHANGED, NEW)
-    assert marks.of(after, ("k",), choice) == (SAME, SAME, SAME)
-    assert marks.of(before, ("k",), choice.changed(page=1)) == (SAME, SAME)
+    assert marks.of(before, ("k",), choice, 0.0) == (SAME, SAME)
+    assert marks.of(after, ("k",), choice, 0.1) == (SAME, CHANGED, NEW)
+    assert marks.of(after, ("k",), choice, 0.1 + MARKED_S) == (SAME, SAME, SAME)
+    assert marks.of(before, ("k",), choice.changed(page=1), 9.0) == (SAME, SAME)
+
+
+@given(st.lists(st.integers(0, 2), min_size=40, max_size=40))
+def test_marks_do_not_flicker_at_eight_looks_a_second(values: list[int]) -> None:
+    """Once a row is marked it stays so for a while, however often it changes."""
+    marks = Marks()
+    marks.of(pl.DataFrame({"k": ["old"], "n": [0]}), ("k",), TableChoice(), 0.0)
+    frames = (pl.DataFrame({"k": ["old", "new"], "n": [n, n]}) for n in values)
+    seen = [marks.of(frame, ("k",), TableChoice(), (look + 1) / 8) for look, frame in enumerate(frames)]
+    for row in zip(*seen, strict=True):
+        runs = [(mark, len(list(group))) for mark, group in groupby(row)]
+        assert all(length >= 8 * MARKED_S for mark, length in runs[:-1] if mark != SAME)
 
 
 def test_without_keys_a_changed_row_is_a_new_one() -> None:
     marks = Marks()
-    marks.of(pl.DataFrame({"n": [[1], [2]]}), None, TableChoice())
-    assert marks.of(pl.DataFrame({"n": [[1], [3]]}), None, TableChoice()) == (SAME, NEW)
+    marks.of(pl.DataFrame({"n": [[1], [2]]}), None, TableChoice(), 0.0)
+    assert marks.of(pl.DataFrame({"n": [[1], [3]]}), None, TableChoice(), 0.1) == (SAME, NEW)
 
 
 class Tables:
@@ -141,6 +155,24 @@ def test_how_many_rows_in_words() -> None:
     assert count_text(page_of(CITIES.clear(), TableChoice())[1], "nothing") == "nothing"
     assert count_text(page_of(CITIES, TableChoice(where="zzz"))[1]) == "none of the 4 rows match"
     assert count_text(page_of(CITIES, TableChoice(where="n > 3", rows=1))[1]).startswith("rows 1 to 1 of the 2 that")
+
+
+def test_columns_that_are_left_out_are_counted() -> None:
+    wide = pl.DataFrame({f"c{i}": [i] for i in range(MAX_COLUMNS + 10)})
+    assert count_text(page_of(wide, TableChoice())[1]) == "1 row, the first 30 of 40 columns"
+
+
+def test_cells_that_numbers_and_times_stand_in() -> None:
+    zone = "America/New_York"
+    hour = dt.datetime(2013, 7, 1, 12, tzinfo=dt.UTC)
+    spans = [dt.timedelta(hours=30, seconds=1.5), dt.timedelta(seconds=-61)]
+    table = pl.DataFrame({"at": [hour, None], "took": spans, "n": [12345, None]}).with_columns(
+        pl.col("at").dt.convert_time_zone(zone)
+    )
+    shown = as_text(table, 2)
+    assert (shown.dtypes, shown.numeric) == ((f"Datetime, {zone}", "Duration", "Int64"), (False, True, True))
+    assert shown.rows == (("2013-07-01 08:00:00", "1 d 6:00:01.5", "12345"), (None, "-0:01:01", None))
+    assert [row[2] for row in as_text(table, 2, counts=True).rows] == ["12,345", None]
 
 
 @pytest.mark.parametrize("fields", [{"mode": "x"}, {"rows": "many"}, {"colour": 1}, {"sort": "n"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
 import polars as pl
 
 from streamlab.notebook.panel.chart_data import packed_lines
@@ -56,6 +57,12 @@ def sample(second: int, *, late: tuple[int, ...] = (), watermark_s: int | None =
     )
 
 
+def local_ms(s: int) -> float:
+    """Return what the clock on the wall shows."""
+    offset = dt.datetime.fromtimestamp(s, tz=dt.UTC).astimezone().utcoffset()
+    return (s + offset.total_seconds()) * 1000
+
+
 class Feed:
     """Gives samples in portions."""
 
@@ -87,7 +94,7 @@ def test_subtasks_are_one_line_and_splits_one_each() -> None:
     course.read()
     assert [line.label for line in course.watermarks()] == ["read", "a", "b"]
     read = course.watermarks()[0]
-    assert (read.x, read.y) == ([NOW_S * 1000.0, (NOW_S + 1) * 1000.0], [100_000.0, 160_000.0])
+    assert (read.x, read.y) == ([local_ms(NOW_S), local_ms(NOW_S + 1)], [100_000.0, 160_000.0])
     assert course.of_vertices(lambda figures: figures.state_bytes)[0].y == [2000.0, 2000.0]
     assert course.of_vertices(lambda figures: figures.queued_batches)[0].y == [4.0, 4.0]
     assert [line.y for line in course.rates()] == [[90.0, 90.0], [40.0, 40.0]]
@@ -114,8 +121,20 @@ def test_a_long_history_is_bounded_in_memory_and_on_the_wire() -> None:
     course.read()
     line = course.watermarks()[0]
     assert len(line.x) <= MOST_POINTS
-    assert line.x[-1] == (NOW_S + KEPT_TIMES + 699) * 1000.0
+    assert line.x[-1] == local_ms(NOW_S + KEPT_TIMES + 699)
     assert len(course._moments) <= KEPT_TIMES
+
+
+def test_of_many_steps_those_that_stand_out_are_drawn() -> None:
+    one = sample(0, watermark_s=1).tasks[0]
+    tasks = tuple(
+        msgspec.structs.replace(one, vertex=f"v{n:02}", state_bytes=n, watermark_us=(99 - n) * S, lag_ms=n)
+        for n in range(30)
+    )
+    course = Course(Feed([msgspec.structs.replace(sample(0), tasks=tasks, splits=())]))
+    course.read()
+    for lines in (course.of_vertices(lambda figures: figures.state_bytes), course.watermarks(), course.lags()):
+        assert [line.label for line in lines] == [*(f"v{n}" for n in range(22, 30)), "and 22 more"]
 
 
 def test_tables_have_signs_and_spans_in_words() -> None:
@@ -132,5 +151,5 @@ def test_tables_have_signs_and_spans_in_words() -> None:
         }
     )  # fmt: skip
     shown = shown_splits(splits)
-    assert shown["state"].to_list() == ["■ ended", "◌ idle", "○ waiting", "● read"]
+    assert shown["state"].to_list() == ["■ ended", "◌ idle", "○ waits", "● being read"]
     assert shown["lag"].to_list()[:2] == ["—", "5 ms"]
