@@ -238,6 +238,39 @@ def rescale(name: Name, parallelism: Annotated[int, typer.Argument(min=1, help="
         out.print(f"Job {job.name} ({job.id}) runs with {parallelism}.", markup=False)
 
 
+@app.command(epilog="Example: streamlab pause demo")
+def pause(name: Name) -> None:
+    """Read no more until 'streamlab resume'; what was read goes on its way."""
+    with _errors_shown():
+        job = _find(name)
+        job.pause()
+        out.print(f"Job {job.name} ({job.id}) pauses.", markup=False)
+
+
+@app.command(epilog="Example: streamlab resume demo")
+def resume(name: Name) -> None:
+    """Let a paused job read on."""
+    with _errors_shown():
+        job = _find(name)
+        job.resume()
+        out.print(f"Job {job.name} ({job.id}) reads on.", markup=False)
+
+
+@app.command(epilog="Example: streamlab pace demo 3600x        an hour of event time each second")
+def pace(
+    name: Name,
+    to: Annotated[
+        str | None, typer.Argument(metavar="PACE", help="max, realtime or a factor such as 10x; none shows it.")
+    ] = None,
+) -> None:
+    """Show or change how fast a running job reads, by the event times of its rows; the results are the same."""
+    with _errors_shown():
+        job = _find(name)
+        if to is not None:
+            job.set_pace(to)
+        out.print(job.pace or "Its sources have no pace that could be changed.", markup=False)
+
+
 @app.command(epilog="Example: streamlab cancel demo")
 def cancel(name: Name) -> None:
     """End a job now; what is on its way is dropped."""

@@ -49,7 +49,7 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What a file begins with."""
+    """What a file begins with; and what follows when the pace was changed."""
 
     parallelism: int
     paced: bool
@@ -61,7 +61,7 @@ class _Passed(msgspec.Struct, frozen=True):
     checkpoint: int
 
 
-_Note = Cut | _Passed
+_Note = Cut | _Head | _Passed
 
 
 class CutLog:
@@ -81,7 +81,7 @@ class CutLog:
 
     def __init__(self, folder: Path, attempt: int, since: int, *, parallelism: int, paced: bool) -> None:
         self._folder, self._attempt = folder, attempt
-        self._head = msgspec.msgpack.encode(_Head(parallelism, paced))
+        self._head = _Head(parallelism, paced)
         self._file: int | None = None
         self._bytes = 0
         self._begin(since)
@@ -95,6 +95,12 @@ class CutLog:
         self._write(msgspec.msgpack.encode(_Passed(checkpoint_id)))
         self.close()
         self._begin(checkpoint_id)
+
+    def change_pace(self, *, paced: bool) -> None:
+        """Write down whether rows are read ahead of a pace from now on, if that changes."""
+        if paced != self._head.paced:
+            self._head = msgspec.structs.replace(self._head, paced=paced)
+            self._write(msgspec.msgpack.encode(self._head))
 
     def forget_before(self, checkpoint_id: int) -> None:
         """Delete the notes of checkpoints before this one, which are no longer kept."""
@@ -117,7 +123,7 @@ class CutLog:
             # Without notes a replay cuts by the clock; the job itself must not end for that.
             self._file = None
         self._bytes = 0
-        self._write(self._head)
+        self._write(msgspec.msgpack.encode(self._head))
 
     def _write(self, body: bytes) -> None:
         if self._file is None:
@@ -166,6 +172,10 @@ class CutTrail:
             if isinstance(note, _Passed):
                 self._enter(note.checkpoint)
                 continue
+            if isinstance(note, _Head):
+                self.paced = note.paced
+                self.advance()
+                continue
             is_new = any(rows > given(split) for split, rows in note.parts)
             if is_new or not (note.parts or self._seeks):
                 self._seeks = False
@@ -191,9 +201,11 @@ class CutTrail:
 
 
 def _note(record: bytes) -> _Note:
-    """Return a note: cuts are arrays, barriers maps."""
-    is_cut = record[0] & 0xF0 == 0x90  # noqa: PLR2004 - msgpack's code of a short array
-    return msgspec.msgpack.decode(record, type=Cut) if is_cut else msgspec.msgpack.decode(record, type=_Passed)
+    """Return a note: cuts are arrays, the others maps."""
+    if record[0] & 0xF0 == 0x90:  # noqa: PLR2004 - msgpack's code of a short array
+        return msgspec.msgpack.decode(record, type=Cut)
+    said = msgspec.msgpack.decode(record, type=dict[str, int | bool])
+    return msgspec.convert(said, _Passed) if "checkpoint" in said else msgspec.convert(said, _Head)
 
 
 def _records(path: Path) -> Iterator[bytes]:

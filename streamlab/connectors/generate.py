@@ -124,6 +124,13 @@ class GenerateSource(Source):
         )
 
     @property
+    def pace_name(self) -> str:
+        """As in every source, and its rows per second as long as there is no other pace."""
+        if self.rows_per_second is None or self.timing.pace is not None or not self.replayable:
+            return super().pace_name
+        return f"{self.rows_per_second:,g} rows/s"
+
+    @property
     def replayable(self) -> bool:
         """As its maker says."""
         return self.is_replayable
@@ -176,6 +183,10 @@ class _Generated(SplitReader):
         self._over = frame.height < rows
         self._at += frame.height
         return Read(frame.cast(self._source.schema), self._at, frame.height)
+
+    def change_pace(self, source: Source) -> None:
+        if isinstance(source, GenerateSource):
+            self._source, self._started_us = source, None
 
     def wakeup_us(self, now_us: int) -> int | None:
         rate = self._source.rows_per_second

@@ -210,6 +210,12 @@ class Lane:
         """Return when to read again; None: soon."""
         return self._reader.wakeup_us(now_us) if self._reader is not None else now_us
 
+    def change_source(self, source: Source) -> None:
+        """Go on with the same source at another pace."""
+        self._source = source
+        if self._reader is not None:
+            self._reader.change_pace(source)
+
     def make_durable(self) -> None:
         """See to it that the positions given out so far can be opened after a power failure."""
         if self._reader is not None:

@@ -7,7 +7,7 @@ Rules
 - A watermark follows each batch, from the data alone. The reader's is the minimum over its splits that are not idle; a
   split that has ended no longer counts, and when all have, the watermark is the maximum and the stream ends.
 - Rows that are read at full speed are gathered up to `batch_rows`; rows that trickle in for up to `batch_ms`.
-- With a pace, rows wait until their event time has come, measured from the earliest time of all splits.
+- With a pace, rows wait until their event time has come, measured from the earliest time of all splits (`pacing`).
 - Positions in a snapshot are those of rows that were given out, not of rows that were read.
 - What was given out is noted (see :mod:`.cuts`); a replay gives out the same batches as long as there are notes.
 
@@ -17,7 +17,6 @@ The reader is pure with respect to time: the clock is an argument.
 from __future__ import annotations
 
 import heapq
-import math
 import zlib
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
@@ -30,6 +29,7 @@ from streamlab.connectors.following import Waiting, all_due, earliest, planned
 from streamlab.connectors.formats.base import UNREADABLE, first_line
 from streamlab.connectors.lane import Lane, Piece
 from streamlab.connectors.letters import letters, refuse
+from streamlab.connectors.pacing import Pacing, reached
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, rows_of
 from streamlab.connectors.source import Source, Split
 from streamlab.connectors.split_figures import note_rows, source_clocks, split_statuses
@@ -93,7 +93,7 @@ class SourceReader:
         cuts: CutLog | None = None,
         trail: CutTrail | None = None,
     ) -> None:
-        self.source = source
+        self.source = self._given_source = source
         self._cuts = cuts
         self._trail = None if source.discovers else trail
         self._parts: list[tuple[str, int]] = []
@@ -113,7 +113,6 @@ class SourceReader:
         self._delay_us = timing.watermark.fixed_us("watermark") if timing.watermark else None
         self._tick_us = tick_us(source.schema[column]) if column else 1
         self._idle_us = timing.idle_timeout.fixed_us("idle_timeout") if timing.idle_timeout else None
-        self._pace = timing.pace
         self._column = column
         self._vetting = Vetting(source)
         self._restored = restored = snapshot or ReaderSnapshot()
@@ -125,8 +124,8 @@ class SourceReader:
         self._watermarks = PartitionWatermarks.restore({"current": restored.watermark_us, "idle": False, "splits": []})
         self._latest_us = restored.latest_us
         starts = [split.first_time_us for split in splits if split.first_time_us is not None]
-        self._begins_us = min(starts, default=None) if restored.latest_us is None else restored.latest_us
-        self._started_us: int | None = None
+        begins_us = min(starts, default=None) if restored.latest_us is None else restored.latest_us
+        self._pacing = Pacing(timing.pace, begins_us)
         self._given_us: int | None = None
         self._next_look_us = MIN_TIME_US
         self._folder_clock = IdleClock(self._idle_us) if self._idle_us else None
@@ -148,8 +147,7 @@ class SourceReader:
         if self._ended:
             return []
         reach("source.read")
-        if self._started_us is None:
-            self._started_us = now_us
+        self._pacing.start(now_us)
         if self._trail is not None and 0 < self._look_again_us - now_us <= _LOOK_US:
             return []
         followed = self._follow(now_us)
@@ -157,9 +155,10 @@ class SourceReader:
             return followed if self._lanes else followed + self._end()
         self._discover(now_us)
         self._fill(now_us)
+        self._change_pace(now_us)
         if self._must_wait(now_us):
             return []
-        out = self._give(now_us, self._due_pieces(self._allowed_us(now_us)))
+        out = self._give(now_us, self._due_pieces(self._pacing.allowed_us(now_us)))
         if not self._lanes and not self.source.discovers:
             self._note()
             return out + self._end()
@@ -200,7 +199,7 @@ class SourceReader:
         unsure = False
         for lane in self._lanes.values():
             wish = now_us
-            if lane.queued or lane.room == 0 or self._is_early(lane, now_us):
+            if lane.queued or lane.room == 0 or self._pacing.is_early(lane, now_us):
                 continue
             if lane.dry:
                 if lane.clock is not None and lane.clock.due_us is not None:
@@ -209,7 +208,7 @@ class SourceReader:
                 unsure = unsure or known is None
                 wish = known if known is not None else MAX_TIME_US
             wishes.append(wish)
-        wishes += [self._clock_us(time) for time in self._waiting_times()]
+        wishes += self._pacing.waits_until(self._lanes.values(), self._queue, self._column)
         earliest = min(wishes, default=None)
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
@@ -320,27 +319,27 @@ class SourceReader:
         lanes = [lane for lane in self._lanes.values() if self._can_read(lane, now_us)]
         order = [(lane.order_us, at, lane) for at, lane in enumerate(lanes)]
         heapq.heapify(order)
-        rows = sum(piece.left for piece in self._queue) if self._pace is None else 0
+        rows = sum(piece.left for piece in self._queue) if self._pacing.factor is None else 0
         while order and rows < self._batch_rows and not (self.source.keeps_batches and self._has_due(now_us)):
             _, at, lane = heapq.heappop(order)
             left = lane.rows_left()
-            if rows and left is not None and left > self._batch_rows - rows and self._pace is None:
+            if rows and left is not None and left > self._batch_rows - rows and self._pacing.factor is None:
                 break
             piece = self._read(lane, self._batch_rows - rows, now_us)
             if piece is None:
                 continue
-            if self._pace is None:
+            if self._pacing.factor is None:
                 rows += piece.left
             else:
-                allowed = self._allowed_us(now_us)
+                allowed = self._pacing.allowed_us(now_us)
                 if allowed is None or not self._column or piece.due(self._column, allowed) < piece.left:
                     continue
                 rows += piece.left
             if not lane.exhausted:
                 heapq.heappush(order, (lane.order_us, at, lane))
-        if self._begins_us is None and self._pace is not None and self._column:
+        if self._pacing.begins_us is None and self._pacing.factor is not None and self._column:
             times = [piece.next_time_us(self._column) for piece in self._queue]
-            self._begins_us = min((time for time in times if time is not None), default=None)
+            self._pacing.begins_us = min((time for time in times if time is not None), default=None)
 
     def _read(self, lane: Lane, limit: int, now_us: int) -> Piece | None:
         """Read once from a split; what comes waits to be given out."""
@@ -358,58 +357,56 @@ class SourceReader:
     def _can_read(self, lane: Lane, now_us: int) -> bool:
         if lane.exhausted or lane.room == 0:
             return False
-        return self._pace is None or not (lane.queued or self._is_early(lane, now_us))
+        return self._pacing.factor is None or not (lane.queued or self._pacing.is_early(lane, now_us))
 
     def _must_wait(self, now_us: int) -> bool:
         """Return whether rows that trickle in are to be gathered a little longer."""
         if not self._queue or self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
             return False
         dry = not self.source.keeps_batches and any(lane.dry for lane in self._lanes.values())
-        waiting = self._pace is not None or dry
+        waiting = self._pacing.factor is not None or dry
         return waiting and sum(piece.left for piece in self._queue) < self._batch_rows
 
     # -- pace ----------------------------------------------------------------------------------------------------
 
-    def _allowed_us(self, now_us: int) -> int | None:
-        """Return the event time up to which rows are due; None: all are."""
-        if self._pace is None:
-            return None
-        if self._begins_us is None or self._started_us is None:
-            return MIN_TIME_US
-        return self._begins_us + int((now_us - self._started_us) * self._pace)
+    def set_pace(self, factor: float | None) -> None:
+        """Give out rows at another pace from the next poll on, event time going on from where it stands then.
 
-    def _clock_us(self, event_us: int) -> int:
-        """Return when a row with this event time is due."""
-        if self._pace is None or self._begins_us is None or self._started_us is None:
-            return MIN_TIME_US
-        return self._started_us + math.ceil((event_us - self._begins_us) / self._pace)
+        A source whose pace nobody can change keeps it.
+
+        Parameters
+        ----------
+        factor
+            How many times faster than they happened; None: as fast as it goes.
+        """
+        if not self._given_source.pace_name:
+            return
+        self.source = self._given_source.at_pace(factor)
+        factor = self.source.timing.pace
+        self._vetting.needs_rows = factor is not None
+        for lane in self._lanes.values():
+            lane.change_source(self.source)
+        if self._cuts is not None:
+            self._cuts.change_pace(paced=factor is not None)
+        self._pacing.wish(factor)
+
+    def pause(self, now_us: int) -> None:
+        """Take note that nothing is polled for a while, which a pace does not make up for."""
+        self._pacing.hold(now_us, self._reached_us())
+
+    def _change_pace(self, now_us: int) -> None:
+        if self._pacing.is_new:
+            self._pacing.change(now_us, self._reached_us())
+
+    def _reached_us(self) -> int | None:
+        return reached(self._lanes.values(), self._queue, self._column, self._latest_us)
 
     def _has_due(self, now_us: int) -> bool:
         """Return whether there are rows to give out now."""
-        allowed = self._allowed_us(now_us)
+        allowed = self._pacing.allowed_us(now_us)
         if allowed is None or not self._column:
             return bool(self._queue)
         return any(piece.due(self._column, allowed) for piece in self._queue)
-
-    def _is_early(self, lane: Lane, now_us: int) -> bool:
-        """Return whether a paced split need not be opened yet."""
-        first = lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us
-        allowed = self._allowed_us(now_us)
-        if lane.opened or first is None or allowed is None or self._begins_us is None:
-            return False
-        return first > allowed
-
-    def _waiting_times(self) -> list[int]:
-        """Return the event times that the pace waits for, one for each split."""
-        if self._pace is None or not self._column:
-            return []
-        times = {piece.lane.split.id: piece.next_time_us(self._column) for piece in reversed(self._queue)}
-        unread = [
-            lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us
-            for lane in self._lanes.values()
-            if not lane.opened
-        ]
-        return [time for time in (*times.values(), *unread) if time is not None]
 
     # -- following another reader --------------------------------------------------------------------------------
 
@@ -440,9 +437,10 @@ class SourceReader:
 
     def _is_time(self, takes: Sequence[tuple[Piece, int]], now_us: int) -> bool:
         """Return whether a pace allows all of these rows."""
-        if self._pace is not None and self._column and self._begins_us is None:
-            self._begins_us = earliest(takes, self._column)
-        return all_due(takes, self._column or "", self._allowed_us(now_us))
+        if self._pacing.factor is not None and self._column and self._pacing.begins_us is None:
+            self._pacing.begins_us = earliest(takes, self._column)
+        self._change_pace(now_us)
+        return all_due(takes, self._column or "", self._pacing.allowed_us(now_us))
 
     # -- giving out ----------------------------------------------------------------------------------------------
 

@@ -101,6 +101,11 @@ class RecordedSource(Source):
         return self.source.bounded
 
     @property
+    def pace_name(self) -> str:
+        """None: the source is live."""
+        return ""
+
+    @property
     def discovers(self) -> bool:
         """As the recorded source."""
         return self.source.discovers

@@ -7,15 +7,15 @@ and cuts are those of the job, so a position from one of its checkpoints can be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from streamlab.connectors.logged_reads import LoggedReads
 from streamlab.connectors.paths import PathLike, absolute_paths
 from streamlab.connectors.recording_log import end_of, first_header, segments
 from streamlab.connectors.recording_notes import NOTES, read_notes, read_schema, read_splits
-from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader
+from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader, pace_name
 from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
 from streamlab.core.errors import OptionError, SourceError, explained
 
@@ -131,6 +131,15 @@ class RecordingSource(Source):
         return True
 
     @property
+    def pace_name(self) -> str:
+        """As in every source, or that of the arrivals."""
+        return super().pace_name if self.arrival_pace is None else pace_name(self.arrival_pace)
+
+    def at_pace(self, factor: float | None) -> Self:
+        """Return it with another pace, which goes by what it went by before."""
+        return super().at_pace(factor) if self.arrival_pace is None else replace(self, arrival_pace=factor)
+
+    @property
     def keeps_batches(self) -> bool:
         """Always: rows are judged with those that they arrived with."""
         return True
@@ -172,6 +181,10 @@ class _Recording(SplitReader):
             needed = f"records up to {self._log.end:,} in {self._log.folder}, as when the source was made"
             raise SourceError(explained(STEP, needed=needed, got=f"{self._logged.number:,}"))
         return read
+
+    def change_pace(self, source: Source) -> None:
+        if isinstance(source, RecordingSource):
+            self._pace, self._begins_us, self._started_us = source.arrival_pace, None, None
 
     def wakeup_us(self, now_us: int) -> int | None:
         return now_us if self.done else self._due_us(now_us)

@@ -74,6 +74,15 @@ class Timing:
     max_advance: Duration | None = None
 
 
+def pace_name(factor: float | None) -> str:
+    """Return a pace as a user writes it.
+
+    >>> pace_name(None), pace_name(1.0), pace_name(60.0), pace_name(0.5)
+    ('max', 'realtime', '60x', '0.5x')
+    """
+    return "max" if factor is None else "realtime" if factor == 1 else f"{factor:.12g}x"
+
+
 @dataclass(frozen=True)
 class Read:
     """What one call of :meth:`SplitReader.read` found.
@@ -126,6 +135,9 @@ class SplitReader(ABC):
     def wakeup_us(self, now_us: int) -> int | None:
         """Return when it is worth calling :meth:`read` again after it gave None; None means "soon, I can't tell"."""
         return None
+
+    def change_pace(self, source: Source) -> None:
+        """Go on at the pace of this source, which is otherwise the one that is read; for readers that keep time."""
 
     def make_durable(self) -> None:
         """See to it that every position given out so far can be opened after a power failure: a checkpoint holds it.
@@ -193,6 +205,14 @@ class Source(ABC):
     def max_parallelism(self) -> int | None:
         """How many subtasks can share the source; None means any number."""
         return None
+
+    @property
+    def pace_name(self) -> str:
+        """How fast it is read, in a word such as ``"60x"``; empty when nobody can change that while it is read.
+
+        Then it is live, or its rows have no times that a pace could go by.
+        """
+        return pace_name(self.timing.pace) if self.replayable and self.timing.event_time is not None else ""
 
     def at_pace(self, factor: float | None) -> Self:
         """Return the source giving its rows so many times faster than they happened; None: as fast as it goes."""

@@ -60,14 +60,15 @@ class SteppedReader(SourceReader):
         self._by_hand, self._next_look_us = True, MIN_TIME_US
         self._discover(now_us)
         before = {name: lane.rows_given for name, lane in self._lanes.items()}
-        pace, self._pace = self._pace, None
+        self._pacing.adopt()
+        pace, self._pacing.factor = self._pacing.factor, None
         try:
             out = self._step(now_us, rows)
         finally:
-            self._pace = pace
+            self._pacing.factor = pace
         if pace is not None and self._latest_us is not None:
             # When it goes on at its pace, it does so from here.
-            self._begins_us, self._started_us = self._latest_us, None
+            self._pacing.restart_at(self._latest_us)
         for name, rows_before in before.items():
             rows_now = self._lanes[name].rows_given if name in self._lanes else self._finished[name].rows
             if rows_now > rows_before:

@@ -45,7 +45,8 @@ class Vetting:
         self._column = source.timing.event_time
         advance = source.timing.max_advance
         self._max_advance_us = advance.fixed_us("max_advance") if advance else None
-        self._needs_rows = source.timing.pace is not None
+        self.needs_rows = source.timing.pace is not None
+        """Whether lazy frames are collected in any case, because their rows wait for their times."""
 
     def vet(self, read: Read, split: str, reached_us: int | None) -> Vetted:
         """Judge rows of a split whose latest accepted event time so far is `reached_us`."""
@@ -78,7 +79,7 @@ class Vetting:
         return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None, earliest)
 
     def _must_look(self, read: Read, reached_us: int | None) -> bool:
-        if self._needs_rows or read.max_time_us is None or read.max_time_us > FARTHEST_TIME_US:
+        if self.needs_rows or read.max_time_us is None or read.max_time_us > FARTHEST_TIME_US:
             return True
         if self._max_advance_us is None:
             return False

@@ -67,6 +67,11 @@ def _resume(job: Job) -> Outcome:
     return Outcome()
 
 
+def _pace(job: Job, *, pace: str) -> Outcome:
+    job.set_pace(pace)
+    return Outcome()
+
+
 def _step(job: Job, *, rows: int | None = None) -> Outcome:
     return Outcome(_told(job.step(1, rows=rows, timeout=STEP_S)))
 
@@ -144,6 +149,7 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {"parquet": pl.DataF
 ACTIONS: dict[str, Callable[..., Outcome]] = {
     "pause": _pause,
     "resume": _resume,
+    "pace": _pace,
     "step": _step,
     "step_watermark": _step_watermark,
     "advance_watermark": _advance_watermark,

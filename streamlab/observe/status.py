@@ -254,6 +254,10 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The newest ones, oldest first."""
     wish: Literal["run", "pause", "stop"] = "run"
     """What was asked for last; a job that is restarting comes to it when it runs again."""
+    pace: str = ""
+    """How fast sources give their rows by event time, such as ``60x``; empty: none whose pace can be changed."""
+    pace_set: bool = False
+    """Whether that was set while it runs; otherwise it is the sources' own."""
     clock_us: int | None = None
     """Where its clock stands, while it goes by steps; None: it goes with the time of day."""
     step: StepStatus | None = None

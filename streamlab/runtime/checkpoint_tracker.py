@@ -188,14 +188,14 @@ class CheckpointTracker:
     def restore(self, checkpoint_id: int) -> None:
         """Note that an attempt starts from a checkpoint."""
         self._since_us = 0
-        if checkpoint_id in self._history:
-            self._change(checkpoint_id, restored=self._history[checkpoint_id].restored + 1)
+        known = self._history.get(checkpoint_id)
+        if known is not None:
+            self._change(checkpoint_id, restored=known.restored + 1)
 
     def damaged(self, checkpoint_id: int, reason: str) -> None:
         """Leave out a checkpoint from now on, because it cannot be read."""
         self._complete = [manifest for manifest in self._complete if manifest.id != checkpoint_id]
-        if checkpoint_id in self._history:
-            self._change(checkpoint_id, state="damaged", reason=reason)
+        self._change(checkpoint_id, state="damaged", reason=reason)
 
     def _give_up(self, state: str, reason: str) -> None:
         if self._in_flight is not None:
@@ -206,7 +206,9 @@ class CheckpointTracker:
         self._since_us = 0
 
     def _change(self, checkpoint_id: int, **fields: object) -> None:
-        self._note(msgspec.structs.replace(self._history[checkpoint_id], **fields))
+        """Note what has become of a checkpoint, unless so many have failed since that it is no longer known."""
+        if checkpoint_id in self._history:
+            self._note(msgspec.structs.replace(self._history[checkpoint_id], **fields))
 
     def _note(self, status: CheckpointStatus) -> None:
         self._history[status.id] = status

@@ -246,6 +246,7 @@ def layout_of(graph: JobGraph, parallelism: int, file: str = "graph.pickle") -> 
             v.source is not None,
             v.sink is not None,
             tuple((edge.target, routing(edge)) for edge in graph.outputs(v.id)),
+            "" if v.source is None else v.source.pace_name,
         )
         for v in graph.vertices
     )

@@ -41,6 +41,7 @@ from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, Worker
 from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker
 from streamlab.runtime.heartbeat import Heartbeat
 from streamlab.runtime.job_figures import job_figures, restored_figures
+from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.placement import LaidOut
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
@@ -116,7 +117,8 @@ class Coordinator:
         self._rows_total: int | None = None
         self._last_failure: Failure | None = None
         self._failure: Failure | None = None
-        self._pace = StatusPace()
+        self._status_pace = StatusPace()
+        self._pace = JobPace()
         self._heartbeat = Heartbeat(options.heartbeat_timeout_ms * 1000)
         self._now_us = submitted_us
         if takeover is not None:
@@ -168,6 +170,7 @@ class Coordinator:
             last_failure=self._last_failure,
             failure=self._failure,
             reported_us=self._now_us,
+            **self._pace.figures(self._plan.layout),
             **job_figures(self._attempt.tasks, self._plan.layout.vertices),
         )
 
@@ -191,7 +194,7 @@ class Coordinator:
         if attempt.deployed or self._splits is None or not all(w.started for w in attempt.workers.values()):
             return []
         attempt.deployed = True
-        commands: list[Command] = []
+        commands: list[Command] = [*self._pace.before_deploying()]
         if self._paused:
             commands.append(protocol.SetPaused(paused=True, clock_us=self._stepper.clock_us))
         commands.append(protocol.Deploy(self._splits, attempt.restored, attempt.from_origin))
@@ -361,12 +364,13 @@ class Coordinator:
         return self._checkpoint_if_due()
 
     @_on.register
-    def _(self, event: protocol.PauseRequested) -> list[Command]:
-        return self._set_paused(paused=True)
+    def _(self, event: protocol.PauseRequested | protocol.ResumeRequested) -> list[Command]:
+        return self._set_paused(paused=isinstance(event, protocol.PauseRequested))
 
     @_on.register
-    def _(self, event: protocol.ResumeRequested) -> list[Command]:
-        return self._set_paused(paused=False)
+    def _(self, event: protocol.PaceRequested) -> list[Command]:
+        refusal = f"one that is {self._state}" if self._stopping else ""
+        return [*self._pace.take(event, self._plan.layout, refusal=refusal), *self._publish()]
 
     def _set_paused(self, *, paused: bool) -> list[Command]:
         if self._paused == paused or self._stopping:
@@ -447,7 +451,7 @@ class Coordinator:
         self._started_us, self._rows_total, self._restarts = status.started_us, status.rows_total, status.restarts
         self._last_failure = status.last_failure
         self._paused, self._stopping = status.wish == "pause", status.wish == "stop"
-        self._stepper = Stepper(status.clock_us, status.step)
+        self._stepper, self._pace = Stepper(status.clock_us, status.step), JobPace(status)
         if status.savepoint:
             self._hold = Hold(status.savepoint)
         if takeover.rescale is not None:
@@ -586,7 +590,7 @@ class Coordinator:
         return [protocol.Dismiss(), protocol.Finish(self.status())]
 
     def _publish(self) -> list[Command]:
-        return self._pace.publish(self.status())
+        return self._status_pace.publish(self.status())
 
     def _publish_if_due(self) -> list[Command]:
-        return self._pace.publish_if_due(self._now_us, self.status)
+        return self._status_pace.publish_if_due(self._now_us, self.status)

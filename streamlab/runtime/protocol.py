@@ -27,6 +27,8 @@ class VertexLayout(msgspec.Struct, frozen=True):
     is_sink: bool
     gives_to: tuple[tuple[str, str], ...] = ()
     """The vertices that its rows go to, and in words how they are routed; for those who look at a job."""
+    pace: str = ""
+    """How fast its source is read if nobody says otherwise; empty when that cannot be changed while it runs."""
 
 
 Splits = dict[str, tuple[KnownSplit, ...]]
@@ -236,6 +238,13 @@ class ResumeRequested(msgspec.Struct, frozen=True, tag=True):
     """Read on."""
 
 
+class PaceRequested(msgspec.Struct, frozen=True, tag=True):
+    """Give out the rows of sources at another pace."""
+
+    pace: str
+    """``max``, ``realtime``, or a factor such as ``60x``."""
+
+
 class StepRequested(msgspec.Struct, frozen=True, tag=True):
     """Go on by hand while the job is paused; from the first one on the clock stands until it is resumed.
 
@@ -278,6 +287,7 @@ Request = (
     | CancelRequested
     | PauseRequested
     | ResumeRequested
+    | PaceRequested
     | StepRequested
     | CheckpointRequested
     | RescaleRequested
@@ -338,6 +348,13 @@ class SetPaused(msgspec.Struct, frozen=True, tag=True):
     paused: bool
     clock_us: int | None = None
     """Where the clock stands, for a job that goes by steps; None: it goes with the time of day."""
+
+
+class SetPace(msgspec.Struct, frozen=True, tag=True):
+    """How fast sources are read whose pace can be changed; goes to every worker."""
+
+    pace: str
+    """As in `PaceRequested`."""
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
@@ -406,7 +423,7 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     status: JobStatus
 
 
-ToWorkers = Deploy | SetPaused | Step | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
+ToWorkers = Deploy | SetPaused | SetPace | Step | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
 Command = (
     StartWorkers
     | EndWorkers

@@ -141,6 +141,17 @@ class TaskRunner:
             self._reader.passed(barrier.checkpoint_id)
             self._held = self._held or then_hold
 
+    def pause(self, now_us: int) -> None:
+        """Take note that the source is not read for a while."""
+        if self._reader is not None:
+            self._reader.pause(now_us)
+
+    def set_pace(self, factor: float | None) -> None:
+        """Read the source at another pace from the next batch on."""
+        if self._reader is not None:
+            self._reader.set_pace(factor)
+            self._poll_at_us = 0
+
     def go_by_hand(self, *, by_hand: bool) -> None:
         """Take inputs in an order that does not depend on what arrives first, whatever the credit; or no longer."""
         self._by_hand = by_hand

@@ -20,6 +20,7 @@ from pathlib import Path
 import polars as pl
 import zmq
 
+from streamlab.connectors.timing import pace_factor
 from streamlab.core.errors import CheckpointError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import Barrier
@@ -41,6 +42,7 @@ from streamlab.runtime.protocol import (
     Deploy,
     Dismiss,
     RestoreFailed,
+    SetPace,
     SetPaused,
     Step,
     StopSources,
@@ -101,6 +103,8 @@ class Worker:
         self._current: Task | None = None
         self._starting = "start"
         self._paused = False
+        self._pace = ""
+        """What sources are read at; empty: at their own."""
         self._clock_us: int | None = None
         """Where the clock stands, while the job goes by steps."""
         self._goals = Goals()
@@ -214,8 +218,11 @@ class Worker:
                 case CommitCheckpoint(checkpoint_id):
                     self._commit(checkpoint_id)
                 case SetPaused(paused, clock_us):
-                    self._paused = paused
+                    self._set_paused(paused=paused)
                     self._set_clock(clock_us)
+                case SetPace(pace):
+                    self._pace = pace
+                    self._set_pace()
                 case Step():
                     self._step(command)
                 case StopSources():
@@ -229,6 +236,16 @@ class Worker:
             runner.stop(self._now_us())
             if runner.task.finished:
                 self._report_end(runner)
+
+    def _set_paused(self, *, paused: bool) -> None:
+        now_us = self._now_us()
+        for runner in self._runners if paused and not self._paused else ():
+            runner.pause(now_us)
+        self._paused = paused
+
+    def _set_pace(self) -> None:
+        for runner in self._runners if self._pace else ():
+            runner.set_pace(pace_factor(self._pace))
 
     def _set_clock(self, clock_us: int | None) -> None:
         self._clock_us = clock_us
@@ -327,6 +344,7 @@ class Worker:
                 )
             )
         self._set_clock(self._clock_us)
+        self._set_pace()
         for runner in self._runners:
             self._current = runner.task
             runner.begin()

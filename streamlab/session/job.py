@@ -36,6 +36,7 @@ from streamlab.session.checkpoints import Checkpoint, Checkpoints
 from streamlab.session.insight import Insight
 from streamlab.session.late_columns import no_late_rows
 from streamlab.session.moments import Moment
+from streamlab.session.pacing import PacedJob
 from streamlab.session.replaying import differing, replay
 from streamlab.session.rescaling import rescale
 from streamlab.session.saving import save
@@ -52,7 +53,7 @@ _WITH_TRACEBACK = ("StepFailed", "WorkerLost", "InternalError")
 """Failures whose text shows where it happened; the others explain themselves."""
 
 
-class Job(Insight, SteppedJob):
+class Job(Insight, PacedJob, SteppedJob):
     """A running or ended job.
 
     All methods read what the job has written, or send it a request; none of them runs the query here. A job goes on

@@ -15,6 +15,7 @@ from functools import partial
 
 import polars as pl
 
+from streamlab.connectors.timing import pace_factor
 from streamlab.core.errors import CheckpointError, StepFailed
 from streamlab.core.messages import Barrier, Batch, Message, Watermark
 from streamlab.core.options import JobOptions
@@ -28,6 +29,7 @@ from streamlab.runtime.protocol import (
     Deploy,
     Hello,
     RestoreFailed,
+    SetPace,
     SetPaused,
     Step,
     StopSources,
@@ -149,6 +151,7 @@ class SimulatedWorker:
         self._shell = shell
         self._owner = (hello.attempt, hello.worker)
         self._paused = False
+        self._pace = ""
         self._clock_us: int | None = None
         self._reported: set[TaskKey] = set()
         splits = None
@@ -188,9 +191,14 @@ class SimulatedWorker:
             case CommitCheckpoint(checkpoint_id):
                 self._commit(checkpoint_id)
             case SetPaused(paused, clock_us):
+                for runner in self.runners if paused else ():
+                    runner.pause(now_us)
                 self._paused, self._clock_us = paused, clock_us
                 for runner in self.runners:
                     runner.go_by_hand(by_hand=clock_us is not None)
+            case SetPace(pace):
+                self._pace = pace
+                self._set_pace()
             case Step():
                 self._step(command)
             case StopSources():
@@ -233,10 +241,15 @@ class SimulatedWorker:
                     keep_checkpoints=self._shell.options.checkpoint_keep,
                 )
             )
+        self._set_pace()
         for runner in self._each():
             with self._watched(runner.task):
                 runner.begin()
         self._report_ends(now_us)
+
+    def _set_pace(self) -> None:
+        for runner in self.runners if self._pace else ():
+            runner.set_pace(pace_factor(self._pace))
 
     def _step(self, command: Step) -> None:
         self._clock_us = command.clock_us

@@ -54,7 +54,7 @@ def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
     until(page, "view.querySelector('.sl-where-error').textContent.startsWith('✗')")
     page.shoot(VIEW, "results-paused-light")
     page.page.fill(f"{VIEW} input[type=search]", "")
-    page.page.select_option(f"{VIEW} select >> nth=0", "changelog")
+    page.page.select_option(f"{VIEW} .sl-body select >> nth=0", "changelog")
     until(page, "view.querySelector('th').textContent.startsWith('op')")
     page.page.click(f"{VIEW} .sl-exports button >> nth=0")
     page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('ticks-results.parquet')", timeout=WAIT_MS)

@@ -8,6 +8,8 @@ const CONTROLS = {
   cancel: ["✕", "Cancel", "end now; what is on its way is dropped"],
 };
 
+const PACES = ["realtime", "10x", "60x", "600x", "3600x", "max"];
+
 export const makeHeader = (root, act) => {
   const title = element("div", "sl-title", root);
   const parts = {
@@ -18,6 +20,7 @@ export const makeHeader = (root, act) => {
     id: element("span", "sl-id", title),
     trail: element("span", "sl-trail", title),
     line: element("span", "sl-line", title),
+    pace: element("label", "sl-pace", title),
     controls: element("div", "sl-controls", title),
     steps: element("div", "sl-steps sl-bar-tools", root),
     progress: element("div", "sl-progress", root),
@@ -103,6 +106,31 @@ const drawControls = (parts, names) => {
   });
 };
 
+const makePace = (parent, act) => {
+  element("span", "sl-label", parent, "pace");
+  const select = element("select", "sl-button", parent);
+  select.title = "how fast sources are read, by the event times of their rows";
+  select.dataset.command = "pace";
+  select.addEventListener("change", () => act("pace", { pace: select.value }));
+  return select;
+};
+
+// What was chosen stands there until something is heard of it: another pace, or why there is none.
+const drawPace = (parts, head, said) => {
+  parts.pace.hidden = !head.controls.includes("pace");
+  if (parts.pace.hidden) return;
+  const select = parts.pace.querySelector("select") ?? makePace(parts.pace, parts.act);
+  whenChanged(parts.pace, [head.pace, said], () => {
+    const paces = PACES.includes(head.pace) ? PACES : [head.pace, ...PACES];
+    const options = resize(select, paces.length, "option");
+    paces.forEach((pace, i) => {
+      setText(options[i], pace);
+      options[i].value = pace;
+    });
+    select.value = head.pace;
+  });
+};
+
 export const drawFailure = (parent, failure) => {
   whenChanged(parent, failure, () => {
     parent.replaceChildren();
@@ -158,6 +186,7 @@ export const drawHeader = (parts, head, frame) => {
   else progress.removeAttribute("aria-valuenow");
   drawFigures(parts.figures, head.figures);
   drawTrail(parts, frame.original);
+  drawPace(parts, head, frame.said);
   drawControls(parts, head.controls);
   drawSteps(parts.steps, head.controls, parts.act);
   drawSaid(parts, frame.said);

@@ -12,7 +12,7 @@ from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.observe.wording import STATE_MARKS, figures, progress
 
 Header = dict[str, Any]
-"""Keys: ``name id state mark final progress figures failure controls``."""
+"""Keys: ``name id state mark final progress figures failure controls pace``."""
 
 STEPS = ("step", "step_watermark", "advance_watermark")
 """What a paused job can be told to do by hand."""
@@ -32,6 +32,7 @@ def header(status: JobStatus) -> Header:
         "figures": [[f.label, plain(f.value), plain(f.meaning), f.alarming] for f in figures(status)],
         "failure": failure_text(status.failure),
         "controls": controls(status),
+        "pace": status.pace,
     }
 
 
@@ -47,9 +48,10 @@ def controls(status: JobStatus) -> list[str]:
         return []
     if status.state is JobState.STOPPING:
         return ["cancel"]
+    pace = ["pace"] if status.pace else []
     if status.state is JobState.PAUSED:
-        return ["resume", *STEPS, "stop", "cancel"]
-    return ["resume" if status.wish == "pause" else "pause", "stop", "cancel"]
+        return [*pace, "resume", *STEPS, "stop", "cancel"]
+    return [*pace, "resume" if status.wish == "pause" else "pause", "stop", "cancel"]
 
 
 def one_line(shown: Header) -> str:

@@ -150,6 +150,18 @@ def test_the_history_is_bounded():
     assert [c.id for c in one.history] == list(range(51, 151))
 
 
+def test_a_kept_checkpoint_may_be_older_than_the_history():
+    one = tracker(checkpoint_keep=1)
+    first = take(one)
+    for _ in range(150):
+        one.refuse(one.trigger(0, 1), "the disk is full")
+    assert first not in {status.id for status in one.history}
+    one.restore(first)
+    second = take(one)
+    assert one.newest.id == second
+    assert {status.state for status in one.history} == {"failed", "complete"}
+
+
 def test_a_request_that_will_be_asked_again_is_not_answered_by_a_failed_attempt():
     one = tracker()
     one.request("stop")
