@@ -311,6 +311,11 @@ def gc(
 def dashboard(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A job; without it, the list of jobs.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 takes a free one.")] = 0,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File that keeps the token, made if it is not there; otherwise a new token.")
+    ] = None,
+    *,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Let Prometheus scrape /metrics, with the token.")] = False,
 ) -> None:
     """Show jobs in a browser, as the notebook does; only this machine can open it, and only with the token."""
     # Imported here since no other command needs a web server.
@@ -318,7 +323,7 @@ def dashboard(
 
     with _errors_shown():
         job = None if name is None else _find(name).id
-        dashboard_command.run(out, job=job, port=port)
+        dashboard_command.run(out, job=job, port=port, metrics=metrics, token_file=token_file)
 
 
 @app.command(epilog="Example: streamlab metrics demo --port 9464        then have Prometheus scrape that")

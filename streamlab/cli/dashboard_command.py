@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 from rich.console import Console
 
 from streamlab.core.errors import JobError, explained
 from streamlab.dashboard import DashboardServer
+from streamlab.dashboard.access import kept_token
 
 
-def run(console: Console, *, job: str | None, port: int) -> None:
+def run(console: Console, *, job: str | None, port: int, metrics: bool = False, token_file: Path | None = None) -> None:
     """Serve the dashboard.
 
     Parameters
@@ -22,20 +24,29 @@ def run(console: Console, *, job: str | None, port: int) -> None:
         The job whose page is printed; None for the list.
     port
         Port of the loopback address; 0 takes a free one.
+    metrics
+        Whether Prometheus can scrape it.
+    token_file
+        Where the token is kept; None makes a new one up.
 
     Raises
     ------
+    OptionError
+        If the port is taken, or the file is no good.
     JobError
         If the way through the proxy of a JupyterHub does not lead here.
     """
     # Requests without the token are answered; they need no warning each.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
-    server = DashboardServer(port)
+    token = None if token_file is None else kept_token(token_file)
+    server = DashboardServer(port, metrics=metrics, token=token)
     refused = threading.Event()
 
     def tell() -> None:
         if server.is_reachable():
-            console.print(f"Dashboard: {server.url(job)}\nCtrl-C ends it; jobs go on.", soft_wrap=True, markup=False)
+            lines = [f"Dashboard: {server.url(job)}"]
+            lines += [f"Prometheus: {server.metrics_url}, with the token as a bearer"] if metrics else []
+            console.print("\n".join([*lines, "Ctrl-C ends it; jobs go on."]), soft_wrap=True, markup=False)
         else:
             refused.set()
             server.stop()

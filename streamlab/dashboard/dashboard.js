@@ -36,6 +36,13 @@ const makeModel = (down, up) => {
   };
 };
 
+let begun = false;
+
 window.streamlab = {
-  begin: (down, up) => panel.render({ model: makeModel(down, up), el: document.getElementById("sl-main") }),
+  // Bokeh says that the document is ready each time it has nothing to do, as after charts were drawn in the page.
+  begin: (down, up) => {
+    if (begun) return;
+    begun = true;
+    panel.render({ model: makeModel(down, up), el: document.getElementById("sl-main") });
+  },
 };

@@ -23,9 +23,10 @@ from streamlab.dashboard.access import TOKEN_ARGUMENT, TokenAccess, new_token
 from streamlab.dashboard.address import Address, address_of, answers
 from streamlab.dashboard.job_page import JobPage
 from streamlab.dashboard.jobs_page import JobsPage
+from streamlab.dashboard.metrics_page import MetricsPage
 
 _LOOPBACK = "127.0.0.1"
-JOB_PATH, JOBS_PATH = "/job", "/jobs"
+JOB_PATH, JOBS_PATH, METRICS_PATH = "/job", "/jobs", "/metrics"
 
 
 class DashboardServer:
@@ -35,6 +36,10 @@ class DashboardServer:
     ----------
     port
         Port of the loopback address; 0 takes a free one.
+    metrics
+        Whether Prometheus can scrape it, with the same token.
+    token
+        What opens it; None makes one up.
 
     Raises
     ------
@@ -42,16 +47,19 @@ class DashboardServer:
         If the port is taken.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        self._token = new_token()
+    def __init__(self, port: int = 0, *, metrics: bool = False, token: str | None = None) -> None:
+        self._token = new_token() if token is None else token
         listening = _listening(port)
-        self.address: Address = address_of(listening.getsockname()[1])
+        self._port: int = listening.getsockname()[1]
+        self.address: Address = address_of(self._port)
         pages: dict[str, Callable[[Document], object]] = {JOBS_PATH: JobsPage, JOB_PATH: JobPage}
+        access = TokenAccess(self._token, self.address.path)
         application = BokehTornado(
             {path: Application(FunctionHandler(partial(_fill, page))) for path, page in pages.items()},
             prefix=self.address.path.rstrip("/"),
             extra_websocket_origins=list(self.address.origins),
-            auth_provider=TokenAccess(self._token, self.address.path),
+            auth_provider=access,
+            extra_patterns=[(METRICS_PATH, MetricsPage, {"access": access})] if metrics else [],
             redirect_root=False,
             use_index=False,
         )
@@ -63,6 +71,11 @@ class DashboardServer:
         """Return the address of a job's page, or of the list of jobs, with the token."""
         path = JOB_PATH if job else JOBS_PATH
         return f"{self.address.url.rstrip('/')}{path}?{self._query(job)}"
+
+    @property
+    def metrics_url(self) -> str:
+        """What Prometheus is to scrape, on this machine, with the token as ``Authorization: Bearer``."""
+        return f"http://{_LOOPBACK}:{self._port}{self.address.path.rstrip('/')}{METRICS_PATH}"
 
     def is_reachable(self) -> bool:
         """Return whether it answers at its address, through the proxy if there is one; not from its own thread."""

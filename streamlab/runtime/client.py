@@ -32,6 +32,7 @@ from streamlab.runtime.folder import (
     remove_sockets_folder,
 )
 from streamlab.runtime.guarding import guardian_command
+from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
@@ -99,6 +100,7 @@ class JobHandle:
             state=JobState.STARTING,
             parallelism=self.meta.options.parallelism,
             submitted_us=self.meta.created_us,
+            **JobPace().figures(self.meta.layout),
         )
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:

@@ -1,7 +1,7 @@
 """The pace that was set for a job while it runs. Pure.
 
-It holds for all sources whose pace can be changed, in this attempt and in all that follow. Live sources, and those whose
-rows have no times, go on as they do.
+It holds for all sources whose pace can be changed, in this attempt and in all that follow. Live sources, and those
+whose rows have no times, go on as they do.
 """
 
 from __future__ import annotations

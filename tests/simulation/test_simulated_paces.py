@@ -19,7 +19,7 @@ _DEATHS = 3
 
 def run_with_changes(name: str, seed: int) -> Cluster:
     cluster = Cluster(BY_NAME[name], seed)
-    chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    chance = random.Random(seed)
     cluster.start()
     deaths = 0
     while cluster.final is None and not cluster.ledger.complaints:

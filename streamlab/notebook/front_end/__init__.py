@@ -12,8 +12,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 PANEL = (
-    *("dom", "wire", "charts", "chart_list", "findings", "table", "header"),
-    *("results", "time", "flow", "checkpoints", "log", "panel"),
+    *("dom", "wire", "charts", "chart_list", "findings", "table"),
+    *("results", "header", "time", "flow", "checkpoints", "log", "panel"),
 )
 """Modules of a job's panel, each after those that it imports."""
 FIGURE = ("dom", "wire", "charts", "figure")

@@ -1,14 +1,8 @@
 // Checkpoints: a timeline, a list with what can be done with each, and a slider into the past.
 import { button, element, keepSize, section, setText, shape, whenChanged } from "./dom.js";
+import { PACES } from "./header.js";
 import { drawOptions, drawPages, labelled, makePages, makeSelect } from "./results.js";
 
-const PACES = [
-  ["max", "as fast as it goes"],
-  ["realtime", "as time went by"],
-  ["60x", "a minute a second"],
-  ["3600x", "an hour a second"],
-  ["86400x", "a day a second"],
-];
 const STRIP = { height: 56, step: 16, bar: 10, foot: 16 };
 const HEADS = [
   ["checkpoint", ""],

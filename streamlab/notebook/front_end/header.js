@@ -1,5 +1,6 @@
 // What stands above the tabs: state, figures, buttons, what was said last, and why a job failed.
 import { button, element, keepSize, resize, setText, whenChanged } from "./dom.js";
+import { drawOptions, makeSelect } from "./results.js";
 
 const CONTROLS = {
   pause: ["❚❚", "Pause", "stop reading; what was read goes on its way"],
@@ -8,7 +9,14 @@ const CONTROLS = {
   cancel: ["✕", "Cancel", "end now; what is on its way is dropped"],
 };
 
-const PACES = ["realtime", "10x", "60x", "600x", "3600x", "max"];
+export const PACES = [
+  ["max", "as fast as it goes"],
+  ["realtime", "as time went by"],
+  ["60x", "a minute a second"],
+  ["600x", "ten minutes a second"],
+  ["3600x", "an hour a second"],
+  ["86400x", "a day a second"],
+];
 
 export const makeHeader = (root, act) => {
   const title = element("div", "sl-title", root);
@@ -20,7 +28,7 @@ export const makeHeader = (root, act) => {
     id: element("span", "sl-id", title),
     trail: element("span", "sl-trail", title),
     line: element("span", "sl-line", title),
-    pace: element("label", "sl-pace", title),
+    pace: element("div", "sl-pace", title),
     controls: element("div", "sl-controls", title),
     steps: element("div", "sl-steps sl-bar-tools", root),
     progress: element("div", "sl-progress", root),
@@ -106,28 +114,19 @@ const drawControls = (parts, names) => {
   });
 };
 
-const makePace = (parent, act) => {
-  element("span", "sl-label", parent, "pace");
-  const select = element("select", "sl-button", parent);
-  select.title = "how fast sources are read, by the event times of their rows";
-  select.dataset.command = "pace";
-  select.addEventListener("change", () => act("pace", { pace: select.value }));
-  return select;
-};
-
 // What was chosen stands there until something is heard of it: another pace, or why there is none.
 const drawPace = (parts, head, said) => {
   parts.pace.hidden = !head.controls.includes("pace");
   if (parts.pace.hidden) return;
-  const select = parts.pace.querySelector("select") ?? makePace(parts.pace, parts.act);
+  if (!parts.paces) {
+    parts.paces = makeSelect(parts.pace, "pace", (pace) => parts.act("pace", { pace }));
+    parts.paces.dataset.command = "pace";
+  }
   whenChanged(parts.pace, [head.pace, said], () => {
-    const paces = PACES.includes(head.pace) ? PACES : [head.pace, ...PACES];
-    const options = resize(select, paces.length, "option");
-    paces.forEach((pace, i) => {
-      setText(options[i], pace);
-      options[i].value = pace;
-    });
-    select.value = head.pace;
+    const others = PACES.some(([pace]) => pace === head.pace) ? [] : [[head.pace, "its own"]];
+    drawOptions(parts.paces, [...others, ...PACES].map(([pace]) => [pace, pace]), head.pace);
+    const words = [...others, ...PACES].find(([pace]) => pace === head.pace)[1];
+    parts.paces.title = `how fast it reads, by the event times of its rows: ${words}`;
   });
 };
 

@@ -63,6 +63,9 @@ def test_without_a_command_the_help_is_shown() -> None:
         "attach",
         "stop",
         "cancel",
+        "pause",
+        "resume",
+        "pace",
         "logs",
         "explain",
         "checkpoints",
@@ -153,6 +156,18 @@ def test_stop_and_then_stop_again(endless: sl.Job) -> None:
     again = call("stop", "endless")
     assert again.exit_code == 0
     assert "ended already" in again.output
+
+
+def test_pause_resume_and_another_pace(endless: sl.Job) -> None:
+    assert call("pause", "endless").exit_code == 0
+    assert endless.report().wish == "pause"
+    assert call("resume", "endless").exit_code == 0
+    assert endless.report().wish == "run"
+    assert call("pace", "endless").output == "100 rows/s\n"
+    assert call("pace", "endless", "realtime").output == "realtime\n"
+    wrong = call("pace", "endless", "fast")
+    assert wrong.exit_code == 2
+    assert "'60x'" in wrong.stderr
 
 
 def test_cancel(endless: sl.Job) -> None:

@@ -219,8 +219,7 @@ def test_a_replay_follows_what_was_cut_at_several_paces(tmp_path: Any) -> None:
     told: list[Any] = []
 
     def poll(reader: SourceReader, us: int) -> list[Any]:
-        messages = [m for m in reader.poll(us)]
-        return [m.collected().rows() if isinstance(m, Batch) else m for m in messages]
+        return [m.collected().rows() if isinstance(m, Batch) else m for m in reader.poll(us)]
 
     now = 0
     for pace, polls in ((None, 3), (5.0, 30), (None, 2), (2.0, 10), (None, 200)):
@@ -228,8 +227,6 @@ def test_a_replay_follows_what_was_cut_at_several_paces(tmp_path: Any) -> None:
         for _ in range(polls):
             now += 100_000
             told += poll(first, now)
-    again = SourceReader(
-        source, source.splits(), batch_rows=4, batch_ms=0, trail=CutTrail(tmp_path, 0, parallelism=1)
-    )
+    again = SourceReader(source, source.splits(), batch_rows=4, batch_ms=0, trail=CutTrail(tmp_path, 0, parallelism=1))
     replayed = [message for tick in range(400) for message in poll(again, tick * 10_000)]
     assert replayed == told

@@ -9,12 +9,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+import streamlab as sl
 from streamlab.core.errors import OptionError
+from streamlab.dashboard.access import kept_token
 from streamlab.dashboard.server import DashboardServer
 
 Serve = Callable[..., DashboardServer]
@@ -25,14 +30,14 @@ def serve() -> Iterator[Serve]:
     """Start a server in a thread; it ends with the test."""
     running: list[tuple[DashboardServer, threading.Thread]] = []
 
-    def start(port: int = 0) -> DashboardServer:
+    def start(port: int = 0, **options: Any) -> DashboardServer:
         ready = threading.Event()
         made: list[DashboardServer] = []
 
         def run() -> None:
             with asyncio.Runner() as runner:
                 asyncio.set_event_loop(runner.get_loop())
-                made.append(DashboardServer(port))
+                made.append(DashboardServer(port, **options))
                 made[0].run(ready.set)
 
         thread = threading.Thread(target=run)
@@ -130,3 +135,36 @@ def test_its_end_hangs_up_on_whoever_is_connected(serve: Serve) -> None:
         server.stop()
         while idle.recv(65_536):
             pass
+
+
+def test_prometheus_scrapes_with_the_token_and_only_when_asked(serve: Serve) -> None:
+    stream = sl.generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=100)
+    job = stream.start("scraped")
+    try:
+        server = serve(metrics=True, token="a token that somebody keeps")
+        bearer = "Bearer a token that somebody keeps"
+        for headers in ({}, {"Authorization": "Bearer guess"}, {"Cookie": "streamlab-dashboard=guess"}):
+            assert answer(server.metrics_url, **headers) == (HTTPStatus.FORBIDDEN, "")
+        request = urllib.request.Request(server.metrics_url, headers={"Authorization": bearer})
+        with urllib.request.urlopen(request, timeout=60) as answered:
+            assert answered.headers["Content-Type"].startswith("text/plain; version=")
+            assert f'streamlab_job_rows_in_total{{job="scraped",id="{job.id}"}}' in answered.read().decode()
+        assert answer(serve(token="another").metrics_url, Authorization="Bearer another")[0] == HTTPStatus.NOT_FOUND
+    finally:
+        job.cancel()
+
+
+def test_a_token_is_kept_in_a_file_of_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token = kept_token(path)
+    assert kept_token(path) == token == path.read_text().strip()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.raises(OptionError, match="chmod 600"):
+        kept_token(path)
+    path.chmod(0o600)
+    path.write_text("short")
+    with pytest.raises(OptionError, match="20 characters"):
+        kept_token(path)
+    with pytest.raises(OptionError, match="to be a file"):
+        kept_token(tmp_path)
