@@ -73,12 +73,12 @@ class WindowMethods(FrameBase):
         PlanError
             If no source has an event time to go by.
         """
+        # Any event time will do: only the pace is read here.
+        factor = timing("time", pace=pace).pace
         timed = [n for n in self._plan.walk() if isinstance(n, nodes.Scan) and n.source.timing.event_time is not None]
         if not timed:
             hint = "say event_time= at the source"
             raise PlanError(explained("with_pace", needed="a source with an event time", got="none", hint=hint))
-        # Any event time will do: only the pace is read here.
-        factor = timing("time", pace=pace).pace
 
         def paced(source: Source) -> Source:
             has_time = source.timing.event_time is not None

@@ -14,10 +14,19 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from streamlab import session
 from streamlab.frame.stream_frame import StreamFrame
+from streamlab.notebook.panel.choice import MODES
 
 _MAGIC = re.compile(r"^\s*%%?stream\b(.*)$")
 _COLUMN = re.compile(r"""(?:col|on|by|group_by|every|index_column|subset|x|y)?\s*[(\[=,]\s*["'](\w*)$""")
 _VERBS = ("stop", "cancel", "show")
+
+
+VALUES = {
+    "--mode": tuple(MODES),
+    "--pace": ("max", "realtime", "60x", "3600x"),
+    "--checkpoint-every": ("never", "1s", "10s", "1m"),
+}
+"""What options may be given, where that is a word or something like it."""
 
 
 def first_line(words: str, options: Iterable[str], jobs: Iterable[str], *, is_cell: bool) -> list[str]:
@@ -29,10 +38,15 @@ def first_line(words: str, options: Iterable[str], jobs: Iterable[str], *, is_ce
     ['hourly']
     >>> first_line("hourly --w", ["--wait", "--pace"], ["hourly"], is_cell=True)
     ['--wait']
+    >>> first_line("hourly --mode a", ["--wait", "--mode"], ["hourly"], is_cell=True)
+    ['append']
     """
     before, _, word = words.rpartition(" ")
+    last = before.rpartition(" ")[2]
+    if is_cell and last in VALUES:
+        return [value for value in VALUES[last] if value.startswith(word)]
     if word.startswith("-"):
-        return [option for option in options if option.startswith(word)]
+        return [option for option in options if is_cell and option.startswith(word)]
     found = [] if is_cell and before.strip() else [name for name in jobs if name.startswith(word)]
     if not is_cell and not before.strip():
         found += [verb for verb in _VERBS if verb.startswith(word)]

@@ -22,6 +22,7 @@ from typing import Any
 from IPython.display import display
 
 from streamlab.notebook import static_view
+from streamlab.notebook.panel.choice import Mode
 from streamlab.notebook.screen import Screen
 from streamlab.notebook.widget import PanelWidget
 from streamlab.session.job import Job
@@ -49,6 +50,8 @@ class LiveView:
         Result rows on a page.
     compact
         Whether to show the table and one line only.
+    results
+        What the results show until something else is chosen.
     on_click
         Called when something was clicked, for instance to have views drawn at once.
     """
@@ -60,13 +63,14 @@ class LiveView:
         limit: int,
         *,
         compact: bool = False,
+        results: Mode = "update",
         on_click: Callable[[], None] = lambda: None,
     ) -> None:
         self.job = job
         self.ended = False
         self._mode = mode
         self._on_click = on_click
-        self._screen = Screen(job, limit, compact=compact, on_change=self._changed)
+        self._screen = Screen(job, limit, compact=compact, results=results, on_change=self._changed)
         self._drawing = threading.Lock()
         self._quiet_until_s = 0.0
         self._copied_s = time.monotonic()

@@ -11,7 +11,11 @@ replaces the job.
 
 from __future__ import annotations
 
+import keyword
+import re
 import shlex
+from difflib import get_close_matches
+from types import ModuleType
 from typing import Any, NoReturn, cast
 
 from IPython.core.error import UsageError
@@ -28,13 +32,14 @@ from streamlab.notebook.completion import make_matcher
 from streamlab.notebook.errors import StreamError
 from streamlab.notebook.job_list import JobList
 from streamlab.notebook.live_view import LiveView
-from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.choice import MODES, Choice, Mode
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.pump import shared_pump, stop_shared_pump
 from streamlab.notebook.render_mode import render_mode
 from streamlab.session.job import Job
 
 _VERBS = ("stop", "cancel", "show")
+_MODE_HELP = f"what the results show first: {', '.join(f'{mode}: {text}' for mode, text in MODES.items())}"
 _REPLACE_WAIT_S = 10.0
 
 
@@ -56,12 +61,15 @@ class StreamMagics(Magics):
         options = [option for action in self._parser._actions for option in action.option_strings]
         self._matcher = make_matcher(shell, [option for option in options if option.startswith("--")])
         shell.Completer.custom_matchers.append(self._matcher)
+        shell.input_transformers_cleanup.insert(0, _keep_empty_body)
 
     def close(self) -> None:
         """Stop drawing and completing; jobs go on."""
         stop_shared_pump(self.shell)
         if self._matcher in self.shell.Completer.custom_matchers:
             self.shell.Completer.custom_matchers.remove(self._matcher)
+        if _keep_empty_body in self.shell.input_transformers_cleanup:
+            self.shell.input_transformers_cleanup.remove(_keep_empty_body)
 
     @no_var_expand
     @needs_local_scope
@@ -70,6 +78,7 @@ class StreamMagics(Magics):
     @argument("-p", "--parallelism", type=int, help="subtasks per step, and worker processes")
     @argument("--pace", help="replay by event time: 'max', 'realtime' or a factor such as '60x'")
     @argument("--limit", type=int, default=10, help="result rows that the live view shows (default: 10)")
+    @argument("--mode", choices=tuple(MODES), default="update", help=_MODE_HELP)
     @argument("--keep-rows", type=int, help="newest result rows that an endless stream keeps")
     @argument(
         "--checkpoint-every", help="from one checkpoint to the next, such as 5s; 'never' takes none (default: 10s)"
@@ -92,10 +101,10 @@ class StreamMagics(Magics):
         As a line: `%stream` lists jobs, `%stream NAME` or `%stream show NAME` shows one, `%stream stop NAME` drains and
         ends one, `%stream cancel NAME` ends one now.
         """
-        words = _split(line)
         if cell is None:
-            return self._line(words)
-        options = self._parse(words)
+            return self._line(_split(line))
+        first = f"%%stream {line}".rstrip()
+        options = self._parse(_split(line, first), first)
         if options.help:
             print(self._parser.format_help())
             return None
@@ -104,11 +113,7 @@ class StreamMagics(Magics):
     # -- the cell ------------------------------------------------------------------------------------------------
 
     def _cell(self, options: Any, body: str, local_ns: dict[str, Any] | None) -> Any:
-        name = options.name
-        if name is None or not name.isidentifier():
-            got = "none" if name is None else repr(name)
-            text = f"%%stream needs a name that can be a variable, got {got}\n  → for instance: %%stream hourly"
-            raise StreamError(text)
+        name = self._checked(options.name, body)
         mode = render_mode(self.shell)
         value = run_cell(self.shell, body, local_ns)
         if not isinstance(value, StreamFrame):
@@ -131,10 +136,24 @@ class StreamMagics(Magics):
         if local_ns is not None:
             local_ns[name] = job
         if not options.no_display:
-            self._show(job, mode, options.limit, compact=options.compact)
+            self._show(job, mode, options.limit, compact=options.compact, results=options.mode)
         if options.wait:
             self._wait(job)
         return None
+
+    def _checked(self, name: str | None, body: str) -> str:
+        """Return the name; a job may take that of another value, but not of what the cell needs."""
+        if name is None or not name.isidentifier() or keyword.iskeyword(name):
+            got = "none" if name is None else repr(name)
+            text = f"%%stream needs a name that can be a variable, got {got}\n  → for instance: %%stream hourly"
+            raise StreamError(text)
+        taken = self.shell.user_ns.get(name)
+        is_read = isinstance(taken, StreamFrame) and re.search(rf"\b{name}\b", body) is not None
+        if is_read or isinstance(taken, ModuleType):
+            what = "the stream that the cell reads" if is_read else "a module"
+            text = f"%%stream {name} would take the name from {what}\n  → give the job another: %%stream {name}_job"
+            raise StreamError(text)
+        return name
 
     def _replace(self, name: str) -> None:
         """End the job of this name that this kernel has started before, and say so."""
@@ -154,9 +173,10 @@ class StreamMagics(Magics):
         except StreamlabError as error:
             raise _shown(error) from error
 
-    def _show(self, job: Job, mode: str, limit: int, *, compact: bool = False) -> None:
+    def _show(self, job: Job, mode: str, limit: int, *, compact: bool = False, results: Mode = "update") -> None:
         # The view reads results from a thread of its own, so it needs an object of its own.
-        view = LiveView(session.attach(job.id), mode, limit, compact=compact, on_click=self._pump.wake)
+        own = session.attach(job.id)
+        view = LiveView(own, mode, limit, compact=compact, results=results, on_click=self._pump.wake)
         self._views[job.name] = view
         if not view.ended:
             self._pump.add(view)
@@ -198,11 +218,14 @@ class StreamMagics(Magics):
         parser: MagicArgumentParser = self.stream.parser
         return parser
 
-    def _parse(self, words: list[str]) -> Any:
+    def _parse(self, words: list[str], first: str) -> Any:
         try:
             return self._parser.parse_args(words)
         except UsageError as error:
-            _refuse(str(error), error)
+            known = [option for action in self._parser._actions for option in action.option_strings]
+            unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+            meant = get_close_matches(unknown[0], known, 1) if unknown else []
+            _refuse(f"{error}{f'; did you mean {meant[0]}?' if meant else ''}", error, first)
 
 
 def _start_options(options: Any) -> dict[str, Any]:
@@ -216,16 +239,24 @@ def _start_options(options: Any) -> dict[str, Any]:
     return {**given, "detach": options.detach, "paused": options.paused}
 
 
-def _split(line: str) -> list[str]:
+def _split(line: str, first: str = "") -> list[str]:
     try:
         return shlex.split(line)
     except ValueError as error:
-        _refuse(f"%stream {line}: {error}", error)
+        _refuse(f"%stream {line}: {error}", error, first)
 
 
-def _refuse(message: str, error: Exception) -> NoReturn:
+def _refuse(message: str, error: Exception, first: str) -> NoReturn:
+    """Raise what is wrong with the first line of a cell, or with a line of its own."""
     text = f"{message}\n  → %stream --help shows the options"
-    raise StreamError(text, line=1) from error
+    raise StreamError(text, line=1 if first else None, source=first) from error
+
+
+def _keep_empty_body(lines: list[str]) -> list[str]:
+    """Give a cell without a body an empty line: IPython calls no magic without one, and lets such a cell pass."""
+    begun = [line for line in lines if line.strip()]
+    is_bare = len(begun) == 1 and re.match(r"%%stream\b(?!\?)", begun[0]) is not None
+    return [f"{begun[0].rstrip()}\n", "\n"] if is_bare else lines
 
 
 def _shown(error: StreamlabError) -> StreamError:

@@ -11,7 +11,7 @@ import msgspec
 from streamlab import session
 from streamlab.notebook.actions import carry_out, compare
 from streamlab.notebook.commands import Commands
-from streamlab.notebook.panel.choice import Choice, TableChoice
+from streamlab.notebook.panel.choice import Choice, Mode, TableChoice
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.panel_charts import figures
 from streamlab.notebook.sayings import Sayings
@@ -32,11 +32,21 @@ class Screen:
         Result rows on a page.
     compact
         Whether to show the table and one line only.
+    results
+        What the results show until something else is chosen.
     on_change
         Called when there may be something new to draw, with whether that is because of a click.
     """
 
-    def __init__(self, job: Job, rows: int, *, compact: bool = False, on_change: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        rows: int,
+        *,
+        compact: bool = False,
+        results: Mode = "update",
+        on_change: Callable[[bool], None],
+    ) -> None:
         self.job = job
         self.resend = False
         """Whether the front end misses the newest frame."""
@@ -45,7 +55,7 @@ class Screen:
         """Whether the front end has no charts yet; they come with each frame until it says that it has."""
         self._on_change = on_change
         table = TableChoice().changed(rows=rows)
-        self._choice = Choice(results=table, past=table, panes=table, late=table, letters=table)
+        self._choice = Choice(results=table.changed(mode=results), past=table, panes=table, late=table, letters=table)
         self._choosing = threading.Lock()
         self._readers = [JobReader(job, lambda: self._sayings.all)]
         self._commands = Commands()

@@ -122,7 +122,7 @@ def test_a_job_that_is_not_there(magic: InteractiveShell) -> None:
 
 
 def test_help_shows_the_options(magic: InteractiveShell) -> None:
-    for cell in ("%stream --help", f"%%stream --help\n{BOUNDED}"):
+    for cell in ("%stream --help", f"%%stream --help\n{BOUNDED}", "%%stream --help", "%%stream -h\n\n"):
         _, captured = run(magic, cell)
         assert "--parallelism" in captured.stdout
 
@@ -164,6 +164,39 @@ def test_options_jobs_and_columns_are_completed(magic: InteractiveShell) -> None
     assert "n" in completions_of(magic, '%%stream y\nnumbers.filter(pl.col("n')
 
 
+def test_values_of_options_are_completed(magic: InteractiveShell) -> None:
+    assert {"append", "changelog", "update"} <= completions_of(magic, "%%stream x --mode ")
+    assert completions_of(magic, "%%stream x --mode ch") == {"changelog"}
+    assert "realtime" in completions_of(magic, "%%stream x --pace r")
+
+
+def test_the_results_begin_in_the_mode_that_was_asked_for(magic: InteractiveShell) -> None:
+    views = magic.magics_manager.registry["StreamMagics"]._views
+    for option, mode in (("", "update"), ("--mode append", "append"), ("--mode changelog", "changelog")):
+        run(magic, f"%%stream moded {option} --wait\n{BOUNDED}.group_by('k').agg(pl.len())")
+        body = views["moded"]._screen.frame()["body"]
+        assert body["mode"] == mode
+        assert body["columns"][0] == ("op" if mode == "changelog" else "k")
+    assert "choose from" in str(error_of(magic, f"%%stream moded --mode table\n{BOUNDED}"))
+
+
+def test_a_job_takes_no_name_that_the_cell_needs(magic: InteractiveShell) -> None:
+    run(magic, f"ticks = {ENDLESS}")
+    assert "from the stream that the cell reads" in str(error_of(magic, "%%stream ticks\nticks"))
+    assert "from a module" in str(error_of(magic, f"%%stream pl\n{ENDLESS}"))
+    assert run(magic, f"%%stream ticks --explain\n{ENDLESS}")[0].success
+
+
+def test_a_wrong_first_line_is_shown_with_what_was_meant(magic: InteractiveShell) -> None:
+    first = "%%stream counts --paralelism 2"
+    error = error_of(magic, f"{first}\n{BOUNDED}")
+    assert (error.line, error.source) == (1, first)
+    assert "did you mean --parallelism?" in str(error)
+    assert error_of(magic, "%stream 'open").line is None
+
+
 def test_unloading_leaves_no_matcher(magic: InteractiveShell) -> None:
     unload_ipython_extension(magic)
+    assert magic.input_transformers_cleanup == magic.input_transformer_manager.cleanup_transforms
+    assert all(hook.__module__.startswith("IPython") for hook in magic.input_transformers_cleanup)
     assert magic.Completer.custom_matchers == []
