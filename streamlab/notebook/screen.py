@@ -55,7 +55,9 @@ class Screen:
         """Whether the front end has no charts yet; they come with each frame until it says that it has."""
         self._on_change = on_change
         table = TableChoice().changed(rows=rows)
-        self._choice = Choice(results=table.changed(mode=results), past=table, panes=table, late=table, letters=table)
+        self._choice = Choice(
+            results=table.changed(mode=results), past=table, panes=table, late=table, splits=table, letters=table
+        )
         self._choosing = threading.Lock()
         self._readers = [JobReader(job, lambda: self._sayings.all)]
         self._commands = Commands()

@@ -243,11 +243,11 @@ class JobFolder:
         """Return where what a worker prints goes."""
         return self.log / f"worker-{worker}.log"
 
-    def read_logs(self) -> str:
-        """Return what is kept of what the job's processes printed, coordinator first."""
+    def read_logs(self, newest: int | None = None) -> str:
+        """Return what is kept of what the job's processes printed, coordinator first; the newest bytes of each only."""
         parts = []
         for path in sorted(self.log.glob("*.log")):
-            text = read_log(path)
+            text = read_log(path, newest)
             if text:
                 parts.append(f"== {path.stem} ==\n{text.rstrip()}\n")
         return "\n".join(parts)

@@ -38,10 +38,20 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def read_log(path: Path) -> str:
-    """Return what is kept of what was printed."""
-    parts = [part.read_bytes() for part in (_earlier(path), path) if part.is_file()]
-    return b"".join(parts).decode(errors="replace")
+def read_log(path: Path, newest: int | None = None) -> str:
+    """Return what is kept of what was printed, or so many of its newest bytes only, from the start of a line."""
+    if newest is None:
+        parts = [part.read_bytes() for part in (_earlier(path), path) if part.is_file()]
+        return b"".join(parts).decode(errors="replace")
+    tail = b""
+    for part in (path, _earlier(path)):
+        if part.is_file() and len(tail) < newest:
+            with part.open("rb") as file:
+                at = max(0, file.seek(0, 2) - (newest - len(tail)))
+                file.seek(at)
+                piece = file.read(newest - len(tail))
+            tail = (piece[piece.find(b"\n") + 1 :] if at else piece) + tail
+    return tail.decode(errors="replace")
 
 
 def _earlier(path: Path) -> Path:

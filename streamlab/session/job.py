@@ -205,9 +205,15 @@ class Job(Insight, PacedJob, SteppedJob):
         """Return the plan that it runs, as text."""
         return self._handle.meta.plan
 
-    def log(self) -> str:
-        """Return what its processes and the user functions in them have printed: the newest 8 to 16 MB of each."""
-        return self._handle.folder.read_logs()
+    def log(self, newest: int | None = None) -> str:
+        """Return what its processes and the user functions in them have printed: the newest 8 to 16 MB of each.
+
+        Parameters
+        ----------
+        newest
+            How many bytes of each process at most, the newest; None: all that is kept.
+        """
+        return self._handle.folder.read_logs(newest)
 
     def processes(self) -> pl.DataFrame:
         """Return its processes that run now: ``role`` (worker, coordinator or guardian) and ``pid``."""

@@ -6,13 +6,32 @@ const DARK_COLOURS = ["#56b4e9", "#e69f00", "#2fc79a", "#e3a0c6", "#9fd4f5", "#f
 const DASHES = ["solid", [6, 3], [2, 3], [8, 3, 2, 3], [12, 4], [3, 6], [2, 2], [10, 3, 2, 3, 2, 3]];
 export const MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus"];
 
+const SCRIPT_AGAIN_MS = 10000;
+const MOST_ASKED = 6;
+
 let loading;
 
+// A message may get lost, with the connection or with a page that sleeps: it is asked for again.
 const scriptOf = (model) =>
   new Promise((resolve, reject) => {
+    let asked = 0;
+    let timer;
+    const end = () => {
+      clearInterval(timer);
+      model.off("msg:custom", onMessage);
+    };
+    const ask = () => {
+      asked += 1;
+      if (asked <= MOST_ASKED) {
+        model.send({ type: "need_bokeh" });
+        return;
+      }
+      end();
+      reject(new Error("Bokeh's script did not come"));
+    };
     const onMessage = (message, buffers) => {
       if (message.type !== "bokeh") return;
-      model.off("msg:custom", onMessage);
+      end();
       const others = window.Bokeh;
       const script = document.createElement("script");
       script.text = new TextDecoder().decode(buffers[0]);
@@ -23,7 +42,8 @@ const scriptOf = (model) =>
       else reject(new Error("Bokeh's script did not run"));
     };
     model.on("msg:custom", onMessage);
-    model.send({ type: "need_bokeh" });
+    timer = setInterval(ask, SCRIPT_AGAIN_MS);
+    ask();
   });
 
 export const loadBokeh = (model) => {

@@ -3,7 +3,6 @@ import { element, section } from "./dom.js";
 import { drawCharts, makeCharts } from "./chart_list.js";
 import { drawFindings } from "./findings.js";
 import { drawPages, makePages } from "./results.js";
-import { drawTable, makeTable } from "./table.js";
 
 const pages = (part, choose, of) =>
   makePages(part, element("div", "sl-bar-tools", part), (fields) => choose(fields, of), { folds: true, label: of });
@@ -19,7 +18,7 @@ export const makeTime = (parent, tools) => {
     charts,
     panes: pages(panes, tools.choose, "panes"),
     late: pages(late, tools.choose, "late"),
-    splits: makeTable(splits, { label: "splits" }),
+    splits: pages(splits, tools.choose, "splits"),
   };
 };
 
@@ -28,5 +27,5 @@ export const drawTime = (parts, { body }, columns) => {
   drawCharts(parts.charts, body.charts, columns);
   drawPages(parts.panes, body.panes, columns);
   drawPages(parts.late, body.late, columns);
-  drawTable(parts.splits, body.splits, columns);
+  drawPages(parts.splits, body.splits, columns);
 };

@@ -9,7 +9,7 @@ import msgspec
 _T = TypeVar("_T", bound=msgspec.Struct)
 Tab = Literal["results", "time", "flow", "checkpoints", "log"]
 TABS: tuple[Tab, ...] = ("results", "time", "flow", "checkpoints", "log")
-Table = Literal["results", "past", "panes", "late", "letters"]
+Table = Literal["results", "past", "panes", "late", "splits", "letters"]
 Mode = Literal["update", "append", "changelog"]
 MODES: dict[Mode, str] = {
     "update": "table as it is now",
@@ -65,6 +65,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the windows."""
     late: TableChoice = TableChoice()
     """Of the late rows."""
+    splits: TableChoice = TableChoice()
+    """Of the splits of the sources."""
     letters: TableChoice = TableChoice()
     """Of the input that could not be understood."""
     at: int | None = None

@@ -19,6 +19,8 @@ from streamlab.session.job import Job
 
 _LINES = 200
 """Lines of the processes' output that are shown, the last ones."""
+_BYTES = 64 * 1024
+"""How much of each process's output is read for that, each time."""
 
 
 class LogTab:
@@ -47,7 +49,7 @@ class LogTab:
             "last": failure_text(status.last_failure),
             "told": [[_clock(one["at_s"]), one["text"], one["error"]] for one in reversed(told)],
             "letters": packed_table(page, choice.letters, binary, "nothing was refused"),
-            "output": "\n".join(plain(line) for line in self._job.log().splitlines()[-_LINES:]),
+            "output": "\n".join(plain(line) for line in self._job.log(_BYTES).splitlines()[-_LINES:]),
         }
 
 

@@ -21,7 +21,6 @@ from streamlab.session.job import Job
 SIGNS = {"problem": "✗", "warning": "▲", "hint": "•"}
 PANE_SIGNS = {"open": "○ open", "fired": "● fired", "refined": "◉ refined", "closed": "■ closed"}
 """A sign beside each word, so that states can be told apart at a glance, and without colour."""
-_SPLITS = TableChoice(rows=50)
 
 
 class TimeTab:
@@ -56,13 +55,15 @@ class TimeTab:
             self._facts = now, self._read()
         facts = self._facts[1]
         panes = self._job.panes(wait=False)
+        splits = self._pages["splits"].packed(facts.splits, shown_splits, choice.splits, binary)
+        splits["count"] += _untold(status)
         return {
             "findings": facts.findings,
             "calm": _calm(status),
             "charts": charts,
             "panes": self._pages["panes"].packed(panes, shown_panes, choice.panes, binary),
             "late": self._pages["late"].packed(facts.late, shown_late, choice.late, binary),
-            "splits": self._pages["splits"].packed(facts.splits, shown_splits, _SPLITS, binary),
+            "splits": splits,
         }
 
     def _read(self) -> _Facts:
@@ -112,6 +113,12 @@ def _calm(status: JobStatus) -> str:
     if status.tasks and not any(task.time.clocks for task in status.tasks):
         return "No source of this job has an event time (event_time=), so there are no watermarks, and no row is late."
     return "✓ Nothing stands out." if status.state.is_final else "✓ Nothing stands out: no step holds the others back."
+
+
+def _untold(status: JobStatus) -> str:
+    """Return in words how many splits are not told of: of very many in one task, only those are that lie back most."""
+    count = sum(task.time.split_count - len(task.time.splits) for task in status.tasks)
+    return f" · {count:,} more, furthest ahead or ended, are not shown" if count > 0 else ""
 
 
 def finding_values(finding: Any) -> dict[str, str]:

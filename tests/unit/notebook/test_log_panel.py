@@ -16,7 +16,7 @@ class LogJob:
 
     reads = 0
 
-    def log(self) -> str:
+    def log(self, newest: int) -> str:
         return "\n".join([f"line {n}" for n in range(500)] + ["\x1b[31mred"])
 
     def dead_letters(self) -> pl.DataFrame:

@@ -37,6 +37,21 @@ def test_the_newest_whole_lines_are_kept_and_writers_write_on(path):
             assert len(kept) <= 21
 
 
+@pytest.mark.parametrize("newest", [1, 25, 50, 104, 140, 10_000])
+def test_the_end_of_a_log_is_read_alone(path, newest):
+    for number in range(25):
+        with path.open("ab") as writer:
+            writer.write(f"{number:>9}\n".encode())
+        limit_log(path, 100)
+    whole, end = read_log(path), read_log(path, newest)
+    assert path.with_suffix(".earlier").exists()
+    assert whole.endswith(end)
+    assert len(end) <= newest
+    # Whole lines, as many as fit, but for one that may begin just there.
+    assert len(end) % 10 == 0
+    assert len(end) >= min(len(whole), newest) - 20
+
+
 def test_output_without_line_breaks_is_kept_as_far_as_it_goes(path):
     path.write_bytes("é".encode() * 60)
     limit_log(path, 99)

@@ -1,0 +1,52 @@
+"""The splits of a job with very many of them: in pages, and it is said how many are not told of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from test_panel_upkeep import SPLITS, FakeJob
+
+from streamlab.notebook.panel.choice import Choice
+from streamlab.notebook.panel.course import Course
+from streamlab.notebook.panel.time import TimeTab
+from streamlab.notebook.wire import Binary
+from streamlab.observe.status import JobState, JobStatus, SplitStatus, TaskStatus, TimeStatus
+
+_TOLD = 30
+
+
+class ManySplits(FakeJob):
+    """Two readers, each with a thousand splits."""
+
+    def __init__(self, each: int = 1000) -> None:
+        super().__init__()
+        self.each = each
+
+    def report(self) -> JobStatus:
+        told = min(self.each, _TOLD)
+        time = TimeStatus(splits=tuple(SplitStatus(split=str(n), step="s") for n in range(told)), split_count=self.each)
+        tasks = tuple(TaskStatus(vertex="s", subtask=subtask, time=time) for subtask in range(2))
+        return JobStatus(id="j", name="n", state=JobState.RUNNING, tasks=tasks)
+
+    def splits(self) -> pl.DataFrame:
+        rows = pl.DataFrame({"split": [split.split for task in self.report().tasks for split in task.time.splits]})
+        return pl.concat([SPLITS, rows], how="diagonal")
+
+
+def shown(job: FakeJob, choice: Choice) -> dict[str, Any]:
+    splits: dict[str, Any] = TimeTab(job, Course(job.history_feed())).values(job.report(), choice, Binary())["splits"]
+    return splits
+
+
+def test_they_are_paged() -> None:
+    first = shown(ManySplits(), Choice())
+    assert (first["height"], first["left"]) == (10, 60)
+    last = shown(ManySplits(), Choice().changed(of="splits", page=1, rows=50))
+    assert (last["first"], last["height"]) == (50, 10)
+
+
+def test_what_is_not_told_is_counted() -> None:
+    assert "1,940 more, furthest ahead or ended, are not shown" in shown(ManySplits(), Choice())["count"]
+    assert "not shown" not in shown(ManySplits(10), Choice())["count"]
+    assert shown(FakeJob(), Choice())["count"].startswith("1 row")
