@@ -42,9 +42,9 @@ class TimeTab:
         )
         self._facts: tuple[object, _Facts] | None = None
         self._pages = {
-            "panes": _Pages("window_end", "no windows", counts=True),
-            "late": _Pages("noted_at", "no late rows"),
-            "splits": _Pages("watermark", "nothing is known of splits", counts=True),
+            "panes": _Pages("newest window_end first", "no windows", counts=True),
+            "late": _Pages("newest noted_at first", "no late rows"),
+            "splits": _Pages("lowest watermark first", "nothing is known of splits", counts=True),
         }
 
     def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class _Pages:
     Parameters
     ----------
     order
-        Column that the table is in the order of, newest first.
+        In words, how the rows lie.
     empty
         What to say when there are no rows.
     counts
@@ -102,7 +102,7 @@ class _Pages:
         """Return the chosen page; `shown` makes of the table what people see."""
         known = self._known
         if known is None or known[0] != choice or not (known[1] is table or known[1].equals(table)):
-            in_order = f"newest {self._order} first" if table.height else ""
+            in_order = self._order if table.height else ""
             page = page_of(shown(table), choice, in_order=in_order, counts=self._counts)[1]
             known = self._known = choice, table, page
         return packed_table(known[2], choice, binary, self._empty)
