@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.operators.group_aggregate.group_plan import ALL, ROWS, GroupPlan
+from streamlab.operators.group_aggregate.group_plan import ALL, ROWS, GroupPlan, given_column
 from streamlab.state.forms import Fact, Shown, StateForm, aggregate_columns, aggregate_facts, dtype_text
 
 
@@ -17,7 +17,9 @@ def group_form(plan: GroupPlan) -> StateForm:
         inputs = [name for name in plan.row_schema if name not in plan.key_columns]
         facts = [*key_facts, *(Fact(f"column {name}", dtype_text(plan.row_schema[name])) for name in inputs)]
         taken = {name: Shown(f"{name} (input)") for name in inputs if name in plan.key_names}
-        return StateForm("rows of groups", tuple(facts), {**columns, **taken})
+        results = [name for name in plan.result_schema if name not in plan.key_names]
+        given = {given_column(name): Shown(f"{name} (result)") for name in results}
+        return StateForm("rows of groups", tuple(facts), {**columns, **taken, **given})
     facts = [*key_facts, Fact("counts rows", "yes" if plan.updating else "no")]
     facts += aggregate_facts(plan.split, plan.partial_schema, plan.row_schema)
     return StateForm("groups", tuple(facts), {**columns, **aggregate_columns(plan.split)})

@@ -26,6 +26,11 @@ ALL = "__all"
 """The constant key of an aggregate without keys."""
 
 
+def given_column(name: str) -> str:
+    """Return the name that a column of results has where they are kept: an input column may have its own."""
+    return f"__given_{name}"
+
+
 @dataclass(frozen=True, eq=False)
 class GroupPlan:
     """See :func:`streamlab.operators.group_aggregate.group_operators` for the attributes."""

@@ -1,26 +1,29 @@
 """Groups that keep their rows: for aggregations that cannot be merged, or whose input takes back rows.
 
 A batch brings the rows of the touched keys up to date and runs the user's own aggregations over those, so its cost is
-that of the rows of the touched keys, however many others there are. The results that a key had before are computed
-again from its former rows, so the aggregations must give equal results for equal rows.
+that of the rows of the touched keys, however many others there are. The results that have been given are kept, too,
+rather than computed again when they are taken back: a sum of floats need not come out the same to the last bit beside
+other groups, nor a list of different values in the same order.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog
-from streamlab.operators.group_aggregate.group_plan import GroupPlan
+from streamlab.operators.group_aggregate.group_plan import ALL, GroupPlan, given_column
+from streamlab.state.hash_table import Slots
 from streamlab.state.key_index import KeyIndex
 from streamlab.state.slot_runs import SLOT, SlotRuns
 from streamlab.state.snapshot import Snapshot
 
 
 class RowGroups(Operator):
-    """Keeps rows per key and gives the changes of the results."""
+    """Keeps rows and the result per key, and gives the changes of the results."""
 
     def __init__(self, plan: GroupPlan, snapshot: Snapshot | None) -> None:
         self._plan = plan
@@ -28,8 +31,12 @@ class RowGroups(Operator):
         self._runs = SlotRuns()
         self._ignored = 0
         self._columns = list(plan.row_schema)
-        for frame in snapshot.keyed.get("rows", ()) if snapshot else ():
-            self._runs.append(self._numbered(frame))
+        self._given = SlotRuns()
+        inside = dict(zip(plan.key_names, plan.key_columns, strict=False))
+        self._names = {name: inside.get(name, given_column(name)) for name in plan.result_schema}
+        self._no_results = pl.DataFrame(schema=pl.Schema({SLOT: pl.Int64(), **plan.result_schema}))
+        if snapshot is not None:
+            self._restore(snapshot)
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         """Return the changes that the rows bring about, each key's at most once."""
@@ -38,6 +45,7 @@ class RowGroups(Operator):
         old = self._runs.fetch(slots)
         if old is None:
             old = rows.drop(ROW_KIND, strict=False).clear()
+        before = self._results_given(slots)
         if self._plan.updating:
             kept, ignored = _folded(old, rows, self._columns)
             self._ignored += ignored
@@ -45,7 +53,9 @@ class RowGroups(Operator):
         else:
             kept = pl.concat([old, rows])
             self._runs.append(rows)
-        changes = self._changes(self._results(old), self._results(kept))
+        after = self._results(kept)
+        self._given.replace(slots, self._as_kept(after))
+        changes = self._changes(before, after)
         return [Batch(changes, batch.tag, batch.ingested_us)] if changes.height else []
 
     def on_end(self) -> list[Message]:
@@ -59,15 +69,40 @@ class RowGroups(Operator):
 
     def snapshot(self) -> Snapshot:
         """Return the groups."""
-        return Snapshot(keyed={"rows": self._runs.frames()}, key_columns=self._plan.exchange_keys)
+        keyed = {"rows": self._runs.frames(), "given": self._given.frames()}
+        return Snapshot(keyed=keyed, key_columns=self._plan.exchange_keys)
 
     def metrics(self) -> dict[str, float]:
         """Return the size of the state, and how many retractions found nothing to take back."""
         return {
             "state_rows": float(self._runs.rows),
-            "state_bytes": float(self._runs.size_bytes + self._index.size_bytes),
+            "state_bytes": float(self._runs.size_bytes + self._given.size_bytes + self._index.size_bytes),
             "ignored_retractions": float(self._ignored),
         }
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        for frame in snapshot.keyed.get("rows", ()):
+            self._runs.append(self._numbered(frame))
+        given = snapshot.keyed.get("given", ())
+        results = self._as_kept(self._no_results)
+        if given and all(frame.schema == results.drop(SLOT).schema for frame in given):
+            for frame in given:
+                self._given.append(self._numbered(frame))
+        elif (rows := self._runs.fetch(np.arange(self._index.size))) is not None:
+            # A snapshot of the first release has none, and one of a query with other aggregates has those.
+            self._given.append(self._as_kept(self._results(rows)))
+
+    def _results_given(self, slots: Slots) -> pl.DataFrame:
+        """Return `SLOT` and the current result of each key that has one, by slot."""
+        found = self._given.fetch(slots)
+        if found is None:
+            return self._no_results
+        return found.sort(SLOT).select(SLOT, *(pl.col(inside).alias(name) for name, inside in self._names.items()))
+
+    def _as_kept(self, results: pl.DataFrame) -> pl.DataFrame:
+        """Return results with the key columns inside."""
+        keys = [] if self._plan.keys else [pl.lit(0, pl.Int8).alias(ALL)]
+        return results.select(*keys, *(pl.col(name).alias(inside) for name, inside in self._names.items()), SLOT)
 
     def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(pl.Series(SLOT, self._index.slots(rows, insert=True)))
@@ -77,11 +112,7 @@ class RowGroups(Operator):
         plan = self._plan
         split = plan.split
         keys = [pl.col(name).first().alias(f"__of_{name}") for name in plan.key_columns]
-        # What is taken back must equal what was given, to the last bit: so a key's rows stay in one chunk and in order,
-        # and Polars must not know when the slots happen to be sorted. Else it may add floats in parts, and which parts
-        # depends on the rows of other keys and on how the rows came here.
-        unmarked = rows.rechunk().with_columns(pl.Series(SLOT, rows.get_column(SLOT).to_numpy()))
-        grouped = unmarked.lazy().group_by(SLOT, maintain_order=True)
+        grouped = rows.lazy().group_by(SLOT, maintain_order=True)
         if split.is_incremental:
             found = grouped.agg(*keys, *split.partial).select(SLOT, *(k.meta.output_name() for k in keys), *split.final)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Sequence
 from typing import Any
@@ -312,6 +313,42 @@ def test_what_buffered_groups_take_back_is_what_they_gave_to_the_last_bit(cut: i
     batches = [frame[:cut], *(frame[at : at + 1] for at in range(cut, frame.height))]
 
     assert fold(checked([changes for batch in batches for changes in feed(operators, batch)], [])).height == 1
+
+
+@pytest.mark.parametrize("keys", [(), (pl.col("k"),)], ids=["none", "one"])
+def test_what_is_taken_back_was_given_also_where_polars_does_not_repeat_itself(keys: tuple[pl.Expr, ...]) -> None:
+    """Sums of floats end in other bits beside other groups, in other chunks and in another process."""
+    n = pl.col("n")
+    frame = pl.select(pl.int_range(78).alias("n")).with_columns(k=n % 4, x=pl.when(n % 5 != 1).then((n * 0.7).sin()))
+    aggregates = [pl.col("x").kurtosis().alias("t"), pl.col("x").filter(pl.col("x") > 0).sort().sum()]
+    local, names, keyed = of(keys, aggregates, schema=frame.schema)
+    operators = [local.build(OperatorContext()), keyed.build(OperatorContext())]
+    log = []
+    for at in range(0, frame.height, 13):
+        log += feed(operators, frame[at : at + 13])
+        if at == 39:
+            snapshots = [pickle.loads(pickle.dumps(operator.snapshot())) for operator in operators]
+            operators = [
+                spec.build(OperatorContext(), state) for spec, state in zip((local, keyed), snapshots, strict=True)
+            ]
+
+    assert fold(checked(log, names)).height == (4 if keys else 1)
+
+
+def test_rows_of_a_snapshot_without_results_give_them_again() -> None:
+    """Snapshots of the first release have the rows alone; one of a query with other aggregates has its results."""
+    frame = pl.DataFrame({"k": ["a", "a", "b"], "n": [1, 5, 2]})
+    more = pl.DataFrame({"k": ["b"], "n": [4]})
+    keyed = of([pl.col("k")], [pl.col("n").median().alias("m")], schema=frame.schema)[2]
+    first = keyed.build(OperatorContext())
+    feed([first], frame)
+    held = first.snapshot()
+    rows_alone = dataclasses.replace(held, keyed={"rows": held.keyed["rows"]})
+    other = of([pl.col("k")], [pl.col("n").median().alias("m"), pl.col("n").sort()], schema=frame.schema)[2]
+
+    for spec, snapshot in ((keyed, rows_alone), (other, held)):
+        changes = pl.concat(feed([spec.build(OperatorContext(), snapshot)], more))
+        assert changes.select("k", "m", ROW_KIND).rows() == [("b", 2.0, 1), ("b", 3.0, 2)]
 
 
 def test_no_rows_without_keys_give_one_row_at_the_end() -> None:

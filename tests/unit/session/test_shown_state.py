@@ -54,10 +54,10 @@ STATES: dict[str, tuple[Callable[[sl.StreamFrame], sl.StreamFrame], list[str]]] 
         ["k", "window_start", "t", "k (input)", "v"],
     ),
     "groups": (lambda f: f.group_by("k").agg(N, MEAN, pl.col("i").sum()), ["k", "n", "count(v)", "sum(v)", "i"]),
-    "kept rows": (lambda f: f.group_by("k").agg(pl.col("v").median()), ["k", "t", "v"]),
+    "kept rows": (lambda f: f.group_by("k").agg(pl.col("v").median()), ["k", "t", "v", "v (result)"]),
     "kept rows by an expression": (
         lambda f: f.group_by((pl.col("i") % 2).alias("i")).agg(pl.col("i").median().alias("m")),
-        ["i", "t", "i (input)"],
+        ["i", "t", "i (input)", "m (result)"],
     ),
     "no keys": (lambda f: f.select(N, pl.col("v").max() - pl.col("v").min()), ["n", "max(v)", "min(v)"]),
 }
