@@ -63,8 +63,12 @@ def typed(
 
 
 def _lacks_rows(error: BaseException) -> bool:
-    """Return whether a step failed only because the frame on which it was tried has no rows."""
-    return isinstance(error, pl.exceptions.OutOfBoundsError) or "expected a single value, got none" in str(error)
+    """Return whether a step failed only because the frame on which it was tried has no rows.
+
+    A panic is a mistake of Polars, such as in the quantile of no dates, and no verdict.
+    """
+    no_verdict = pl.exceptions.OutOfBoundsError | pl.exceptions.PanicException
+    return isinstance(error, no_verdict) or "expected a single value, got none" in str(error)
 
 
 def check_sendable(step: str, expressions: Iterable[Any]) -> None:

@@ -115,9 +115,9 @@ class KeyIndex:
 
 
 def _fits_in_a_word(dtype: pl.DataType) -> bool:
-    if dtype in {pl.Int128, pl.UInt128, pl.Decimal}:
+    if dtype in {pl.Int128, pl.UInt128} or isinstance(dtype, pl.Decimal):
         return False
-    return dtype.is_numeric() or dtype.is_temporal() or dtype in {pl.Boolean, pl.Enum}
+    return dtype.is_numeric() or dtype.is_temporal() or isinstance(dtype, pl.Boolean | pl.Enum)
 
 
 def _word(column: pl.Series) -> Words:

@@ -174,9 +174,12 @@ class CalendarGrid(Grid):
 
     def _start_of(self, times: pl.Series) -> pl.Series:
         """Return the latest start of a window that is not after each time."""
-        bases = self._truncated(times)
-        if self.spec.offset.us == 0 and not self._repeats_starts:
-            return bases
+        offset = self.spec.offset
+        if offset.us == 0 and not self._repeats_starts:
+            return self._truncated(times)
+        # A guess, since the calendar moves back otherwise than on; without it a week is a walk of thousands of steps.
+        back = offset.text[1:] if offset.text.startswith("-") else f"-{offset.text}"
+        bases = self._truncated(times.dt.offset_by(back))
         while (late := self._shifted(bases) > times).any():
             bases = bases.zip_with(~late, self._truncated(_tick_before(bases)))
         while (early := self._shifted(following := self._following(bases)) <= times).any():

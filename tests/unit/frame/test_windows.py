@@ -348,3 +348,8 @@ def test_with_pace_needs_a_time(make_stream) -> None:
         make_stream(event_time=None).with_pace("60x")
     with pytest.raises(OptionError, match="pace"):
         make_stream().with_pace("fast")
+
+
+def test_a_panic_of_polars_over_no_rows_is_no_refusal(flights: StreamFrame) -> None:
+    days = flights.with_columns(day=pl.col("ts").dt.date())
+    assert days.group_by("carrier").agg(pl.col("day").quantile(0.3)).schema["day"] == pl.Datetime("us")

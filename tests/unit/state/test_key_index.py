@@ -32,6 +32,7 @@ COLUMNS: dict[str, tuple[pl.DataType, list[Any]]] = {
     "duration": (pl.Duration("ms"), [dt.timedelta(0), dt.timedelta(days=-1), None]),
     "time": (pl.Time(), [dt.time(0), dt.time(23, 59), None]),
     "decimal": (pl.Decimal(20, 2), [Decimal("1.00"), Decimal("-1.00"), None]),
+    "decimal38": (pl.Decimal(38, 2), [Decimal("12345678901234567890123456.25"), Decimal("-0.01"), None]),
     "enum": (pl.Enum(["x", "y"]), ["x", "y", None]),
     "categorical": (pl.Categorical(), ["x", "y", "z", None]),
     "list": (pl.List(pl.Float64), [[], [None], [0.0], [-0.0], [NAN, 1.0], None]),

@@ -260,3 +260,16 @@ def test_many_rows_are_placed_as_few_are(windows: HoppingWindows, time_zone: str
     grid = CalendarGrid(windows, time_zone)
     few = pl.concat([grid.panes_of(times[at : at + 1]) for at in range(0, len(times), 50)])
     assert grid.panes_of(times)[::50].to_list() == few.to_list()
+
+
+@pytest.mark.parametrize("offset", ["1w", "-1w", "1mo"])
+def test_an_offset_that_is_long_beside_the_windows_takes_no_walk(offset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    truncated = CalendarGrid._truncated
+    monkeypatch.setattr(CalendarGrid, "_truncated", lambda self, times: calls.append(1) or truncated(self, times))
+    times = pl.Series([datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC)]).dt.convert_time_zone("Europe/Berlin")
+
+    panes = CalendarGrid(hopping("1m", offset=offset), "Europe/Berlin").panes_of(times)
+
+    assert panes.cast(pl.Datetime("us", "UTC")).to_list() == [datetime(2024, 5, 6, 5, 8, tzinfo=UTC)]
+    assert len(calls) < 10
