@@ -33,11 +33,12 @@ from streamlab.runtime.protocol import (
 )
 from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
+from streamlab.session.comparing import TOLERANCE, differing
 from streamlab.session.insight import Insight
 from streamlab.session.late_columns import no_late_rows
 from streamlab.session.moments import Moment
 from streamlab.session.pacing import PacedJob
-from streamlab.session.replaying import differing, replay
+from streamlab.session.replaying import replay
 from streamlab.session.rescaling import rescale
 from streamlab.session.saving import save
 from streamlab.session.stepping import SteppedJob
@@ -362,9 +363,13 @@ class Job(Insight, PacedJob, SteppedJob):
         """Return the result table, the side tables and the state as they stood at a checkpoint that is still kept."""
         return Moment(self._handle, self.checkpoints[checkpoint])
 
-    def compare(self, other: Job | Moment) -> pl.DataFrame:
-        """Return the rows of the result tables that differ; the column ``in`` says ``here`` or ``there``."""
-        return differing(self.results(), other.results())
+    def compare(self, other: Job | Moment, *, tolerance: float = TOLERANCE) -> pl.DataFrame:
+        """Return the rows of the result tables that differ; the column ``in`` says ``here`` or ``there``.
+
+        Floats that differ by no more than `tolerance` of their value count as equal: the last digits of a sum depend on
+        the order in which its rows were added. 0 compares exactly.
+        """
+        return differing(self.results(), other.results(), tolerance=tolerance)
 
     @property
     def recording(self) -> StreamFrame:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 import polars as pl
 
 from streamlab.connectors.recording import scan_recording
@@ -133,20 +132,3 @@ def _again(graph: JobGraph, folder: JobFolder, pace: Pace) -> JobGraph:
         for vertex in graph.vertices
     )
     return replace(graph, vertices=tuple(vertices))
-
-
-def differing(mine: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows that one of two tables has more often than the other, with the column ``in`` in front.
-
-    Examples
-    --------
-    >>> differing(pl.DataFrame({"n": [1, 2]}), pl.DataFrame({"n": [2, 3]})).sort("n").rows()
-    [('here', 1), ('there', 3)]
-    """
-    sides = [mine.with_columns(pl.lit(1).alias("__count")), theirs.with_columns(pl.lit(-1).alias("__count"))]
-    both = pl.concat(sides, how="diagonal_relaxed")
-    counted = both.group_by(pl.exclude("__count"), maintain_order=True).agg(pl.col("__count").sum())
-    counts = counted.get_column("__count").to_numpy()
-    rows = counted[np.repeat(np.arange(len(counts)), np.abs(counts))]
-    side = pl.when(pl.col("__count") > 0).then(pl.lit("here")).otherwise(pl.lit("there")).alias("in")
-    return rows.select(side, pl.exclude("__count"))
