@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
+from streamlab.notebook import static_view
 from streamlab.observe.wording import STATE_MARKS, watermark
 from streamlab.session.job import Job
 
-_CELL = "padding:2px 24px 2px 0;text-align:left;border:none;background:none;font-variant-numeric:tabular-nums"
-_COLUMNS = ("name", "state", "rows in", "rows out", "late rows", "watermark", "id")
+_COLUMNS = (
+    *(("name", False), ("state", False)),
+    *(("rows in", True), ("rows out", True), ("late rows", True)),
+    *(("watermark", False), ("id", False)),
+)
+"""Names, and which columns are numbers, set flush right."""
+_NONE = "No jobs. A cell that begins with %%stream starts one."
 
 
 class JobList:
@@ -26,21 +31,17 @@ class JobList:
 
     def __repr__(self) -> str:
         if not self._rows:
-            return "No jobs."
-        table = [_COLUMNS, *self._rows]
-        widths = [max(len(row[i]) for row in table) for i in range(len(_COLUMNS))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-        )
+            return _NONE
+        rows = [tuple(name for name, _ in _COLUMNS), *self._rows]
+        widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+        forms = [f"{'>' if numeric else '<'}{width}" for (_, numeric), width in zip(_COLUMNS, widths, strict=True)]
+        return "\n".join("  ".join(map(format, row, forms)).rstrip() for row in rows)
 
     def _repr_html_(self) -> str:
         if not self._rows:
-            return "<i>No jobs.</i>"
-        head = "".join(f'<th style="{_CELL}">{name}</th>' for name in _COLUMNS)
-        body = "".join(
-            "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in self._rows
-        )
-        return f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+            return f"<i>{_NONE}</i>"
+        names, numeric = zip(*_COLUMNS, strict=True)
+        return static_view.table(names, self._rows, numeric=numeric)
 
 
 def _row(job: Job) -> tuple[str, ...]:

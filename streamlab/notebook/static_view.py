@@ -1,7 +1,7 @@
 """A panel as a page that stays readable for ever: plain HTML, and plain text.
 
 No script, no style sheet, no class: inline styles only, which every viewer of notebooks either understands or ignores.
-Every value is escaped. Colours are JupyterLab's own where it runs, so that the dark theme fits, with grey fallbacks.
+Every value is escaped. Text has the colour of the page's own, some of it fainter, so that it fits light and dark ones.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ Panel = dict[str, Any]
 """What `JobReader.saved` gives."""
 
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.45"
-_QUIET = "color:var(--jp-ui-font-color2,#6b6b6b)"
-_LINE = "1px solid var(--jp-border-color2,#d0d0d0)"
+_QUIET = "opacity:.75"
+_HEAD = "border-bottom:1px solid #8886;max-width:240px;overflow:hidden;text-overflow:ellipsis"
 _STATE_COLOURS = {"failed": "#d55e00", "finished": "#009e73", "running": "#2b8cc4"}
-"""Hues that people with any kind of colour vision can tell apart (Okabe and Ito), readable on light and dark pages."""
+"""Hues that people with any kind of colour vision can tell apart (Okabe and Ito). They stand out on light and on dark
+pages as shapes do; no hue does so as text, so words keep the page's own colour."""
+_NULL = f'<i style="{_QUIET}">null</i>'
 _MARKS = 300
 """Points that a saved chart has."""
 _CELL = "padding:2px 24px 2px 0;border:none;white-space:nowrap;font-variant-numeric:tabular-nums;background:none"
@@ -32,10 +34,11 @@ def to_html(shown: Panel) -> str:
     """Return the panel as HTML."""
     colour = _STATE_COLOURS.get(shown["state"], "inherit")
     title = (
-        f'<div><span style="color:{colour};font-weight:600">{escape(shown["mark"])} {escape(shown["state"])}</span>'
-        f' &nbsp;<b>{escape(shown["name"])}</b> &nbsp;<span style="{_QUIET}">{escape(shown["id"])}</span></div>'
+        f'<div><b><span style="color:{colour}">{escape(shown["mark"])}</span> {escape(shown["state"])}'
+        f" &nbsp;{escape(shown['name'])}</b> &nbsp;"
+        f'<span style="{_QUIET};font-size:11px">{escape(shown["id"])}</span></div>'
     )
-    parts = [title, _figures(shown), _failure(shown), _table(shown), *_sections(shown)]
+    parts = [title, _figures(shown), _failure(shown), _results(shown), *_sections(shown)]
     return f'<div style="{_FONT}">{"".join(parts)}</div>'
 
 
@@ -46,7 +49,7 @@ def to_text(shown: Panel) -> str:
     if shown["failure"]:
         lines.append(shown["failure"]["message"])
     if shown["rows"]:
-        columns = {name: [row[i] for row in shown["rows"]] for i, name in enumerate(shown["columns"])}
+        columns = dict(_column(shown, i) for i in range(len(shown["columns"])))
         with pl.Config(
             tbl_rows=-1,
             tbl_cols=-1,
@@ -57,6 +60,32 @@ def to_text(shown: Panel) -> str:
             lines.append(str(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))))
     lines.append(shown["count"])
     return "\n".join(lines)
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str | None]], *, numeric: Sequence[bool]) -> str:
+    """Return rows as a table of HTML, which scrolls by itself when it is too wide for the page.
+
+    Examples
+    --------
+    >>> "<td" in table(["n"], [["<7>"]], numeric=[True]), "&lt;7&gt;" in table(["n"], [["<7>"]], numeric=[True])
+    (True, True)
+    """
+    styles = [f"{_CELL};text-align:{'right' if one else 'left'}" for one in numeric]
+    heads = zip(styles, names, strict=True)
+    head = "".join(f'<th style="{style};{_HEAD}">{escape(name)}</th>' for style, name in heads)
+    body = "".join(f"<tr>{''.join(map(_cell, styles, row))}</tr>" for row in rows)
+    whole = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div style="overflow:auto"><table style="border-collapse:collapse;margin:4px 0">{whole}</table></div>'
+
+
+def _column(shown: Panel, i: int) -> tuple[str, list[str | None]]:
+    """Return a column's name and cells, numbers set flush right."""
+    name, cells = shown["columns"][i], [row[i] for row in shown["rows"]]
+    if not shown["numeric"][i]:
+        return name, cells
+    texts = ["null" if cell is None else cell for cell in cells]
+    width = max(map(len, texts), default=0)
+    return name.rjust(width), [text.rjust(width) for text in texts]
 
 
 def failed(name: str, error: Exception) -> str:
@@ -72,7 +101,7 @@ def _sections(shown: Panel) -> Iterator[str]:
         for one in shown.get("findings", ())
     )
     if findings:
-        yield f'<div style="margin:8px 0;padding:2px 10px;border-left:3px solid #b27b00">{findings}</div>'
+        yield f'<div style="margin:8px 0;padding:2px 10px;border-left:3px solid #c27c00">{findings}</div>'
     charts = [
         line_svg(_few(lines), title=title, x_is_time=True, y_is_time=is_time)
         for title, (lines, is_time) in shown.get("charts", {}).items()
@@ -85,13 +114,18 @@ def _sections(shown: Panel) -> Iterator[str]:
             (id_, steps, words, facts["rows in"], facts["rows out"], facts["state"])
             for id_, steps, words, facts in shown["vertices"]
         ]
-        yield _folded("Job graph", _plain_table(("vertex", "steps", "time", "rows in", "rows out", "state"), graph))
+        names = ("vertex", "steps", "time", "rows in", "rows out", "state")
+        yield _folded("Job graph", table(names, graph, numeric=(False, False, False, True, True, True)))
     if shown.get("checkpoints"):
         rows = [
-            (f"{one['mark']} {one['id']}", one["at"], one["duration"], one["size"], f"{one['words']} {one['reason']}")
+            (
+                *(f"{one['mark']} {one['id']}", one["at"], one["duration"], one["size"]),
+                " · ".join(filter(None, (one["words"], one["reason"]))),
+            )
             for one in shown["checkpoints"]
         ]
-        yield _folded("Checkpoints", _plain_table(("checkpoint", "at", "took", "size", ""), rows))
+        heads = ("checkpoint", "at", "took", "size", "")
+        yield _folded("Checkpoints", table(heads, rows, numeric=(False, False, True, True, False)))
 
 
 def _few(lines: Sequence[Line]) -> list[Line]:
@@ -103,16 +137,6 @@ def _few(lines: Sequence[Line]) -> list[Line]:
 
 def _folded(title: str, content: str) -> str:
     return f'<details style="margin:4px 0"><summary style="{_QUIET}">{title}</summary>{content}</details>'
-
-
-def _plain_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th style="{_CELL};border-bottom:{_LINE};text-align:left">{escape(name)}</th>' for name in names)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL};text-align:left">{escape(cell)}</td>' for cell in row) + "</tr>"
-        for row in rows
-    )
-    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<table style="border-collapse:collapse;margin:4px 0">{table}</table>'
 
 
 def _figures(shown: Panel) -> str:
@@ -129,33 +153,17 @@ def _emphasis(alarming: bool) -> str:  # noqa: FBT001 - a plain fact of the figu
     return ' style="font-weight:600"' if alarming else ""
 
 
-def _table(shown: Panel) -> str:
-    if not shown["columns"]:
-        return ""
-    head = "".join(
-        f'<th style="{_CELL};border-bottom:{_LINE};text-align:{_side(numeric)}">{escape(name)}</th>'
-        for name, numeric in zip(shown["columns"], shown["numeric"], strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td style="{_CELL};text-align:{_side(numeric)}">{_value(cell)}</td>'
-            for cell, numeric in zip(row, shown["numeric"], strict=True)
-        )
-        + "</tr>"
-        for row in shown["rows"]
-    )
-    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    count = f'<div style="{_QUIET};font-size:11px">{escape(shown["count"])}</div>'
-    return f'<table style="border-collapse:collapse;margin:4px 0">{table}</table>{count}'
+def _results(shown: Panel) -> str:
+    rows = table(shown["columns"], shown["rows"], numeric=shown["numeric"]) if shown["columns"] else ""
+    return f'{rows}<div style="{_QUIET};font-size:11px">{escape(shown["count"])}</div>'
 
 
-def _side(numeric: bool) -> str:  # noqa: FBT001 - a plain fact of the column
-    return "right" if numeric else "left"
+def _cell(style: str, cell: str | None) -> str:
+    return f'<td style="{style}">{_NULL if cell is None else escape(cell)}</td>'
 
 
-def _value(cell: str | None) -> str:
-    return f'<i style="{_QUIET}">null</i>' if cell is None else escape(cell)
+def _where(failure: dict[str, str]) -> str:
+    return f"{failure['kind']} in {failure['step']}" if failure["step"] else failure["kind"]
 
 
 def _failure(shown: Panel) -> str:
@@ -163,7 +171,7 @@ def _failure(shown: Panel) -> str:
     if failure is None:
         return ""
     block = "white-space:pre-wrap;margin:4px 0;padding:6px 10px;border-left:3px solid #d55e00;background:none"
-    parts = [f'<pre style="{block}"><b>{escape(failure["kind"])}</b>\n{escape(failure["message"])}</pre>']
+    parts = [f'<pre style="{block}"><b>{escape(_where(failure))}</b>\n{escape(failure["message"])}</pre>']
     for title, text in (("rows that the step was given", failure["sample"]), ("traceback", failure["traceback"])):
         if text:
             pre = f'<pre style="{block}">{escape(text)}</pre>'

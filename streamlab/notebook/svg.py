@@ -1,6 +1,6 @@
 """Line charts as plain SVG: what stays of a live chart in a saved notebook, where no script runs.
 
-Colours of text and grid are JupyterLab's own where it runs, with grey fallbacks that fit light and dark pages.
+Text has the colour of the page's own, so that it can be read on light and on dark ones.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from itertools import pairwise
 
 from streamlab.observe.wording import short_number
 
-COLOURS = ("#2b8cc4", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8a8a", "#b8860b")
+COLOURS = ("#2b8cc4", "#c27c00", "#009e73", "#c46a9b", "#418fc9", "#d55e00", "#8a8a8a", "#a07a10")
 """After Okabe and Ito, in shades that stand out on light and on dark pages."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "3 6", "2 2", "10 3 2 3")
-_QUIET = "var(--jp-ui-font-color2,#808080)"
-_LINE = "var(--jp-border-color2,#8884)"
+_QUIET = 'fill="currentColor" opacity=".75"'
+_LINE = "#8884"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 40, 22
 _TICKS = 5
 _MOST_POINTS = 400
@@ -83,7 +83,7 @@ def line_svg(
         for place, line in enumerate(lines):
             parts += _drawn(line, place, across, up)
     else:
-        parts.append(f'<text x="{_LEFT}" y="{height / 2}" fill="{_QUIET}">nothing to show yet</text>')
+        parts.append(f'<text x="{_LEFT}" y="{height / 2}" {_QUIET}>nothing to show yet</text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -138,14 +138,14 @@ def _legend(lines: Sequence[Line], width: int) -> Iterator[str]:
     for place, line in enumerate(lines):
         label = line.label if len(line.label) <= 24 else line.label[:23] + "…"  # noqa: PLR2004 - letters
         if x + 26 + 6.5 * len(label) > width:
-            yield f'<text x="{x:.0f}" y="28" fill="{_QUIET}">…</text>'
+            yield f'<text x="{x:.0f}" y="28" {_QUIET}>…</text>'
             return
         colour = COLOURS[place % len(COLOURS)]
         if line.is_points:
             yield f'<path d="M{x + 6} 20l8 8m0-8l-8 8" stroke="{colour}" stroke-width="1.6" fill="none"/>'
         else:
             yield f'<path d="M{x} 24h20" {_stroke(place)}/>'
-        yield f'<text x="{x + 25:.0f}" y="28" fill="{_QUIET}">{escape(label)}</text>'
+        yield f'<text x="{x + 25:.0f}" y="28" {_QUIET}>{escape(label)}</text>'
         x += 40 + 6.5 * len(label)
 
 
@@ -153,10 +153,10 @@ def _grid(across: _Axis, up: _Axis, *, x_is_time: bool, y_is_time: bool) -> Iter
     for value, word in up.ticks(is_time=y_is_time):
         y = up.at(value)
         yield f'<path d="M{across.start} {y:.1f}H{across.stop}" stroke="{_LINE}"/>'
-        yield f'<text x="{across.start - 5}" y="{y + 4:.1f}" text-anchor="end" fill="{_QUIET}">{word}</text>'
+        yield f'<text x="{across.start - 5}" y="{y + 4:.1f}" text-anchor="end" {_QUIET}>{word}</text>'
     for value, word in across.ticks(is_time=x_is_time):
         x = across.at(value)
-        yield f'<text x="{x:.1f}" y="{up.start + 15}" text-anchor="middle" fill="{_QUIET}">{word}</text>'
+        yield f'<text x="{x:.1f}" y="{up.start + 15}" text-anchor="middle" {_QUIET}>{word}</text>'
 
 
 def _drawn(line: Line, place: int, across: _Axis, up: _Axis) -> Iterator[str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.observe.wording import UNKNOWN
+
 MAX_CELL = 80
 """Characters of a cell; what is longer ends in an ellipsis."""
 MAX_COLUMNS = 30
@@ -100,7 +102,8 @@ def first_rows(table: pl.DataFrame, limit: int, skip: int = 0) -> tuple[pl.DataF
 def as_text(shown: pl.DataFrame, height: int, order: str = "", *, counts: bool = False) -> Preview:
     """Return a few rows of a table that has `height` of them, as cells of text.
 
-    Integers are written as they are, since they may be years or names; with `counts`, with commas between thousands.
+    Integers are written as they are, since they may be years or names; with `counts`, with commas between thousands,
+    and what is null is not known.
     """
     width = shown.width
     shown = shown.select(shown.columns[:MAX_COLUMNS])
@@ -138,7 +141,7 @@ def _dtype_name(dtype: pl.DataType) -> str:
 
 def _cells(column: pl.Series, *, counts: bool) -> list[str | None]:
     if counts and column.dtype.is_integer():
-        return [None if value is None else f"{value:,}" for value in column]
+        return [UNKNOWN if value is None else f"{value:,}" for value in column]
     if column.dtype == pl.String:
         column = column.str.head(MAX_CELL + 1)
     elif column.dtype == pl.Binary:

@@ -103,6 +103,15 @@ def size(n_bytes: int) -> str:
     return f"{n_bytes} B"
 
 
+def times(number: int) -> str:
+    """Return how often something has happened.
+
+    >>> times(1), times(3)
+    ('once', '3 times')
+    """
+    return "once" if number == 1 else f"{number:,} times"
+
+
 def watermark(us: int | None) -> str:
     """Return where a watermark stands, to the second.
 

@@ -5,10 +5,11 @@ import { linesOf, mountFigure, onTheme, pointsOf } from "./charts.js";
 const AGAIN_MS = 3000;
 
 export const makeCharts = (parent, names, tools) => {
+  const note = element("div", "sl-count", parent, "The charts are on their way.");
   const grid = element("div", "sl-charts", parent);
   const charts = names.map((name) => ({ name, host: element("div", "sl-chart", grid), figure: undefined, isAsked: false }));
   for (const { name, host } of charts) host.dataset.chart = name;
-  const list = { charts, tools, note: element("div", "sl-count", parent, "The charts are on their way."), asked: 0, draw: () => {} };
+  const list = { charts, tools, note, asked: 0, draw: () => {} };
   tools.onEnd(() => charts.forEach(({ figure }) => figure?.remove()));
   tools.onEnd(onTheme(() => requestAnimationFrame(() => list.draw())));
   return list;

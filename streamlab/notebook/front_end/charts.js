@@ -1,7 +1,7 @@
 // Charts with Bokeh. Its script comes from the kernel, once per page, when the first chart is looked at.
 
-// The colours of Okabe and Ito, each with a dash and a marker of its own.
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8a8a", "#b8860b"];
+// After Okabe and Ito, in shades that stand out on a light page and on a dark one, each with a dash of its own.
+const COLOURS = ["#0072b2", "#b87a00", "#00855f", "#b8558a", "#3a94cc", "#c24e00", "#767676", "#8a6a00"];
 const DARK_COLOURS = ["#56b4e9", "#e69f00", "#2fc79a", "#e3a0c6", "#9fd4f5", "#ff8a3d", "#a8a8a8", "#f0e442"];
 const DASHES = ["solid", [6, 3], [2, 3], [8, 3, 2, 3], [12, 4], [3, 6], [2, 2], [10, 3, 2, 3, 2, 3]];
 export const MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus"];

@@ -18,7 +18,7 @@ from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
 from streamlab.observe.preview import plain
 from streamlab.observe.status import CheckpointStatus, JobStatus
-from streamlab.observe.wording import size, span
+from streamlab.observe.wording import size, span, times
 from streamlab.session.job import Job
 
 RESULTS, SOURCES, STATE = "results", "sources", "state:"
@@ -50,7 +50,7 @@ def timeline(status: JobStatus) -> list[dict[str, Any]]:
                 "duration": "…" if one.duration_ms is None else span(one.duration_ms),
                 "size": size(one.size_bytes),
                 "new": size(one.new_bytes),
-                "restored": f"restored {one.restored} times" if one.restored else "",
+                "restored": f"restored {times(one.restored)}" if one.restored else "",
                 "reason": plain(one.reason),
                 "before": before,
                 "kept": one.state == "complete",

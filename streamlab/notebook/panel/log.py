@@ -15,6 +15,7 @@ from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
 from streamlab.observe.preview import plain
 from streamlab.observe.status import JobStatus
+from streamlab.observe.wording import times
 from streamlab.session.job import Job
 
 _LINES = 200
@@ -46,7 +47,7 @@ class LogTab:
         page = page_of(letters, choice.letters, in_order="newest last" if letters.height else "")[1]
         return {
             "restarts": _restarts(status),
-            "last": failure_text(status.last_failure),
+            "last": None if status.last_failure == status.failure else failure_text(status.last_failure),
             "told": [[_clock(one["at_s"]), one["text"], one["error"]] for one in reversed(told)],
             "letters": packed_table(page, choice.letters, binary, "nothing was refused"),
             "output": "\n".join(plain(line) for line in self._job.log(_BYTES).splitlines()[-_LINES:]),
@@ -56,9 +57,8 @@ class LogTab:
 def _restarts(status: JobStatus) -> str:
     if not status.restarts:
         return ""
-    times = "once" if status.restarts == 1 else f"{status.restarts} times"
     since = f"checkpoint {status.restored_checkpoint}" if status.restored_checkpoint else "the beginning"
-    return f"Restarted {times}; the present attempt, {status.attempt}, goes on from {since}."
+    return f"Restarted {times(status.restarts)}; the present attempt, {status.attempt}, goes on from {since}."
 
 
 def _clock(s: float) -> str:

@@ -57,7 +57,8 @@ class ResultPages:
             order = f"{_ARRIVAL} · {_SIGNS}" if choice.mode == "changelog" else _ARRIVAL
             rows, page = page_of(changes, choice, in_order=order)
             keys = None
-        marks = self._marks.of(rows, keys, choice, time.monotonic())
+        # Of a change, its sign says already what it is.
+        marks = self._marks.of(rows, keys, choice, time.monotonic()) if choice.mode != "changelog" else ()
         return Page(page.shown, page.whole, page.first, marks, page.error)
 
 

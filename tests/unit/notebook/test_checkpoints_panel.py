@@ -35,7 +35,7 @@ def test_the_timeline_says_what_was_done_what_failed_and_where_it_was_restarted(
     assert [one["mark"] for one in shown] == ["·", "✓", "✗", "○"]
     assert [one["kept"] for one in shown] == [False, True, False, False]
     assert [one["before"] for one in shown] == ["", "", "restart: attempt 2", ""]
-    assert shown[1]["restored"] == "restored 1 times"
+    assert shown[1]["restored"] == "restored once"
     assert shown[2]["reason"] == "took␛[0m too long"
     assert (shown[3]["kind"], shown[3]["duration"]) == ("savepoint asked for", "…")
 

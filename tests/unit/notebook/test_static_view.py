@@ -16,6 +16,7 @@ from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import table_values
 from streamlab.notebook.svg import Line
 from streamlab.observe.status import Failure, JobState, JobStatus
+from streamlab.observe.wording import STATE_MARKS
 
 EVIL = "<script>alert('x')</script>&\""
 
@@ -122,6 +123,21 @@ def test_the_text_is_made_of_plain_lines() -> None:
     assert re.search(r"JFK\s*┆\s*7", text)
     assert text.splitlines()[0] == "● running  hourly  (j-1)"
     assert text.splitlines()[-1] == "1 row"
+
+
+def test_numbers_are_set_flush_right() -> None:
+    text = static_view.to_text(shown(pl.DataFrame({"n": [7, None, 1234], "a" * 200: [5, 6, 70]})))
+    for row in ("│    n ┆ aaa", "│    7 ┆  5 ", "│ null ┆  6 ", "│ 1234 ┆ 70 "):
+        assert row in text
+
+
+def test_nothing_needs_a_colour_that_it_brings_along_to_be_read() -> None:
+    """Colours are those of signs, bars and lines; text has the page's own."""
+    failure = Failure(message="m", step="map", sample="s", traceback="t")
+    for state in JobState:
+        text = static_view.to_html(shown(pl.DataFrame({"a": [None]}), state=state, failure=failure))
+        assert re.findall(r"color:#\w+\">([^<]+)", text) in ([], [STATE_MARKS[state]])
+        assert "var(" not in text.replace("var(--jp-ui-font-family", "")
 
 
 def test_a_failed_job_says_why_in_the_text() -> None:
