@@ -7,10 +7,11 @@ import time
 from bokeh.document import Document
 
 from streamlab import session
-from streamlab.core.errors import StreamlabError
+from streamlab.core.errors import JobError, StreamlabError, explained
 from streamlab.dashboard import page
 from streamlab.dashboard.transport import Transport
 from streamlab.notebook.screen import Screen
+from streamlab.notebook.wire import Frame
 
 TICK_MS = 200
 ROWS = 25
@@ -34,6 +35,8 @@ class JobPage:
         except StreamlabError as error:
             page.fill_with_note(document, "No such job", str(error))
             return
+        self._job = job
+        self._last: Frame | None = None
         self._looking = True
         self._quiet_until_s = 0.0
         self._screen = Screen(job, ROWS, on_change=self._changed)
@@ -51,14 +54,26 @@ class JobPage:
     def _changed(self, _clicked: bool) -> None:  # noqa: FBT001 - a callback
         self._quiet_until_s = 0.0
 
+    def _frame(self) -> Frame:
+        """Return what is to be shown now; when there is no more, as of a job that was deleted, the same once more."""
+        if self._last is None:
+            try:
+                if not self._job.is_kept:
+                    needed, hint = (
+                        "what it has left behind",
+                        "old jobs are deleted, by streamlab gc or for others",
+                    )
+                    raise JobError(explained(f"job {self._job.name}", needed=needed, got="nothing any more", hint=hint))
+                return self._screen.frame()
+            except StreamlabError as error:
+                self._last = self._screen.last_frame(error)
+        return self._last
+
     def _tick(self) -> None:
         began_s = time.monotonic()
         if not self._looking or began_s < self._quiet_until_s:
             return
-        try:
-            frame = self._screen.frame()
-        except StreamlabError as error:
-            frame = self._screen.last_frame(error)
+        frame = self._frame()
         if frame["seq"] != self._sent or self._screen.resend:
             self._screen.resend = False
             self._sent = frame["seq"]

@@ -87,6 +87,11 @@ class Job(Insight, PacedJob, SteppedJob):
         """Where it is in its life; compares equal to plain text such as ``"running"``."""
         return self._handle.status().state
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether its folder is there, with all that it has left; old ended jobs are deleted when others start."""
+        return self._handle.folder.path.is_dir()
+
     def report(self) -> JobStatus:
         """Return everything that is known of it now: rows, rates, watermark, latency, and the figures of each task."""
         return self._handle.status()

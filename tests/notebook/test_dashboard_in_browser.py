@@ -46,10 +46,16 @@ def test_a_job_in_the_dashboard(address: str, numbers: sl.Job, browser: Any) -> 
     page.get_by_role("button", name="Pause").click()
     page.wait_for_selector(".sl-view[data-state=paused]", timeout=WAIT_MS)
     assert numbers.status == "paused"
+    page.select_option("[data-command=pace]", "realtime")
+    is_heard = "() => !document.querySelector('[data-command=pace]').textContent.includes('rows/s')"
+    page.wait_for_function(is_heard, timeout=WAIT_MS)
+    assert numbers.pace == "realtime"
     page.reload()
     page.wait_for_selector(".sl-view[data-state=paused]", timeout=WAIT_MS)
     page.get_by_role("tab", name="Flow").click()
     page.wait_for_selector(".sl-view[data-tab=flow]", timeout=WAIT_MS)
+    page.wait_for_selector(".sl-chart[data-chart=rates][data-points] .bk-Figure", timeout=WAIT_MS)
+    assert page.locator(".sl-view").count() == 1, "the panel is made once, whatever Bokeh says"
     page.screenshot(path=ARTEFACTS / "dashboard-dark.png")
     page.close()
     assert errors == []
