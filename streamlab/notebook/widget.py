@@ -6,6 +6,8 @@ say comes as a message, never as a change of a trait, so only the thread that dr
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,10 @@ from streamlab.notebook.charts import bokeh_script
 from streamlab.notebook.wire import Frame
 
 Said = Callable[[dict[str, Any]], None]
+UNANSWERED_S = 40.0
+"""For how long frames are sent to views of which nothing is heard; those that are there say so every ten seconds."""
+_PAUSE_S = 5.0
+"""A frame that comes so long after the one before it waits for an answer of its own."""
 
 
 class FrameWidget(anywidget.AnyWidget):
@@ -36,15 +42,33 @@ class FrameWidget(anywidget.AnyWidget):
         super().__init__(frame=first, **traits)
         self._said = said
         self._looks: dict[str, bool] = {}
+        self._sent_s = self._unanswered_s = time.monotonic()
+        """When the last frame was sent, and the first one since something was heard of a view, or since a pause."""
+        self._hears_at_once = False
+        """Whether messages come in beside a running cell, as far as is known."""
         self.on_msg(self._on_message)
+        self.observe(self._note_sent, "frame")
         _answer_while_busy(self.comm)
 
     @property
     def looked_at(self) -> bool:
-        """Whether anyone can see it; assumed until a view says otherwise, since views may speak only between cells."""
+        """Whether anyone can see it; assumed until a view says otherwise, since views may speak only between cells.
+
+        A view that went without a word, because its browser crashed, is given up after a while; otherwise the server
+        would keep what is sent, for when it comes back.
+        """
+        if self._hears_at_once and self._sent_s - self._unanswered_s > UNANSWERED_S:
+            return False
         return not self._looks or any(self._looks.values())
 
+    def _note_sent(self, _change: Any) -> None:
+        before_s, self._sent_s = self._sent_s, time.monotonic()
+        if self._sent_s - before_s > _PAUSE_S:
+            self._unanswered_s = self._sent_s
+
     def _on_message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        self._unanswered_s = self._sent_s
+        self._hears_at_once = threading.current_thread() is not threading.main_thread()
         if content.get("type") == "need_bokeh":
             self.send({"type": "bokeh"}, [bokeh_script()])
         elif content.get("type") == "looking":

@@ -11,6 +11,7 @@ export default {
     let figure;
     let seq = 0;
     let isGone = false;
+    const looks = watchLooks(model, root);
     const gaps = watchGaps(model, () => seq, () => model.get("frame").final);
     const fail = (error) => {
       setText(element("div", "sl-callout sl-error", root), `This chart could not be drawn. ${error?.message ?? error}`);
@@ -20,6 +21,7 @@ export default {
     const update = () => {
       const frame = model.get("frame");
       gaps.received(frame.seq);
+      looks.received();
       seq = frame.seq;
       if (!figure) return;
       figure.fill("lines", linesOf(host, frame.lines, columnsOf(frame)));
@@ -34,13 +36,12 @@ export default {
     }).catch(fail);
     model.on("change:frame", update);
     const stopTheme = onTheme(() => requestAnimationFrame(update));
-    const stopWatching = watchLooks(model, root);
     return () => {
       isGone = true;
       model.off("change:frame", update);
       gaps.stop();
       stopTheme();
-      stopWatching();
+      looks.stop();
       figure?.remove();
     };
   },

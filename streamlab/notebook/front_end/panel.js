@@ -115,10 +115,12 @@ const makePanel = (model, el) => {
 export default {
   render({ model, el }) {
     const { root, state, draw, fail, end } = makePanel(model, el);
+    const looks = watchLooks(model, root);
     const gaps = watchGaps(model, () => state.seq, () => state.final);
     const update = () => {
       const frame = model.get("frame");
       gaps.received(frame.seq);
+      looks.received();
       state.seq = frame.seq;
       try {
         draw(frame);
@@ -128,11 +130,10 @@ export default {
     };
     update();
     model.on("change:frame", update);
-    const stopWatching = watchLooks(model, root);
     return () => {
       model.off("change:frame", update);
       gaps.stop();
-      stopWatching();
+      looks.stop();
       end();
     };
   },

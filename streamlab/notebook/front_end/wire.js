@@ -21,37 +21,43 @@ export const columnsOf = (frame) => {
 };
 
 const QUIET_MS = 5000;
-const MOST_CHECKS = 3;
+const LONGEST_QUIET_MS = 60000;
 
 // Asks the kernel after its newest frame when none has come for a while, or when one is missing; it then sends it again.
 export const watchGaps = (model, lastSeq, isFinal) => {
-  let heard = Date.now();
-  let checks = 0;
+  let askAt = Date.now() + QUIET_MS;
+  let patience = QUIET_MS;
   const check = () => model.send({ type: "check", seq: lastSeq() });
   const timer = setInterval(() => {
-    const isQuiet = Date.now() - heard > QUIET_MS && document.visibilityState === "visible";
-    if (!isQuiet || isFinal() || checks >= MOST_CHECKS) return;
-    checks += 1;
+    if (Date.now() < askAt || isFinal() || document.visibilityState !== "visible") return;
+    // A job that has nothing to tell is asked ever more seldom.
+    patience = Math.min(2 * patience, LONGEST_QUIET_MS);
+    askAt = Date.now() + patience;
     check();
-  }, QUIET_MS);
+  }, QUIET_MS / 5);
   return {
     received: (seq) => {
-      heard = Date.now();
-      checks = 0;
+      patience = QUIET_MS;
+      askAt = Date.now() + patience;
       if (seq > lastSeq() + 1) check();
     },
     stop: () => clearInterval(timer),
   };
 };
 
-// Tells the kernel whether this view can be seen, so that nothing is sent while nobody looks.
+const TELL_AGAIN_MS = 10000;
+
+// Tells the kernel whether this view can be seen, so that nothing is sent while nobody looks. While frames come it says
+// so again and again: a browser that crashed, or a machine that was shut, says nothing any more.
 export const watchLooks = (model, root) => {
   const view = Math.random().toString(36).slice(2);
   let onScreen = true;
   let told;
+  let toldAt = 0;
   const tell = (looking) => {
-    if (looking === told) return;
+    if (looking === told && Date.now() - toldAt < TELL_AGAIN_MS) return;
     told = looking;
+    toldAt = Date.now();
     model.send({ type: "looking", view, looking });
   };
   const judge = () => tell(onScreen && document.visibilityState === "visible");
@@ -62,12 +68,17 @@ export const watchLooks = (model, root) => {
   });
   observer.observe(root);
   document.addEventListener("visibilitychange", judge);
+  window.addEventListener("focus", judge);
   window.addEventListener("pagehide", leave);
   judge();
-  return () => {
-    observer.disconnect();
-    document.removeEventListener("visibilitychange", judge);
-    window.removeEventListener("pagehide", leave);
-    leave();
+  return {
+    received: judge,
+    stop: () => {
+      observer.disconnect();
+      document.removeEventListener("visibilitychange", judge);
+      window.removeEventListener("focus", judge);
+      window.removeEventListener("pagehide", leave);
+      leave();
+    },
   };
 };

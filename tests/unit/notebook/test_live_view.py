@@ -11,9 +11,10 @@ import msgspec
 import polars as pl
 import pytest
 
-from streamlab.notebook import live_view
+from streamlab.notebook import live_view, widget
 from streamlab.notebook.live_view import LINGER_S, LiveView
 from streamlab.notebook.pump import Pump
+from streamlab.notebook.widget import UNANSWERED_S
 from streamlab.observe.status import JobState, JobStatus
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -164,6 +165,45 @@ def test_nothing_is_read_or_sent_while_nobody_looks(clock: Clock, output: FakeHa
     widget._on_message(widget, {"type": "looking", "view": "b", "looking": True}, [])
     view.tick()
     assert widget.frame["seq"] == 2
+    view.close()
+
+
+def heard(view: LiveView, message: dict[str, Any], *, beside: bool) -> None:
+    """Do as a front end whose messages come in beside a running cell, or only between cells."""
+    if not beside:
+        say(view, message)
+        return
+    thread = threading.Thread(target=say, args=(view, message))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_view_that_went_without_a_word_is_given_up_unless_it_cannot_speak(
+    clock: Clock, output: FakeHandle, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    monkeypatch.setattr(widget, "time", clock)
+    job = FakeJob()
+    view = LiveView(job, "widget", 5)
+
+    def frames(seconds: int, *, answers: bool) -> int:
+        before = view._widget.frame["seq"]
+        for _ in range(seconds):
+            job.change(rows_in=job.now.rows_in + 1)
+            clock.s += 1
+            view.tick()
+            if answers and clock.s % 10 == 0:
+                heard(view, {"type": "looking", "view": "a", "looking": True}, beside=beside)
+        return view._widget.frame["seq"] - before
+
+    assert frames(200, answers=True) == 200
+    unheard = frames(200, answers=False)
+    assert (unheard <= UNANSWERED_S + 10) if beside else (unheard == 200)
+    heard(view, {"type": "check", "seq": 0}, beside=beside)
+    assert frames(20, answers=False) == 20
+    # A job that has nothing to tell for long gets no answers, and that says nothing of who looks.
+    clock.s += 10_000
+    assert frames(5, answers=True) == 5
     view.close()
 
 
