@@ -35,6 +35,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/installed-test
+	.ci/install-chromium
 	$(BIN)/python tests/bench/run.py
 
 soak: $(VENV)/installed-test

@@ -1,9 +1,10 @@
 """Measures streamlab against Polars' streaming engine on the same files, and the job's own times: ``make bench``.
 
 Every figure is a ratio within one run, or a time that the job itself reports, so it can be compared between machines
-only with care. The results table goes into ``docs/performance.md``.
+only with care. The results table goes into ``docs/performance.md``, and so does the one of the panel in a browser.
 
-Usage: ``python tests/bench/run.py [--quick] [--data DIR] [--only NAME,NAME]``
+Usage: ``python tests/bench/run.py [--quick] [--data DIR] [--only NAME,NAME]``; of the panel alone ``--only panel``, or
+``--only panel-tabs`` and the like, which write nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -28,7 +31,7 @@ import streamlab as sl
 
 _HERE = Path(__file__).parent
 _PAGE = _HERE.parent.parent / "docs" / "performance.md"
-_BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
+_OTHERS = ("checkpoints", "watching", "latency", "start", "memory", "panel")
 _ROUNDS = 3
 _WORKERS = 2
 _CHECKPOINT_FACTOR = 5
@@ -154,10 +157,9 @@ def _say(text: str) -> None:
 
 def table(timings: list[Timing], others: dict[str, str], command: str) -> str:
     """Return the results as Markdown."""
-    machine = f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
     lines = [
-        f"`{command}` on {machine}, Polars {pl.__version__}. Rows per second from the first row read to the end of the",
-        "job (median of three runs); Polars: its streaming engine on the same files with two threads.",
+        f"`{command}` on {_machine()}, Polars {pl.__version__}. Rows per second from the first row read to the end of",
+        "the job (median of three runs); Polars: its streaming engine on the same files with two threads.",
         "",
         "| query | rows | streamlab, million rows/s | Polars, million rows/s | ratio | job in all, s |",
         "|---|---:|---:|---:|---:|---:|",
@@ -171,13 +173,43 @@ def table(timings: list[Timing], others: dict[str, str], command: str) -> str:
     return "\n".join(lines)
 
 
-def write_page(text: str) -> None:
-    """Put the results between the markers of the page."""
-    page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else f"# Performance\n\n{_BEGIN}\n{_END}\n"
-    head, _, rest = page.partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    _PAGE.parent.mkdir(exist_ok=True)
-    _PAGE.write_text(f"{head}{_BEGIN}\n{text}\n{_END}{tail}", encoding="utf-8")
+def write_page(text: str, part: str) -> None:
+    """Put results between the markers of a part of the page."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    head, _, rest = _PAGE.read_text(encoding="utf-8").partition(begin)
+    _, _, tail = rest.partition(end)
+    _PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+
+
+def measure_panel(chosen: Sequence[str], command: str) -> None:
+    """Measure the panel in a browser, and write it into the page when all of it was measured."""
+    # JupyterLab and the browser are driven as the tests do it.
+    sys.path.append(str(_HERE.parent / "notebook"))
+    from bench_panel import MEASURES, panel_figures  # noqa: PLC0415 - needs the path, and Playwright
+    from lab_in_browser import CHROMIUM  # noqa: PLC0415
+
+    if CHROMIUM is None:
+        _say("The panel is left out: there is no Chromium.")
+        return
+    is_whole = "panel" in chosen
+    figures = panel_figures(MEASURES if is_whole else [name for name in MEASURES if f"panel-{name}" in chosen])
+    load = psutil.getloadavg()[0]
+    lines = [
+        f"`{command}` on {_machine()}, JupyterLab {version('jupyterlab')}, ipykernel {version('ipykernel')}, Chromium",
+        f"without a graphics card, all on the same machine; load average at the end {load:.1f}.",
+        "",
+        "| the panel in a browser | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in figures.items()),
+    ]
+    text = "\n".join(lines)
+    sys.stdout.write(text + "\n")
+    if is_whole:
+        write_page(text, "panel")
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def main() -> None:
@@ -186,13 +218,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "streamlab-bench")
     parser.add_argument(
-        "--only", default="", help="names of queries, checkpoints, watching, latency, start, memory; with commas"
+        "--only", default="", help=f"names of queries, {', '.join(_OTHERS)}, panel-start and the like; with commas"
     )
     options = parser.parse_args()
     rows = 2_000_000 if options.quick else 20_000_000
-    chosen = (
-        options.only.split(",") if options.only else [*QUERIES, "checkpoints", "watching", "latency", "start", "memory"]
-    )
+    chosen = options.only.split(",") if options.only else [*QUERIES, *_OTHERS]
+    command = " ".join(["python", "tests/bench/run.py", *sys.argv[1:]])
+    if any(name.startswith("panel") for name in chosen):
+        measure_panel(chosen, command)
+    if all(name.startswith("panel") for name in chosen):
+        return
     timings = {name: measure(name, options.data, rows) for name in QUERIES if name in chosen}
     others: dict[str, str] = {}
     if {"unbounded-1e4", "unbounded-1e7"} <= set(timings):
@@ -214,11 +249,10 @@ def main() -> None:
     if "memory" in chosen:
         early, late = slow_sink(6 if options.quick else 20)
         others["memory of the job under a slow sink"] = f"{early:.0f} MB early, {late:.0f} MB late"
-    command = " ".join(["python", "tests/bench/run.py", *sys.argv[1:]])
     text = table(list(timings.values()), others, command)
     sys.stdout.write(text + "\n")
     if not options.only:
-        write_page(text)
+        write_page(text, "bench")
 
 
 if __name__ == "__main__":

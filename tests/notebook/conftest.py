@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,8 +35,12 @@ class Opener:
         self._lab = lab
         self._context = context
 
-    def __call__(self, name: str, theme: str = "light") -> Page:
-        page = Page(self._context.new_page(), f"{self._lab.url}/lab/tree/{name}?reset", theme)
+    def __call__(self, name: str, theme: str = "light", script: Path | None = None) -> Page:
+        """Open a notebook; a script runs in the page before anything else does."""
+        new = self._context.new_page()
+        if script is not None:
+            new.add_init_script(path=script)
+        page = Page(new, f"{self._lab.url}/lab/tree/{name}?reset", theme)
         self.pages.append(page)
         return page
 
