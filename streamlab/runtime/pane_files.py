@@ -2,6 +2,7 @@
 
 A client that wants to see them touches a file; workers look at its time now and then. What they write says which touch
 it answers. To look costs a worker at most half a hundredth of its time: the more work it was, the later it looks again.
+A worker of a paused job has the time: whoever steps through a job sees the windows as they are after the step.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _ASKED = "asked"
 _LEASE_S = 5.0
 """How long somebody who has asked counts as looking."""
 _SHARE = 200
+_PAUSED_SHARE = 4
 _SHORTEST_S = 0.5
 _POLL_S = 0.02
 
@@ -62,20 +64,22 @@ class PaneWriter:
         self._asked = folder / _FOLDER / _ASKED
         self._path = folder / _FOLDER / f"{worker}.msgpack"
         self._attempt = attempt
-        self._again_s = 0.0
+        self._begun_s: float | None = None
+        self._took_s = 0.0
 
-    def write_if_asked(self, tasks: Sequence[Task]) -> None:
+    def write_if_asked(self, tasks: Sequence[Task], *, paused: bool = False) -> None:
         """Write the windows of a worker's tasks if somebody looks, and it was not done just now."""
         now_s = time.monotonic()
-        if now_s < self._again_s:
+        rest_s = self._took_s * _PAUSED_SHARE if paused else max(_SHORTEST_S, self._took_s * _SHARE)
+        if self._begun_s is not None and now_s < self._begun_s + rest_s:
             return
         asked_ns = _asked_ns(self._asked)
         if abs(time.time_ns() - asked_ns) < _LEASE_S * 1e9:
             worked_s = time.process_time()
             self.write(tasks, asked_ns)
             # On a machine that is busy with other things, what this has cost is less than what it took.
-            took_s = min(time.monotonic() - now_s, time.process_time() - worked_s)
-            self._again_s = now_s + max(_SHORTEST_S, took_s * _SHARE)
+            self._took_s = min(time.monotonic() - now_s, time.process_time() - worked_s)
+            self._begun_s = now_s
 
     def write(self, tasks: Sequence[Task], asked_ns: int | None = None) -> None:
         """Write the windows of a worker's tasks. That there is no room for them is no reason to fail."""

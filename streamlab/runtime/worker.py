@@ -175,7 +175,7 @@ class Worker:
         now_us = self._now_us()
         first_rows = [r.first_row_us for r in self._runners if r.first_row_us is not None]
         self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
-        self._panes.write_if_asked([runner.task for runner in self._runners])
+        self._panes.write_if_asked([runner.task for runner in self._runners], paused=self._paused)
 
     def _report_end(self, runner: TaskRunner) -> None:
         if self._checkpointing:

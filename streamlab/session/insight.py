@@ -15,7 +15,7 @@ from streamlab.observe.diagnosis import Facts, Finding, completeness, diagnose
 from streamlab.observe.history import Sample
 from streamlab.observe.history_frames import HistoryFrames, history_frames
 from streamlab.observe.late_notes import LATE_NOTES, shown
-from streamlab.observe.status import TaskStatus
+from streamlab.observe.status import JobState, TaskStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
@@ -27,6 +27,7 @@ _TIME = pl.Datetime("us", "UTC")
 _RECENT = 600
 """Samples of the history that a diagnosis looks at."""
 _PANES_S = 2.0
+_PAUSED_PANES_S = 10.0
 """How long workers are waited for when somebody asks for windows: one of them may be in a long call."""
 _DTYPES: dict[object, pl.DataType] = {
     str: pl.String(),
@@ -196,8 +197,9 @@ class Insight:
         Parameters
         ----------
         wait
-            Whether to wait, for two seconds at most, until all workers have told how things are now. Otherwise the
-            table is what they have told since somebody asked last; they go on telling for five seconds.
+            Whether to wait until all workers have told how things are now: for two seconds at most, or for ten while
+            it is paused and they have nothing else to do. Otherwise the table is what they have told since somebody
+            asked last; they go on telling for five seconds.
 
         Returns
         -------
@@ -207,10 +209,11 @@ class Insight:
             included) and ``refinements``. What has fired is known since the attempt began.
         """
         folder = self._handle.folder.path
-        if not self._handle.status().state.is_final:
+        state = self._handle.status().state
+        if not state.is_final:
             asked_ns = ask(folder)
             if wait:
-                wait_for_answer(folder, asked_ns, _PANES_S)
+                wait_for_answer(folder, asked_ns, _PAUSED_PANES_S if state is JobState.PAUSED else _PANES_S)
         with self._reading:
             return self._panes.read()
 

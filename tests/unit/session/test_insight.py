@@ -181,29 +181,49 @@ def test_a_worker_writes_windows_only_while_somebody_looks(folder) -> None:
     assert job(folder).panes()["keys"].to_list() == [3]
 
 
+class Slow(Windows):
+    """Each look at it lasts a tenth of a second, of which the worker itself works for so long."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, work_s: float) -> None:
+        super().__init__(1)
+        self.now_s = self.worked_s = 0.0
+        self.seen: list[float] = []
+        self._work_s = work_s
+        monkeypatch.setattr("streamlab.runtime.pane_files.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("streamlab.runtime.pane_files.time.process_time", lambda: self.worked_s)
+
+    def panes(self) -> list[tuple[str, pl.DataFrame]]:
+        self.seen.append(self.now_s)
+        self.now_s += 0.1
+        self.worked_s += self._work_s
+        return super().panes()
+
+
 @pytest.mark.parametrize(("work_s", "least", "most"), [(0.1, 1, 3), (0.001, 40, 50)])
 def test_a_worker_spends_little_of_its_time_on_windows_and_what_others_take_does_not_count(
     folder, monkeypatch, work_s, least, most
 ) -> None:
-    """Each look lasts a tenth of a second, of which the worker itself works for all or for a hundredth."""
-    now, worked = [0.0], [0.0]
-    monkeypatch.setattr("streamlab.runtime.pane_files.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("streamlab.runtime.pane_files.time.process_time", lambda: worked[0])
-    seen = []
-
-    class Slow(Windows):
-        def panes(self) -> list[tuple[str, pl.DataFrame]]:
-            seen.append(now[0])
-            now[0] += 0.1
-            worked[0] += work_s
-            return super().panes()
-
+    slow = Slow(monkeypatch, work_s)
     writer = PaneWriter(folder.path, 0, 1)
-    while now[0] < 25:
+    while slow.now_s < 25:
         ask(folder.path)
-        writer.write_if_asked([Slow(1)])
-        now[0] += 0.01
-    assert least <= len(seen) <= most
+        writer.write_if_asked([slow])
+        slow.now_s += 0.01
+    assert least <= len(slow.seen) <= most
+
+
+def test_a_worker_of_a_paused_job_answers_soon_and_rests_most_of_the_time(folder, monkeypatch) -> None:
+    """Whoever steps through a job and looks at its windows would see those before the step otherwise."""
+    slow = Slow(monkeypatch, 0.1)
+    writer = PaneWriter(folder.path, 0, 1)
+    ask(folder.path)
+    writer.write_if_asked([slow])
+    while slow.now_s < 10:
+        ask(folder.path)
+        writer.write_if_asked([slow], paused=True)
+        slow.now_s += 0.01
+    assert slow.seen[1] < 0.5
+    assert len(slow.seen) < 27
 
 
 def test_a_file_that_is_half_written_does_no_harm(folder) -> None:
