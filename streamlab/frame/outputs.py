@@ -19,6 +19,9 @@ from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan
 from streamlab.plan.schema import show_columns
 
+_WIDTH = 100
+"""Characters of a line of columns, so that it fits into a cell of a notebook."""
+
 
 class OutputMethods(FrameBase):
     """Methods that run the query or show it."""
@@ -175,11 +178,12 @@ class OutputMethods(FrameBase):
     def __repr__(self) -> str:
         kind = "updating" if self._plan.updating else "append-only"
         end = "bounded" if self._plan.bounded else "endless"
-        columns = show_columns(self._plan.schema)
+        columns = show_columns(self._plan.schema, _WIDTH)
         return f"StreamFrame, {end}, {kind}\n{columns}\n\n{explain_plan(self._plan)}"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+        # A page made by nbconvert has other letters in <pre> than in code.
+        return f"<pre style='font-family:var(--jp-code-font-family,monospace)'>{html.escape(repr(self))}</pre>"
 
 
 def run_options(

@@ -144,15 +144,22 @@ def missing_column(step: str, name: str, schema: pl.Schema) -> PlanError:
     )
 
 
-def show_columns(schema: pl.Schema) -> str:
-    """Return names and dtypes in one line, cut when there are many.
+def show_columns(schema: pl.Schema, width: int | None = None) -> str:
+    """Return names and dtypes, cut when there are many: in one line, or in lines of about a number of characters.
 
     >>> show_columns(pl.Schema({"ts": pl.Datetime("us"), "n": pl.Int64}))
     'ts Datetime(us), n Int64'
     """
     shown = [f"{name} {show_dtype(dtype)}" for name, dtype in list(schema.items())[:_COLUMNS_SHOWN]]
     more = len(schema) - len(shown)
-    return ", ".join(shown) + (f", and {more} more" if more else "")
+    parts = [*shown, f"and {more} more"] if more else shown
+    lines: list[str] = []
+    for part in parts:
+        if not lines or (width is not None and len(lines[-1]) + len(part) + 3 > width):
+            lines.append(part)
+        else:
+            lines[-1] += f", {part}"
+    return ",\n".join(lines)
 
 
 def show_dtype(dtype: pl.DataType) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from streamlab.observe.history import Sample
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
+
+_WIDTH = 100
+"""Characters of a line, so that it fits into a cell of a notebook."""
 
 
 class Severity(StrEnum):
@@ -54,7 +58,11 @@ class Finding:
     vertex: str = ""
 
     def __str__(self) -> str:
-        return f"{self.severity.sign} {self.sentence}\n  → {self.move}"
+        said = ((self.sentence, f"{self.severity.sign} ", "  "), (self.move, "  → ", "    "))
+        return "\n".join(
+            textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=then, break_long_words=False)
+            for text, first, then in said
+        )
 
 
 @dataclass(frozen=True)

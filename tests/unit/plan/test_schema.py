@@ -56,6 +56,13 @@ def test_long_lists_of_columns_are_cut(n: int) -> None:
     assert (f"and {n - shown} more" in text) == (n > 24)
 
 
+def test_lines_of_columns_break_between_columns() -> None:
+    schema = pl.Schema({f"a_rather_long_name_{at}": pl.Datetime("us", "UTC") for at in range(9)})
+    lines = show_columns(schema, 100).splitlines()
+    assert [len(line) <= 100 and line.startswith("a_rather") for line in lines] == [True] * 5
+    assert " ".join(lines) == show_columns(schema)
+
+
 def test_names_with_two_underscores_are_ours() -> None:
     check_names("select", ["_a", "a__b", "a"])
     with pytest.raises(PlanError, match="'__a', '__b'"):
