@@ -1,4 +1,5 @@
 # make demo   the main job on real data           make test    everything: lint, tests, notebooks, browser
+# make lessons  opens the lessons in JupyterLab; LAB=--no-browser and other options of its own
 # make lint   style, types, layers                make bench   speed, as ratios; writes docs/performance.md
 # make soak   hours of random examples and faults, which the tests leave out
 # make simulate N=10000   recovery under that many seeds of faults
@@ -16,17 +17,20 @@ JOBS ?= 2
 
 PICTURES := live-light time-light time-dark flow-light flow-dark checkpoints-light checkpoints-dark
 
-.PHONY: demo test lint bench simulate faults storm soak pictures clean
+.PHONY: demo lessons test lint bench simulate faults storm soak pictures clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/streamlab demo
+
+lessons: $(VENV)/installed-lessons
+	$(BIN)/jupyter lab $(LAB) notebooks/01-first-stream.ipynb
 
 test: $(VENV)/installed-test lint
 	.ci/install-chromium
 	.ci/install-postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/notebook
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
@@ -65,6 +69,10 @@ clean:
 
 $(VENV)/installed-demo: pyproject.toml
 	.ci/install $(PYTHON) $(VENV) demo
+	touch $@
+
+$(VENV)/installed-lessons: pyproject.toml
+	.ci/install $(PYTHON) $(VENV) lessons
 	touch $@
 
 $(VENV)/installed-test: pyproject.toml
