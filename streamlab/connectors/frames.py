@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
-import pandas as pd
 import polars as pl
 import psutil
 import pyarrow as pa
@@ -17,10 +17,13 @@ from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import time_us
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 STEP = "from_frame"
 _MAX_FRAMES = 100_000
 
-AnyFrame: TypeAlias = pl.DataFrame | pl.LazyFrame | pd.DataFrame
+AnyFrame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pd.DataFrame"
 
 
 def from_frame(
@@ -53,7 +56,7 @@ def from_frame(
     PlanError
         If the event time is no time column of it.
     """
-    several = not isinstance(frame, AnyFrame)
+    several = not is_frame(frame)
     frames = tuple(_each(frame) if several else [as_polars(frame)])
     schema = frames[0].schema
     for before, after in pairwise(frames):
@@ -166,13 +169,18 @@ def _each(frames: object) -> list[pl.DataFrame]:
     return out
 
 
+def is_frame(value: object) -> TypeGuard[AnyFrame]:
+    """Return whether something is a frame of a kind that can be read."""
+    return isinstance(value, pl.DataFrame | pl.LazyFrame) or _is_pandas(value)
+
+
 def as_polars(frame: object) -> pl.DataFrame:
     """Return a frame of any kind as a Polars DataFrame; pandas' index is left out."""
     if isinstance(frame, pl.DataFrame):
         out = frame
     elif isinstance(frame, pl.LazyFrame):
         out = frame.collect()
-    elif isinstance(frame, pd.DataFrame):
+    elif _is_pandas(frame):
         out = _from_pandas(frame)
     else:
         raise _no_frame(frame)
@@ -181,6 +189,12 @@ def as_polars(frame: object) -> pl.DataFrame:
         hint = "turn it into text, numbers or a struct first"
         raise PlanError(explained(STEP, needed="columns without Python objects", got=repr(objects[0]), hint=hint))
     return out
+
+
+def _is_pandas(value: object) -> TypeGuard[pd.DataFrame]:
+    # Whoever has such a frame has imported pandas; for all others, workers among them, that would take long.
+    kind = getattr(sys.modules.get("pandas"), "DataFrame", None)
+    return kind is not None and isinstance(value, kind)
 
 
 def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from typing import Self
 import polars as pl
 
 from streamlab.connectors.formats.base import differences
-from streamlab.connectors.frames import AnyFrame, as_polars
+from streamlab.connectors.frames import AnyFrame, as_polars, is_frame
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
 from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
 from streamlab.core.errors import OptionError, PlanError, SourceError, explained
@@ -216,7 +216,7 @@ class _Generated(SplitReader):
 
 
 def _frame(step: str, got: object) -> pl.DataFrame:
-    if not isinstance(got, AnyFrame):
+    if not is_frame(got):
         needed = "function(start, n) to return a DataFrame"
         raise SourceError(explained(step, needed=needed, got=type(got).__name__))
     return as_polars(got)
