@@ -23,6 +23,7 @@ from IPython.display import display
 
 from streamlab.notebook import static_view
 from streamlab.notebook.panel.choice import Mode
+from streamlab.notebook.pump import SOONEST_S
 from streamlab.notebook.screen import Screen
 from streamlab.notebook.widget import PanelWidget
 from streamlab.session.job import Job
@@ -101,7 +102,7 @@ class LiveView:
                 self._draw_widget(self._widget, now)
                 # On a machine that is busy with other things, drawing takes long and costs little.
                 took_s = min(time.monotonic() - now, time.process_time() - worked_s)
-                self._quiet_until_s = now + took_s * _REST
+                self._quiet_until_s = now + max(SOONEST_S, took_s * _REST)
 
     def close(self) -> None:
         """Draw no more; the output stays as it is now, as plain HTML."""

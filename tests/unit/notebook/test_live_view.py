@@ -151,6 +151,19 @@ def test_a_view_rests_after_its_work_and_not_after_what_others_did_meanwhile(
     view.close()
 
 
+def test_cells_that_end_one_after_the_other_do_not_send_more(clock: Clock, output: FakeHandle) -> None:
+    """At the end of each cell views are drawn; at most ten times a second all the same."""
+    job = FakeJob()
+    view = LiveView(job, "widget", 5)
+    before = view._widget.frame["seq"]
+    for _ in range(200):
+        job.change(rows_in=job.now.rows_in + 1)
+        clock.s += 0.01
+        view.tick()
+    assert view._widget.frame["seq"] - before <= 20
+    view.close()
+
+
 def test_nothing_is_read_or_sent_while_nobody_looks(clock: Clock, output: FakeHandle) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
