@@ -71,12 +71,11 @@ const drawStrip = ({ strip, about }, timeline) => {
       if (!one.before) return;
       const line = shape("path", { d: `M ${x - 3} 0 V ${STRIP.height}`, class: "sl-restart" }, svg);
       shape("title", {}, line, one.before);
-      shape("text", { x: x - 3, y: STRIP.height + 12, "text-anchor": "middle", class: "sl-restart-mark" }, svg, "↻");
     });
     strip.scrollLeft = strip.scrollWidth;
     const failed = timeline.filter(({ mark }) => mark === "✗").length;
     const words = `how long each took, oldest first, ${Math.round(longest)} ms at most`;
-    setText(about, timeline.length ? `${words} · ✓ complete · ✗ not completed: ${failed} · ↻ restart` : "no checkpoint yet");
+    setText(about, timeline.length ? `${words} · ✓ complete · ✗ not completed: ${failed} · ┆ restart` : "no checkpoint yet");
     strip.setAttribute("aria-label", `${timeline.length} checkpoints: ${about.textContent}`);
   });
 };
