@@ -15,7 +15,7 @@ WORKERS ?= 2
 SEED ?= 1
 JOBS ?= 2
 
-PICTURES := live-light time-light time-dark flow-light flow-dark checkpoints-light checkpoints-dark
+PICTURES := live-light time-light time-dark flow-light flow-dark checkpoints-light checkpoints-dark plot-light dashboard-dark
 
 .PHONY: demo lessons test lint bench simulate faults storm soak pictures clean
 
@@ -60,9 +60,8 @@ storm: $(VENV)/installed-test
 
 pictures: $(VENV)/installed-test
 	.ci/install-chromium
-	$(BIN)/python -m pytest tests/notebook/test_browser.py tests/notebook/test_panel_in_browser.py
-	mkdir -p docs/images
-	cp $(PICTURES:%=tests/notebook/artefacts/%.png) docs/images/
+	$(BIN)/python -m pytest $(addprefix tests/notebook/test_,browser.py panel_in_browser.py dashboard_in_browser.py)
+	$(BIN)/python .ci/small_pictures.py $(PICTURES)
 
 clean:
 	rm -rf $(VENV)

@@ -43,12 +43,14 @@ def line_chart(
     y_is_time: bool = False,
     y_label: str = "",
     y_from: float | None = None,
+    y_is_count: bool = False,
     x_is_clock: bool = False,
     height: int = HEIGHT,
 ) -> Any:
     """Return a figure of lines and points, both without data.
 
-    `y_from` is where its ordinate begins; with `x_is_clock`, the abscissa shows the time of day only.
+    `y_from` is where its ordinate begins, and a count has none but whole numbers there; with `x_is_clock`, the abscissa
+    shows the time of day only.
 
     Its sources are called ``lines`` (``xs ys color dash label``: one row per line) and ``points``
     (``x y color marker size label``).
@@ -105,6 +107,8 @@ def line_chart(
         fig.yaxis.formatter = NumeralTickFormatter(format=_NUMBER)
     if y_from is not None:
         fig.y_range.start = y_from
+    if y_is_count:
+        fig.yaxis.ticker.min_interval = 1
     if x_is_clock:
         fig.xaxis.formatter = DatetimeTickFormatter(**_CLOCK)
         fig.xaxis.ticker.desired_num_ticks = 4

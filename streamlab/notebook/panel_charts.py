@@ -9,13 +9,13 @@ from streamlab.notebook.charts import line_chart, packed_figure
 
 _CHARTS: dict[str, dict[str, Any]] = {
     "skew": {"title": "Event time over processing time", "y_is_time": True, "height": 250},
-    "ahead": {"title": "How far rows are ahead of the watermark, or behind it", "height": 250},
+    "ahead": {"title": "Rows ahead of the watermark, and behind it", "height": 250},
     "watermarks": {"title": "Watermarks of the steps", "y_is_time": True},
     "lag": {"title": "Lag of the watermarks behind the clock", "y_label": "seconds"},
     "rates": {"title": "Rows read and written", "y_label": "rows/s", "y_from": 0},
     "batches": {"title": "Duration of a batch", "y_label": "ms", "y_from": 0},
     "state": {"title": "Size of the state", "y_label": "bytes", "y_from": 0},
-    "queues": {"title": "Batches that wait at the inputs", "y_label": "batches", "y_from": 0},
+    "queues": {"title": "Batches that wait at the inputs", "y_label": "batches", "y_from": 0, "y_is_count": True},
 }
 
 
