@@ -27,7 +27,7 @@ class Severity(StrEnum):
     @property
     def sign(self) -> str:
         """A sign for it, so that colour never carries it alone."""
-        return {"problem": "✗", "warning": "▲", "hint": "ⓘ"}[self]
+        return {"problem": "✗", "warning": "▲", "hint": "•"}[self]
 
 
 @dataclass(frozen=True)
