@@ -18,7 +18,6 @@ from streamlab.observe.status import JobState, JobStatus
 from streamlab.observe.wording import UNKNOWN, span
 from streamlab.session.job import Job
 
-SIGNS = {"problem": "✗", "warning": "▲", "hint": "•"}
 PANE_SIGNS = {"open": "○ open", "fired": "● fired", "refined": "◉ refined", "closed": "■ closed"}
 """A sign beside each word, so that states can be told apart at a glance, and without colour."""
 
@@ -125,7 +124,7 @@ def finding_values(finding: Any) -> dict[str, str]:
     """Return a finding of the diagnosis as texts."""
     return {
         "severity": str(finding.severity),
-        "sign": SIGNS[str(finding.severity)],
+        "sign": finding.severity.sign,
         "kind": finding.kind,
         "sentence": plain(finding.sentence),
         "move": plain(finding.move),
