@@ -156,6 +156,8 @@ def concat(items: Iterable[F], *, how: str = "vertical", **_advice: Any) -> F:
     PlanError
         If schemas differ; the message lists how.
     """
+    if isinstance(items, FrameBase):
+        raise PlanError(explained("concat", needed="a list of streams", got="a single one", hint="sl.concat([a, b])"))
     frames = list(items)
     if how != "vertical":
         hint = "bring the streams to one schema with select(…) and cast(…) first"

@@ -206,8 +206,11 @@ def run_options(
         raise OptionError(explained("keep_rows", needed=needed, got=repr(keep_rows)))
     every_ms: int | None = None
     if checkpoint_every is not None:
-        every = Duration.parse(checkpoint_every, name="checkpoint_every")
-        every_ms = max(1, every.fixed_us("checkpoint_every") // 1000)
+        every_us = Duration.parse(checkpoint_every, name="checkpoint_every").fixed_us("checkpoint_every")
+        if every_us <= 0:
+            needed, hint = "a duration longer than 0", "None takes no checkpoints"
+            raise OptionError(explained("checkpoint_every", needed=needed, got=repr(checkpoint_every), hint=hint))
+        every_ms = max(1, every_us // 1000)
     return RunOptions(
         name,
         parallelism,

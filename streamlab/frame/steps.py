@@ -277,12 +277,14 @@ class StepMethods(FrameBase):
         predicate_pushdown: bool = False,
         projection_pushdown: bool = False,
         slice_pushdown: bool = False,
+        validate_output_schema: bool = True,
         streamable: bool = True,
     ) -> Self:
         """Call a function with every batch, in the workers.
 
         Nobody promises how rows are cut into batches, so the function must treat a row alike whatever else is in its
-        batch. The four last arguments are Polars' advice to its optimiser and change nothing here.
+        batch. The last arguments are Polars' advice to its optimiser and change nothing here: what comes back is always
+        checked.
 
         Parameters
         ----------
@@ -293,7 +295,7 @@ class StepMethods(FrameBase):
             the event time's name and dtype is taken to hold the same times.
         as_
             Whether it is given, and returns, a Polars or a pandas DataFrame.
-        predicate_pushdown, projection_pushdown, slice_pushdown, streamable
+        predicate_pushdown, projection_pushdown, slice_pushdown, validate_output_schema, streamable
             Accepted as Polars accepts them.
         """
         if not callable(function):

@@ -55,7 +55,7 @@ def typed(
         given = result.collect_schema()
         if not any(calls_python(expression) for expression in expressions):
             result.collect(engine="in-memory")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         if given is None or not _lacks_rows(error):
             raise refusal(step, error, schema) from None
     check_names(step, [name for name in given if name not in schema])

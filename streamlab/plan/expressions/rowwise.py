@@ -204,14 +204,22 @@ def _function(tree: Tree, schema: pl.Schema | None) -> Verdict:
         return _aggregates(tree, schema)
     if nature is not Extent.ROWS or (name == "Boolean.IsIn" and _searches_column(inputs[1], schema)):
         return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
-    if name.startswith("Business."):
-        # Its holidays are a Series literal that is not paired with the rows.
+    if name.startswith("Business.") or (name == "Boolean.IsIn" and _is_one_collection(inputs[1])):
+        # The holidays, or the values that are looked for, are a Series literal that is not paired with the rows.
         tree = {"Function": {**body(tree), "input": [child for child in inputs if kind(child) != "Literal"]}}
     return _combined(tree, schema)
 
 
 def _all_literals(inputs: list[Tree]) -> bool:
     return all(kind(child) == "Literal" for child in inputs)
+
+
+def _is_one_collection(haystack: Tree) -> bool:
+    """Return whether ``is_in`` looks for every row in the same values: those of a Series, or of its only list."""
+    if kind(haystack) != "Literal" or kind(body(haystack)) in {"Dyn", "Scalar"}:
+        return False
+    values = pl.select(to_expr(haystack)).to_series()
+    return not values.dtype.is_nested() or len(values) == 1
 
 
 def _searches_column(haystack: Tree, schema: pl.Schema | None) -> bool:

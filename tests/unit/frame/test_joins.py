@@ -133,3 +133,8 @@ def test_concat_mixes_no_updating_and_appending_streams(flights: StreamFrame) ->
     with pytest.raises(PlanError, match="stream 1 is an updating one"):
         concat([counted, windows])
     assert concat([counted, counted]).plan.updating
+
+
+def test_concat_wants_a_list(flights: StreamFrame) -> None:
+    with pytest.raises(PlanError, match="concat: needs a list of streams, got a single one"):
+        concat(flights)

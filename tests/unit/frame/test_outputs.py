@@ -199,3 +199,9 @@ def test_every_lazyframe_method_is_there_or_explained(flights: StreamFrame) -> N
         if not name.startswith("_") and not hasattr(flights, name):
             with pytest.raises(AttributeError, match="although Polars' LazyFrame has"):
                 getattr(flights, name)
+
+
+@pytest.mark.parametrize("every", ["-1s", "0s"])
+def test_checkpoints_need_time_between_them(endless: StreamFrame, every: str) -> None:
+    with pytest.raises(OptionError, match=r"checkpoint_every: needs a duration longer than 0(.|\n)*None takes no"):
+        endless.start(checkpoint_every=every)

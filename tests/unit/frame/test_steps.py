@@ -258,3 +258,8 @@ def test_a_stream_has_columns_but_no_truth(flights: StreamFrame) -> None:
 
 def test_pipe_with_schema(flights: StreamFrame) -> None:
     assert flights.pipe_with_schema(lambda _, schema: schema.names()) == flights.columns
+
+
+def test_what_polars_refuses_as_a_plain_value_error_is_explained(flights: StreamFrame) -> None:
+    with pytest.raises(PlanError, match=r"fill_null: needs what Polars accepts(.|\n)*the columns are"):
+        flights.fill_null()

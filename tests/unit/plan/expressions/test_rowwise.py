@@ -181,3 +181,12 @@ def test_row_wise_functions_of_row_wise_functions_are_row_wise(depth: list[str],
     for step in depth:
         expression = grow[step](expression)
     assert (rowwise_problem(expression, FRAME.schema) is not None) == bad
+
+
+@pytest.mark.parametrize(
+    ("values", "is_rowwise"),
+    [(pl.Series([1, 5]), True), (pl.Series([1, 5]).implode(), True), (pl.Series([[1], [5]]), False)],
+    ids=["flat", "one list", "a list for each row"],
+)
+def test_is_in_looks_in_the_values_of_a_series_for_every_row(values: pl.Series, *, is_rowwise: bool) -> None:
+    assert (rowwise_problem(pl.col("a").is_in(values), pl.Schema({"a": pl.Int64})) is None) == is_rowwise
