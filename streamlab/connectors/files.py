@@ -72,7 +72,9 @@ def scan_parquet(
     schema_policy
         What happens to a file with another schema: to the dead letters (``"strict"``, the default) or adapted.
     follow
-        Whether files that appear later are read too, without end.
+        Whether files that appear later are read too, without end. Each counts once, by its path, when it has been left
+        alone for half a second: what is written into it, or in its place, after that is not read. So write a file
+        elsewhere, and rename it into the folder when it is whole.
     on_error
         Whether bad input fails the job or goes to the dead letters; None leaves it to the job's options.
     event_time, watermark, idle_timeout, pace, max_advance

@@ -335,7 +335,7 @@ class Coordinator:
             busy = f"is being rescaled to {wished.parallelism}" if wished is not None else state
             return [protocol.Refuse(f"one that {busy}")]
         self._stepper.abort("the job is being rescaled")
-        self._hold = Hold(event.request, protocol.Layout(event.parallelism, event.vertices, event.graph))
+        self._hold = Hold(event.request, protocol.Layout(event.parallelism, event.vertices, event.graph, event.steps))
         self._checkpoints.request(event.request)
         # The wish is on record before it is answered.
         return [*self._publish(), *self._checkpoint_if_due()]

@@ -216,6 +216,8 @@ class RescaleRequested(msgspec.Struct, frozen=True, tag=True):
     """Name of the file in the job's folder."""
     request: str
     """Token of the checkpoint."""
+    steps: tuple[StoredStep, ...] = ()
+    """What checkpoints of the new graph say of the steps that keep state."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True, tag=True):

@@ -194,22 +194,31 @@ class Checkpoints:
 
     def __getitem__(self, checkpoint_id: int) -> Checkpoint:
         """Open one. Raises OptionError when there is no such checkpoint, CheckpointError when it is damaged."""
-        ids = self.ids
-        if isinstance(checkpoint_id, int) and checkpoint_id < 0 and len(ids) >= -checkpoint_id:
-            checkpoint_id = ids[checkpoint_id]
         try:
-            if checkpoint_id in ids:
-                return Checkpoint(self._blobs, ManifestStore(self._blobs).get(checkpoint_id))
+            return Checkpoint(self._blobs, ManifestStore(self._blobs).get(self.id_of(checkpoint_id)))
         except CheckpointError as error:
             if error.matter != "missing":
                 raise
+        raise self._unknown(checkpoint_id)
+
+    def id_of(self, checkpoint_id: object) -> int:
+        """Return the id that is meant: -1 is the newest. Raises OptionError when there is no such checkpoint."""
+        ids = self.ids
+        if isinstance(checkpoint_id, int) and not isinstance(checkpoint_id, bool):
+            if checkpoint_id < 0 and len(ids) >= -checkpoint_id:
+                return ids[checkpoint_id]
+            if checkpoint_id in ids:
+                return checkpoint_id
+        raise self._unknown(checkpoint_id)
+
+    def _unknown(self, checkpoint_id: object) -> OptionError:
         text = explained(
             "checkpoints",
             needed="the id of a complete checkpoint that is still kept",
             got=repr(checkpoint_id),
-            hint=f"there are {', '.join(map(str, ids)) or 'none'}",
+            hint=f"there are {', '.join(map(str, self.ids)) or 'none'}",
         )
-        raise OptionError(text)
+        return OptionError(text)
 
     def __len__(self) -> int:
         return len(self._history)

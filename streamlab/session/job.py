@@ -14,7 +14,7 @@ from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.timing import Pace
 from streamlab.core import errors
 from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.errors import CheckpointError, JobError, StepFailed, StreamlabError, explained
+from streamlab.core.errors import CheckpointError, JobError, OptionError, StepFailed, StreamlabError, explained
 from streamlab.core.late_binding import offered
 from streamlab.core.time import show_us
 from streamlab.frame.runner import Runner
@@ -326,7 +326,7 @@ class Job(Insight, PacedJob, SteppedJob):
         Parameters
         ----------
         checkpoint
-            Id of the checkpoint, which must still be kept.
+            Id of the checkpoint, which must still be kept; -1 is the newest.
         until
             Id of a later checkpoint, at whose positions the replay ends and leaves open what is open; ``"end"`` goes
             to the end of the sources (of the recording as it is now).
@@ -344,18 +344,20 @@ class Job(Insight, PacedJob, SteppedJob):
         Raises
         ------
         CheckpointError
-            If a checkpoint is damaged or no longer kept, or does not fit the other query.
+            If a checkpoint is damaged, or does not fit the other query.
         OptionError
-            If the sources never end, and there is no checkpoint to replay to.
+            If a checkpoint is not kept any more, or the sources never end, and there is no checkpoint to replay to.
 
         See Also
         --------
         compare : The rows that differ.
         """
+        if with_ is not None and not isinstance(with_, StreamFrame):
+            raise OptionError(explained("replay", needed="with_= to be a stream", got=f"a {type(with_).__name__}"))
         handle = replay(
             self._handle,
-            checkpoint,
-            until=until,
+            self.checkpoints.id_of(checkpoint),
+            until="end" if until == "end" else self.checkpoints.id_of(until),
             pace=pace,
             changed=None if with_ is None else with_.plan,
             name=name,
@@ -374,6 +376,9 @@ class Job(Insight, PacedJob, SteppedJob):
         Floats that differ by no more than `tolerance` of their value count as equal: the last digits of a sum depend on
         the order in which its rows were added. 0 compares exactly.
         """
+        if not isinstance(other, Job | Moment):
+            got, hint = f"a {type(other).__name__}", "sl.attach(name) finds a job, job.at(7) a moment of one"
+            raise OptionError(explained("compare", needed="a job or a moment of one", got=got, hint=hint))
         return differing(self.results(), other.results(), tolerance=tolerance)
 
     @property

@@ -69,6 +69,9 @@ def replay(
             needed = "a checkpoint to replay to, since the sources never end"
             hint = "until=job.checkpoint().id, or paused=True and steps"
             raise OptionError(explained(step, needed=needed, got="until='end'", hint=hint))
+        if until != "end" and until < checkpoint_id:
+            got = f"until={until} and checkpoint {checkpoint_id}"
+            raise OptionError(explained(step, needed="until= to be a later checkpoint", got=got))
         options = replace(
             handle.meta.options,
             name=f"{handle.meta.name}-replay-{secrets.token_hex(2)}" if name is None else name,

@@ -32,7 +32,7 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
     handle.folder.write_layout(layout)
     before = handle.status()
     token = secrets.token_hex(8)
-    handle.request(RescaleRequested(parallelism, layout.vertices, file, token))
+    handle.request(RescaleRequested(parallelism, layout.vertices, file, token, layout.steps))
 
     def failure(status: JobStatus) -> str:
         taken = next((c for c in reversed(status.checkpoints) if c.request == token), None)

@@ -371,7 +371,7 @@ class Cluster:
         attempt, self.refusal = self.attempts[-1].number if self.attempts else 0, ""
         # Of one graph the coordinator takes a second request for the first one, asked again.
         is_known = self.status is not None and self.status.rescale == layout.graph
-        self.take(protocol.RescaleRequested(parallelism, layout.vertices, layout.graph, token))
+        self.take(protocol.RescaleRequested(parallelism, layout.vertices, layout.graph, token, layout.steps))
         if not self.refusal and not is_known and self.final is None:
             self.wishes.append((token, layout.graph, attempt))
 

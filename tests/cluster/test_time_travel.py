@@ -174,10 +174,17 @@ def test_what_cannot_be_done_is_said(run, tmp_path: Path):
     taken = endless.checkpoint().id
     with pytest.raises(OptionError, match="a checkpoint to replay to"):
         endless.replay(taken)
-    with pytest.raises(CheckpointError, match="checkpoints/0099"):
-        endless.replay(99)
-    with pytest.raises(OptionError, match="needs the id of a complete checkpoint"):
-        endless.at(99)
+    for no_id in (99, -9, "7", None, True):
+        for ask in (endless.replay, endless.at, lambda it: endless.replay(taken, until=it)):
+            with pytest.raises(OptionError, match="needs the id of a complete checkpoint"):
+                ask(no_id)
+    with pytest.raises(OptionError, match="with_= to be a stream, got a int"):
+        endless.replay(taken, with_=5)
+    with pytest.raises(OptionError, match="a job or a moment of one, got a int"):
+        endless.compare(5)
+    for no_place in ("", 5):
+        with pytest.raises(OptionError, match="needs a folder or a URL"):
+            endless.savepoint(no_place)
     without = run(stream(), checkpoint_every=None)
     for ask in (without.checkpoint, lambda: without.savepoint(tmp_path / "no"), lambda: without.rescale(3)):
         with pytest.raises(JobError, match="a job that takes checkpoints"):

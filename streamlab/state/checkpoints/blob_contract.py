@@ -110,6 +110,9 @@ def failures(doing: str, name: str, where: str) -> Iterator[None]:
             raise failed(doing, name, where, "none", "missing") from error
         if doing == "reading" and isinstance(error, OSError) and error.errno in {errno.ELOOP, errno.EISDIR}:
             raise failed(doing, name, where, NO_FILE, "damaged") from error
+        if isinstance(error, NotADirectoryError):
+            text = explained(f"{doing} {name} at {where}", needed="a folder", got="a file in its place")
+            raise CheckpointError(text, file=name, matter="unreachable") from error
         got = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
         raise failed(doing, name, where, got, "unreachable") from error
 

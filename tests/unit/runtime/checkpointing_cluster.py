@@ -9,7 +9,7 @@ from streamlab.observe.status import Failure, JobState, TaskStatus
 from streamlab.runtime import protocol as p
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.protocol import Layout, VertexLayout
-from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, TaskState
+from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, StoredStep, TaskState
 
 SECOND_US = 1_000_000
 SPLITS = {"source": (KnownSplit("a", 10), KnownSplit("b"))}
@@ -19,12 +19,13 @@ LOST = Failure(message="gone", kind="WorkerLost")
 def layout(parallelism: int) -> Layout:
     source = VertexLayout("source", ("source",), parallelism, is_source=True, is_sink=False)
     sink = VertexLayout("sink", ("sink",), parallelism, is_source=False, is_sink=True)
-    return Layout(parallelism, (source, sink), f"graph-{parallelism}")
+    counts = StoredStep("counts", f"counts x {parallelism}", "counts", "", "groups")
+    return Layout(parallelism, (source, sink), f"graph-{parallelism}", (counts,))
 
 
 def rescaling(parallelism: int) -> p.RescaleRequested:
     wanted = layout(parallelism)
-    return p.RescaleRequested(parallelism, wanted.vertices, wanted.graph, f"rescale {parallelism}")
+    return p.RescaleRequested(parallelism, wanted.vertices, wanted.graph, f"rescale {parallelism}", wanted.steps)
 
 
 class Cluster:

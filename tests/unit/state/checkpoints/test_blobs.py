@@ -180,3 +180,9 @@ def test_manifests_are_read_without_polars_and_folders_without_fsspec():
         "assert not {'polars', 'fsspec', 's3fs', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "plain").touch()
+    with pytest.raises(CheckpointError, match="needs a folder, got a file in its place"):
+        open_blobs(tmp_path / "plain").sizes("checkpoints")
