@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import groupby
 
 import polars as pl
 
@@ -63,7 +64,9 @@ def shown(notes: Sequence[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
 
     A column of the row that has the name of one of ours is shown as ``row.<name>``.
     """
-    frames = [_shown(step, frame) for step, frame in notes]
+    # Each frame costs, however short it is.
+    alike = groupby(notes, key=lambda note: (note[0], note[1].schema))
+    frames = [_shown(step, pl.concat([frame for _, frame in group])) for (step, _), group in alike]
     every = pl.concat([SHOWN.to_frame(), *frames], how="diagonal_relaxed")
     return every.reverse().sort("noted_at", descending=True, maintain_order=True)
 
