@@ -393,6 +393,8 @@ class SourceReader:
     def pause(self, now_us: int) -> None:
         """Take note that nothing is polled for a while, which a pace does not make up for."""
         self._pacing.hold(now_us, self._reached_us())
+        for lane in self._lanes.values():
+            lane.change_source(self.source)
 
     def _change_pace(self, now_us: int) -> None:
         if self._pacing.is_new:

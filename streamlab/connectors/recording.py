@@ -168,6 +168,7 @@ class _Recording(SplitReader):
         self._pace = pace
         self._begins_us = begins_us
         self._started_us: int | None = None
+        self._looked_us = 0
 
     @property
     def done(self) -> bool:
@@ -184,7 +185,8 @@ class _Recording(SplitReader):
 
     def change_pace(self, source: Source) -> None:
         if isinstance(source, RecordingSource):
-            self._pace, self._begins_us, self._started_us = source.arrival_pace, None, None
+            self._begins_us = self._stands_us()
+            self._pace, self._started_us = source.arrival_pace, None
 
     def wakeup_us(self, now_us: int) -> int | None:
         return now_us if self.done else self._due_us(now_us)
@@ -197,12 +199,20 @@ class _Recording(SplitReader):
         record = self._logged.look() if self._pace is not None else None
         if record is None or self._pace is None:
             return now_us
-        arrived_us = record.header.arrived_us
+        self._looked_us, arrived_us = now_us, record.header.arrived_us
         if self._begins_us is None:
             self._begins_us = arrived_us
         if self._started_us is None:
             self._started_us = now_us
         return self._started_us + int((arrived_us - self._begins_us) / self._pace)
+
+    def _stands_us(self) -> int | None:
+        """Return up to which arrival the records are due, as of the last look; what was held up is not counted."""
+        record = self._logged.look()
+        if record is None or self._pace is None or self._begins_us is None or self._started_us is None:
+            return None
+        reached_us = self._begins_us + int((self._looked_us - self._started_us) * self._pace)
+        return min(reached_us, record.header.arrived_us)
 
 
 def _log(split: str, folder: Path) -> RecordedLog:

@@ -137,7 +137,10 @@ class SplitReader(ABC):
         return None
 
     def change_pace(self, source: Source) -> None:
-        """Go on at the pace of this source, which is otherwise the one that is read; for readers that keep time."""
+        """Go on at the pace of this source, which is otherwise the one that is read; for readers that keep time.
+
+        What was not read in time is not made up for; so a pause ends with the same source once more.
+        """
 
     def make_durable(self) -> None:
         """See to it that every position given out so far can be opened after a power failure: a checkpoint holds it.

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 
 from bokeh.document import Document
+from bokeh.events import ConnectionLost
+from bokeh.models import CustomJS
 
 from streamlab.notebook import front_end
 
@@ -38,8 +40,14 @@ def fill_with_note(document: Document, title: str, text: str) -> None:
 
 def _fill(document: Document, title: str, **values: str) -> None:
     document.title = title
+    # Bokeh would connect again to a session that the server has forgotten: the page is loaded anew instead.
+    document.config.update(reconnect_session=False, notify_connection_status=False)
+    document.js_on_event(ConnectionLost, CustomJS(code="window.streamlabLost()"))
     document.template = _read("page.html")
-    document.template_variables.update({"html": "", **values, "style": style() + values.get("style", "")})
+    script = _read("connection.js") + values.get("script", "")
+    document.template_variables.update(
+        {"html": "", **values, "script": script, "style": style() + values.get("style", "")}
+    )
 
 
 @cache

@@ -6,7 +6,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
@@ -17,14 +20,22 @@ import streamlab as sl
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    """Run the command, as a user would, and return the address that it prints."""
-    command = [sys.executable, "-P", "-m", "streamlab", "dashboard"]
+@contextmanager
+def served(*options: str) -> Iterator[str]:
+    """Run the command, as a user would, and give the address that it prints."""
+    command = [sys.executable, "-P", "-m", "streamlab", "dashboard", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
-        yield re.search(r"http://\S+", line)[0]
-        process.terminate()
+        try:
+            yield re.search(r"http://\S+", line)[0]
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with served() as url:
+        yield url
 
 
 @pytest.fixture
@@ -59,3 +70,21 @@ def test_a_job_in_the_dashboard(address: str, numbers: sl.Job, browser: Any) -> 
     page.screenshot(path=ARTEFACTS / "dashboard-dark.png")
     page.close()
     assert errors == []
+
+
+def test_a_page_goes_on_when_the_server_is_back(numbers: sl.Job, browser: Any, tmp_path: Path) -> None:
+    token = f"--token-file={tmp_path / 'token'}"
+    page = browser.new_page()
+    with served(token) as address:
+        page.goto(address)
+        page.get_by_role("link", name="numbers").click(timeout=WAIT_MS)
+        page.wait_for_selector(".sl-view[data-state=running]", timeout=WAIT_MS)
+    page.wait_for_selector(".sl-lost", timeout=WAIT_MS)
+    with served(token, f"--port={urlsplit(address).port}") as again:
+        assert again == address
+        page.wait_for_selector(".sl-lost", state="detached", timeout=WAIT_MS)
+        page.get_by_role("button", name="Pause").click(timeout=WAIT_MS)
+        page.wait_for_selector(".sl-view[data-state=paused]", timeout=WAIT_MS)
+    with served(f"--port={urlsplit(address).port}"):
+        page.get_by_text("with another token").wait_for(timeout=WAIT_MS)
+    page.close()

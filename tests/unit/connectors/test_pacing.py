@@ -155,6 +155,18 @@ def test_rows_per_second_change_too_and_nothing_is_made_up_for() -> None:
     assert run.by(4) - before == 20
 
 
+def test_rows_per_second_do_not_make_up_for_a_pause() -> None:
+    run = started(
+        generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=10, limit=10_000)
+    )
+    assert run.by(1) == 11
+    run.reader.pause(run.now_us)
+    run.now_us = 100 * SECOND_US
+    run.poll()
+    assert run.rows.height == 12
+    assert run.by(101) == 22
+
+
 def test_live_sources_keep_their_pace() -> None:
     live = generate(
         lambda start, n: at(range(start, start + n), start), event_time="at", watermark="0s", limit=50, replayable=False

@@ -132,6 +132,38 @@ def test_a_paced_recording_says_when_to_come_back_and_goes_on_from_a_position(tm
     assert numbers(Run(source).to_end()) == [0, 1, 2]
 
 
+def test_the_pace_of_arrivals_can_be_changed_too(tmp_path: Path) -> None:
+    source = scan_recording(record(tmp_path, {"a": [10, 20, 50, 60]}), pace="realtime", pace_by="arrival")
+    assert source.pace_name == "realtime"
+    assert source.at_pace(None).arrival_pace is None
+    run = Run(source, batch_ms=0)
+    run.poll(0)
+    run.poll(5 * SECOND_US)
+    run.reader.set_pace(10.0)
+    run.poll(5 * SECOND_US)
+    # Half of the way to the second record is done; what is left of it, and the others, come ten times faster.
+    due = {5.5: 2, 8.5: 3, 9.5: 4}
+    for second, rows in due.items():
+        for us, height in ((int(second * SECOND_US) - 1, rows - 1), (int(second * SECOND_US), rows)):
+            run.poll(us)
+            run.poll(us)
+            assert run.rows.height == height
+    run.reader.close()
+
+
+def test_a_pause_is_not_made_up_for(tmp_path: Path) -> None:
+    source = scan_recording(record(tmp_path, {"a": [10, 20, 30]}), pace="realtime", pace_by="arrival")
+    run = Run(source, batch_ms=0)
+    run.poll(0)
+    run.poll(4 * SECOND_US)
+    run.reader.pause(4 * SECOND_US)
+    for us, height in ((100, 1), (106 - 1e-6, 1), (106, 2), (116 - 1e-6, 2), (116, 3)):
+        run.poll(round(us * SECOND_US))
+        run.poll(round(us * SECOND_US))
+        assert run.rows.height == height
+    run.reader.close()
+
+
 def test_a_jobs_folder_holds_recordings_by_name(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="a job records its sources"):
         scan_recording(tmp_path)
