@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streamlab.observe.preview import preview
+from streamlab.observe.preview import Preview, preview
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.observe.wording import STATE_MARKS, figures, progress, restarts, short_number, watermark
+from streamlab.observe.wording import STATE_MARKS, Figure, figures, progress, restarts, short_number, watermark
 from streamlab.session.job import Job
 
 REFRESH_S = 0.2
 _LINE_EVERY_S = 2.0
 _BAR_WIDTH = 60
+_GAP = 3
+"""Spaces between columns."""
+_MOST_LETTERS = 40
+"""Of a column: what is longer ends in an ellipsis."""
 _STATE_STYLES = {
     JobState.RUNNING: "bold blue",
     JobState.FINISHED: "bold green",
@@ -71,12 +79,8 @@ def draw(status: JobStatus, job: Job, limit: int) -> RenderableType:
         bar = Table.grid()
         bar.add_row(ProgressBar(total=1.0, completed=done, width=_BAR_WIDTH))
         parts.append(bar)
-    grid = Table.grid(padding=(0, 3))
     told = figures(status)
-    shown = [figure for figure in told if not figure.is_sentence]
-    grid.add_row(*(Text(figure.label, "dim") for figure in shown))
-    grid.add_row(*(Text(figure.value, "bold yellow" if figure.alarming else "") for figure in shown))
-    parts.append(grid)
+    parts.append(_Figures([figure for figure in told if not figure.is_sentence]))
     parts += [Text(f"{figure.label} {figure.value}", "yellow") for figure in told if figure.is_sentence]
     if status.failure is not None:
         parts.append(Text(status.failure.message, "red"))
@@ -110,11 +114,52 @@ def _watch_in_lines(job: Job, console: Console) -> JobStatus:
 
 def _rows(job: Job, limit: int) -> RenderableType:
     shown = preview(job.results(), limit)
-    if not shown.rows:
-        return Text("")
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", title_justify="left")
-    for name, numeric in zip(shown.columns, shown.numeric, strict=True):
-        table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
-    for row in shown.rows:
-        table.add_row(*(Text("null", "dim italic") if cell is None else Text(cell) for cell in row))
-    return table
+    return _Rows(shown) if shown.rows else Text("")
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Figures side by side, in as many lines as they need."""
+
+    shown: Sequence[Figure]
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [max(len(figure.label), len(figure.value)) for figure in self.shown]
+        start = 0
+        while start < len(widths):
+            count = max(1, _fitting(widths[start:], options.max_width))
+            grid = Table.grid(padding=(0, _GAP))
+            line = self.shown[start : start + count]
+            grid.add_row(*(Text(figure.label, "dim") for figure in line))
+            grid.add_row(*(Text(figure.value, "bold yellow" if figure.alarming else "") for figure in line))
+            yield grid
+            start += count
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The columns of a table that fit into the terminal, none so wide that it takes the others' place."""
+
+    shown: Preview
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self.shown
+        cells = [["null" if row[i] is None else str(row[i]) for row in shown.rows] for i in range(len(shown.columns))]
+        widths = [
+            min(_MOST_LETTERS, max(map(cell_len, (name, *column))))
+            for name, column in zip(shown.columns, cells, strict=True)
+        ]
+        count = max(1, _fitting(widths, options.max_width))
+        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim")
+        for name, numeric, width in list(zip(shown.columns, shown.numeric, widths, strict=True))[:count]:
+            table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True, width=width)
+        for row in shown.rows:
+            table.add_row(*(Text("null", "dim italic") if cell is None else Text(cell) for cell in row[:count]))
+        yield table
+        if count < shown.width:
+            yield Text(f"the first {count} of {shown.width} columns", "dim")
+
+
+def _fitting(widths: Sequence[int], most: int) -> int:
+    """Return how many columns of such widths stand side by side."""
+    return sum(end <= most for end in accumulate(width + _GAP for width in widths))

@@ -65,3 +65,20 @@ def test_a_job_that_restarts_says_so() -> None:
     said = "  restarts 3  restarts after start: needs worker process 0 to stay alive, got SIGKILL."
     assert line(restarting).endswith(said)
     assert "7 rows in" in line(restarting)
+
+
+def test_a_wide_table_and_many_figures_leave_nothing_too_narrow_to_read() -> None:
+    class WideJob(EndedJob):
+        def results(self) -> pl.DataFrame:
+            return pl.DataFrame({"origin": ["JFK"], "words": ["w" * 300], "x" * 90: [1], "last": ["gone"]})
+
+    job = WideJob(status(rows_in=10**12, rows_out=10**12, dead_letters=5, restarts=2, watermark_us=10**15))
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+    console.print(draw(job.report(), job, 5))
+    lines = [text.rstrip() for text in console.file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 80
+    words = " ".join(lines).split()
+    for whole in ("1,000,000,000,000", "2001-09-09", "01:46:40", "letters", "restarts", "JFK"):
+        assert whole in words
+    assert lines[-1] == "the first 2 of 4 columns"
+    assert "gone" not in words
