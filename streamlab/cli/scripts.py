@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import types
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamlab.core.errors import OptionError, explained
+from streamlab.core.errors import OptionError, StreamlabError, explained
 from streamlab.frame.stream_frame import StreamFrame
 
 
@@ -22,6 +23,11 @@ def run_script(path: Path, arguments: Sequence[str] = (), *, as_main: bool = Tru
         What it finds in ``sys.argv`` behind its own name.
     as_main
         Whether what stands under ``if __name__ == "__main__"`` runs too.
+
+    Raises
+    ------
+    SystemExit
+        If the script raised something else than an error of ours; its traceback has been printed as Python does.
     """
     module = types.ModuleType("__main__" if as_main else "__streamlab_script__")
     module.__file__ = str(path)
@@ -29,8 +35,15 @@ def run_script(path: Path, arguments: Sequence[str] = (), *, as_main: bool = Tru
     sys.path.insert(0, str(path.resolve().parent))
     # Functions of the script are sent to workers by value, which needs them to belong to a module that is loaded.
     sys.modules[module.__name__] = module
-    code = compile(path.read_bytes(), str(path), "exec")
-    exec(code, module.__dict__)  # noqa: S102 - running the user's script is the point
+    try:
+        code = compile(path.read_bytes(), str(path), "exec")
+        exec(code, module.__dict__)  # noqa: S102 - running the user's script is the point
+    except StreamlabError:
+        raise
+    except Exception as error:
+        own = error.__traceback__.tb_next if error.__traceback__ is not None else None
+        traceback.print_exception(type(error), error, own)
+        raise SystemExit(1) from error
     return module.__dict__
 
 

@@ -113,6 +113,27 @@ def test_a_script_without_one_stream_is_exit_code_2(tmp_path: Path, text: str, s
     assert said in result.output
 
 
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("import math\nmath.sqrt('x')\n", "TypeError"),
+        ("x = 1\nif x\n", "SyntaxError"),
+        ("1 / 0\n", "ZeroDivisionError"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_what_a_script_raises_is_shown_as_python_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str, text: str, last: str
+) -> None:
+    path = script(tmp_path, text)
+    result = call(command, path)
+    said = result.output + "".join(capfd.readouterr())
+    assert result.exit_code == 1
+    assert f'File "{path}", line ' in said
+    assert last in said.splitlines()[-1]
+    assert "streamlab" not in said.replace(path, "")
+
+
 def test_a_stream_can_be_chosen(tmp_path: Path) -> None:
     text = STREAM.replace("stream =", "one =") + "two = one\n"
     assert call("explain", script(tmp_path, text), "--stream", "two").exit_code == 0
