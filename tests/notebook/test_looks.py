@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -11,6 +10,7 @@ from shown_job import FAILURE, ShownJob, checkpoint, status, table, task
 from stage import Stage
 
 from streamlab.notebook.panel.choice import TABS
+from streamlab.observe.diagnosis import Finding, Severity
 from streamlab.observe.status import JobState, JobStatus
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -69,10 +69,10 @@ UNSEEN = """() => {
 }"""
 
 
-def finding(severity: str) -> Any:
+def finding(severity: Severity) -> Finding:
     """Return something to be told above the tabs' contents."""
     sentence, move = "the sink keeps all others waiting", "give it more subtasks"
-    return SimpleNamespace(severity=severity, kind="bottleneck", sentence=sentence, move=move, subject="sink")
+    return Finding(kind="bottleneck", severity=severity, subject="sink", sentence=sentence, move=move)
 
 
 def odd_jobs() -> dict[str, ShownJob]:
@@ -94,7 +94,7 @@ def odd_jobs() -> dict[str, ShownJob]:
         "zeros": ShownJob(zeros, table().clear()),
         "huge": ShownJob(huge, table(10**9)),
     }
-    jobs["running"].findings = [finding(severity) for severity in ("problem", "warning", "hint")]
+    jobs["running"].findings = list(map(finding, Severity))
     return jobs
 
 
