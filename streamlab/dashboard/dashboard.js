@@ -24,8 +24,8 @@ const makeModel = (down, up) => {
   });
   return {
     bokeh: window.Bokeh,
-    get: () => frame,
-    on: (_event, listener) => listeners.add(listener),
+    get: (name) => (name === "frame" ? frame : undefined),
+    on: (event, listener) => event === "change:frame" && listeners.add(listener),
     off: (_event, listener) => listeners.delete(listener),
     send: (content) => {
       sent += 1;

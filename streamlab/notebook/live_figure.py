@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from IPython.core.getipython import get_ipython
-from IPython.display import display
 
 from streamlab import session
 from streamlab.notebook.chart_lines import Drawn
 from streamlab.notebook.charts import packed_figure
+from streamlab.notebook.output import Output
 from streamlab.notebook.pump import shared_pump
 from streamlab.notebook.render_mode import render_mode
 from streamlab.notebook.svg import Line, line_svg
@@ -30,7 +30,8 @@ REST = 9
 """How much longer than drawing was work the chart rests after it."""
 LINGER_S = 90.0
 """How long after the job's end the chart stays one that can be zoomed."""
-_WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+COPY_EVERY_S = 10.0
+"""How often the picture for readers of the saved file is renewed."""
 
 
 def show(job: Job, fig: Any, drawn: Drawn) -> None:
@@ -78,7 +79,8 @@ class LiveFigure:
         self._ended_s: float | None = None
         if mode == "widget":
             self._widget = FigureWidget(self._frame(), self._said, figure=packed_figure(fig))
-        self._handle = display(self._bundle(), raw=True, display_id=True)
+        self._output = Output(self._bundle(), self._widget)
+        self._copy_at_s = time.monotonic() + COPY_EVERY_S
         if mode == "static" and job.status.is_final:
             self.ended = True
 
@@ -92,12 +94,15 @@ class LiveFigure:
             if self._widget is None or not self._widget.looked_at:
                 self._quiet_until_s = now + 1.0
                 if self._widget is None:
-                    self._update(self._bundle())
+                    self._output.renew(self._bundle())
             else:
                 frame = self._frame()
                 if self._widget.frame.get("seq") != frame["seq"] or self._resend:
                     self._widget.frame = frame
                 self._resend = False
+                if now >= self._copy_at_s:
+                    self._copy_at_s = now + COPY_EVERY_S
+                    self._output.renew(self._bundle())
                 took_s = min(time.monotonic() - now, time.process_time() - worked_s)
                 self._quiet_until_s = now + max(EVERY_S, took_s * REST)
             if is_final:
@@ -106,7 +111,7 @@ class LiveFigure:
     def fail(self, error: Exception) -> None:
         """Draw no more."""
         self.ended = True
-        self._update({"text/plain": f"{type(error).__name__}: {error}"})
+        self._output.end({"text/plain": f"{type(error).__name__}: {error}"})
 
     def _end(self, now: float) -> None:
         """Leave a picture in place of the chart, some time after the job's end, so that the saved notebook has it."""
@@ -114,7 +119,7 @@ class LiveFigure:
         if self._widget is None or now - self._ended_s >= LINGER_S:
             self.ended = True
             self._widget = None
-            self._update(self._bundle())
+            self._output.end(self._bundle())
 
     def _said(self, content: dict[str, Any]) -> None:
         self._resend = self._resend or content.get("type") == "check"
@@ -135,7 +140,7 @@ class LiveFigure:
         words = f"{self._title}: {self._drawn.y} over {self._drawn.x}, {len(lines)} lines" + (
             f" ({note})" if note else ""
         )
-        bundle: dict[str, Any] = {
+        return {
             "text/plain": words,
             "text/html": line_svg(
                 lines,
@@ -145,10 +150,3 @@ class LiveFigure:
                 height=HEIGHT,
             ),
         }
-        if self._widget is not None:
-            bundle[_WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
-        return bundle
-
-    def _update(self, bundle: dict[str, Any]) -> None:
-        if self._handle is not None:
-            self._handle.update(bundle, raw=True)

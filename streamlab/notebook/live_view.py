@@ -2,9 +2,9 @@
 
 A `LiveView` owns one output of one cell. How it draws depends on who looks (see `render_mode`):
 
-- ``widget``: a front end with widgets. What is on the screen is one numbered frame, so it survives a page reload; the
-  bundle also holds plain HTML for readers of the saved file, renewed now and then. When the job has ended, and nobody
-  has clicked for a while, the output is *replaced* by plain HTML, because a widget without its kernel cannot be shown
+- ``widget``: a front end with widgets. What is on the screen is one numbered frame, so it survives a page reload; a
+  copy of plain HTML for readers of the saved file stands beside it, renewed now and then. When the job has ended, and
+  nobody has clicked for a while, both are *replaced* by plain HTML, because a widget without its kernel cannot be shown
   again.
 - ``static``: a front end without widgets (nbclient, nbval, nbconvert). The output is plain HTML, replaced as it grows.
 - ``text``: a terminal. One look at the start; nothing appears later between the user's own lines.
@@ -19,9 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from IPython.display import display
-
 from streamlab.notebook import static_view
+from streamlab.notebook.output import Output
 from streamlab.notebook.panel.choice import Mode
 from streamlab.notebook.pump import SOONEST_S
 from streamlab.notebook.screen import Screen
@@ -29,13 +28,12 @@ from streamlab.notebook.widget import PanelWidget
 from streamlab.session.job import Job
 
 STATIC_EVERY_S = 1.0
-FIRST_COPY_S, COPY_EVERY_S = 3.0, 30.0
-"""When the plain HTML beside a widget is renewed: each time draws the widget anew, so seldom."""
+FIRST_COPY_S, COPY_EVERY_S = 3.0, 10.0
+"""When the copy beside a widget is renewed."""
 LINGER_S = 90.0
 """How long after the last click the panel of an ended job stays a panel."""
 _REST = 9
 """How much longer than drawing was work a view rests after it, so that a huge table takes a tenth of a core at most."""
-_WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class LiveView:
@@ -74,14 +72,14 @@ class LiveView:
         self._screen = Screen(job, limit, compact=compact, results=results, on_change=self._changed)
         self._drawing = threading.Lock()
         self._quiet_until_s = 0.0
-        self._copied_s = time.monotonic()
-        self._copy_after_s = FIRST_COPY_S
-        self._touched_s = self._copied_s if job.status.is_final else -LINGER_S
+        now = time.monotonic()
+        self._copy_at_s = now + FIRST_COPY_S
+        self._touched_s = now if job.status.is_final else -LINGER_S
         self._widget: PanelWidget | None = None
         saved = self._screen.saved()
         if mode == "widget":
             self._widget = PanelWidget(self._screen.frame(), self._screen.said)
-        self._handle = display(self._bundle(saved), raw=True, display_id=True)
+        self._output = Output(self._bundle(saved), self._widget)
         if mode == "text" or (mode == "static" and saved["final"]):
             self.ended = True
 
@@ -96,7 +94,7 @@ class LiveView:
             elif now < self._quiet_until_s:
                 return
             elif self._widget is None:
-                self._replace(self._screen.saved())
+                self._output.renew(self._bundle(self._screen.saved()))
                 self._quiet_until_s = now + STATIC_EVERY_S
             elif self._widget.looked_at:
                 self._draw_widget(self._widget, now)
@@ -120,7 +118,7 @@ class LiveView:
             if self._widget is not None:
                 self._widget.frame = self._screen.last_frame(error)
             if self._mode != "text":
-                self._update({"text/html": text, "text/plain": f"{type(error).__name__}: {error}"})
+                self._output.end({"text/html": text, "text/plain": f"{type(error).__name__}: {error}"})
 
     def _changed(self, clicked: bool) -> None:  # noqa: FBT001 - a callback
         if clicked:
@@ -137,30 +135,20 @@ class LiveView:
         elif self._screen.resend:
             widget.send_state("frame")
         self._screen.resend = False
-        # A new copy draws the widget anew, so not under the user's hands, and ever more seldom.
-        if now - self._copied_s >= self._copy_after_s and now - self._touched_s >= COPY_EVERY_S:
-            self._copied_s, self._copy_after_s = now, max(COPY_EVERY_S, 2 * self._copy_after_s)
-            self._update(self._bundle(self._screen.saved()))
+        if now >= self._copy_at_s:
+            self._copy_at_s = now + COPY_EVERY_S
+            self._output.renew(self._bundle(self._screen.saved()))
 
     def _end(self) -> None:
         self.ended = True
         if self._widget is not None:
-            # After a page reload the output can no longer be replaced, and then the widget is what people see.
+            # After a page reload outputs can no longer be replaced, and then the widget is what people see.
             self._widget.frame = self._screen.frame()
         if self._mode != "text":
-            self._replace(self._screen.saved())
-
-    def _replace(self, saved: dict[str, Any]) -> None:
-        self._update({"text/html": static_view.to_html(saved), "text/plain": static_view.to_text(saved)})
-
-    def _update(self, bundle: dict[str, Any]) -> None:
-        if self._handle is not None:
-            self._handle.update(bundle, raw=True)
+            self._output.end(self._bundle(self._screen.saved()))
 
     def _bundle(self, saved: dict[str, Any]) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": static_view.to_text(saved)}
         if self._mode != "text":
             bundle["text/html"] = static_view.to_html(saved)
-        if self._widget is not None:
-            bundle[_WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         return bundle

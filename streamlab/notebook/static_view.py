@@ -1,14 +1,16 @@
 """A panel as a page that stays readable for ever: plain HTML, and plain text.
 
-No script, no style sheet, no class: inline styles only, which every viewer of notebooks either understands or ignores.
+No script, no style sheet: inline styles only, which every viewer of notebooks either understands or ignores.
 Every value is escaped. Text has the colour of the page's own, some of it fainter, so that it fits light and dark ones.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -27,6 +29,10 @@ pages as shapes do; no hue does so as text, so words keep the page's own colour.
 _NULL = f'<i style="{_QUIET}">null</i>'
 _MARKS = 300
 """Points that a saved chart has."""
+_MOST_BYTES = 80_000
+"""Rows of the table are left out beyond this much HTML, so that a saved notebook stays small."""
+_MOST_LINES = 50
+"""Rows of the table as text."""
 _CELL = "padding:2px 24px 2px 0;border:none;white-space:nowrap;font-variant-numeric:tabular-nums;background:none"
 
 
@@ -49,7 +55,8 @@ def to_text(shown: Panel) -> str:
     if shown["failure"]:
         lines.append(shown["failure"]["message"])
     if shown["rows"]:
-        columns = dict(_column(shown, i) for i in range(len(shown["columns"])))
+        kept = {**shown, "rows": shown["rows"][:_MOST_LINES]}
+        columns = dict(_column(kept, i) for i in range(len(shown["columns"])))
         with pl.Config(
             tbl_rows=-1,
             tbl_cols=-1,
@@ -58,7 +65,7 @@ def to_text(shown: Panel) -> str:
             tbl_width_chars=120,
         ):
             lines.append(str(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))))
-    lines.append(shown["count"])
+    lines.append(_count(shown, _MOST_LINES))
     return "\n".join(lines)
 
 
@@ -86,6 +93,22 @@ def _column(shown: Panel, i: int) -> tuple[str, list[str | None]]:
     texts = ["null" if cell is None else cell for cell in cells]
     width = max(map(len, texts), default=0)
     return name.rjust(width), [text.rjust(width) for text in texts]
+
+
+def as_copy(html: str, name: str, at: dt.datetime) -> str:
+    """Return HTML as the copy of something live.
+
+    Parameters
+    ----------
+    html
+        What it shows.
+    name
+        Class of the element, by which the live one finds and hides it.
+    at
+        When it was like this.
+    """
+    words = f"a copy for readers of the saved notebook, as of {at:%Y-%m-%d %H:%M:%S %Z}"
+    return f'<div class="{name}">{html}<div style="{_FONT};font-size:11px;{_QUIET}">{escape(words)}</div></div>'
 
 
 def failed(name: str, error: Exception) -> str:
@@ -154,8 +177,22 @@ def _emphasis(alarming: bool) -> str:  # noqa: FBT001 - a plain fact of the figu
 
 
 def _results(shown: Panel) -> str:
-    rows = table(shown["columns"], shown["rows"], numeric=shown["numeric"]) if shown["columns"] else ""
-    return f'{rows}<div style="{_QUIET};font-size:11px">{escape(shown["count"])}</div>'
+    kept = _that_fit(shown["rows"])
+    rows = table(shown["columns"], kept, numeric=shown["numeric"]) if shown["columns"] else ""
+    return f'{rows}<div style="{_QUIET};font-size:11px">{escape(_count(shown, len(kept)))}</div>'
+
+
+def _that_fit(rows: Sequence[Sequence[str | None]]) -> Sequence[Sequence[str | None]]:
+    """Return the first rows, as many as a saved notebook has room for."""
+    markup = len(_CELL) + len('<td style=";text-align:right"></td>')
+    sizes = accumulate(sum(markup + len(escape(cell or "null")) for cell in row) for row in rows)
+    return rows[: sum(size <= _MOST_BYTES for size in sizes)]
+
+
+def _count(shown: Panel, kept: int) -> str:
+    """Return which rows these are, in words, when only some are kept of those that the panel showed."""
+    left_out = len(shown["rows"]) - kept
+    return f"{shown['count']}; the last {left_out:,} of them are left out here" if left_out > 0 else str(shown["count"])
 
 
 def _cell(style: str, cell: str | None) -> str:

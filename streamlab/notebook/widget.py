@@ -6,6 +6,7 @@ say comes as a message, never as a change of a trait, so only the thread that dr
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -37,9 +38,11 @@ class FrameWidget(anywidget.AnyWidget):
     """
 
     frame = traitlets.Dict().tag(sync=True)
+    copy_name = traitlets.Unicode().tag(sync=True)
+    """Class of the element to hide where this is drawn: a copy of it for readers of the saved file."""
 
     def __init__(self, first: Frame, said: Said, **traits: Any) -> None:
-        super().__init__(frame=first, **traits)
+        super().__init__(frame=first, copy_name=f"sl-copy-{secrets.token_hex(8)}", **traits)
         self._said = said
         self._looks: dict[str, bool] = {}
         self._sent_s = self._unanswered_s = time.monotonic()

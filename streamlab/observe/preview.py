@@ -134,6 +134,22 @@ def is_sortable(dtype: pl.DataType) -> bool:
     return not dtype.is_nested() and dtype != pl.Object
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of about `most` characters: its beginning, its end, and how much was left out between them.
+
+    Examples
+    --------
+    >>> shortened("a" * 1000 + "b", 20)
+    'aaaaaaaaaa … 981 characters … aaaaaaaaab'
+    >>> shortened("short", 20)
+    'short'
+    """
+    if len(text) <= most:
+        return text
+    kept = most // 2
+    return f"{text[:kept]} … {len(text) - 2 * kept:,} characters … {text[-kept:]}"
+
+
 def _dtype_name(dtype: pl.DataType) -> str:
     zone = getattr(dtype, "time_zone", None)
     return f"{dtype.base_type()}, {zone}" if zone else str(dtype.base_type())

@@ -25,6 +25,7 @@ from streamlab.core.errors import StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import Barrier, Message
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.observe.preview import shortened
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
@@ -421,6 +422,8 @@ class _Meter:
         )
 
 
+_MOST_LETTERS = 4_000
+"""Characters of an error's text that are told."""
 _NO_RATES: dict[str, Any] = {"rows_in_per_s": 0.0, "rows_out_per_s": 0.0}
 
 
@@ -432,7 +435,17 @@ def stack_text(stack: traceback.StackSummary) -> str:
 
 
 def failure_of(error: BaseException, step: str, sample: str = "") -> Failure:
-    """Return what is told of an error that ended a job."""
+    """Return what is told of an error that ended a job, shortened: it may quote all the data that it tripped over."""
+    told = _failure_of(error, step, sample)
+    return msgspec.structs.replace(
+        told,
+        message=shortened(told.message, _MOST_LETTERS),
+        traceback=shortened(told.traceback, 2 * _MOST_LETTERS),
+        sample=shortened(told.sample, _MOST_LETTERS),
+    )
+
+
+def _failure_of(error: BaseException, step: str, sample: str) -> Failure:
     stack = stack_text(traceback.extract_tb(error.__traceback__))
     traceback_text = f"Traceback (most recent call last):\n{stack}{type(error).__name__}: {error}\n"
     if isinstance(error, StepFailed):

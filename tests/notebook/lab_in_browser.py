@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +34,8 @@ _READY = """async () => {
   const notebook = app.shell.currentWidget;
   await notebook.context.ready;
   await notebook.sessionContext.ready;
-  await notebook.sessionContext.session.kernel.info;
 }"""
+_KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
 SETTINGS = {
     "notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
 }
@@ -44,10 +48,13 @@ class Lab:
     ----------
     folder : Path
         Its notebooks.
+    home : Path
+        Where the jobs of its kernels are.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
+        self.home = Path(os.environ["STREAMLAB_HOME"])
         self.url = url
 
     def write(self, name: str, *cells: str) -> str:
@@ -57,6 +64,16 @@ class Lab:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells], metadata=kernel)
         nbformat.write(notebook, self.folder / name)
         return name
+
+    def processes_of_jobs(self) -> list[psutil.Process]:
+        """Return all processes of jobs that its kernels have started."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                command = " ".join(process.cmdline())
+                if "streamlab.runtime" in command and str(self.home) in command:
+                    found.append(process)
+        return found
 
     def end_kernels(self) -> None:
         """End all kernels, and with them their jobs."""
@@ -80,9 +97,8 @@ class Page:
 
     def __init__(self, page: Any, url: str, theme: str = "light") -> None:
         self.page = page
-        self.errors: list[str] = []
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.errors = console_errors(page)
+        page.set_default_timeout(WAIT_MS)
         page.goto(url)
         self._wait_until_ready()
         self.theme(theme)
@@ -113,6 +129,65 @@ class Page:
         )
         return int(self.page.locator(VIEW).first.get_attribute("data-seq"))
 
+    def until(self, condition: str, view: str = VIEW) -> None:
+        """Wait for a condition in the page; `view` is the panel, whose parts may not be there yet."""
+        look = f"try {{ return {condition}; }} catch {{ return false; }}"
+        self.page.wait_for_function(
+            f"name => {{ const view = document.querySelector(name); {look} }}", arg=view, timeout=WAIT_MS
+        )
+
+    def ticks(self, place: int = 0) -> None:
+        """Wait until the view at a place among all views has drawn some more frames."""
+        drawn = int(self.page.locator(VIEW).nth(place).get_attribute("data-seq"))
+        self.page.wait_for_function(
+            "([view, place, least]) => Number(document.querySelectorAll(view)[place]?.dataset.seq) > least",
+            arg=[VIEW, place, drawn + 2],
+            timeout=WAIT_MS,
+        )
+
+    def show(self, *, hidden: bool) -> None:
+        """Tell the page that its tab is hidden, or can be seen again."""
+        self.page.evaluate(
+            """hidden => {
+              const visibilityState = { configurable: true, get: () => (hidden ? "hidden" : "visible") };
+              Object.defineProperty(document, "visibilityState", visibilityState);
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    def until_copied(self, text: str) -> None:
+        """Wait until the copy of a panel, which is kept for the saved notebook, holds a text."""
+        self.page.wait_for_function(
+            "text => [...document.querySelectorAll('[class^=sl-copy]')].some(copy => copy.textContent.includes(text))",
+            arg=text,
+            timeout=WAIT_MS,
+        )
+
+    def run_cell(self, place: int) -> None:
+        """Start running one cell; does not wait for it."""
+        self.page.evaluate(
+            """place => {
+              const app = window.jupyterapp;
+              app.shell.currentWidget.content.activeCellIndex = place;
+              app.commands.execute('notebook:run-cell');
+            }""",
+            place,
+        )
+
+    def ask(self, expression: str) -> Any:
+        """Return what a Python expression of plain values gives in the kernel."""
+        told = self.page.evaluate(
+            """async (expression) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const future = kernel.requestExecute({ code: "", silent: true, user_expressions: { it: expression } });
+              return (await future.done).content.user_expressions.it;
+            }""",
+            expression,
+        )
+        assert told["status"] == "ok", told
+        return ast.literal_eval(told["data"]["text/plain"])
+
     def execute(self, code: str) -> None:
         """Run code in the kernel, in no cell; does not wait for it."""
         session = "window.jupyterapp.shell.currentWidget.sessionContext.session"
@@ -120,7 +195,7 @@ class Page:
 
     def save(self) -> None:
         """Save the notebook."""
-        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save') }")
 
     def shoot(self, selector: str, name: str) -> None:
         """Write a screenshot of an element to the artefacts."""
@@ -128,8 +203,23 @@ class Page:
         self.page.locator(selector).first.screenshot(path=ARTEFACTS / f"{name}.png")
 
     def _wait_until_ready(self) -> None:
-        self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=60_000)
+        self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=WAIT_MS)
         self.page.evaluate(_READY)
+        self.page.wait_for_function(f"() => {_KERNEL}", timeout=WAIT_MS)
+        self.page.evaluate(f"async () => {{ await {_KERNEL}.info }}")
+
+
+def console_errors(page: Any) -> list[str]:
+    """Return the list in which the errors of a page's console will be collected."""
+    errors: list[str] = []
+
+    def note(message: Any) -> None:
+        if message.type == "error":
+            errors.append(f"{message.text} ({message.location['url']})")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
 
 
 def free_port() -> int:

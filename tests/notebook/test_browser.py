@@ -28,7 +28,8 @@ landings.group_by_dynamic("dep_time", every="1h", group_by="origin").agg(pl.len(
 def output_of_live_cell(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     (cell,) = (cell for cell in notebook.cells if cell.source.startswith("%%stream"))
-    (output,) = cell.outputs
+    output, copy = cell.outputs
+    assert copy.data["text/html"] == copy.data["text/plain"] == ""
     return output
 
 

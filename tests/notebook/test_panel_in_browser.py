@@ -27,12 +27,6 @@ def cells(page: Page, column: int) -> list[str]:
     return page.page.locator(f"{VIEW} .sl-table tbody tr td:nth-child({column})").all_inner_texts()
 
 
-def until(page: Page, condition: str) -> None:
-    """Wait for a condition in the page; `view` is the panel, whose parts may not be there yet."""
-    look = f"const view = document.querySelector('{VIEW}'); try {{ return {condition}; }} catch {{ return false; }}"
-    page.page.wait_for_function(f"() => {{ {look} }}", timeout=WAIT_MS)
-
-
 def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
     lab: Lab, open_notebook: Callable[..., Page]
 ) -> None:
@@ -44,18 +38,18 @@ def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
     assert cells(page, 2)[0] == "<img src=x onerror=alert(1)>"
     assert cells(page, 3)[0] == "null"
     page.page.click(f"{VIEW} th:first-child .sl-sort")
-    until(page, "view.querySelector('th').ariaSort === 'descending'")
+    page.until("view.querySelector('th').ariaSort === 'descending'")
     page.page.fill(f"{VIEW} input[type=search]", "n < 25 and n >= 3")
-    until(page, "view.querySelector('.sl-count').textContent.includes('22 that match')")
+    page.until("view.querySelector('.sl-count').textContent.includes('22 that match')")
     page.page.click(f"{VIEW} .sl-turn >> nth=3")
-    until(page, "view.querySelector('.sl-count').textContent.startsWith('rows 21 to 22')")
+    page.until("view.querySelector('.sl-count').textContent.startsWith('rows 21 to 22')")
     assert cells(page, 1) == ["4", "3"]
     page.page.fill(f"{VIEW} input[type=search]", "n <")
-    until(page, "view.querySelector('.sl-where-error').textContent.startsWith('✗')")
+    page.until("view.querySelector('.sl-where-error').textContent.startsWith('✗')")
     page.shoot(VIEW, "results-paused-light")
     page.page.fill(f"{VIEW} input[type=search]", "")
     page.page.select_option(f"{VIEW} .sl-body select >> nth=0", "changelog")
-    until(page, "view.querySelector('th').textContent.startsWith('op')")
+    page.until("view.querySelector('th').textContent.startsWith('op')")
     page.page.click(f"{VIEW} .sl-exports button >> nth=0")
     page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('ticks-results.parquet')", timeout=WAIT_MS)
     assert (lab.folder / "ticks-results.parquet").exists()
@@ -79,8 +73,8 @@ def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Cal
     page.seq_above(2)
     page.page.click(f"{VIEW} [data-tab=time]")
     page.page.wait_for_selector(f"{VIEW} [data-chart=skew][data-points] canvas", state="attached", timeout=WAIT_MS)
-    until(page, "view.querySelectorAll('[data-chart=watermarks][data-points]').length === 1")
-    until(page, "view.innerText.includes('○ open')")
+    page.until("view.querySelectorAll('[data-chart=watermarks][data-points]').length === 1")
+    page.until("view.innerText.includes('○ open')")
     page.shoot(VIEW, "time-light")
     page.theme("dark")
     page.shoot(VIEW, "time-dark")
@@ -102,7 +96,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.run_all()
     page.seq_above(2)
     page.page.click(f"{VIEW} [data-tab=checkpoints]")
-    until(page, "view.querySelectorAll('[data-command=replay]').length >= 4")
+    page.until("view.querySelectorAll('[data-command=replay]').length >= 4")
     page.page.click(f"{VIEW} [data-command=pause]")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
     page.theme("dark")
@@ -110,7 +104,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.theme("light")
     page.page.focus(f"{VIEW} input[type=range]")
     page.page.keyboard.press("Home")
-    until(page, "!view.querySelector('.sl-at').textContent.includes('newest')")
+    page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
     oldest = page.page.inner_text(f"{VIEW} .sl-at")
     before = count_of(page, ".sl-past .sl-count")
     page.page.keyboard.press("End")
@@ -119,7 +113,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     )
     assert count_of(page, ".sl-past .sl-count") > before
     page.page.click(f"{VIEW} button:has-text('Open state') >> nth=-1")
-    until(page, "view.querySelector('.sl-past th').textContent.startsWith('subtask')")
+    page.until("view.querySelector('.sl-past th').textContent.startsWith('subtask')")
     page.shoot(VIEW, "checkpoints-light")
     page.page.click(f"{VIEW} [data-command=replay] >> nth=-1")
     page.page.wait_for_selector(f"{VIEW}[data-state=finished] .sl-trail button", timeout=WAIT_MS)
@@ -130,7 +124,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.page.click(f"{VIEW} [data-command=step]")
     page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 3 from')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} [data-tab=log]")
-    until(page, "view.querySelector('.sl-told').textContent.includes('Replaying past')")
+    page.until("view.querySelector('.sl-told').textContent.includes('Replaying past')")
     page.shoot(VIEW, "log-light")
     page.page.click(f"{VIEW} [data-tab=checkpoints]")
     page.page.fill(f"{VIEW} [placeholder^='a folder']", "kept")

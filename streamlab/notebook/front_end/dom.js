@@ -30,6 +30,8 @@ export const button = (parent, text, title, onClick, className = "sl-button") =>
   const node = element("button", className, parent, text);
   node.type = "button";
   node.title = title;
+  // A sign says nothing to those who hear it.
+  if (!/\p{L}/u.test(text)) node.setAttribute("aria-label", title);
   node.addEventListener("click", onClick);
   return node;
 };

@@ -1,10 +1,11 @@
 // One figure that keeps ticking: what job.plot() shows.
 import { element, setText } from "./dom.js";
-import { columnsOf, watchGaps, watchLooks } from "./wire.js";
+import { columnsOf, hideCopy, untilKernelEnds, watchGaps, watchLooks } from "./wire.js";
 import { linesOf, mountFigure, onTheme } from "./charts.js";
 
 export default {
-  render({ model, el }) {
+  render({ model: lasting, el }) {
+    const model = untilKernelEnds(lasting, () => element("div", "sl-count", root, "The kernel behind this chart has ended."));
     const root = element("div", "sl-view sl-figure-view", el);
     const host = element("div", "sl-chart", root);
     const note = element("div", "sl-count", root);
@@ -36,9 +37,14 @@ export default {
     }).catch(fail);
     model.on("change:frame", update);
     const stopTheme = onTheme(() => requestAnimationFrame(update));
+    const ask = () => setTimeout(gaps.check);
+    model.on("comm_live_update", ask);
+    const showCopy = hideCopy(model);
     return () => {
       isGone = true;
       model.off("change:frame", update);
+      model.off("comm_live_update", ask);
+      showCopy();
       gaps.stop();
       stopTheme();
       looks.stop();

@@ -191,3 +191,15 @@ export const drawHeader = (parts, head, frame) => {
   drawSaid(parts, frame.said);
   drawFailure(parts.failure, head.failure);
 };
+
+// The kernel has ended, and nothing here will change any more.
+export const drawGone = (parts, name) => {
+  parts.root.dataset.state = "gone";
+  parts.root.setAttribute("aria-label", `Job ${name}, its kernel has ended`);
+  setText(parts.state, "○ kernel ended");
+  drawSaid(parts, {
+    error: true,
+    text: `The kernel behind this panel has ended: this is the last that it has shown. sl.attach(${JSON.stringify(name)}) in a cell shows the job again.`,
+  });
+  for (const control of parts.root.querySelectorAll("button:not(.sl-close), select, input")) control.disabled = true;
+};

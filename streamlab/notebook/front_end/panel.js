@@ -1,7 +1,7 @@
 // The panel: a header, tabs, and what the open tab shows. Draws the newest frame that the kernel has sent.
 import { element, setText } from "./dom.js";
-import { columnsOf, watchGaps, watchLooks } from "./wire.js";
-import { drawHeader, makeHeader } from "./header.js";
+import { columnsOf, hideCopy, untilKernelEnds, watchGaps, watchLooks } from "./wire.js";
+import { drawGone, drawHeader, makeHeader } from "./header.js";
 import { drawResults, makeResults } from "./results.js";
 import { drawTime, makeTime } from "./time.js";
 import { drawFlow, makeFlow } from "./flow.js";
@@ -82,6 +82,7 @@ const makePanel = (model, el) => {
 
   const draw = (frame) => {
     state.final = frame.head.final;
+    state.name = frame.head.name;
     if (frame.figures && !tools.figures) {
       tools.figures = frame.figures;
       model.send({ type: "have_figures" });
@@ -109,12 +110,14 @@ const makePanel = (model, el) => {
     model.send({ type: "error", text });
     console.error(error);
   };
-  return { root, state, draw, fail, end: () => ends.forEach((end) => end()) };
+  const gone = () => drawGone(header, state.name);
+  return { root, state, draw, fail, gone, end: () => ends.forEach((end) => end()) };
 };
 
 export default {
-  render({ model, el }) {
-    const { root, state, draw, fail, end } = makePanel(model, el);
+  render({ model: lasting, el }) {
+    const model = untilKernelEnds(lasting, () => gone());
+    const { root, state, draw, fail, gone, end } = makePanel(model, el);
     const looks = watchLooks(model, root);
     const gaps = watchGaps(model, () => state.seq, () => state.final);
     const update = () => {
@@ -130,8 +133,14 @@ export default {
     };
     update();
     model.on("change:frame", update);
+    // Asked once the comm was closed, if it was.
+    const ask = () => setTimeout(gaps.check);
+    model.on("comm_live_update", ask);
+    const showCopy = hideCopy(model);
     return () => {
       model.off("change:frame", update);
+      model.off("comm_live_update", ask);
+      showCopy();
       gaps.stop();
       looks.stop();
       end();

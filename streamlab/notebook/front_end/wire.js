@@ -20,6 +20,32 @@ export const columnsOf = (frame) => {
   };
 };
 
+// A model that survives its kernel: nothing can be sent any more, and `onGone` is called, once.
+export const untilKernelEnds = (model, onGone) => {
+  let isGone = false;
+  const send = (content) => {
+    if (isGone) return;
+    try {
+      model.send(content);
+    } catch (error) {
+      // The comm is closed: JupyterLab does that when the kernel was restarted or has died.
+      console.warn(error);
+      isGone = true;
+      onGone();
+    }
+  };
+  return { ...model, send };
+};
+
+// Hides the copy that stands beside a panel for readers of the saved notebook, for as long as the panel is there.
+export const hideCopy = (model) => {
+  const name = model.get("copy_name");
+  const rule = document.createElement("style");
+  if (name) rule.textContent = `.${name}, .jp-OutputArea-child:has(.${name}) { display: none; }`;
+  document.head.append(rule);
+  return () => rule.remove();
+};
+
 const QUIET_MS = 5000;
 const LONGEST_QUIET_MS = 60000;
 
@@ -36,6 +62,7 @@ export const watchGaps = (model, lastSeq, isFinal) => {
     check();
   }, QUIET_MS / 5);
   return {
+    check,
     received: (seq) => {
       patience = QUIET_MS;
       askAt = Date.now() + patience;

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -13,13 +15,14 @@ from streamlab.notebook.panel.header import failure_text
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
-from streamlab.observe.preview import plain
+from streamlab.observe.preview import plain, shortened
 from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import times
 from streamlab.session.job import Job
 
-_LINES = 200
-"""Lines of the processes' output that are shown, the last ones."""
+_LINES, _LETTERS = 200, 40_000
+"""Lines and characters of the processes' output that are shown, the last ones."""
+_LONGEST_LINE = 2_000
 _BYTES = 64 * 1024
 """How much of each process's output is read for that, each time."""
 
@@ -50,8 +53,14 @@ class LogTab:
             "last": None if status.last_failure == status.failure else failure_text(status.last_failure),
             "told": [[_clock(one["at_s"]), one["text"], one["error"]] for one in reversed(told)],
             "letters": packed_table(page, choice.letters, binary, "nothing was refused"),
-            "output": "\n".join(plain(line) for line in self._job.log(_BYTES).splitlines()[-_LINES:]),
+            "output": _last_lines(self._job.log(_BYTES)),
         }
+
+
+def _last_lines(output: str) -> str:
+    lines = [plain(shortened(line, _LONGEST_LINE)) for line in output.splitlines()[-_LINES:]]
+    lengths = list(accumulate(len(line) + 1 for line in reversed(lines)))
+    return "\n".join(lines[len(lines) - bisect_right(lengths, _LETTERS) :])
 
 
 def _restarts(status: JobStatus) -> str:

@@ -7,12 +7,15 @@ from statistics import fmean
 
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity, percent, quoted, steps_of
 from streamlab.observe.history import Sample
+from streamlab.observe.preview import shortened
 from streamlab.observe.status import CheckpointStatus, JobState
 from streamlab.observe.wording import last_failure, size, span
 
 _LOOP = 3
 """Restarts in a short time that make a loop."""
 _LOOP_US = 300_000_000
+_LONGEST = 300
+"""Characters of an error that are quoted."""
 _LATEST = 5
 """Checkpoints that are looked at."""
 _LONG_ALIGNMENT_MS = 1_000
@@ -27,7 +30,9 @@ def failures(facts: Facts) -> list[Finding]:
     status = facts.status
     if status.state is JobState.FAILED:
         said = (
-            status.failure.message.strip().partition("\n")[0] if status.failure is not None else "no reason was given"
+            shortened(status.failure.message.strip().partition("\n")[0], _LONGEST)
+            if status.failure is not None
+            else "no reason was given"
         )
         step = status.failure.step if status.failure is not None else ""
         move = "read the whole error: job.exception, job.log()"

@@ -11,13 +11,13 @@ import msgspec
 import polars as pl
 import pytest
 
-from streamlab.notebook import live_view, widget
+from streamlab.notebook import live_view, output, widget
 from streamlab.notebook.live_view import LINGER_S, LiveView
 from streamlab.notebook.pump import Pump
 from streamlab.notebook.widget import UNANSWERED_S
 from streamlab.observe.status import JobState, JobStatus
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET = output.WIDGET_MIME
 
 
 class FakeJob:
@@ -67,11 +67,14 @@ class FakeJob:
 class FakeHandle:
     """Collects what is put into an output."""
 
-    def __init__(self) -> None:
-        self.bundles: list[dict[str, Any]] = []
+    def __init__(self, bundle: dict[str, Any]) -> None:
+        self.bundles = [bundle]
 
     def update(self, bundle: dict[str, Any], *, raw: bool) -> None:
         self.bundles.append(bundle)
+
+
+Outputs = list[FakeHandle]
 
 
 class Clock:
@@ -96,15 +99,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def output(monkeypatch: pytest.MonkeyPatch) -> FakeHandle:
-    handle = FakeHandle()
+def outputs(monkeypatch: pytest.MonkeyPatch) -> Outputs:
+    """Return the outputs of the cell, as they come."""
+    handles: Outputs = []
 
     def display(bundle: dict[str, Any], **_: Any) -> FakeHandle:
-        handle.bundles.append(bundle)
-        return handle
+        handles.append(FakeHandle(bundle))
+        return handles[-1]
 
-    monkeypatch.setattr(live_view, "display", display)
-    return handle
+    monkeypatch.setattr(output, "display", display)
+    return handles
 
 
 def say(view: LiveView, message: dict[str, Any]) -> None:
@@ -112,11 +116,15 @@ def say(view: LiveView, message: dict[str, Any]) -> None:
     view._widget._on_message(view._widget, message, [])
 
 
-def test_a_widget_is_numbered_and_silent_while_nothing_changes(clock: Clock, output: FakeHandle) -> None:
+def test_a_widget_is_numbered_and_silent_while_nothing_changes(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
     widget = view._widget
-    assert set(output.bundles[0]) == {WIDGET, "text/html", "text/plain"}
+    shown, copy = (handle.bundles[0] for handle in outputs)
+    assert shown.pop(WIDGET)["model_id"] == widget.model_id
+    assert shown == {"text/html": "", "text/plain": ""}
+    assert f'class="{widget.copy_name}"' in copy["text/html"]
+    assert "fake" in copy["text/plain"]
     assert widget.frame["seq"] == 1
     view.tick()
     assert widget.frame["seq"] == 1
@@ -129,7 +137,7 @@ def test_a_widget_is_numbered_and_silent_while_nothing_changes(clock: Clock, out
 
 @pytest.mark.parametrize(("work_s", "rest_s"), [(0.3, 2.7), (0.01, 0.09), (5.0, 2.7)])
 def test_a_view_rests_after_its_work_and_not_after_what_others_did_meanwhile(
-    clock: Clock, output: FakeHandle, monkeypatch: pytest.MonkeyPatch, work_s: float, rest_s: float
+    clock: Clock, outputs: Outputs, monkeypatch: pytest.MonkeyPatch, work_s: float, rest_s: float
 ) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
@@ -151,7 +159,7 @@ def test_a_view_rests_after_its_work_and_not_after_what_others_did_meanwhile(
     view.close()
 
 
-def test_cells_that_end_one_after_the_other_do_not_send_more(clock: Clock, output: FakeHandle) -> None:
+def test_cells_that_end_one_after_the_other_do_not_send_more(clock: Clock, outputs: Outputs) -> None:
     """At the end of each cell views are drawn; at most ten times a second all the same."""
     job = FakeJob()
     view = LiveView(job, "widget", 5)
@@ -164,7 +172,7 @@ def test_cells_that_end_one_after_the_other_do_not_send_more(clock: Clock, outpu
     view.close()
 
 
-def test_nothing_is_read_or_sent_while_nobody_looks(clock: Clock, output: FakeHandle) -> None:
+def test_nothing_is_read_or_sent_while_nobody_looks(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
     widget = view._widget
@@ -193,7 +201,7 @@ def heard(view: LiveView, message: dict[str, Any], *, beside: bool) -> None:
 
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_view_that_went_without_a_word_is_given_up_unless_it_cannot_speak(
-    clock: Clock, output: FakeHandle, monkeypatch: pytest.MonkeyPatch, beside: bool
+    clock: Clock, outputs: Outputs, monkeypatch: pytest.MonkeyPatch, beside: bool
 ) -> None:
     monkeypatch.setattr(widget, "time", clock)
     job = FakeJob()
@@ -220,43 +228,54 @@ def test_a_view_that_went_without_a_word_is_given_up_unless_it_cannot_speak(
     view.close()
 
 
-def test_the_end_replaces_the_widget_by_plain_html(clock: Clock, output: FakeHandle) -> None:
+def test_the_end_replaces_the_widget_by_plain_html(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
     job.change(state=JobState.FINISHED)
     view.tick()
     assert view.ended
-    assert set(output.bundles[-1]) == {"text/html", "text/plain"}
+    shown, copy = outputs
+    assert set(shown.bundles[-1]) == {"text/html", "text/plain"}
+    assert "finished" in shown.bundles[-1]["text/html"]
+    assert copy.bundles[-1] == {"text/html": "", "text/plain": ""}
     assert view._widget.frame["head"]["final"]
-    updates = len(output.bundles)
+    updates = len(shown.bundles)
     view.tick()
-    assert len(output.bundles) == updates
+    assert len(shown.bundles) == updates
     view.close()
 
 
-def test_the_saved_copy_beside_a_widget_is_renewed_seldom(clock: Clock, output: FakeHandle) -> None:
+def test_the_copy_beside_a_widget_is_renewed_now_and_then_if_it_is_another(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
+    shown, copy = outputs
     for second in range(30):
         job.change(rows_in=second)
         clock.s += 1
         view.tick()
-    assert len(output.bundles) == 2
-    assert WIDGET in output.bundles[-1]
+    assert len(shown.bundles) == 1
+    assert len(copy.bundles) == 1 + 3
+    assert "13" in copy.bundles[2]["text/html"]
+    for _ in range(30):
+        clock.s += 1
+        view.tick()
+    assert len(copy.bundles) <= 1 + 4
     view.close()
 
 
-def test_without_widgets_the_output_is_replaced_once_a_second(clock: Clock, output: FakeHandle) -> None:
-    view = LiveView(FakeJob(), "static", 5)
+def test_without_widgets_the_output_is_replaced_once_a_second(clock: Clock, outputs: Outputs) -> None:
+    job = FakeJob()
+    view = LiveView(job, "static", 5)
     assert view._widget is None
-    for _ in range(10):
+    for rows in range(10):
         clock.s += 0.2
+        job.change(rows_in=rows)
         view.tick()
-    assert 2 <= len(output.bundles) <= 4
-    assert all(set(bundle) == {"text/html", "text/plain"} for bundle in output.bundles)
+    assert 2 <= len(outputs[0].bundles) <= 4
+    assert all(set(bundle) == {"text/html", "text/plain"} for bundle in outputs[0].bundles)
 
 
-def test_the_panel_of_an_ended_job_stays_a_while_and_then_becomes_plain_html(clock: Clock, output: FakeHandle) -> None:
+def test_the_panel_of_an_ended_job_stays_a_while_and_then_becomes_plain_html(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     job.change(state=JobState.FAILED)
     view = LiveView(job, "widget", 5)
@@ -265,11 +284,11 @@ def test_the_panel_of_an_ended_job_stays_a_while_and_then_becomes_plain_html(clo
     clock.s += LINGER_S + 1
     view.tick()
     assert view.ended
-    assert WIDGET not in output.bundles[-1]
+    assert WIDGET not in outputs[0].bundles[-1]
     view.close()
 
 
-def test_a_click_keeps_the_panel_of_a_job_that_ends(clock: Clock, output: FakeHandle) -> None:
+def test_a_click_keeps_the_panel_of_a_job_that_ends(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
     say(view, {"type": "choose", "of": "results", "fields": {"rows": 1}})
@@ -282,7 +301,7 @@ def test_a_click_keeps_the_panel_of_a_job_that_ends(clock: Clock, output: FakeHa
     view.close()
 
 
-def test_what_is_chosen_is_in_the_next_frame(clock: Clock, output: FakeHandle) -> None:
+def test_what_is_chosen_is_in_the_next_frame(clock: Clock, outputs: Outputs) -> None:
     job = FakeJob()
     job.table = pl.DataFrame({"n": [1, 2, 3], "k": ["a", "b", "c"]})
     woken: list[bool] = []
@@ -305,7 +324,7 @@ def test_what_is_chosen_is_in_the_next_frame(clock: Clock, output: FakeHandle) -
         {"type": "error", "text": "x is undefined"},
     ],
 )
-def test_what_cannot_be_understood_is_told_and_changes_nothing(output: FakeHandle, message: dict[str, Any]) -> None:
+def test_what_cannot_be_understood_is_told_and_changes_nothing(outputs: Outputs, message: dict[str, Any]) -> None:
     view = LiveView(FakeJob(), "widget", 5)
     before = view._screen._choice
     say(view, message)
@@ -315,7 +334,7 @@ def test_what_cannot_be_understood_is_told_and_changes_nothing(output: FakeHandl
     view.close()
 
 
-def test_a_command_is_carried_out_beside_and_its_error_told(output: FakeHandle) -> None:
+def test_a_command_is_carried_out_beside_and_its_error_told(outputs: Outputs) -> None:
     told = threading.Event()
     view = LiveView(FakeJob(), "widget", 5, on_click=told.set)
     view._screen._commands.put(lambda: 1 // 0, lambda text, error: told.set() if error else None)
@@ -323,7 +342,7 @@ def test_a_command_is_carried_out_beside_and_its_error_told(output: FakeHandle) 
     view.close()
 
 
-def test_a_frame_that_got_lost_is_sent_again(clock: Clock, output: FakeHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_that_got_lost_is_sent_again(clock: Clock, outputs: Outputs, monkeypatch: pytest.MonkeyPatch) -> None:
     view = LiveView(FakeJob(), "widget", 5)
     sent: list[str] = []
     monkeypatch.setattr(view._widget, "send_state", sent.append)
@@ -336,7 +355,7 @@ def test_a_frame_that_got_lost_is_sent_again(clock: Clock, output: FakeHandle, m
     view.close()
 
 
-def test_a_view_that_cannot_be_drawn_says_so_and_lets_the_others_go_on(clock: Clock, output: FakeHandle) -> None:
+def test_a_view_that_cannot_be_drawn_says_so_and_lets_the_others_go_on(clock: Clock, outputs: Outputs) -> None:
     broken, sound = FakeJob(), FakeJob()
     views = [LiveView(broken, "static", 5), LiveView(sound, "static", 5)]
     pump = Pump()
@@ -345,6 +364,6 @@ def test_a_view_that_cannot_be_drawn_says_so_and_lets_the_others_go_on(clock: Cl
     clock.s += 2
     pump.tick()
     assert views[0].ended
-    assert "AttributeError" in str(output.bundles)
+    assert "AttributeError" in str(outputs[0].bundles)
     assert not views[1].ended
     assert pump._views == [views[1]]

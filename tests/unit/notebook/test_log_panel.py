@@ -56,3 +56,22 @@ def test_everything_is_there_as_plain_text_and_read_only_when_there_is_more() ->
 def test_a_job_without_trouble() -> None:
     shown = LogTab(LogJob()).values(JobStatus(id="j", name="n", state=JobState.RUNNING), Choice(), Binary(), [])
     assert (shown["restarts"], shown["last"], shown["told"]) == ("", None, [])
+
+
+def test_of_long_lines_and_much_output_the_newest_is_shown() -> None:
+    class Talkative(LogJob):
+        def log(self, newest: int) -> str:
+            return "\n".join([f"{n}: {'y' * 1_000_000}" for n in range(3)] + ["z" * 1_000] * 100)
+
+    shown = LogTab(Talkative()).values(JobStatus(id="j", name="n", state=JobState.RUNNING), Choice(), Binary(), [])
+    assert 30_000 < len(shown["output"]) <= 40_000
+    assert set(shown["output"]) == {"z", "\n"}
+
+    class OneLine(LogJob):
+        def log(self, newest: int) -> str:
+            return "beginning" + "y" * 1_000_000 + "end"
+
+    shown = LogTab(OneLine()).values(JobStatus(id="j", name="n", state=JobState.RUNNING), Choice(), Binary(), [])
+    assert len(shown["output"]) < 3_000
+    assert shown["output"].startswith("beginning")
+    assert shown["output"].endswith("end")

@@ -57,9 +57,9 @@ def read(text: str) -> Reader:
     return reader
 
 
-def shown(results: pl.DataFrame | None = None, **changes: object) -> dict[str, Any]:
+def shown(results: pl.DataFrame | None = None, rows: int = 10, **changes: object) -> dict[str, Any]:
     status = JobStatus(**{"id": "j-1", "name": "hourly", "state": JobState.RUNNING, "rows_in": 12_345, **changes})
-    _, page = page_of(pl.DataFrame() if results is None else results, TableChoice())
+    _, page = page_of(pl.DataFrame() if results is None else results, TableChoice(rows=rows))
     return {**header(status), **table_values(page, "no result rows" if status.state.is_final else "no result rows yet")}
 
 
@@ -158,3 +158,16 @@ def test_a_job_that_restarts_says_why_in_text_and_page() -> None:
     page = static_view.to_html(restarting)
     assert "map: got &lt;SIGKILL&gt;." in page
     assert "<SIGKILL>" not in page
+
+
+def test_of_a_long_page_a_saved_notebook_keeps_what_fits() -> None:
+    table = pl.DataFrame({"n": range(500), "text": ["<" * 70] * 500})
+    page = shown(table, 500)
+    html = static_view.to_html(page)
+    assert len(html) < 100_000
+    kept = html.count("<tr>") - html.count("<thead>") - 1
+    assert 50 < kept < 500
+    assert f"500 rows, by n; the last {500 - kept} of them are left out here" in read(html).text
+    text = static_view.to_text(page)
+    assert "the last 450 of them are left out here" in text
+    assert len(text) < 20_000
