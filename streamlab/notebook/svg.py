@@ -19,7 +19,7 @@ COLOURS = ("#2b8cc4", "#c27c00", "#009e73", "#c46a9b", "#418fc9", "#d55e00", "#8
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "3 6", "2 2", "10 3 2 3")
 _QUIET = 'fill="currentColor" opacity=".75"'
 _LINE = "#8884"
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 40, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 12, 40, 22
 _TICKS = 5
 _MOST_POINTS = 400
 """Points of a line that are drawn, so that a saved notebook stays small."""
