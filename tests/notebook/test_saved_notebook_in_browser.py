@@ -18,7 +18,7 @@ START = """import polars as pl
 import streamlab as sl
 from streamlab.demo import flights
 %load_ext streamlab"""
-PLANES = """%%stream planes --pace 40000x --checkpoint-every 500ms
+PLANES = """%%stream planes --pace 15000x --checkpoint-every 500ms
 landings = sl.from_frame(flights.load().frame.head(80_000), event_time="dep_time", watermark="6h")
 landings.group_by_dynamic("dep_time", every="1h", group_by=["origin", "carrier"]).agg(
     pl.len().alias("flights"), pl.col("arr_delay").mean().round(1).alias("delay"))"""
@@ -96,7 +96,7 @@ def test_a_saved_notebook_shows_the_last_state_without_a_kernel_and_without_scri
 def _shows_the_last_state(page: Any, area: str, state: str) -> None:
     shown = page.locator(area).filter(has_text=state).first
     shown.wait_for(timeout=WAIT_MS)
-    assert shown.locator("text=2013-01-").count() > 50
+    assert shown.locator("text=2013-").count() > 50
     for title in SECTIONS:
         shown.locator("summary", has_text=title).click()
     for title in CHARTS:
