@@ -66,7 +66,8 @@ class Tutorial:
         assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
         assert not any(WIDGET in output.get("data", {}) for output in outputs)
         live = [cell for cell in cells if cell.source.startswith("%%stream")]
-        assert ["✓ finished" in cell.outputs[-1].data["text/plain"] for cell in live] == [True] * len(live)
+        texts = ["".join(one.get("data", {}).get("text/plain", "") for one in cell.outputs) for cell in live]
+        assert ["✓ finished" in text for text in texts] == [True] * len(live)
         assert self.page.errors == []
 
     def shoot(self) -> None:
