@@ -47,9 +47,11 @@ def processes_of(job: sl.Job) -> JobProcesses:
 
 def kill_all(job: sl.Job) -> None:
     """Leave nobody who could say what became of the job."""
-    for process in processes_of(job).all:
-        if process.is_alive:
-            os.kill(process.pid, signal.SIGKILL)
+    # At one moment: a coordinator whose guardian dies first would start another one.
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes_of(job).all:
+            if process.is_alive:
+                os.kill(process.pid, number)
     eventually(lambda: not any(process.is_alive for process in processes_of(job).all), "the end of all")
 
 
