@@ -48,14 +48,16 @@ class Lab:
     ----------
     folder : Path
         Its notebooks.
-    home : Path
-        Where the jobs of its kernels are.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
-        self.home = Path(os.environ["STREAMLAB_HOME"])
         self.url = url
+
+    @property
+    def home(self) -> Path:
+        """Where the jobs of its kernels are: tests have a place of their own."""
+        return Path(os.environ["STREAMLAB_HOME"])
 
     def write(self, name: str, *cells: str) -> str:
         """Write a notebook of code cells, and return its name."""
