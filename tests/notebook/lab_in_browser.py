@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,8 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+
+from streamlab.runtime.folder import home
 
 ROOT = Path(__file__).parents[2]
 ARTEFACTS = Path(__file__).parent / "artefacts"
@@ -48,16 +49,14 @@ class Lab:
     ----------
     folder : Path
         Its notebooks.
+    home : Path
+        Where the jobs of its kernels are; the tests that use it have others.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
+        self.home = home()
         self.url = url
-
-    @property
-    def home(self) -> Path:
-        """Where the jobs of its kernels are: tests have a place of their own."""
-        return Path(os.environ["STREAMLAB_HOME"])
 
     def write(self, name: str, *cells: str) -> str:
         """Write a notebook of code cells, and return its name."""
