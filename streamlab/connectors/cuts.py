@@ -4,29 +4,22 @@ Which rows make a batch can depend on the clock, and a row that comes behind the
 it comes in. So a reader notes after each batch how far every split had been given out, which splits had ended, and
 which had become idle. A replay that follows these notes gives the same batches and the same watermarks.
 
-Notes lie in a folder for each subtask of a source, in a file for each checkpoint and attempt, ``<checkpoint>-<attempt>
-.cuts``: what was given out after that checkpoint, up to the next one. Of several attempts that went on from one
-checkpoint the last one counts. The files of checkpoints that are no longer kept are deleted.
-
-They are not synced: a power failure may cost the last notes, and a full disk those of a checkpoint. What is missing is
-cut by the clock again.
+Notes lie in a folder for each subtask of a source (see :mod:`.sections`). What is missing is cut by the clock again.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from streamlab.connectors.sections import SectionWriter, read_section
+
 FOLDER = "cuts"
 """Folder of a job that holds the notes of its sources."""
-LIMIT_BYTES = 64 * 2**20
-"""How large a file may become: one checkpoint's notes."""
-_NAME = re.compile(r"(\d+)-(\d+)\.cuts")
+_KIND = "cuts"
 _LENGTH_BYTES = 4
 
 
@@ -80,62 +73,37 @@ class CutLog:
     """
 
     def __init__(self, folder: Path, attempt: int, since: int, *, parallelism: int, paced: bool) -> None:
-        self._folder, self._attempt = folder, attempt
         self._head = _Head(parallelism, paced)
-        self._file: int | None = None
-        self._bytes = 0
-        self._begin(since)
+        self._sections = SectionWriter(folder, _KIND, attempt, since)
+        self._write(self._head)
 
     def note(self, cut: Cut) -> None:
         """Write down a cut."""
-        self._write(msgspec.msgpack.encode(cut))
+        self._write(cut)
 
     def passed(self, checkpoint_id: int) -> None:
         """Write down that a barrier was sent: what follows belongs to that checkpoint."""
-        self._write(msgspec.msgpack.encode(_Passed(checkpoint_id)))
-        self.close()
-        self._begin(checkpoint_id)
+        self._write(_Passed(checkpoint_id))
+        self._sections.begin(checkpoint_id)
+        self._write(self._head)
 
     def change_pace(self, *, paced: bool) -> None:
         """Write down whether rows are read ahead of a pace from now on, if that changes."""
         if paced != self._head.paced:
             self._head = msgspec.structs.replace(self._head, paced=paced)
-            self._write(msgspec.msgpack.encode(self._head))
+            self._write(self._head)
 
     def forget_before(self, checkpoint_id: int) -> None:
         """Delete the notes of checkpoints before this one, which are no longer kept."""
-        for (since, _), path in _files(self._folder).items():
-            if since < checkpoint_id:
-                path.unlink(missing_ok=True)
+        self._sections.forget_before(checkpoint_id)
 
     def close(self) -> None:
         """Close the file. May be called more than once."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._sections.close()
 
-    def _begin(self, since: int) -> None:
-        path = self._folder / f"{since:06d}-{self._attempt:06d}.cuts"
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        except OSError:
-            # Without notes a replay cuts by the clock; the job itself must not end for that.
-            self._file = None
-        self._bytes = 0
-        self._write(msgspec.msgpack.encode(self._head))
-
-    def _write(self, body: bytes) -> None:
-        if self._file is None:
-            return
-        record = len(body).to_bytes(_LENGTH_BYTES, "little") + body
-        self._bytes += len(record)
-        try:
-            whole = self._bytes <= LIMIT_BYTES and os.write(self._file, record) == len(record)
-        except OSError:
-            whole = False
-        if not whole:
-            self.close()
+    def _write(self, note: _Note) -> None:
+        body = msgspec.msgpack.encode(note)
+        self._sections.write(len(body).to_bytes(_LENGTH_BYTES, "little") + body)
 
 
 class CutTrail:
@@ -188,16 +156,16 @@ class CutTrail:
         self._cuts.popleft()
 
     def _enter(self, since: int) -> None:
-        attempts = [(attempt, path) for (first, attempt), path in _files(self._folder).items() if first == since]
         self._cuts.clear()
-        if not attempts:
-            return
-        records = _records(max(attempts)[1])
-        head = next(records, None)
-        if head is None or (known := msgspec.msgpack.decode(head, type=_Head)).parallelism != self._parallelism:
-            return
-        self.paced = known.paced
-        self._cuts.extend(_note(record) for record in records)
+        records = _records(read_section(self._folder, _KIND, since))
+        try:
+            known = msgspec.msgpack.decode(next(records, b""), type=_Head)
+            if known.parallelism != self._parallelism:
+                return
+            self.paced = known.paced
+            self._cuts.extend(map(_note, records))
+        except msgspec.MsgspecError:
+            return  # what is damaged, and what follows it, is not known
 
 
 def _note(record: bytes) -> _Note:
@@ -208,9 +176,8 @@ def _note(record: bytes) -> _Note:
     return msgspec.convert(said, _Passed) if "checkpoint" in said else msgspec.convert(said, _Head)
 
 
-def _records(path: Path) -> Iterator[bytes]:
+def _records(data: bytes) -> Iterator[bytes]:
     """Give the records of a file; one that the end cuts short was never complete."""
-    data = path.read_bytes()
     at = 0
     while at + _LENGTH_BYTES <= len(data):
         length = int.from_bytes(data[at : at + _LENGTH_BYTES], "little")
@@ -219,12 +186,3 @@ def _records(path: Path) -> Iterator[bytes]:
             return
         yield data[at : at + length]
         at += length
-
-
-def _files(folder: Path) -> dict[tuple[int, int], Path]:
-    """Return the files by checkpoint and attempt."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return {}
-    return {(int(m[1]), int(m[2])): folder / name for name in names if (m := _NAME.fullmatch(name))}

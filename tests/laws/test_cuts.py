@@ -195,3 +195,19 @@ def test_rows_that_cannot_come_again_are_recorded_first(tmp_path):
     assert [n for n, _ in rows] == list(range(30))
     second, _ = polled(reader_of(again), [20_000] * 40)
     assert second == first
+
+
+@pytest.mark.parametrize("at", [0, 4, 5, 40, 200])
+def test_what_is_damaged_is_cut_anew(tmp_path, at):
+    source = generate(numbers, rows_per_second=3, limit=60, event_time="t", watermark="0s")
+    log = CutLog(tmp_path, 1, 0, parallelism=1, paced=False)
+    polled(reader_of(source, cuts=log), [SECOND_US] * 30)
+    log.close()
+    (path,) = tmp_path.iterdir()
+    noted = bytearray(path.read_bytes())
+    noted[at : at + 8] = b"\xc1" * 8
+    path.write_bytes(noted)
+    trail = CutTrail(tmp_path, 0, parallelism=1)
+    found, _ = polled(reader_of(source.at_pace(None), trail=trail), [SECOND_US] * 300)
+    rows = [row for one in found if isinstance(one, tuple) for row in one[0]]
+    assert len(rows) == 60
