@@ -164,7 +164,7 @@ class CutTrail:
                 return
             self.paced = known.paced
             self._cuts.extend(map(_note, records))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return  # what is damaged, and what follows it, is not known
 
 
