@@ -16,6 +16,7 @@ from streamlab.frame.base import FrameBase
 from streamlab.frame.outputs import run_options
 from streamlab.frame.runner import Job
 from streamlab.plan.event_time import updating_step
+from streamlab.plan.table_keys import table_keys
 
 _OPTIONS = (
     "name",
@@ -76,12 +77,14 @@ class SinkMethods(FrameBase):
             changes, with ``+I``, ``-U``, ``+U`` or ``-D`` in the column ``op``.
         update_before
             Whether there are ``-U`` rows; a function that knows rows by their keys can do without, which is cheaper.
+            A row that a filter lets through no more is then a ``-D``.
         **options
             As for :meth:`sink_parquet`.
         """
         if not callable(function):
             raise OptionError(explained("sink_batches", needed="a function", got=f"a {type(function).__name__}"))
-        return self._run_sink(BatchesSink("sink_batches", function, bool(update_before)), options)
+        sink = BatchesSink("sink_batches", function, bool(update_before), table_keys(self._plan))
+        return self._run_sink(sink, options)
 
     def write_to(self, sink: Sink, **options: Any) -> Job:
         """Start a job that writes to any sink; options as for :meth:`sink_parquet`."""

@@ -35,6 +35,8 @@ FILES = {
 }
 TABLES = ("sqlite", "duckdb", "postgres", "delta")
 EVERY = (*FILES, *TABLES)
+_TAKEN_BACK = {5: RowKind.DELETE, 8: RowKind.UPDATE_BEFORE, 11: RowKind.DELETE}
+"""Row kinds by the last number, counted in dozens."""
 Row = tuple[int | None, int]
 _numbers = itertools.count()
 
@@ -97,9 +99,9 @@ def _postgres(dsn: str, table: str) -> list[Row]:
 
 
 def event(number: int, mode: str) -> tuple[int | None, int, int]:
-    """Return the key, the value and the row kind of an event; keys come again, one is null, some rows are deleted."""
+    """Return the key, the value and the row kind of an event; keys come again, one is null, some rows go."""
     key = None if number % 5 == 4 else (number * 7) % 5
-    return key, number, int(RowKind.DELETE if mode == "upsert" and number % 6 == 5 else RowKind.INSERT)
+    return key, number, int(_TAKEN_BACK.get(number % 12, RowKind.INSERT) if mode == "upsert" else RowKind.INSERT)
 
 
 def expected(numbers: list[int], mode: str) -> list[Row]:
@@ -108,7 +110,7 @@ def expected(numbers: list[int], mode: str) -> list[Row]:
     if mode == "append":
         return [(key, number) for key, number, _ in events]
     last = {key: (number, kind) for key, number, kind in events}
-    return [(key, number) for key, (number, kind) in last.items() if kind != RowKind.DELETE]
+    return [(key, number) for key, (number, kind) in last.items() if kind == RowKind.INSERT]
 
 
 def in_order(rows: list[Row]) -> list[Row]:

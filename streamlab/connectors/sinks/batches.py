@@ -28,11 +28,15 @@ class BatchesSink(Sink):
     function : Callable[[pl.DataFrame], Any]
         What it returns is not looked at; what it raises fails the step.
     update_before : bool
-        Whether it is shown the ``-U`` rows of an updating stream.
+        Whether it is shown the ``-U`` rows of an updating stream. When not, those that no ``+U`` follows, since a
+        filter has dropped it, are shown as ``-D``.
+    keys : tuple[str, ...] | None
+        The columns that tell which ``+U`` follows; None when they are not known, and then each ``-U`` is a ``-D``.
     """
 
     function: Callable[[pl.DataFrame], Any] = field(repr=False)
     update_before: bool = True
+    keys: tuple[str, ...] | None = None
 
     @property
     def guarantee(self) -> Guarantee:
@@ -79,8 +83,16 @@ class _Caller(SinkWriter):
             got = f"a column {KIND_COLUMN!r} in the rows themselves"
             needed = f"the name {KIND_COLUMN!r} for the kind of each row"
             raise SinkError(explained(self._sink.name, needed=needed, got=got, hint="rename the column"))
+        if not self._sink.update_before and (frame.get_column(ROW_KIND) == RowKind.UPDATE_BEFORE).any():
+            frame = _without_update_before(frame, self._sink.keys)
         kinds = frame.get_column(ROW_KIND)
-        if not self._sink.update_before and (kinds == RowKind.UPDATE_BEFORE).any():
-            frame = frame.filter(kinds != RowKind.UPDATE_BEFORE)
-            kinds = frame.get_column(ROW_KIND)
         return frame.drop(ROW_KIND).with_columns(_SYMBOLS[kinds.cast(pl.UInt32)].alias(KIND_COLUMN))
+
+
+def _without_update_before(frame: pl.DataFrame, keys: tuple[str, ...] | None) -> pl.DataFrame:
+    """Return changes in which a ``-U`` is gone when another change of its key follows, and otherwise a ``-D``."""
+    before = pl.col(ROW_KIND) == int(RowKind.UPDATE_BEFORE)
+    if keys:
+        frame = frame.filter(~before | pl.struct(*keys).is_last_distinct())
+    kind = pl.when(before).then(pl.lit(int(RowKind.DELETE))).otherwise(pl.col(ROW_KIND))
+    return frame.with_columns(kind.cast(pl.Int8).alias(ROW_KIND))

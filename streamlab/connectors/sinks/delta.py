@@ -186,7 +186,8 @@ class _DeltaTable(Table):
         others = {quoted(name): f"s.{quoted(name)}" for name in self._schema if name not in self._sink.keys}
         merger = table.merge(
             changes,
-            predicate=" AND ".join(f"t.{key} IS NOT DISTINCT FROM s.{key}" for key in keys),
+            # In parentheses: DataFusion takes what stands behind DISTINCT FROM for one value, up to the end.
+            predicate=" AND ".join(f"(t.{key} IS NOT DISTINCT FROM s.{key})" for key in keys),
             source_alias="s",
             target_alias="t",
             commit_properties=properties,

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, listed, quoted
+from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, check_table_name, listed, quoted
 from streamlab.connectors.sinks.sqlite import LOCK_TIMEOUT_MS, database_path
-from streamlab.connectors.sinks.tables import DELETED, TableSink, optional, with_deleted
+from streamlab.connectors.sinks.tables import DELETED, TableSink, Unfit, finer_keys, optional, with_deleted
 from streamlab.core.errors import SinkError, explained
 
 _RETRY_S = 0.05
@@ -66,6 +66,7 @@ class DuckdbSink(TableSink):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_table_name(self.name, self.table)
         object.__setattr__(self, "path", database_path(self.name, self.path))
 
     def place(self) -> str:
@@ -98,6 +99,10 @@ class DuckdbSink(TableSink):
         if inner is None:
             return None
         return f"{inner}[{dtype.size}]" if isinstance(dtype, pl.Array) else f"{inner}[]"
+
+    def unfit(self, name: str, dtype: pl.DataType) -> Unfit | None:
+        """Say which keys differ by less than is kept: times of day."""
+        return finer_keys(name) if name in self.keys and isinstance(dtype, pl.Time) else None
 
     @contextmanager
     def connect(self) -> Iterator[SqlTable]:

@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from streamlab.connectors.sinks.sql_tables import MARKS, ROWS, SqlTable, listed, quoted
-from streamlab.connectors.sinks.tables import TableSink, optional, redacted
+from streamlab.connectors.sinks.sql_tables import MARKS, ROWS, SqlTable, check_table_name, listed, quoted
+from streamlab.connectors.sinks.tables import TableSink, Unfit, finer_keys, optional, redacted
 from streamlab.core.errors import OptionError, SinkError, explained
 
 CONNECT_TIMEOUT_S = 10
 _CHUNK_ROWS = 50_000
 _MAX_NAME_BYTES = 63
+_LAST_YEAR = 9999
 _NULL = r"\N"
 _PLAIN: dict[type[pl.DataType], str] = {
     pl.Int8: "smallint",
@@ -64,6 +65,7 @@ class PostgresSink(TableSink):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_table_name(self.name, self.table)
         self._facts()
 
     @property
@@ -102,6 +104,16 @@ class PostgresSink(TableSink):
         if isinstance(dtype, pl.Decimal):
             return f"numeric({dtype.precision},{dtype.scale})"
         return _PLAIN.get(type(dtype))
+
+    def unfit(self, name: str, dtype: pl.DataType) -> Unfit | None:
+        """Name text with a zero, dates that are written in another way, and keys that differ by less than is kept."""
+        if isinstance(dtype, pl.String):
+            zeros = pl.col(name).str.contains("\0", literal=True)
+            return Unfit(zeros, "text with the character '\\0'", f"pl.col({name!r}).str.replace_all('\\0', '') before")
+        if isinstance(dtype, pl.Date | pl.Datetime):
+            beyond = ~pl.col(name).dt.year().is_between(1, _LAST_YEAR)
+            return Unfit(beyond, f"times before the year 1 or after {_LAST_YEAR}", "filter them out before")
+        return finer_keys(name) if name in self.keys and isinstance(dtype, pl.Time) else None
 
     @contextmanager
     def connect(self) -> Iterator[SqlTable]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from streamlab.connectors.sinks.staging import Transaction
 from streamlab.connectors.sinks.tables import Table, TableSink, split_changes
-from streamlab.core.errors import SinkError, explained
+from streamlab.core.errors import OptionError, SinkError, explained
 
 MARKS = "streamlab_commits"
 ROWS = "streamlab_rows"
@@ -30,6 +30,13 @@ def quoted(name: str) -> str:
     |size ||net|||
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def check_table_name(step: str, table: str) -> None:
+    """Refuse the names of tables that jobs keep for themselves. Raises OptionError."""
+    if isinstance(table, str) and table.lower() in (MARKS, ROWS):
+        got = f"{table!r}, which jobs keep for themselves"
+        raise OptionError(explained(step, needed="the name of a table of yours", got=got))
 
 
 def listed(names: Iterable[str], prefix: str = "") -> str:
@@ -235,7 +242,8 @@ def _upserts(table: str, columns: Sequence[str], keys: Sequence[str], rows: str 
     present = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
     select = f"SELECT {listed(columns)} FROM {rows} WHERE {present}"
     update = f"UPDATE SET {sets}" if sets else "NOTHING"
-    return (f"INSERT INTO {table} ({listed(columns)}) {select} ON CONFLICT ({listed(keys)}) DO {update}",)
+    # By another name, since a table may be called "excluded".
+    return (f"INSERT INTO {table} AS t ({listed(columns)}) {select} ON CONFLICT ({listed(keys)}) DO {update}",)
 
 
 def _deletes(table: str, keys: Sequence[str]) -> tuple[str, ...]:

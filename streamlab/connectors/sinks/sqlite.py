@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, listed, quoted
-from streamlab.connectors.sinks.tables import TableSink
+from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, check_table_name, listed, quoted
+from streamlab.connectors.sinks.tables import TableSink, Unfit
 from streamlab.core.errors import OptionError, SinkError, explained
 
 LOCK_TIMEOUT_MS = 30_000
@@ -43,6 +43,7 @@ class SqliteSink(TableSink):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_table_name(self.name, self.table)
         object.__setattr__(self, "path", database_path(self.name, self.path))
 
     def place(self) -> str:
@@ -64,6 +65,12 @@ class SqliteSink(TableSink):
         if isinstance(dtype, pl.Boolean):
             return "BOOLEAN"
         return "BLOB" if isinstance(dtype, pl.Binary) else None
+
+    def unfit(self, name: str, dtype: pl.DataType) -> Unfit | None:
+        """Say which key would be the same as null: NaN."""
+        if name in self.keys and dtype.is_float():
+            return Unfit(pl.col(name).is_nan(), "NaN", f"pl.col({name!r}).fill_nan(…) before")
+        return None
 
     @contextmanager
     def connect(self) -> Iterator[SqlTable]:

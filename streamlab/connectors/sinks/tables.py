@@ -5,7 +5,8 @@ whose id is not above the one that is there does nothing, so repeating it is har
 written in transactions of reasonable size or age.
 
 ``append`` adds rows. ``upsert`` keeps one row for each key and applies changelogs: ``+I`` and ``+U`` write the row,
-``-D`` deletes it, ``-U`` is nothing since a ``+U`` of the same key follows.
+``-D`` deletes it, and so does a ``-U`` unless a ``+U`` of the same key follows, as none does when a filter lets through
+the row before and not the row after.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ ROLL_ROWS = 500_000
 ROLL_BYTES = 128 * 2**20
 ROLL_AGE_MS = 1_000
 DELETED = "__deleted"
+_TAKEN_BACK = (int(RowKind.UPDATE_BEFORE), int(RowKind.DELETE))
 
 
 class Table(ABC):
@@ -159,6 +161,14 @@ class TableSink(Sink):
         """Return what two names must not share; most targets know no case."""
         return name.lower()
 
+    def unfit(self, name: str, dtype: pl.DataType) -> Unfit | None:
+        """Return which values of a column the target cannot hold, or as keys cannot tell apart; None when it can all.
+
+        They are looked for before rows are staged: a transaction that can never be committed would hold up the job for
+        good.
+        """
+        return None
+
     def cast_hint(self, dtype: pl.DataType) -> str:
         """Return what to do with a column that the target cannot hold."""
         if isinstance(dtype, pl.Null):
@@ -188,6 +198,25 @@ class TableSink(Sink):
         """Open the target; its errors leave as SinkErrors that tell no secrets."""
 
 
+@dataclass(frozen=True)
+class Unfit:
+    """Values that a target cannot take.
+
+    Attributes
+    ----------
+    found : pl.Expr
+        Whether a value is one of them.
+    what : str
+        What they are.
+    hint : str
+        What to do with them.
+    """
+
+    found: pl.Expr
+    what: str
+    hint: str
+
+
 class TableWriter(SinkWriter):
     """Stages the rows of one subtask, or writes them when no checkpoints are taken.
 
@@ -206,6 +235,8 @@ class TableWriter(SinkWriter):
         self._frames: list[pl.DataFrame] = []
         self._rows = self._bytes = 0
         self._since_s = 0.0
+        unfit = {name: sink.unfit(name, dtype) for name, dtype in sink.schema.items()}
+        self._unfit = {name: found for name, found in unfit.items() if found is not None}
         with sink.connect() as table:
             table.create()
             if self._staging is not None:
@@ -273,6 +304,7 @@ class TableWriter(SinkWriter):
         frame = pl.concat(self._frames)
         if self._sink.mode == "upsert":
             frame = last_changes(frame, self._sink.keys)
+        self._check_values(frame)
         if not frame.height:
             pass
         elif self._staging is not None:
@@ -281,6 +313,15 @@ class TableWriter(SinkWriter):
             with self._sink.connect() as table:
                 table.apply([frame], None)
         self._frames, self._rows, self._bytes = [], 0, 0
+
+    def _check_values(self, frame: pl.DataFrame) -> None:
+        """Raise SinkError when there are values that could not be committed later, or would hit the wrong row."""
+        for name, unfit in self._unfit.items():
+            if frame.select(unfit.found.any()).item():
+                tell_apart = " and tell apart" if name in self._sink.keys else ""
+                needed = f"values that {self._sink.target} can hold{tell_apart}"
+                got = f"{unfit.what} in the column {name!r}"
+                raise SinkError(explained(self._sink.name, needed=needed, got=got, hint=unfit.hint))
 
     def _of(self, pending: Pending) -> tuple[Staging, Transaction]:
         # A job that takes no checkpoints may still have been restored from one.
@@ -315,8 +356,6 @@ def last_changes(frame: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
     >>> last_changes(log, ("k",)).rows()
     [(1, 6, 2)]
     """
-    if ROW_KIND in frame.columns:
-        frame = frame.filter(pl.col(ROW_KIND) != int(RowKind.UPDATE_BEFORE))
     return frame.unique(subset=list(keys), keep="last", maintain_order=True)
 
 
@@ -324,7 +363,7 @@ def split_changes(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows to write and the rows to delete of what :func:`last_changes` gave."""
     if ROW_KIND not in frame.columns:
         return frame, frame.clear()
-    deleted = pl.col(ROW_KIND) == int(RowKind.DELETE)
+    deleted = pl.col(ROW_KIND).is_in(_TAKEN_BACK)
     return frame.filter(~deleted).drop(ROW_KIND), frame.filter(deleted).drop(ROW_KIND)
 
 
@@ -332,8 +371,14 @@ def with_deleted(frame: pl.DataFrame) -> pl.DataFrame:
     """Return what :func:`last_changes` gave with a Boolean column, `DELETED`, in place of the row kind."""
     if ROW_KIND not in frame.columns:
         return frame.with_columns(pl.lit(value=False).alias(DELETED))
-    deleted = (pl.col(ROW_KIND) == int(RowKind.DELETE)).alias(DELETED)
+    deleted = pl.col(ROW_KIND).is_in(_TAKEN_BACK).alias(DELETED)
     return frame.with_columns(deleted).drop(ROW_KIND)
+
+
+def finer_keys(name: str) -> Unfit:
+    """Return that times of day are told apart to the microsecond only."""
+    finer = pl.col(name).cast(pl.Int64) % 1_000 != 0
+    return Unfit(finer, "times of day with nanoseconds", f"pl.col({name!r}).cast(pl.Int64) as key")
 
 
 def optional(step: str, module: str, extra: str) -> Any:
