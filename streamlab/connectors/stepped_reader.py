@@ -66,9 +66,9 @@ class SteppedReader(SourceReader):
             out = self._step(now_us, rows)
         finally:
             self._pacing.factor = pace
-        if pace is not None and self._latest_us is not None:
+        if pace is not None and self._watermarks.latest_us is not None:
             # When it goes on at its pace, it does so from here.
-            self._pacing.restart_at(self._latest_us)
+            self._pacing.restart_at(self._watermarks.latest_us)
         for name, rows_before in before.items():
             rows_now = self._lanes[name].rows_given if name in self._lanes else self._finished[name].rows
             if rows_now > rows_before:
@@ -82,7 +82,7 @@ class SteppedReader(SourceReader):
 
     def look(self) -> list[Message]:
         """Say what is known of the time without reading, when another reader of the source takes the step."""
-        return [] if self._ended else self._said(self._watermarks.emit())
+        return [] if self._ended else self._watermarks.emit()
 
     def read_to(self, goal: ReaderSnapshot | None) -> None:
         """Give out rows up to these positions only, until told otherwise; None: as far as `until` says."""
@@ -92,9 +92,9 @@ class SteppedReader(SourceReader):
 
     def advance_watermark(self, us: int) -> list[Message]:
         """Raise the watermark by hand; rows that come behind it are late like any others."""
-        if self._ended or self._delay_us is None:
+        if self._ended or not self._watermarks.follows_rows:
             return []
-        return self._said(self._watermarks.advance(us))
+        return self._watermarks.advance(us)
 
     @property
     def reached(self) -> bool:
@@ -104,7 +104,7 @@ class SteppedReader(SourceReader):
     @property
     def made_watermark_us(self) -> int | None:
         """The watermark that was last given out; None when the source makes none."""
-        return None if self._delay_us is None else self._watermarks.current
+        return self._watermarks.current_us if self._watermarks.follows_rows else None
 
     @property
     def next_order(self) -> tuple[int, int] | None:
@@ -113,7 +113,7 @@ class SteppedReader(SourceReader):
             return None
         orders = [self._order_of(lane) for lane in self._lanes.values() if lane.room != 0]
         if not orders and self.source.discovers and not self._lanes:
-            return (self._watermarks.current, len(self._ranks))
+            return (self._watermarks.current_us, len(self._ranks))
         return min(orders, default=None)
 
     @property
@@ -133,27 +133,17 @@ class SteppedReader(SourceReader):
             followed = self._follow(now_us)
             if followed is not None:
                 return followed
-            self._fill(now_us)
-            return self._give(now_us, self._due_pieces(None))
+            self._ahead.fill(now_us)
+            return self._give(now_us, self._ahead.due(None))
         out: list[Message] = []
         for lane in sorted(self._lanes.values(), key=self._order_of):
             read_before = self.rows_read
-            self._fill_from(lane, rows, now_us)
-            out += self._give(now_us, self._due_pieces(None, lane, rows))
+            self._ahead.fill_from(lane, rows, now_us)
+            out += self._give(now_us, self._ahead.due(None, lane, rows))
             if self.rows_read > read_before:
                 break
         return out
 
     def _order_of(self, lane: Lane) -> tuple[int, int]:
         name = lane.split.id
-        return self._watermarks.watermark_of(name), self._ranks.setdefault(name, len(self._ranks))
-
-    def _fill_from(self, lane: Lane, rows: int, now_us: int) -> None:
-        """Read on in one split until so many rows wait, or no more can be had now."""
-        wanted = rows if lane.room is None else min(rows, lane.room)
-        waiting = sum(piece.left for piece in self._queue if piece.lane is lane)
-        while waiting < wanted and not lane.exhausted and not (waiting and self.source.keeps_batches):
-            piece = self._read(lane, wanted - waiting, now_us)
-            if piece is None:
-                break
-            waiting += piece.left
+        return self._watermarks.of(name), self._ranks.setdefault(name, len(self._ranks))

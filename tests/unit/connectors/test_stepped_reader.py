@@ -118,7 +118,7 @@ def test_full_steps_are_polls(parts):
 def test_what_was_read_ahead_is_not_given_when_the_stream_is_stopped():
     source = SplitFrames("splits", rows(0).schema, (rows(*range(9)),), timing=timing("at", "2s"))
     one = reader(source)
-    one._fill(0)
+    one._ahead.fill(0)
     assert numbers(one.step(0, 2)) == [0, 1]
     position = one.snapshot().splits["0"]
     assert (position.position, position.skip, position.rows) == (0, 2, 2)

@@ -1,0 +1,171 @@
+"""Where one source subtask is in event time: the watermarks and the idleness of its splits, combined.
+
+Rules
+-----
+- A split's watermark follows the rows that it gave out, from the data alone: the delay and one tick behind the latest.
+  Before its first row it is just below the split's earliest time, as far as that is known beforehand.
+- The subtask's watermark is the minimum over its splits that are not idle. A split that has ended no longer counts.
+- All ended splits of a source that discovers splits count as one, and only while there is no other: so the watermark
+  stays where it is between two splits, and the subtask is idle when no new one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from streamlab.connectors.lane import Lane
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
+from streamlab.connectors.source import Source, Split
+from streamlab.core.messages import Idle, Message, Watermark
+from streamlab.core.time import MIN_TIME_US, tick_us
+from streamlab.core.watermarks import IdleClock, PartitionWatermarks, Signal
+
+_ENDED = ""
+"""Stands, in the combined watermark, for all splits of a discovering source that have ended."""
+
+
+class SplitWatermarks:
+    """Event time of one source subtask.
+
+    Parameters
+    ----------
+    source
+        Says what the delay and the idle timeout are.
+    restored
+        Where to go on.
+    """
+
+    def __init__(self, source: Source, restored: ReaderSnapshot) -> None:
+        timing = source.timing
+        self.combined = PartitionWatermarks.restore({"current": restored.watermark_us, "idle": False, "splits": []})
+        self.latest_us = restored.latest_us
+        """Latest event time that was given out."""
+        self._delay_us = timing.watermark.fixed_us("watermark") if timing.watermark else None
+        self._tick_us = tick_us(source.schema[timing.event_time]) if timing.event_time else 1
+        self._idle_us = timing.idle_timeout.fixed_us("idle_timeout") if timing.idle_timeout else None
+        self._discovers = source.discovers
+        self._discovery_clock = IdleClock(self._idle_us) if self._idle_us else None
+        self._idle: set[str] = set()
+        if source.discovers:
+            self.combined.add(_ENDED, restored.watermark_us)
+
+    @property
+    def follows_rows(self) -> bool:
+        """Whether the source makes watermarks of its rows."""
+        return self._delay_us is not None
+
+    @property
+    def current_us(self) -> int:
+        """The combined watermark that was last given out."""
+        return self.combined.current
+
+    def of(self, split: str) -> int:
+        """Return a split's own watermark."""
+        return self.combined.watermark_of(split)
+
+    def behind(self, latest_us: int) -> int:
+        """Return the watermark that a row with this event time allows, if it is the latest."""
+        return latest_us - self._behind_us
+
+    # -- splits --------------------------------------------------------------------------------------------------
+
+    def latest_before(self, progress: SplitProgress) -> int | None:
+        """Return the latest event time that a split had given out when this was noted; None when nothing is known."""
+        return progress.watermark_us + self._behind_us if progress.watermark_us > MIN_TIME_US else None
+
+    def add(self, lane: Lane, split: Split, progress: SplitProgress | None) -> None:
+        """Start to count a split, which goes on from `progress` if it was begun before."""
+        start_us = MIN_TIME_US
+        if self._delay_us is not None and split.min_time_us is not None:
+            start_us = split.min_time_us - self._tick_us
+        if progress is not None:
+            start_us = max(progress.watermark_us, start_us)
+        lane.order_us = start_us
+        lane.clock = IdleClock(self._idle_us) if self._idle_us else None
+        self.combined.add(split.id, start_us)
+        if self._discovers:
+            self.combined.on_idle(_ENDED, deferred=True)
+
+    def observe(self, lane: Lane, latest_us: int | None) -> None:
+        """Take note that a split gives out rows, whose latest event time this is."""
+        if lane.clock is not None:
+            lane.clock.activity()
+        if latest_us is not None:
+            self.latest_us = max(latest_us, self.latest_us if self.latest_us is not None else latest_us)
+        name = lane.split.id
+        if latest_us is None or self._delay_us is None:
+            self.combined.on_active(name, deferred=True)
+            return
+        if not lane.begun:
+            # From now on the split's rows say where it is, not what was known of it before.
+            self.combined.remove(name)
+            self.combined.add(name)
+        self.combined.on_watermark(name, max(self.behind(latest_us), MIN_TIME_US), deferred=True)
+
+    def end(self, split: str, *, is_last: bool) -> int:
+        """Stop counting a split that has ended, the last of those that were counted or not; return its watermark."""
+        watermark_us = self.of(split)
+        self.combined.remove(split)
+        if self._discovery_clock is not None:
+            self._discovery_clock.activity()
+        if self._discovers:
+            self.combined.on_watermark(_ENDED, watermark_us, deferred=True)
+            if not is_last:
+                self.combined.on_idle(_ENDED, deferred=True)
+        return watermark_us
+
+    # -- idleness ------------------------------------------------------------------------------------------------
+
+    def find_idle(self, lanes: Mapping[str, Lane], now_us: int, *, awaits_none: bool) -> list[str]:
+        """Leave out the splits that have become idle, and return them.
+
+        Parameters
+        ----------
+        lanes
+            The splits that have not ended.
+        now_us
+            The wall clock.
+        awaits_none
+            Whether the subtask has never had a split and may well get none, so that nobody waits for it.
+        """
+        idle: set[str] = set()
+        for name, lane in lanes.items():
+            if lane.clock is None:
+                continue
+            if not lane.dry or lane.queued:
+                lane.clock.activity()
+            if lane.clock.is_idle(now_us):
+                self.combined.on_idle(name, deferred=True)
+                idle.add(name)
+        if self._discovers and not lanes:
+            if awaits_none or (self._discovery_clock is not None and self._discovery_clock.is_idle(now_us)):
+                self.combined.on_idle(_ENDED, deferred=True)
+        elif self._discovery_clock is not None:
+            self._discovery_clock.activity()
+        new, self._idle = idle - self._idle, idle
+        return sorted(new)
+
+    def leave_out(self, splits: Collection[str]) -> None:
+        """Take these splits for idle, whatever the clock says."""
+        for name in splits:
+            self.combined.on_idle(name, deferred=True)
+
+    # -- what is said --------------------------------------------------------------------------------------------
+
+    def emit(self) -> list[Message]:
+        """Return the watermark and the idleness that follow from what is known now."""
+        return _messages(self.combined.emit())
+
+    def advance(self, us: int) -> list[Message]:
+        """Raise the combined watermark by hand."""
+        return _messages(self.combined.advance(us))
+
+    @property
+    def _behind_us(self) -> int:
+        """How far a watermark stays behind the latest row."""
+        return (self._delay_us or 0) + self._tick_us
+
+
+def _messages(signals: Iterable[Signal]) -> list[Message]:
+    """Return the signals that are messages: activity shows in the rows that follow."""
+    return [signal for signal in signals if isinstance(signal, Watermark | Idle)]
