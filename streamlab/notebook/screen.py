@@ -104,6 +104,8 @@ class Screen:
                 self._sayings.add(f"The panel's own script failed: {content.get('text')}", error=True)
             elif kind in {"need_figures", "have_figures"}:
                 self._wants_figures = kind == "need_figures"
+            elif kind == "need_charts":
+                self._reader.send_charts_whole()
             elif kind == "check":
                 self.resend = self.resend or content.get("seq") != self._numbering.newest["seq"]
         except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:

@@ -2,7 +2,9 @@
 
 A frame is everything that is on the screen, so one that gets lost on the way costs nothing once the next one is there,
 and a page that was loaded again is right at once. Frames are numbered. The front end asks after the newest number when
-it has heard nothing for a while, or when its own is not the one before; then the newest frame is sent again.
+it has heard nothing for a while, or when its own is not the one before; then the newest frame is sent again. Of the
+lines of charts, which are long, a frame has what has changed since a version that the front end most likely has; when
+it has not, it asks for all of them.
 
 A column of text is three parts, as in Arrow: the UTF-8 bytes of all cells, the end of each cell (uint32), and which
 cells are null (uint8). A column of numbers is one part, of float64.

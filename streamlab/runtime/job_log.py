@@ -13,9 +13,11 @@ from pathlib import Path
 LOG_BYTES = 8 * 1024 * 1024
 """Length at which a log is emptied, and the length of the part before that is kept."""
 
+_ELLIPSIS = "…".encode()
+
 
 def limit_log(path: Path, limit: int = LOG_BYTES) -> None:
-    """Empty a log that has grown over the limit, and keep its newest whole lines aside in place of earlier ones."""
+    """Empty a log that has grown over the limit, and keep its newest lines aside in place of earlier ones."""
     try:
         if path.stat().st_size <= limit:
             return
@@ -24,7 +26,7 @@ def limit_log(path: Path, limit: int = LOG_BYTES) -> None:
             newest = file.read(limit)
             # On a full disk what was printed is the first to go.
             with contextlib.suppress(OSError):
-                _earlier(path).write_bytes(newest[newest.find(b"\n") + 1 :])
+                _earlier(path).write_bytes(_from_line(newest, limit))
             file.truncate(0)
     except FileNotFoundError:
         # The job's folder is gone; the coordinator finds that out when it writes into it.
@@ -39,7 +41,10 @@ def say(text: str) -> None:
 
 
 def read_log(path: Path, newest: int | None = None) -> str:
-    """Return what is kept of what was printed, or so many of its newest bytes only, from the start of a line."""
+    """Return what is kept of what was printed, or so many of its newest bytes only, from the start of a line.
+
+    Of a line that takes most of them, the end is there, after an ellipsis.
+    """
     if newest is None:
         parts = [part.read_bytes() for part in (_earlier(path), path) if part.is_file()]
         return b"".join(parts).decode(errors="replace")
@@ -50,8 +55,14 @@ def read_log(path: Path, newest: int | None = None) -> str:
                 at = max(0, file.seek(0, 2) - (newest - len(tail)))
                 file.seek(at)
                 piece = file.read(newest - len(tail))
-            tail = (piece[piece.find(b"\n") + 1 :] if at else piece) + tail
+            tail = (_from_line(piece, newest) if at else piece) + tail
     return tail.decode(errors="replace")
+
+
+def _from_line(piece: bytes, wanted: int) -> bytes:
+    """Return what begins with a line; all but the beginning when otherwise most of what is wanted would be left out."""
+    begin = piece.find(b"\n") + 1 or len(piece)
+    return piece[begin:] if begin <= wanted // 2 else _ELLIPSIS + piece[len(_ELLIPSIS) :]
 
 
 def _earlier(path: Path) -> Path:

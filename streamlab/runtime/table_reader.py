@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND, RowKind, fold
-from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS, MAIN
+from streamlab.core.messages import LATE_ROWS, MAIN
 from streamlab.runtime.attempts import Attempt, read_attempts
 from streamlab.runtime.record_log import LogReader, Record, standing
 
@@ -200,11 +200,6 @@ def read_late_rows(results: Path) -> pl.DataFrame:
     """Return the late rows of all steps, as they came to the steps that refused them."""
     frames = read_side_rows(results, LATE_ROWS)
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
-
-
-def read_dead_letters(results: Path) -> pl.DataFrame:
-    """Return the input that could not be understood."""
-    return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *read_side_rows(results, DEAD_LETTERS)])
 
 
 def read_side_rows(results: Path, tag: str, *, before: int | None = None) -> list[pl.DataFrame]:

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 import polars as pl
 
+from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.diagnosis import Facts, Finding, completeness, diagnose
 from streamlab.observe.history import Sample
@@ -92,6 +93,7 @@ class Insight:
         self._recent: deque[Sample] = deque(maxlen=_RECENT)
         self._panes = PaneReader(handle.folder.path)
         self._late_notes = NoteReader(handle.folder.results, LATE_NOTES)
+        self._dead_letters = NoteReader(handle.folder.results, DEAD_LETTERS)
         self._reading = threading.Lock()
 
     def metrics(self) -> pl.DataFrame:
@@ -283,6 +285,15 @@ class Insight:
         with self._reading:
             notes = self._late_notes.read()
         return shown(notes)
+
+    def dead_letters(self) -> pl.DataFrame:
+        """Return the input that could not be understood: ``step``, ``reason``, ``input``, ``origin``.
+
+        What was read once is kept, so that asking again costs what is new.
+        """
+        with self._reading:
+            letters = self._dead_letters.read()
+        return pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *(frame for _, frame in letters)])
 
 
 def _time(us: int | None) -> int | None:

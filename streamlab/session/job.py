@@ -31,7 +31,7 @@ from streamlab.runtime.protocol import (
     ResumeRequested,
     StopRequested,
 )
-from streamlab.runtime.table_reader import read_dead_letters, read_late_rows
+from streamlab.runtime.table_reader import read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
 from streamlab.session.comparing import TOLERANCE, differing
 from streamlab.session.insight import Insight
@@ -156,10 +156,6 @@ class Job(Insight, PacedJob, SteppedJob):
         """Return the rows that came after their window had closed, as they came to the window."""
         late = read_late_rows(self._handle.folder.results)
         return late if late.width else no_late_rows(self._handle)
-
-    def dead_letters(self) -> pl.DataFrame:
-        """Return the input that could not be understood: ``step``, ``reason``, ``input``, ``origin``."""
-        return read_dead_letters(self._handle.folder.results)
 
     @property
     def result_schema(self) -> pl.Schema:

@@ -27,6 +27,12 @@ def tell():
             Path("looked-at.part").rename("looked-at")
         time.sleep(0.05)
 threading.Thread(target=tell, daemon=True).start()"""
+WINDOWS = """%%stream windows --checkpoint-every never
+def rows(start, n):
+    now = time.time_ns() // 1000
+    return pl.DataFrame({"n": range(start, start + n)}).with_columns(at=pl.lit(now).cast(pl.Datetime("us")))
+events = sl.generate(rows, rows_per_second=500, event_time="at", watermark="1s", replayable=False)
+events.group_by_dynamic("at", every="2s").agg(pl.len())"""
 COUNTS = """%%stream counts --limit 500 --checkpoint-every never
 numbers = sl.generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=2000)
 numbers.with_columns(key=pl.col("n") % 100).group_by("key").agg(count=pl.len(), sum=pl.col("n").sum())"""
@@ -120,4 +126,19 @@ def test_the_newest_frame_comes_again_when_it_was_lost(lab: Lab, open_notebook: 
     assert page.page.get_attribute(VIEW, "data-state") == "running"
     page.page.evaluate("() => { window.slProbe.drop = 0 }")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    assert page.errors == []
+
+
+def test_of_charts_new_points_come_and_all_of_them_when_some_were_lost(
+    lab: Lab, open_notebook: Callable[..., Page]
+) -> None:
+    page = open_notebook(lab.write("charts.ipynb", START, WINDOWS), script=PROBE)
+    page.run_all()
+    page.page.click(f"{VIEW} [data-tab=time]")
+    points = "Number(view.querySelector('[data-chart=watermarks]').dataset.points)"
+    until(page, f"{points} > 20")
+    page.page.evaluate("() => { window.slProbe.drop = 15; window.slProbe.dropped = 0; }")
+    until(page, "probe.dropped === 15")
+    before = page.page.evaluate(f"() => {{ const view = document.querySelector('{VIEW}'); return {points}; }}")
+    until(page, f"{points} > {before + 10}")
     assert page.errors == []

@@ -125,20 +125,19 @@ export const mountFigure = async (model, host, { item, free }) => {
   };
 };
 
-// The data of a figure's lines and points, from what the kernel says of them.
-export const linesOf = (host, lines, columns) => ({
-  xs: lines.map(({ x }) => columns.numbers(x)),
-  ys: lines.map(({ y }) => columns.numbers(y)),
+// The data of a figure's lines and points.
+export const linesOf = (host, lines) => ({
+  xs: lines.map(({ x }) => x),
+  ys: lines.map(({ y }) => y),
   color: lines.map((line, i) => colourOf(host, line.style ?? i)),
   dash: lines.map((line, i) => DASHES[(line.style ?? i) % DASHES.length]),
   label: lines.map(({ label }) => label),
 });
 
-export const pointsOf = (host, groups, columns) => {
+export const pointsOf = (host, groups) => {
   const data = { x: [], y: [], color: [], marker: [], size: [], label: [] };
   groups.forEach((group, i) => {
-    const x = columns.numbers(group.x);
-    const y = columns.numbers(group.y);
+    const { x, y } = group;
     const style = group.style ?? i;
     for (let k = 0; k < x.length; k += 1) {
       data.x.push(x[k]);

@@ -25,7 +25,9 @@ export default {
       looks.received();
       seq = frame.seq;
       if (!figure) return;
-      figure.fill("lines", linesOf(host, frame.lines, columnsOf(frame)));
+      const { numbers } = columnsOf(frame);
+      const lines = frame.lines.map((line) => ({ ...line, x: numbers(line.x), y: numbers(line.y) }));
+      figure.fill("lines", linesOf(host, lines));
       root.dataset.seq = seq;
       root.dataset.lines = frame.lines.length;
       setText(note, frame.note);

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.notebook.svg import Line
@@ -20,8 +20,8 @@ from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
-MOST_POINTS = 240
-"""Points of a line that are drawn."""
+MOST_POINTS = 300
+"""Points of a line that are drawn, and its newest one."""
 SAMPLES = ("rows", "late, dropped", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
@@ -32,7 +32,6 @@ _MOST_LINES = 8
 _SKEW_TIMES = 60
 """Intervals whose rows are shown."""
 _UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
-_T = TypeVar("_T")
 _versions = count(1)
 
 
@@ -97,6 +96,8 @@ class Course:
         """Another number whenever there is something new, and for each course."""
         self._feed = feed
         self._moments: deque[_Moment] = deque(maxlen=KEPT_TIMES)
+        self._count = 0
+        """Moments that there have been."""
         self._arrivals: list[_Arrivals] = []
         self._newest_marks: dict[tuple[str, int, str], float] = {}
         """The watermark of each subtask of a step at the end of its newest interval."""
@@ -108,6 +109,7 @@ class Course:
             return
         self.version = next(_versions)
         self._moments += map(_moment, new)
+        self._count += len(new)
         for sample in new:
             self._arrivals += [self._taken(one) for one in sorted(sample.arrivals, key=lambda one: one.until_us)]
         times = sorted({one.until_ms for one in self._arrivals})[-_SKEW_TIMES:]
@@ -133,12 +135,13 @@ class Course:
         if not self._arrivals:
             return []
         since = min(one.until_ms for one in self._arrivals)
-        marks = [(m.at_ms, m.watermark_ms) for m in self._moments if m.at_ms >= since and m.watermark_ms is not None]
+        newest = self._thinned([moment for moment in self._moments if moment.at_ms >= since])
+        marks = [(moment.at_ms, moment.watermark_ms) for moment in newest if moment.watermark_ms is not None]
         groups = [
             _points(label, ((one.until_ms, time_ms) for one in self._arrivals for time_ms in one.groups[place]))
             for place, label in enumerate(SAMPLES)
         ]
-        return [_staircase(_thinned(marks)), *groups] if marks else groups
+        return [_staircase(marks), *groups] if marks else groups
 
     def ahead(self) -> list[Line]:
         """Return by how much sampled rows were ahead of the watermark, late ones behind it, in a unit that fits."""
@@ -169,7 +172,7 @@ class Course:
 
     def rates(self) -> list[Line]:
         """Return the rows that are read and written per second."""
-        chosen = _thinned(self._moments)
+        chosen = self._thinned(self._moments)
         x = [moment.at_ms for moment in chosen]
         if not chosen:
             return []
@@ -188,13 +191,27 @@ class Course:
     def _per(self, values: Callable[[_Moment], Iterable[tuple[str, float | None]]]) -> list[Line]:
         """Return a line for each name, of the moments at which its value is known."""
         lines: dict[str, Line] = {}
-        for moment in _thinned(self._moments):
+        for moment in self._thinned(self._moments):
             for name, value in values(moment):
                 if value is not None:
                     line = lines.setdefault(name, Line(plain(name), [], []))
                     line.x.append(moment.at_ms)
                     line.y.append(value)
         return list(lines.values())
+
+    def _thinned(self, newest: Sequence[_Moment]) -> list[_Moment]:
+        """Return so many of the newest moments that a chart can show them, the last one always among them.
+
+        Those that are chosen stay so while new ones come, until they are too many, so that few points change.
+        """
+        every = 1
+        while len(newest) > MOST_POINTS * every:
+            every *= 2
+        first = self._count - len(newest)
+        chosen = list(newest)[-first % every :: every]
+        if chosen and chosen[-1] is not newest[-1]:
+            chosen.append(newest[-1])
+        return chosen
 
     def _taken(self, arrival: ArrivalSample) -> _Arrivals:
         step = (arrival.vertex, arrival.subtask, arrival.step)
@@ -264,9 +281,3 @@ def _staircase(points: Sequence[tuple[float, float]]) -> Line:
     for x, y in points[1:]:
         steps += [(x, steps[-1][1]), (x, y)]
     return Line("watermark", [x for x, _ in steps], [y for _, y in steps])
-
-
-def _thinned(points: Sequence[_T]) -> list[_T]:
-    """Return so many points that a chart can show them, the last one always among them."""
-    every = max(1, -(-len(points) // MOST_POINTS))
-    return list(points)[::-1][::every][::-1]

@@ -78,6 +78,11 @@ class JobReader:
             "binary": bytes(binary),
         }
 
+    def send_charts_whole(self) -> None:
+        """Have the charts' lines come whole once more, for a page that lacks what came before."""
+        self._flow_charts.send_whole()
+        self._time.charts.send_whole()
+
     def saved(self, choice: Choice) -> dict[str, Any]:
         """Return what a saved page shows, as plain values."""
         status = self.job.report()

@@ -35,7 +35,7 @@ class TimeTab:
 
     def __init__(self, job: Job, course: Course) -> None:
         self._job = job
-        self._charts = ChartData(
+        self.charts = ChartData(
             course,
             {"skew": course.arrivals, "ahead": course.ahead, "watermarks": course.watermarks, "lag": course.lags},
         )
@@ -48,7 +48,7 @@ class TimeTab:
 
     def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
         """Return what is to be shown. What is made of the figures over time is made when there are new ones."""
-        charts = self._charts.values(binary)
+        charts = self.charts.values(binary)
         now = charts["version"], status.state, status.rows_in if status.state is JobState.PAUSED else None
         if self._facts is None or self._facts[0] != now:
             self._facts = now, self._read()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlab.notebook.panel.chart_data import WHOLE_EVERY
 from streamlab.notebook.panel.choice import Choice
-from streamlab.notebook.panel.course import Course
+from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.panel.time import TimeTab
 from streamlab.notebook.wire import Binary
@@ -95,21 +98,54 @@ def read(binary: bytes, value: Any) -> Any:
     return [read(binary, one) for one in value] if isinstance(value, list) else value
 
 
-def drawn(tab: TimeTab, job: FakeJob, choice: Choice) -> Any:
-    binary = Binary()
-    body = tab.values(job.report(), choice, binary)
-    return read(bytes(binary), body)
+class Page:
+    """Draws a tab as the front end does: of the lines of charts come changes only."""
+
+    def __init__(self, tab: TimeTab) -> None:
+        self.tab = tab
+        self.came = 0
+        """Bytes of columns in the newest frame."""
+        self._lines: dict[str, dict[int, list[tuple[float, ...]]]] = {}
+        self._version: int | None = None
+
+    def drawn(self, job: FakeJob, choice: Choice, *, is_lost: bool = False) -> Any:
+        """Return what the page shows of the next frame, which may get lost on the way: then all has to come again."""
+        binary = Binary()
+        body = self.tab.values(job.report(), choice, binary)
+        self.came = len(bytes(binary))
+        if is_lost:
+            return None
+        if body["charts"]["base"] not in {None, self._version} and body["charts"]["version"] != self._version:
+            self.tab.charts.send_whole()
+            return self.drawn(job, choice)
+        charts = body.pop("charts")
+        if charts["version"] != self._version:
+            self._take(bytes(binary), charts)
+        return {**read(bytes(binary), body), "charts": self._lines}
+
+    def _take(self, binary: bytes, charts: dict[str, Any]) -> None:
+        lines: dict[str, Any] = {}
+        for name in charts.keys() - {"version", "base"}:
+            lines[name] = {}
+            for line in [*charts[name]["lines"], *charts[name]["points"]]:
+                added = [memoryview(read(binary, line[axis])[0]).cast("d").tolist() for axis in "xy"]
+                at, begin, end = line.get("keep", (0, 0, 0))
+                kept = self._lines[name][at] if end else ("", [], [])
+                assert end <= len(kept[1])
+                points = (old[begin:end] + new for old, new in zip(kept[1:], added, strict=True))
+                lines[name][line["place"]] = (line["label"], *points)
+        self._lines, self._version = lines, charts["version"]
 
 
-ACTIONS = st.sampled_from(["tick", "sample", "windows", "late", "splits", "where", "page"])
+ACTIONS = st.sampled_from(["tick", "sample", "lost", "windows", "late", "splits", "where", "page"])
 
 
 @given(actions=st.lists(ACTIONS, max_size=12))
 def test_the_time_tab_draws_what_a_new_one_would(actions: list[str]) -> None:
     job, choice = FakeJob(), Choice()
-    kept = TimeTab(job, Course(job.history_feed()))
+    kept = Page(TimeTab(job, Course(job.history_feed())))
     for action in actions:
-        if action in {"sample", "late", "splits"}:
+        if action in {"sample", "lost", "late", "splits"}:
             # What is known of rows and splits is looked at again when there are new figures.
             job.samples.append(sample(len(job.samples) + 1))
         if action == "windows":
@@ -122,7 +158,39 @@ def test_the_time_tab_draws_what_a_new_one_would(actions: list[str]) -> None:
             choice = choice.changed(of="late", where="" if choice.late.where else "1 ms")
         elif action == "page":
             choice = choice.changed(of="panes", rows=choice.panes.rows % 3 + 1)
-        assert drawn(kept, job, choice) == drawn(TimeTab(job, Course(job.history_feed())), job, choice)
+        if action == "lost":
+            kept.drawn(job, choice, is_lost=True)
+        else:
+            new = Page(TimeTab(job, Course(job.history_feed())))
+            assert kept.drawn(job, choice) == new.drawn(job, choice)
+
+
+@pytest.mark.parametrize("taken", [10, MOST_POINTS - 5, 2 * MOST_POINTS - 5, KEPT_TIMES - 5, KEPT_TIMES + 50])
+def test_of_a_long_history_only_new_points_travel(taken: int) -> None:
+    job, choice = FakeJob(), Choice()
+    job.samples = [sample(number) for number in range(1, taken + 1)]
+    page = Page(TimeTab(job, Course(job.history_feed())))
+    page.drawn(job, choice)
+    whole, sizes = page.came, []
+    for number in range(taken + 1, taken + 21):
+        job.samples.append(sample(number))
+        page.drawn(job, choice)
+        sizes.append(page.came)
+    # Each of the six lines has gained a point, or two; once there may have been too many of them.
+    assert median(sizes) <= 400
+    assert sum(size > 400 for size in sizes) <= 1
+    assert max(sizes) <= whole + 400
+    assert page.drawn(job, choice) == Page(TimeTab(job, Course(job.history_feed()))).drawn(job, choice)
+
+
+def test_now_and_then_all_of_it_travels() -> None:
+    job, choice = FakeJob(), Choice()
+    page = Page(TimeTab(job, Course(job.history_feed())))
+    bases = []
+    for number in range(2 * WHOLE_EVERY):
+        job.samples.append(sample(number))
+        bases.append(page.tab.values(job.report(), choice, Binary())["charts"]["base"])
+    assert [place for place, base in enumerate(bases) if base is None] == [0, WHOLE_EVERY + 1]
 
 
 def test_the_flow_tabs_charts_are_packed_once_for_each_sample() -> None:
@@ -135,6 +203,7 @@ def test_the_flow_tabs_charts_are_packed_once_for_each_sample() -> None:
     assert second["binary"] == first["binary"]
     job.samples.append(sample(3))
     third = reader.frame(choice)
-    assert third["body"]["charts"]["version"] > first["body"]["charts"]["version"]
-    new = JobReader(job).frame(choice)
-    assert read(third["binary"], third["body"]["charts"]) == read(new["binary"], new["body"]["charts"])
+    assert third["body"]["charts"]["base"] == first["body"]["charts"]["version"] < third["body"]["charts"]["version"]
+    reader.send_charts_whole()
+    fourth, new = reader.frame(choice), JobReader(job).frame(choice)
+    assert read(fourth["binary"], fourth["body"]["charts"]) == read(new["binary"], new["body"]["charts"])

@@ -37,7 +37,7 @@ def test_the_newest_whole_lines_are_kept_and_writers_write_on(path):
             assert len(kept) <= 21
 
 
-@pytest.mark.parametrize("newest", [1, 25, 50, 104, 140, 10_000])
+@pytest.mark.parametrize("newest", [25, 50, 104, 140, 10_000])
 def test_the_end_of_a_log_is_read_alone(path, newest):
     for number in range(25):
         with path.open("ab") as writer:
@@ -52,10 +52,25 @@ def test_the_end_of_a_log_is_read_alone(path, newest):
     assert len(end) >= min(len(whole), newest) - 20
 
 
+@pytest.mark.parametrize("after", ["", "\n", "\nend\n"])
+def test_of_a_line_that_is_too_long_the_end_is_read(path, after):
+    path.write_text("first\n" + "y" * 1000 + "z" + after)
+    assert read_log(path, 100) == "…" + "y" * (100 - len(after) - 4) + "z" + after
+    path.with_suffix(".earlier").write_text("y" * 1000 + "\n")
+    path.write_text("short\n")
+    assert read_log(path, 100) == "…" + "y" * 90 + "\nshort\n"
+
+
+def test_of_a_log_that_is_one_line_the_end_is_kept(path):
+    path.write_text("x" * 200 + "\n")
+    limit_log(path, 100)
+    assert read_log(path) == "…" + "x" * 96 + "\n"
+
+
 def test_output_without_line_breaks_is_kept_as_far_as_it_goes(path):
     path.write_bytes("é".encode() * 60)
-    limit_log(path, 99)
-    assert set(read_log(path)) == {"\N{REPLACEMENT CHARACTER}", "é"}
+    limit_log(path, 98)
+    assert set(read_log(path)) == {"…", "\N{REPLACEMENT CHARACTER}", "é"}
 
 
 def test_a_disk_without_room_for_the_newest_part_still_frees_the_rest(path):

@@ -19,7 +19,7 @@ from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
 from streamlab.runtime import results as results_module
 from streamlab.runtime.record_log import LogReader, LogWriter
 from streamlab.runtime.results import ResultTable, SideTables
-from streamlab.runtime.table_reader import TableReader, fold_keyed, read_dead_letters, read_late_rows, write_table_facts
+from streamlab.runtime.table_reader import TableReader, fold_keyed, read_late_rows, read_side_rows, write_table_facts
 from streamlab.runtime.task_values import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.String, "n": pl.Int64})
@@ -286,12 +286,12 @@ def test_side_outputs_of_different_steps_are_read_together(tmp_path):
     tables.flush(now=True)
     tables.close()
     assert read_late_rows(tmp_path).rows() == [(1, None), (2, None), (None, "z")]
-    assert_frame_equal(read_dead_letters(tmp_path), letter)
+    assert_frame_equal(pl.concat(read_side_rows(tmp_path, DEAD_LETTERS)), letter)
 
 
 def test_no_side_outputs(tmp_path):
     assert read_late_rows(tmp_path).height == 0
-    assert read_dead_letters(tmp_path).schema == DEAD_LETTER_SCHEMA
+    assert read_side_rows(tmp_path, DEAD_LETTERS) == []
 
 
 # -- a full disk ---------------------------------------------------------------------------------------------------

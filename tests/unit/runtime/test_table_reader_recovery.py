@@ -18,10 +18,11 @@ from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
 from streamlab.runtime import record_log, table_reader
 from streamlab.runtime import results as results_module
 from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
+from streamlab.runtime.note_reader import NoteReader
 from streamlab.runtime.protocol import Layout
 from streamlab.runtime.record_log import LogReader, LogWriter
 from streamlab.runtime.results import ResultTable, SideTables
-from streamlab.runtime.table_reader import TableReader, read_dead_letters, read_late_rows, write_table_facts
+from streamlab.runtime.table_reader import TableReader, read_late_rows, write_table_facts
 from streamlab.runtime.task_values import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.Int64, "n": pl.Int64})
@@ -275,6 +276,7 @@ def check_newest(table: pl.DataFrame, rows: list[Row]) -> None:
 def test_late_rows_and_dead_letters_of_a_withdrawn_attempt_are_gone(steps):
     with tempfile.TemporaryDirectory() as folder:
         history = new_history(Path(folder), 1)
+        reader = NoteReader(Path(folder) / "results", DEAD_LETTERS)
         late: list[tuple[int, int]] = []
         for name, first, second in steps:
             if name in {"write", "wait"} and second:
@@ -295,15 +297,16 @@ def test_late_rows_and_dead_letters_of_a_withdrawn_attempt_are_gone(steps):
             elif name == "read":
                 history.sides.flush(now=True)
                 expected = [value for _, value in late]
-                letters = read_dead_letters(Path(folder) / "results")
-                assert sorted(letters["input"].cast(pl.Int64).to_list()) == expected
+                assert letters_in(reader) == expected
         history.sides.flush(now=True)
         history.close()
         shown = read_late_rows(Path(folder) / "results")
         assert set(shown["n"].to_list() if shown.width else []) == {value for _, value in late}
-        letters = read_dead_letters(Path(folder) / "results")
-        assert letters.schema == DEAD_LETTER_SCHEMA
-        assert sorted(letters["input"].cast(pl.Int64).to_list()) == [value for _, value in late]
+        assert letters_in(reader) == [value for _, value in late]
+
+
+def letters_in(reader: NoteReader) -> list[int]:
+    return sorted(int(text) for _, letters in reader.read() for text in letters["input"])
 
 
 def test_checkpoints_that_were_given_up_do_not_count_as_kept(tmp_path, monkeypatch):

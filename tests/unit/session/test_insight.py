@@ -8,6 +8,8 @@ import msgspec
 import polars as pl
 import pytest
 
+from streamlab.connectors.letters import letters
+from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS
 from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
 from streamlab.observe.late_notes import LATE_NOTES, SHOWN, stored
@@ -267,3 +269,21 @@ def test_metrics_leave_out_what_is_no_figure(folder) -> None:
     assert found["merged_late_rows"].to_list() == [3]
     assert found["batch_duration_ms"].to_list() == [None]
     assert set(found.columns) == {f.name for f in msgspec.structs.fields(TaskStatus)} - {"time"}
+
+
+def test_dead_letters_that_were_read_are_not_read_again(folder) -> None:
+    def letter(n: int) -> SideOutput:
+        return SideOutput(DEAD_LETTERS, "read", letters("read", [("no number", f"x{n}", f"line {n}")]))
+
+    sides = SideTables(folder.results, 0, 1)
+    reading = job(folder)
+    assert reading.dead_letters().schema == DEAD_LETTER_SCHEMA
+    for n in range(3):
+        sides.store(letter(n))
+        sides.flush(now=True)
+        assert reading.dead_letters()["input"].to_list() == [f"x{i}" for i in range(n + 1)]
+        # What was read is made useless, in place.
+        (log,) = (folder.results / DEAD_LETTERS).iterdir()
+        with log.open("r+b") as file:
+            file.write(b"\xff" * log.stat().st_size)
+    sides.close()
