@@ -73,3 +73,20 @@ def fold(changelog: pl.DataFrame) -> pl.DataFrame:
         if columns
         else changelog.head(0)
     )
+
+
+def with_op(changelog: pl.DataFrame) -> pl.DataFrame:
+    """Return a changelog as users see it: the column ``op`` in front instead of the row kind.
+
+    Of an append-only frame every row is an insert.
+
+    Examples
+    --------
+    >>> log = pl.DataFrame({"n": [1, 2], ROW_KIND: [1, 2]}, schema_overrides={ROW_KIND: pl.Int8})
+    >>> with_op(log).rows()
+    [('-U', 1), ('+U', 2)]
+    """
+    op = pl.lit(RowKind.INSERT.symbol)
+    if is_updating(changelog):
+        op = pl.col(ROW_KIND).replace_strict({int(kind): kind.symbol for kind in RowKind}, return_dtype=pl.String)
+    return changelog.select(op.alias("op"), pl.exclude(ROW_KIND))

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.core.changelog import ROW_KIND, RowKind, fold
+from streamlab.core.changelog import fold, with_op
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration
 from streamlab.frame.base import FrameBase
@@ -243,11 +243,9 @@ def _seconds(step: str, timeout: float | str | dt.timedelta | None) -> float | N
 
 def _changes(rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield changelogs with their row kinds in words."""
-    symbols = {int(kind): kind.symbol for kind in RowKind}
-    op = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String).alias("op")
     try:
         for frame in rows:
-            yield frame.select(op, pl.exclude(ROW_KIND))
+            yield with_op(frame)
     finally:
         _close(rows)
 

@@ -3,55 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
-import html
 import os
-import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
 from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.timing import Pace
-from streamlab.core import errors
-from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.errors import CheckpointError, JobError, OptionError, StepFailed, StreamlabError, explained
+from streamlab.core.changelog import with_op
+from streamlab.core.errors import JobError, OptionError, StreamlabError, explained
 from streamlab.core.late_binding import offered
-from streamlab.core.time import show_us
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.observe.status import Failure, JobState, JobStatus
-from streamlab.observe.wording import restarts
+from streamlab.observe.status import JobState, JobStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
-from streamlab.runtime.protocol import (
-    CancelRequested,
-    CheckpointRequested,
-    PauseRequested,
-    Request,
-    ResumeRequested,
-    StopRequested,
-)
+from streamlab.runtime.protocol import CancelRequested, PauseRequested, ResumeRequested, StopRequested
 from streamlab.runtime.table_reader import read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
 from streamlab.session.comparing import TOLERANCE, differing
+from streamlab.session.failures import error_of
 from streamlab.session.insight import Insight
+from streamlab.session.job_summary import summary_html, summary_text
 from streamlab.session.late_columns import no_late_rows
 from streamlab.session.moments import Moment
 from streamlab.session.pacing import PacedJob
 from streamlab.session.replaying import replay
 from streamlab.session.rescaling import rescale
-from streamlab.session.saving import save
+from streamlab.session.savepoints import end, stop_with_savepoint, take_checkpoint, take_savepoint, takes_checkpoints
 from streamlab.session.stepping import SteppedJob
 from streamlab.session.timeouts import seconds
-from streamlab.state.checkpoints.blobs import Blobs
-from streamlab.state.checkpoints.savepoints import check_is_free
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_COPY_ATTEMPTS = 5
-_WITH_TRACEBACK = ("StepFailed", "WorkerLost", "InternalError")
-"""Failures whose text shows where it happened; the others explain themselves."""
 
 
 class Job(Insight, PacedJob, SteppedJob):
@@ -113,14 +97,14 @@ class Job(Insight, PacedJob, SteppedJob):
         """
         status = self._handle.wait(seconds(timeout))
         if status.failure is not None:
-            raise _error(status.failure)
+            raise error_of(status.failure)
         return status.state
 
     @property
     def exception(self) -> StreamlabError | None:
         """Why it failed; None if it did not, or not yet."""
         failure = self._handle.status().failure
-        return None if failure is None else _error(failure)
+        return None if failure is None else error_of(failure)
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -138,14 +122,14 @@ class Job(Insight, PacedJob, SteppedJob):
         The first column, ``op``, says what a row does: ``+I`` (insert), ``-U`` and ``+U`` (a row before and after an
         update), ``-D`` (delete). The oldest changes of a long-running job are merged into one ``+I`` per row.
         """
-        return _with_op(self._handle.table.changelog())
+        return with_op(self._handle.table.changelog())
 
     def newest_changes(self) -> pl.DataFrame:
         """Return up to 1,000 of the newest changes, newest first, as in `changelog`; ``-U`` only where it was written.
 
         Cheap however long the job has been running, unlike `changelog`, which reads all of them.
         """
-        return _with_op(self._handle.table.newest()).reverse()
+        return with_op(self._handle.table.newest()).reverse()
 
     @property
     def key_columns(self) -> tuple[str, ...] | None:
@@ -235,7 +219,7 @@ class Job(Insight, PacedJob, SteppedJob):
     @property
     def takes_checkpoints(self) -> bool:
         """Whether it was started so that it takes checkpoints."""
-        return self._handle.meta.options.checkpoint_every_ms is not None
+        return takes_checkpoints(self._handle)
 
     def checkpoint(self, timeout: float | str | dt.timedelta | None = "1m") -> Checkpoint:
         """Take a checkpoint now, and return it when it is complete.
@@ -250,7 +234,7 @@ class Job(Insight, PacedJob, SteppedJob):
         JobError
             If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
         """
-        checkpoint_id = self._take_checkpoint(timeout)
+        checkpoint_id = take_checkpoint(self._handle, seconds(timeout))
         return self.checkpoints[checkpoint_id]
 
     def savepoint(self, path: str | os.PathLike[str], timeout: float | str | dt.timedelta | None = "10m") -> Checkpoint:
@@ -270,17 +254,7 @@ class Job(Insight, PacedJob, SteppedJob):
         JobError, CheckpointError
             If the checkpoint fails or cannot be copied.
         """
-        target = check_is_free(path)
-        for attempt in range(_COPY_ATTEMPTS):
-            checkpoint_id = self._take_checkpoint(timeout)
-            try:
-                saved = save(self._handle, checkpoint_id, target)
-                break
-            except CheckpointError as error:
-                # A job that takes them quickly and keeps few may have deleted it before it could be held on to.
-                if error.matter != "missing" or attempt == _COPY_ATTEMPTS - 1:
-                    raise
-        return Checkpoint(target, saved)
+        return take_savepoint(self._handle, path, seconds(timeout))
 
     def rescale(self, parallelism: int, timeout: float | str | dt.timedelta | None = "10m") -> None:
         """Go on with another number of subtasks: a checkpoint, then the same query from it; nothing is lost.
@@ -431,22 +405,8 @@ class Job(Insight, PacedJob, SteppedJob):
             does not end in time.
         """
         if savepoint is None:
-            return self._end(StopRequested(), timeout)
-        target = check_is_free(savepoint)
-        self._check_checkpointing("stop with a savepoint")
-        if drain:
-            return self._drain_into(target, timeout)
-        token = secrets.token_hex(8)
-        self._handle.request(StopRequested(token))
-        limit_s = seconds(timeout)
-        taken = self._handle.wait_for_checkpoint(token, limit_s)
-        # When the checkpoint has failed, the job goes on.
-        state = self._handle.wait(limit_s).state if taken is not None and taken.state == "complete" else self.status
-        if taken is None or taken.state != "complete":
-            got = f"a job that is {state}" if taken is None else f"a checkpoint that is {taken.state} {taken.reason}"
-            raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))
-        save(self._handle, taken.id, target)
-        return state
+            return end(self._handle, StopRequested(), seconds(timeout))
+        return stop_with_savepoint(self._handle, savepoint, seconds(timeout), drain=drain)
 
     def cancel(self, timeout: float | str | dt.timedelta | None = None) -> JobState:
         """End it now, and return the state. What is in the result table stays; what is on its way is dropped.
@@ -458,97 +418,15 @@ class Job(Insight, PacedJob, SteppedJob):
         timeout
             Longest time to wait; 0 does not wait.
         """
-        return self._end(CancelRequested("asked for"), timeout)
-
-    def _take_checkpoint(self, timeout: float | str | dt.timedelta | None) -> int:
-        step = f"checkpoint of job {self.name}"
-        self._check_checkpointing(step)
-        token = secrets.token_hex(8)
-        self._handle.request(CheckpointRequested(token))
-        taken = self._handle.wait_for_checkpoint(token, seconds(timeout))
-        if taken is None or taken.state in {"running", "failed", "abandoned"}:
-            got = "none in time" if taken is None or taken.state == "running" else f"a failure: {taken.reason}"
-            raise JobError(explained(step, needed="a complete checkpoint", got=got))
-        return taken.id
-
-    def _drain_into(self, target: Blobs, timeout: float | str | dt.timedelta | None) -> JobState:
-        before = self.status
-        state = before if before.is_final else self._end(StopRequested(), timeout)
-        last = next((one for one in reversed(self.report().checkpoints) if one.state == "complete"), None)
-        if before.is_final or state is not JobState.STOPPED or last is None:
-            got = f"a job that is {state}"
-            raise JobError(explained(f"job {self.name}", needed="to end with a savepoint", got=got))
-        save(self._handle, last.id, target)
-        return state
-
-    def _check_checkpointing(self, step: str) -> None:
-        if not self.takes_checkpoints:
-            hint = "start it with checkpoint_every=…"
-            raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
-
-    def _end(self, request: Request, timeout: float | str | dt.timedelta | None) -> JobState:
-        status = self._handle.status()
-        if not status.state.is_final:
-            self._handle.request(request)
-            status = self._handle.wait(seconds(timeout))
-        return status.state
+        return end(self._handle, CancelRequested("asked for"), seconds(timeout))
 
     # -- looks ---------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        status = self._handle.status()
-        figures = ", ".join(f"{label} {value}" for label, value in _figures(status))
-        text = f"<Job {self.name!r} ({self.id}): {status.state}, {figures}>"
-        return f"{text}\n{status.failure.message}" if status.failure is not None else text
+        return summary_text(self.id, self.name, self.report())
 
     def _ipython_display_(self) -> None:
         offered("job.display")(self)
 
     def _repr_html_(self) -> str:
-        status = self._handle.status()
-        rows = [("state", str(status.state)), *_figures(status)]
-        cells = "".join(
-            f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(label)}</th>"
-            f"<td style='text-align:right'>{html.escape(value)}</td></tr>"
-            for label, value in rows
-        )
-        title = f"<b>{html.escape(self.name)}</b> <code>{html.escape(self.id)}</code>"
-        failure = f"<pre>{html.escape(str(_error(status.failure)))}</pre>" if status.failure is not None else ""
-        return f"<div>{title}<table>{cells}</table>{failure}</div>"
-
-
-def _figures(status: JobStatus) -> list[tuple[str, str]]:
-    total = f" of {status.rows_total:,}" if status.rows_total is not None else ""
-    figures = [
-        ("rows in", f"{status.rows_in:,}{total}"),
-        ("rows out", f"{status.rows_out:,}"),
-        ("late rows", f"{status.late_rows:,}"),
-        ("dead letters", f"{status.dead_letters:,}"),
-    ]
-    if status.rows_dropped:
-        figures.append(("no longer kept", f"{status.rows_dropped:,}"))
-    if status.watermark_us is not None:
-        figures.append(("watermark", show_us(status.watermark_us)))
-    if not status.state.is_final:
-        figures.append(("rows/s", f"{status.rows_in_per_s:,.0f}"))
-    return figures + [(figure.label, figure.value) for figure in restarts(status)]
-
-
-def _with_op(log: pl.DataFrame) -> pl.DataFrame:
-    symbols = {int(kind): kind.symbol for kind in RowKind}
-    op = pl.col(ROW_KIND).replace_strict(symbols, return_dtype=pl.String).alias("op")
-    return log.select(op, pl.exclude(ROW_KIND))
-
-
-def _error(failure: Failure) -> StreamlabError:
-    """Return the error that a job's failure stands for, with all that helps in its text."""
-    parts = [failure.message]
-    if failure.sample:
-        parts.append(f"Rows that the step {failure.step!r} was given:\n{failure.sample.rstrip()}")
-    if failure.traceback and failure.kind in _WITH_TRACEBACK:
-        parts.append(f"In the worker:\n{failure.traceback.rstrip()}")
-    text = "\n\n".join(parts)
-    kind = getattr(errors, failure.kind, None)
-    if kind is StepFailed or not (isinstance(kind, type) and issubclass(kind, StreamlabError)):
-        return StepFailed(text, step=failure.step, traceback_text=failure.traceback, sample=failure.sample)
-    return kind(text)
+        return summary_html(self.id, self.name, self.report())

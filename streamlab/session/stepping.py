@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from streamlab.core.changelog import ROW_KIND, RowKind
+from streamlab.core.changelog import with_op
 from streamlab.core.errors import JobError, OptionError, explained
 from streamlab.core.messages import MAIN
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
@@ -27,7 +27,6 @@ from streamlab.state.checkpoints.manifests import ManifestStore
 _READ = pl.Schema({"source": pl.String(), "split": pl.String(), "rows": pl.Int64()})
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DURATION = re.compile(r"(\d+(ns|us|ms|mo|s|m|h|d|w|q|y))+")
-_SYMBOLS = {int(kind): kind.symbol for kind in RowKind}
 Goal = Literal["watermark", "checkpoint"]
 When = dt.datetime | dt.date | dt.timedelta | str | int
 
@@ -279,10 +278,7 @@ class _News:
         if not rows.width:
             # It writes elsewhere.
             return pl.DataFrame(schema={"op": pl.String})
-        if ROW_KIND not in rows.columns:
-            return rows.select(pl.lit(RowKind.INSERT.symbol).alias("op"), pl.all())
-        op = pl.col(ROW_KIND).replace_strict(_SYMBOLS, return_dtype=pl.String).alias("op")
-        return rows.select(op, pl.exclude(ROW_KIND))
+        return with_op(rows)
 
 
 def _step(taken: StepStatus, changes: pl.DataFrame, clock_us: int | None) -> Step:
