@@ -76,9 +76,10 @@ def fold(changelog: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_op(changelog: pl.DataFrame) -> pl.DataFrame:
-    """Return a changelog as users see it: the column ``op`` in front instead of the row kind.
+    """Return a changelog as users see it: in front of its columns, instead of the row kind, the column ``op``.
 
-    Of an append-only frame every row is an insert.
+    Of an append-only frame every row is an insert. When there is a column ``op`` already, the first one is ``__op``, a
+    name that no column of a user has.
 
     Examples
     --------
@@ -89,4 +90,5 @@ def with_op(changelog: pl.DataFrame) -> pl.DataFrame:
     op = pl.lit(RowKind.INSERT.symbol)
     if is_updating(changelog):
         op = pl.col(ROW_KIND).replace_strict({int(kind): kind.symbol for kind in RowKind}, return_dtype=pl.String)
-    return changelog.select(op.alias("op"), pl.exclude(ROW_KIND))
+    name = "__op" if "op" in changelog.columns else "op"
+    return changelog.select(op.alias(name), pl.exclude(ROW_KIND))

@@ -45,7 +45,7 @@ class Step:
         The watermark that the steps of the query go by (the lowest, if there are several); None before the first one,
         after the end, and when the query has none.
     changes : pl.DataFrame
-        What came out: the changes to the result table, ``op`` and its columns.
+        What came out: the changes to the result table, as in `Job.changelog`.
     late_rows, dead_letters : int
         Rows that were late, and input that could not be understood, in this step.
     clock : datetime
@@ -267,7 +267,7 @@ class _News:
         """Rows that each writer had written, by attempt: what is rewritten later is no news."""
 
     def take(self) -> pl.DataFrame:
-        """Return them, with the column ``op`` in front."""
+        """Return them, as :func:`.changelog.with_op` shows them."""
         frames = [self._schema.to_frame()]
         for record in standing(self._log.read_new(), read_attempts(self._results)):
             header, writer = record.header, (record.prefix, record.header.attempt)

@@ -28,7 +28,7 @@ class TableOwner(Protocol):
         ...
 
     def newest_changes(self) -> pl.DataFrame:
-        """Return the newest changes, newest first, with their kind in ``op``."""
+        """Return the newest changes, newest first, with their kind in the first column."""
         ...
 
 
@@ -53,7 +53,8 @@ class ResultPages:
         else:
             changes = self._job.newest_changes()
             if choice.mode == "append":
-                changes = changes.filter(pl.col("op") == "+I").drop("op")
+                kind = changes.columns[0]
+                changes = changes.filter(pl.col(kind) == "+I").drop(kind)
             order = f"{_ARRIVAL} · {_SIGNS}" if choice.mode == "changelog" else _ARRIVAL
             rows, page = page_of(changes, choice, in_order=order)
             keys = None
