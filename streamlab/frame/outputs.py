@@ -13,6 +13,7 @@ import polars as pl
 from streamlab.core.changelog import fold, with_op
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration
+from streamlab.core.timeouts import seconds
 from streamlab.frame.base import FrameBase
 from streamlab.frame.runner import CheckpointEvery, Job, KeepRows, RunOptions
 from streamlab.plan import nodes
@@ -138,7 +139,7 @@ class OutputMethods(FrameBase):
             plan = nodes.Head(input=plan, n=n, step="take", schema=plan.schema, event_time=plan.event_time)
         table = plan.schema.to_frame()
         frames: list[pl.DataFrame] = []
-        rows = self._runner.stream(plan, run_options(keep_rows=None), _seconds("take", timeout))
+        rows = self._runner.stream(plan, run_options(keep_rows=None), seconds(timeout, "take: timeout"))
         try:
             while table.height < n:
                 frame = next(rows, None)
@@ -227,19 +228,6 @@ def run_options(
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _seconds(step: str, timeout: float | str | dt.timedelta | None) -> float | None:
-    if timeout is None:
-        return None
-    seconds = (
-        Duration.parse(timeout, name=f"{step}: timeout").fixed_us("timeout") / 1e6
-        if isinstance(timeout, str | dt.timedelta)
-        else timeout
-    )
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
-        raise OptionError(explained(step, needed="a timeout of 0 or more seconds", got=repr(timeout)))
-    return float(seconds)
 
 
 def _changes(rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -13,6 +13,7 @@ from streamlab.connectors.timing import Pace
 from streamlab.core.changelog import with_op
 from streamlab.core.errors import JobError, OptionError, StreamlabError, explained
 from streamlab.core.late_binding import offered
+from streamlab.core.timeouts import seconds
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import JobState, JobStatus
@@ -32,7 +33,6 @@ from streamlab.session.replaying import replay
 from streamlab.session.rescaling import rescale
 from streamlab.session.savepoints import end, stop_with_savepoint, take_checkpoint, take_savepoint, takes_checkpoints
 from streamlab.session.stepping import SteppedJob
-from streamlab.session.timeouts import seconds
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,12 +15,12 @@ from streamlab.core.changelog import with_op
 from streamlab.core.errors import JobError, OptionError, explained
 from streamlab.core.messages import MAIN
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration, show_us
+from streamlab.core.timeouts import seconds
 from streamlab.observe.status import JobStatus, StepStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import StepRequested
 from streamlab.runtime.record_log import LogReader, standing
-from streamlab.session.timeouts import seconds
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifests import ManifestStore
 

@@ -104,7 +104,7 @@ def test_ended_jobs_refuse_requests_but_not_to_end():
     assert job.stop() == job.cancel() == "finished"
 
 
-@pytest.mark.parametrize("timeout", [-1, "soon", "1mo"])
+@pytest.mark.parametrize("timeout", [-1, "soon", "1mo", float("nan"), True, [1]])
 def test_bad_timeouts(timeout):
     with pytest.raises(OptionError, match="timeout"):
         job_with(rows_in=1).wait(timeout)
