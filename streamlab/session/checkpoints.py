@@ -137,12 +137,20 @@ class Checkpoint:
         return pl.concat([empty, *frames], how="diagonal_relaxed")
 
     def sources(self) -> pl.DataFrame:
-        """Return how far each split had been read: ``vertex, subtask, split, position, skip, watermark, finished``."""
-        rows = []
+        """Return how far each split had been read: ``vertex, subtask, split, position, skip, watermark, finished``.
+
+        One that nobody had begun to read has no subtask and no position.
+        """
+        rows: list[tuple[object, ...]] = []
+        begun = set()
         for task in self._manifest.tasks:
             for split, at in task.source.splits.items() if task.source is not None else ():
                 watermark = at.watermark_us if MIN_TIME_US < at.watermark_us < MAX_TIME_US else None
                 rows.append((task.vertex, task.subtask, split, str(at.position), at.skip, watermark, at.finished))
+                begun.add((task.vertex, split))
+        for vertex, splits in self._manifest.splits.items():
+            left = [split.id for split in splits if (vertex, split.id) not in begun]
+            rows += [(vertex, None, split, None, 0, None, False) for split in left]
         schema = {**_SPLITS_SCHEMA, "watermark": pl.Int64()}
         return pl.DataFrame(rows, schema=schema, orient="row").cast({"watermark": _SPLITS_SCHEMA["watermark"]})
 

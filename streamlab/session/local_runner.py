@@ -25,6 +25,7 @@ from streamlab.runtime.folder import CheckpointPlace
 from streamlab.runtime.results import ResultTable
 from streamlab.session.ended_sources import check_goes_on
 from streamlab.session.job import Job
+from streamlab.session.places import check_shared, checkpoint_store
 from streamlab.session.restoring import check_fits, pinned
 from streamlab.session.row_stream import discard, stream_rows
 from streamlab.session.saving import check_live_sources, taking_up
@@ -71,6 +72,7 @@ class LocalRunner:
         if options.from_savepoint is None:
             graph = lower(query, job_options.parallelism)
         else:
+            check_shared("from_savepoint", options.from_savepoint)
             location, manifest = find_savepoint(options.from_savepoint)
             query = pinned(query, manifest)
             graph = lower(query, job_options.parallelism)
@@ -133,9 +135,7 @@ def _checked(more: dict[str, Any]) -> dict[str, Any]:
             if value not in {"fail", "dead_letter"}:
                 raise OptionError(explained(name, needed="'fail' or 'dead_letter'", got=repr(value)))
         elif name == "checkpoint_store":
-            if value is not None and not isinstance(value, str | os.PathLike):
-                raise OptionError(explained(name, needed="a folder or a URL", got=repr(value)))
-            more = {**more, name: None if value is None else os.fspath(value)}
+            more = {**more, name: checkpoint_store(value)}
         else:
             least = 0 if name in _MAY_BE_ZERO else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

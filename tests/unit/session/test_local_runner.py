@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ import streamlab as sl
 from streamlab.core.errors import JobError, OptionError, PlanError, StepFailed
 from streamlab.runtime.folder import list_folders
 from streamlab.session.local_runner import default_parallelism
+from streamlab.session.places import checkpoint_store
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a"], "n": [1, 2, 3]})
 
@@ -32,12 +34,33 @@ def boom(_: pl.DataFrame) -> pl.DataFrame:
         ({"batch_ms": "10"}, "batch_ms: needs a whole number"),
         ({"on_error": "ignore"}, "on_error: needs 'fail' or 'dead_letter'"),
         ({"parallelism": 10_000}, "parallelism: needs a number of subtasks"),
+        ({"checkpoint_store": 7}, "checkpoint_store: needs a folder or a URL"),
+        ({"checkpoint_store": b"bytes"}, "checkpoint_store: needs a folder or a URL"),
+        ({"checkpoint_store": ""}, "needs a folder or a URL"),
+        ({"checkpoint_store": "nowhere://jobs"}, "needs a folder or a URL that fsspec knows"),
+        ({"checkpoint_store": "memory://jobs"}, "that all processes of the job see, got 'memory://jobs'"),
+        ({"checkpoint_store": "simplecache::memory://jobs"}, "that all processes of the job see"),
     ],
 )
 def test_options_are_checked_before_anything_starts(given, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         sl.from_frame(ROWS).collect(**given)
     assert not list_folders()
+
+
+def test_a_job_does_not_start_from_the_memory_of_this_process() -> None:
+    with pytest.raises(OptionError, match="from_savepoint: needs a place that all processes of the job see"):
+        sl.from_frame(ROWS).start(from_savepoint="memory://saved")
+    assert not list_folders()
+
+
+def test_a_store_is_noted_so_that_it_holds_in_any_working_directory(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint_store("kept") == str(tmp_path / "kept")
+    assert checkpoint_store(Path("kept")) == str(tmp_path / "kept")
+    assert checkpoint_store(f"file://{tmp_path}/a%20b") == str(tmp_path / "a b")
+    assert checkpoint_store("s3://bucket/jobs") == "s3://bucket/jobs"
+    assert checkpoint_store(None) is None
 
 
 def test_default_parallelism_is_small() -> None:

@@ -195,6 +195,8 @@ def test_positions_of_sources(job, tmp_path):
     blobs = LocalBlobs(str(tmp_path / "other"))
     empty = Checkpoint(blobs, put(blobs, 1))
     assert empty.sources().schema == sources.schema
+    # One that nobody had begun is there, too.
+    assert empty.sources().rows() == [("read", None, "file", None, 0, None, False)]
     assert empty.operators.height == 0
     assert "0 rows" in repr(empty)
 
