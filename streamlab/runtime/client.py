@@ -32,6 +32,7 @@ from streamlab.runtime.folder import (
     remove_sockets_folder,
 )
 from streamlab.runtime.guarding import guardian_command
+from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
@@ -294,7 +295,7 @@ def launch(
     PlanError
         If the graph holds something that cannot be sent to another process.
     StateError
-        If the job's folder cannot be made.
+        If the job's folder cannot be made, or a checkpoint that it needs is not there.
     """
     name = checked_name(options.name)
     pickled = pickled_graph(graph)
@@ -318,7 +319,9 @@ def launch(
             fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
             engine=pl.__version__,
         )
+        held = HeldCheckpoints(folder, origin, until)
         try:
+            held.hold(meta.client)
             folder.write_graph(pickled)
             if query is not None:
                 folder.write_query(pickled_query(query))
@@ -330,6 +333,7 @@ def launch(
             folder.write_meta(meta)
             coordinator = _coordinators[folder.id] = _start_coordinator(folder, options)
         except BaseException:
+            held.release()
             remove_sockets_folder(sockets)
             folder.remove()
             raise

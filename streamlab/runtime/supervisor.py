@@ -40,12 +40,12 @@ from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_fol
 from streamlab.runtime.folder_lock import claim
 from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN, NO_CLIENT
 from streamlab.runtime.guarding import Guarding
+from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log, say
 from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
-from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 
@@ -101,7 +101,9 @@ class Supervisor:
         self._sockets = Path(self._meta.sockets)
         self._manifests = ManifestStore(folder.checkpoint_blobs())
         self._history = HistoryWriter(folder.path)
-        self._pins = contextlib.ExitStack()
+        self._held = HeldCheckpoints(folder, self._meta.origin, self._meta.until)
+        origin = self._held.hold(process_id(), process_id(guardian) if guardian else None)
+        self._held.keep_copy(origin)
         self._coordinator = Coordinator(
             self._meta.id,
             self._meta.options,
@@ -109,7 +111,7 @@ class Supervisor:
             submitted_us=self._meta.created_us,
             fingerprint=self._meta.fingerprint,
             engine=self._meta.engine,
-            origin=self._origin(),
+            origin=origin,
             takeover=self._takeover(),
         )
         self._client_fd = client_fd
@@ -150,7 +152,7 @@ class Supervisor:
             self._round()
         server.close()
         self._end_workers()
-        self._pins.close()
+        self._held.release()
         remove_sockets_folder(self._sockets)
         self._history.note(self._final)
         reach("coordinator.finish")
@@ -193,15 +195,6 @@ class Supervisor:
         rescale = self._folder.read_layout(wished) if wished else None
         return Takeover(last.number, last.layout, tuple(reversed(manifests)), status, rescale)
 
-    def _origin(self) -> Manifest | None:
-        """Return the checkpoint that the job starts from, which nobody may delete while it runs."""
-        origin, until = self._meta.origin, self._meta.until
-        if until is not None:
-            self._pins.enter_context(ManifestStore(open_blobs(until.location)).pin(until.id))
-        if origin is None:
-            return None
-        return self._pins.enter_context(ManifestStore(open_blobs(origin.location)).pin(origin.id))
-
     # -- what comes in -------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
@@ -215,6 +208,7 @@ class Supervisor:
         self._look_for_client()
         if self._guarding.renew(self._key):
             self._write_processes()
+            self._held.hold(process_id(), self._guarding.process)
         if self._failed_start is not None:
             failed, self._failed_start = self._failed_start, None
             self._take(failed)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from streamlab.core.errors import CheckpointError, InternalError, explained
 from streamlab.core.failpoints import reach
+from streamlab.core.process_id import ProcessId
 from streamlab.state.checkpoints import contents
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.contents import check_length, damaged, file_name, read_contents
@@ -181,11 +182,38 @@ class ManifestStore:
         """
         with self._pins.pinned(checkpoint_id) as safe:
             if not safe:
-                text = explained(
-                    f"reading {_name(checkpoint_id)} at {self._blobs.where}", needed="that file", got="its deletion"
-                )
-                raise CheckpointError(text, file=_name(checkpoint_id), matter="missing")
+                raise self._is_going(checkpoint_id)
             yield self.get(checkpoint_id)
+
+    def hold(self, checkpoint_id: int, owner: str, processes: Sequence[ProcessId]) -> Manifest:
+        """Keep a checkpoint from being deleted, as long as one of these processes runs, or until :meth:`release`.
+
+        Who holds it under the same name goes on with that; a savepoint, which nobody deletes, is only read.
+
+        Raises
+        ------
+        CheckpointError
+            It is being deleted just now, or cannot be read.
+        """
+        manifest = self.get(checkpoint_id)
+        if manifest.kind == "savepoint":
+            return manifest
+        if not self._pins.hold(checkpoint_id, owner, processes):
+            raise self._is_going(checkpoint_id)
+        try:
+            return self.get(checkpoint_id)
+        except CheckpointError:
+            self.release(checkpoint_id, owner)
+            raise
+
+    def release(self, checkpoint_id: int, owner: str) -> None:
+        """Let go of a checkpoint that was held under this name."""
+        self._pins.release(checkpoint_id, owner)
+
+    def _is_going(self, checkpoint_id: int) -> CheckpointError:
+        name = _name(checkpoint_id)
+        text = explained(f"reading {name} at {self._blobs.where}", needed="that file", got="its deletion")
+        return CheckpointError(text, file=name, matter="missing")
 
     def _check_lengths(self, manifest: Manifest, sizes: Mapping[str, int]) -> None:
         for stored in sorted(manifest.files, key=file_name):

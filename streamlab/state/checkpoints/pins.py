@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -30,12 +30,14 @@ class Mark(msgspec.Struct, frozen=True):
     process: ProcessId
     host: str
     since_us: int
+    others: tuple[ProcessId, ...] = ()
+    """Processes for which it stands as well."""
 
     @property
     def counts(self) -> bool:
-        """Whether the process still runs, as far as can be known."""
+        """Whether the process, or one of the others, still runs, as far as can be known."""
         if self.host == socket.gethostname():
-            return self.process.is_alive
+            return any(process.is_alive for process in (self.process, *self.others))
         return abs(_now_us() - self.since_us) < _TRUST_ELSEWHERE_US
 
 
@@ -50,6 +52,24 @@ class Pins:
         """Pin a checkpoint; gives False when somebody is deleting it, and the pin must not be relied on."""
         with self._marked(f"{FOLDER}/{checkpoint_id:04d}-{secrets.token_hex(6)}.json"):
             yield not self._counts(_notice(checkpoint_id))
+
+    def hold(self, checkpoint_id: int, owner: str, processes: Sequence[ProcessId]) -> bool:
+        """Pin a checkpoint as long as one of the processes runs, under a name that they share.
+
+        Returns False, and pins nothing, when somebody is deleting it. A pin that is there is taken over without a gap:
+        whoever gives notice of a deletion has seen it, or will.
+        """
+        name = _held(checkpoint_id, owner)
+        taken_over = self._counts(name)
+        self._put(name, processes)
+        if taken_over or not self._counts(_notice(checkpoint_id)):
+            return True
+        self._blobs.delete(name)
+        return False
+
+    def release(self, checkpoint_id: int, owner: str) -> None:
+        """Remove the pin of that name."""
+        self._blobs.delete(_held(checkpoint_id, owner))
 
     @contextmanager
     def deleting(self, checkpoint_id: int) -> Iterator[bool]:
@@ -71,12 +91,15 @@ class Pins:
 
     @contextmanager
     def _marked(self, name: str) -> Iterator[None]:
-        own = process_id() or ProcessId(0, "")
-        self._blobs.put(name, msgspec.json.encode(Mark(own, socket.gethostname(), _now_us())))
+        self._put(name, ())
         try:
             yield
         finally:
             self._blobs.delete(name)
+
+    def _put(self, name: str, processes: Sequence[ProcessId]) -> None:
+        first, *others = processes or (process_id() or ProcessId(0, ""),)
+        self._blobs.put(name, msgspec.json.encode(Mark(first, socket.gethostname(), _now_us(), tuple(others))))
 
     def _counts(self, name: str) -> bool:
         if self._blobs.size(name) is None:
@@ -90,6 +113,10 @@ class Pins:
 
 def _notice(checkpoint_id: int) -> str:
     return f"{_NOTICE}{checkpoint_id:04d}.json"
+
+
+def _held(checkpoint_id: int, owner: str) -> str:
+    return f"{FOLDER}/{checkpoint_id:04d}-of-{owner}.json"
 
 
 def _now_us() -> int:
