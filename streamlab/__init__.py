@@ -13,6 +13,7 @@ from streamlab.core.late_binding import offer
 if TYPE_CHECKING:
     __version__: str
     from streamlab.core.errors import (
+        CheckpointError,
         InternalError,
         JobError,
         OptionError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "streamlab.core.errors": (
+        "CheckpointError",
         "InternalError",
         "JobError",
         "OptionError",
@@ -80,6 +82,7 @@ offer("job.display", "streamlab.notebook.job_display:display_job")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "CheckpointError",
     "InternalError",
     "Job",
     "JobError",

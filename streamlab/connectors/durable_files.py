@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+BY_UMASK = 0o777
+"""Mode of folders that others may look into as far as the user lets them; those of a job are its user's alone."""
 
-def make_folder(folder: Path) -> None:
-    """Make a folder that survives a power failure, with those above it."""
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder that survives a power failure, with those above it. Raises OSError if that fails."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
-        path.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=mode, exist_ok=True)
         sync(path.parent)
 
 

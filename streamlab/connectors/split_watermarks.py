@@ -11,14 +11,14 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from streamlab.connectors.lane import Lane
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.source import Source, Split
-from streamlab.core.messages import Idle, Message, Watermark
+from streamlab.core.messages import Message
 from streamlab.core.time import MIN_TIME_US, tick_us
-from streamlab.core.watermarks import IdleClock, PartitionWatermarks, Signal
+from streamlab.core.watermarks import IdleClock, PartitionWatermarks, messages
 
 _ENDED = ""
 """Stands, in the combined watermark, for all splits of a discovering source that have ended."""
@@ -154,18 +154,13 @@ class SplitWatermarks:
 
     def emit(self) -> list[Message]:
         """Return the watermark and the idleness that follow from what is known now."""
-        return _messages(self.combined.emit())
+        return messages(self.combined.emit())
 
     def advance(self, us: int) -> list[Message]:
         """Raise the combined watermark by hand."""
-        return _messages(self.combined.advance(us))
+        return messages(self.combined.advance(us))
 
     @property
     def _behind_us(self) -> int:
         """How far a watermark stays behind the latest row."""
         return (self._delay_us or 0) + self._tick_us
-
-
-def _messages(signals: Iterable[Signal]) -> list[Message]:
-    """Return the signals that are messages: activity shows in the rows that follow."""
-    return [signal for signal in signals if isinstance(signal, Watermark | Idle)]

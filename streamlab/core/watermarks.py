@@ -19,10 +19,11 @@ Flink an ended channel beside an idle one closes every window, though the idle o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streamlab.core.errors import InternalError, OptionError, explained
-from streamlab.core.messages import Idle, Watermark
+from streamlab.core.messages import Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 
 MergerState = dict[str, int | bool | list[tuple[int, bool, bool, bool]]]
@@ -36,6 +37,11 @@ class Active:
 
 Signal = Watermark | Idle | Active
 """What a combined stream says about time."""
+
+
+def messages(signals: Iterable[Signal]) -> list[Message]:
+    """Return the signals that travel: that a stream is active again shows in the rows that follow."""
+    return [signal for signal in signals if not isinstance(signal, Active)]
 
 
 class BoundedOutOfOrderness:

@@ -18,7 +18,8 @@ from streamlab.notebook.panel.choice import MODES
 
 _MAGIC = re.compile(r"^\s*%%?stream\b(.*)$")
 _COLUMN = re.compile(r"""(?:col|on|by|group_by|every|index_column|subset|x|y)?\s*[(\[=,]\s*["'](\w*)$""")
-_VERBS = ("stop", "cancel", "show")
+VERBS = ("stop", "cancel", "show")
+"""What ``%stream`` does to a job that is named after it."""
 
 
 VALUES = {
@@ -49,7 +50,7 @@ def first_line(words: str, options: Iterable[str], jobs: Iterable[str], *, is_ce
         return [option for option in options if is_cell and option.startswith(word)]
     found = [] if is_cell and before.strip() else [name for name in jobs if name.startswith(word)]
     if not is_cell and not before.strip():
-        found += [verb for verb in _VERBS if verb.startswith(word)]
+        found += [verb for verb in VERBS if verb.startswith(word)]
     return found
 
 

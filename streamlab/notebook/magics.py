@@ -28,7 +28,7 @@ from streamlab.core.errors import StreamlabError
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.notebook import static_view
 from streamlab.notebook.cell import run_cell
-from streamlab.notebook.completion import make_matcher
+from streamlab.notebook.completion import VERBS, make_matcher
 from streamlab.notebook.errors import StreamError
 from streamlab.notebook.job_list import JobList
 from streamlab.notebook.live_view import LiveView
@@ -38,7 +38,6 @@ from streamlab.notebook.pump import shared_pump, stop_shared_pump
 from streamlab.notebook.render_mode import render_mode
 from streamlab.session.job import Job
 
-_VERBS = ("stop", "cancel", "show")
 _MODE_HELP = f"what the results show first: {', '.join(f'{mode}: {text}' for mode, text in MODES.items())}"
 _REPLACE_WAIT_S = 10.0
 
@@ -189,7 +188,7 @@ class StreamMagics(Magics):
         if words[0] in {"-h", "--help"}:
             print(self._parser.format_help())
             return None
-        verb, *names = words if words[0] in _VERBS else ("show", *words)
+        verb, *names = words if words[0] in VERBS else ("show", *words)
         if len(names) != 1:
             text = f"%stream {verb} needs one job, got {' '.join(names) or 'none'}\n  → %stream lists them"
             raise StreamError(text)

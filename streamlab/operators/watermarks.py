@@ -12,9 +12,9 @@ import polars as pl
 
 from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
-from streamlab.core.messages import DEAD_LETTERS, Batch, Idle, Message, Watermark
+from streamlab.core.messages import DEAD_LETTERS, Batch, Message
 from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds
-from streamlab.core.watermarks import BoundedOutOfOrderness, Signal, WatermarkAssigner
+from streamlab.core.watermarks import BoundedOutOfOrderness, WatermarkAssigner, messages
 from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes, some_times
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
@@ -68,7 +68,7 @@ class _AssignWatermarks(Operator):
         self._notes = self.notes = TimeNotes()
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
-        out = _messages(self._assigner.before_rows())
+        out = messages(self._assigner.before_rows())
         frame = batch.collected()
         column = self._spec.column
         earliest, latest, all_usable = time_bounds(frame, column)
@@ -84,15 +84,15 @@ class _AssignWatermarks(Operator):
             if self._notes.wants_sample:
                 self._notes.sampled(some_times(frame, column))
             self._notes.arrived(frame.height, earliest, latest)
-            out += _messages(self._assigner.after_rows(self._times.observe(latest)))
+            out += messages(self._assigner.after_rows(self._times.observe(latest)))
             self._notes.watermark_us = self._times.current
         return out
 
     def on_watermark(self, us: int) -> list[Message]:
-        return _messages(self._assigner.on_upstream_watermark(us))
+        return messages(self._assigner.on_upstream_watermark(us))
 
     def advance_watermark(self, us: int) -> list[Message]:
-        return _messages(self._assigner.after_rows(self._times.advance(us)))
+        return messages(self._assigner.after_rows(self._times.advance(us)))
 
     @property
     def made_watermark_us(self) -> int:
@@ -100,7 +100,7 @@ class _AssignWatermarks(Operator):
         return self._assigner.current
 
     def on_timer(self, now_us: int) -> list[Message]:
-        return _messages(self._assigner.on_timer(now_us))
+        return messages(self._assigner.on_timer(now_us))
 
     @property
     def next_timer_us(self) -> int | None:
@@ -122,8 +122,3 @@ class _AssignWatermarks(Operator):
         why = pl.when(pl.col(column).is_null()).then(pl.lit("null")).otherwise(pl.lit("too far from 1970"))
         reasons = rows.select(pl.format("the event time {} is {}", pl.lit(repr(column)), why)).to_series()
         return row_letters(self._spec.step, rows, reasons, "")
-
-
-def _messages(signals: list[Signal]) -> list[Message]:
-    """Return the signals that are messages: activity shows in the rows that follow."""
-    return [signal for signal in signals if isinstance(signal, Watermark | Idle)]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from streamlab.connectors.source import Source
-from streamlab.core.errors import CheckpointError, SourceError, explained
+from streamlab.core.errors import SourceError, explained
 from streamlab.graph.job_graph import JobGraph
+from streamlab.session.restoring import refused
 from streamlab.state.checkpoints.manifest import Manifest
 
 _SHOWN = 3
@@ -32,7 +33,7 @@ def check_goes_on(manifest: Manifest, graph: JobGraph) -> None:
                 got="one that was taken when it had been stopped and drained: every window has fired",
                 hint="take one before that, job.checkpoints[…], or leave open what is open: job.stop(savepoint=…)",
             )
-            raise _refused(text, manifest)
+            raise refused(text, manifest)
         new = _new_splits(source, {split.id for split in manifest.splits.get(vertex.id, ())})
         if new:
             more = f" and {len(new) - _SHOWN} more" if len(new) > _SHOWN else ""
@@ -42,7 +43,7 @@ def check_goes_on(manifest: Manifest, graph: JobGraph) -> None:
                 got=f"{', '.join(new[:_SHOWN])}{more}",
                 hint="read it in a job of its own, or keep a source open from the start: follow=True",
             )
-            raise _refused(text, manifest)
+            raise refused(text, manifest)
 
 
 def _new_splits(source: Source, known: set[str]) -> list[str]:
@@ -50,7 +51,3 @@ def _new_splits(source: Source, known: set[str]) -> list[str]:
     with suppress(SourceError):
         return [split.id for split in source.splits() if split.id not in known]
     return []
-
-
-def _refused(text: str, manifest: Manifest) -> CheckpointError:
-    return CheckpointError(text, file=f"checkpoint {manifest.id}", matter="refused")

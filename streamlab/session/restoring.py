@@ -94,7 +94,7 @@ def _told_apart(base: str, news: list[nodes.Node], olds: list[StoredStep], manif
             got=f"{_steps(len(news))} that may be called {base!r}, fed by something else than in the savepoint",
             hint="say which is which by the savepoint's names, .named('…'), and name those otherwise that begin anew",
         )
-        raise _refused(text, manifest)
+        raise refused(text, manifest)
     return pins
 
 
@@ -125,7 +125,7 @@ def _misfit(stored: StoredStep, differences: Differences, manifest: Manifest) ->
     text = explained(_STEP, needed=needed, got="another form", hint=hint)
     first, _, last = text.partition("\n")
     table = comparison(differences, "in the savepoint", "in the query")
-    return _refused(f"{first}\n{_indented(table)}\n{last}", manifest)
+    return refused(f"{first}\n{_indented(table)}\n{last}", manifest)
 
 
 def _lost(manifest: Manifest, graph: JobGraph) -> list[str]:
@@ -160,7 +160,7 @@ def _homeless(
     first, _, last = text.partition("\n")
     free = [step for name, step in wanted.items() if name not in stored]
     near = [_nearest(stored[name], free, manifest) for name in lost if name in stored]
-    return _refused("\n".join([first, *filter(None, near), last]), manifest)
+    return refused("\n".join([first, *filter(None, near), last]), manifest)
 
 
 def _nearest(lost: StoredStep, free: Iterable[StoredStep], manifest: Manifest) -> str:
@@ -192,7 +192,7 @@ def _check_ends(manifest: Manifest, graph: JobGraph) -> None:
                 got=", ".join(map(repr, new)),
                 hint=f"begin anew under another name, .named('…'), and {_LEAVE_OUT}",
             )
-            raise _refused(text, manifest)
+            raise refused(text, manifest)
 
 
 def _sources_of(graph: JobGraph, vertex: Vertex) -> list[str]:
@@ -207,5 +207,6 @@ def _indented(table: str) -> str:
     return "\n".join(f"    {line}" for line in table.splitlines())
 
 
-def _refused(text: str, manifest: Manifest) -> CheckpointError:
+def refused(text: str, manifest: Manifest) -> CheckpointError:
+    """Return the error that a query cannot go on from a checkpoint, which itself is whole."""
     return CheckpointError(text, file=f"checkpoint {manifest.id}", matter="refused")

@@ -11,6 +11,7 @@ from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.deployment import recording_folder
 from streamlab.runtime.folder import JobFolder
+from streamlab.session.restoring import refused
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.contents import put_contents, read_contents
 from streamlab.state.checkpoints.manifest import Manifest, StoredRecording
@@ -79,7 +80,7 @@ def check_live_sources(location: str, manifest: Manifest, graph: JobGraph, *, ta
         if got:
             needed = f"the recording of {vertex.id!r}, which cannot be read again"
             text = explained("from_savepoint", needed=needed, got=got, hint=hint)
-            raise CheckpointError(text, file=f"checkpoint {manifest.id}", matter="refused")
+            raise refused(text, manifest)
 
 
 def _tail(folder: Path, manifest: Manifest, vertex: str) -> Tail:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from streamlab.connectors.durable_files import BY_UMASK, make_folder, sync
 from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
-from streamlab.connectors.sinks.durable import make_folder, sync_folder
 from streamlab.connectors.sinks.shown_files import ShownFiles
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.failpoints import reach
@@ -62,7 +62,7 @@ class PartFileWriter(SinkWriter):
         self._written: list[str] = []
         self._swept = context.subtask != 0
         with self._explained("make"):
-            make_folder(Path(sink.folder))
+            make_folder(Path(sink.folder), BY_UMASK)
             names = os.listdir(sink.folder)
         self._next = self._first_number(names)
         if self._waits:
@@ -155,7 +155,7 @@ class PartFileWriter(SinkWriter):
                     reach("sink.stage")
                     file.flush()
                     os.fsync(file.fileno())
-                sync_folder(Path(self._sink.folder))
+                sync(Path(self._sink.folder))
             except BaseException:
                 self._remove(hidden)
                 raise
@@ -230,7 +230,7 @@ class PartFileWriter(SinkWriter):
             if os.path.exists(self._path(hidden)):
                 os.replace(self._path(hidden), self._path(final))
             reach("sink.publish")
-        sync_folder(Path(self._sink.folder))
+        sync(Path(self._sink.folder))
 
     def _begin(self, marks: ShownFiles, files: list[tuple[str, str]]) -> None:
         """Say that the files are about to be shown. Raises SinkError if one is gone although that was not said."""

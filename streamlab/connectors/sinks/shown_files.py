@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamlab.connectors.sinks.durable import make_folder, sync_folder
+from streamlab.connectors.durable_files import BY_UMASK, make_folder, sync
 from streamlab.connectors.sinks.staging import staged_folder
 
 _PREFIX = "shown-"
@@ -51,11 +51,11 @@ class ShownFiles:
 
     def begin(self, subtask: int, checkpoint: int) -> None:
         """Say durably that files are about to be shown. Raises OSError."""
-        make_folder(self._folder)
+        make_folder(self._folder, BY_UMASK)
         draft = self._folder / f"{_PREFIX}{subtask}.{os.getpid()}.new"
         with draft.open("w") as file:
             file.write(str(checkpoint))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._folder / f"{_PREFIX}{subtask}")
-        sync_folder(self._folder)
+        sync(self._folder)

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import polars as pl
 
+from streamlab.connectors.durable_files import BY_UMASK, make_folder, sync
 from streamlab.connectors.sink import Pending, SinkContext
-from streamlab.connectors.sinks.durable import make_folder, sync_folder
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.failpoints import reach
 
@@ -125,7 +125,7 @@ class Staging:
         self._files: list[str] = []
         self._swept = context.subtask != 0
         with self._explained("make"):
-            make_folder(self._folder)
+            make_folder(self._folder, BY_UMASK)
             mine = (context.attempt, context.subtask)
             taken = [int(match[3]) for match in self._staged() if (int(match[1]), int(match[2])) == mine]
             self._next = max(taken, default=-1) + 1
@@ -155,7 +155,7 @@ class Staging:
             files, self._files = tuple(self._files), []
             if not files and not leftovers:
                 return ()
-            sync_folder(self._folder)
+            sync(self._folder)
         context = self._context
         transaction = Transaction(self.job, context.step, context.subtask, checkpoint_id, files, leftovers, target)
         return transaction.pending()
@@ -215,7 +215,7 @@ class Staging:
             with contextlib.suppress(FileExistsError):  # another subtask was first
                 os.link(draft, path)
             draft.unlink()
-            sync_folder(self._folder)
+            sync(self._folder)
         return path.read_text()
 
     def _paths(self, transaction: Transaction, names: tuple[str, ...]) -> list[Path]:

@@ -10,6 +10,7 @@ import pytest
 
 import streamlab as sl
 from streamlab.connectors import files
+from streamlab.core import errors
 from streamlab.session import sources
 
 
@@ -18,6 +19,12 @@ def test_everything_named_is_there() -> None:
         assert getattr(sl, name) is not None
         assert name in dir(sl)
     assert sl.__version__
+
+
+def test_every_error_is_named() -> None:
+    raised = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
+    assert "CheckpointError" in raised
+    assert raised <= set(sl.__all__)
 
 
 def test_every_source_is_named() -> None:
