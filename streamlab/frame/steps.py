@@ -1,4 +1,7 @@
-"""The row-wise methods of a StreamFrame: Polars' names, arguments and meaning, one plan node each."""
+"""The methods of a StreamFrame that compute with rows, and what it knows of its columns.
+
+They have Polars' names, arguments and meaning, and add one plan node each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 import polars as pl
 
 from streamlab.core.errors import OptionError, PlanError, explained
-from streamlab.frame.base import FrameBase, flattened
+from streamlab.frame.base import flattened
+from streamlab.frame.columns import ColumnMethods
 from streamlab.plan import nodes
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.event_time import after_select, after_with_columns, by_name
@@ -20,11 +24,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _Exprs = tuple[pl.Expr, ...]
 
-_ROWWISE_FILLS = ("zero", "one")
 _LONGEST_NAME = 100
 
 
-class StepMethods(FrameBase):
+class StepMethods(ColumnMethods):
     """Methods whose output rows each depend on one input row."""
 
     __slots__ = ()
@@ -43,6 +46,15 @@ class StepMethods(FrameBase):
         ------
         PlanError
             If a column is missing, a dtype does not fit, or an expression must see other rows.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"n": [1, 2]}))
+        >>> stream.select("n", twice=pl.col("n") * 2).collect().sort("n").rows()
+        [(1, 2), (2, 4)]
+        >>> stream.select(pl.col("n").sum()).collect().rows()
+        [(3,)]
         """
         return self._select("select", exprs, named_exprs)
 
@@ -85,7 +97,27 @@ class StepMethods(FrameBase):
             raise refusal(step, error, self._plan.schema) from None
 
     def with_columns(self, *exprs: Any, **named_exprs: Any) -> Self:
-        """Add columns, or replace those of the same names."""
+        """Add columns, or replace those of the same names; the others stay.
+
+        Parameters
+        ----------
+        *exprs
+            Row-wise expressions.
+        **named_exprs
+            More, under the names of their columns.
+
+        Raises
+        ------
+        PlanError
+            If a column is missing, a dtype does not fit, or an expression must see other rows.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"n": [1, 2]}))
+        >>> stream.with_columns(twice=pl.col("n") * 2).collect().sort("n").rows()
+        [(1, 2), (2, 4)]
+        """
         return self._with_columns("with_columns", exprs, named_exprs)
 
     def with_columns_seq(self, *exprs: Any, **named_exprs: Any) -> Self:
@@ -100,7 +132,7 @@ class StepMethods(FrameBase):
         return self._polars_step("with_columns", expressions, event_time=event_time, step=step, schema=schema)
 
     def filter(self, *predicates: Any, **constraints: Any) -> Self:
-        """Keep the rows for which all predicates are true.
+        """Keep the rows for which all predicates are true; a null is not true.
 
         Parameters
         ----------
@@ -108,12 +140,42 @@ class StepMethods(FrameBase):
             Boolean expressions or columns.
         **constraints
             Columns and the values that they must equal.
+
+        Raises
+        ------
+        PlanError
+            If a column is missing, a dtype does not fit, or an expression must see other rows.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"k": ["a", "b", "b"], "n": [1, 2, None]}))
+        >>> stream.filter(pl.col("n") > 0, k="b").collect().rows()
+        [('b', 2)]
         """
         checked = self._predicates("filter", predicates, constraints)
         return self._polars_step("filter", checked, event_time=self._plan.event_time)
 
     def remove(self, *predicates: Any, **constraints: Any) -> Self:
-        """Drop the rows for which all predicates are true; a null predicate keeps its row."""
+        """Drop the rows for which all predicates are true; a null predicate keeps its row.
+
+        Parameters
+        ----------
+        *predicates, **constraints
+            As for :meth:`filter`.
+
+        Raises
+        ------
+        PlanError
+            If a column is missing, a dtype does not fit, or an expression must see other rows.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"n": [1, 2, None]}))
+        >>> stream.remove(pl.col("n") > 1).collect().sort("n").rows()
+        [(None,), (1,)]
+        """
         checked = self._predicates("remove", predicates, constraints)
         if not checked:
             return self
@@ -144,105 +206,27 @@ class StepMethods(FrameBase):
         self._check_rowwise(step, expressions)
         return expressions
 
-    def drop(self, *columns: Any, strict: bool = True) -> Self:
-        """Leave columns out; with `strict`, each must be there."""
-        schema = self._typed("drop", "drop", columns, {"strict": strict})
-        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
-        return self._polars_step("drop", columns, {"strict": strict}, event_time=event_time, schema=schema)
-
-    def rename(self, mapping: Mapping[str, str] | Callable[[str], str], *, strict: bool = True) -> Self:
-        """Give columns other names, by a mapping or by a function of the name."""
-        before = self._plan.schema
-        names = {name: mapping(name) for name in before} if callable(mapping) else dict(mapping)
-        schema = self._typed("rename", "rename", (names,), {"strict": strict})
-        # Two columns may swap their names, so the new one is looked for by what is at its place.
-        place = before.names().index(self._plan.event_time) if self._plan.event_time else None
-        event_time = None if place is None else schema.names()[place]
-        return self._polars_step("rename", (names,), {"strict": strict}, event_time=event_time, schema=schema)
-
-    def cast(self, dtypes: Any, *, strict: bool = True) -> Self:
-        """Change dtypes: of all columns, or by a mapping of names or selectors."""
-        schema = self._typed("cast", "cast", (dtypes,), {"strict": strict})
-        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
-        return self._polars_step("cast", (dtypes,), {"strict": strict}, event_time=event_time, schema=schema)
-
-    def drop_nulls(self, subset: Any = None) -> Self:
-        """Drop rows with a null in any column, or in any of `subset`."""
-        return self._polars_step("drop_nulls", (), {"subset": subset}, event_time=self._plan.event_time)
-
-    def drop_nans(self, subset: Any = None) -> Self:
-        """Drop rows with a NaN in any float column, or in any of `subset`."""
-        return self._polars_step("drop_nans", (), {"subset": subset}, event_time=self._plan.event_time)
-
-    def fill_null(
-        self,
-        value: Any = None,
-        strategy: str | None = None,
-        limit: int | None = None,
-        *,
-        matches_supertype: bool = True,
-    ) -> Self:
-        """Replace nulls by a value, or by the strategies ``"zero"`` and ``"one"``; others look at other rows."""
-        if strategy is not None and strategy not in _ROWWISE_FILLS:
-            raise PlanError(
-                explained(
-                    "fill_null",
-                    needed="a value, or strategy 'zero' or 'one'",
-                    got=f"strategy {strategy!r}, which looks at other rows",
-                    hint="a stream has no neighbouring rows: fill with a value",
-                )
-            )
-        if isinstance(value, pl.Expr):
-            self._check_rowwise("fill_null", [value])
-        kwargs = {"value": value, "strategy": strategy, "limit": limit, "matches_supertype": matches_supertype}
-        schema = self._typed("fill_null", "fill_null", (), kwargs)
-        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
-        return self._polars_step("fill_null", (), kwargs, event_time=event_time, schema=schema)
-
-    def fill_nan(self, value: Any) -> Self:
-        """Replace NaN by a value or an expression."""
-        if isinstance(value, pl.Expr):
-            self._check_rowwise("fill_nan", [value])
-        return self._polars_step("fill_nan", (value,), event_time=self._plan.event_time)
-
-    def explode(self, columns: Any, *more_columns: Any, empty_as_null: bool = False, keep_nulls: bool = True) -> Self:
-        """Give each element of lists a row of its own."""
-        args, kwargs = (columns, *more_columns), {"empty_as_null": empty_as_null, "keep_nulls": keep_nulls}
-        schema = self._typed("explode", "explode", args, kwargs)
-        for name, dtype in self._typed("explode", "select", args, {}).items():
-            # Polars finds out only where there are rows.
-            if not isinstance(dtype, pl.List | pl.Array):
-                got = f"{name!r}, a column of {dtype}"
-                hint = f"the columns are: {show_columns(self._plan.schema)}"
-                raise PlanError(explained("explode", needed="columns of lists", got=got, hint=hint))
-        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
-        return self._polars_step("explode", args, kwargs, event_time=event_time, schema=schema)
-
-    def unnest(self, columns: Any = None, *more_columns: Any, separator: str | None = None) -> Self:
-        """Give each field of structs a column of its own."""
-        args, kwargs = (columns, *more_columns), {"separator": separator}
-        schema = self._typed("unnest", "unnest", args, kwargs)
-        event_time = by_name(self._plan.event_time, self._plan.schema, schema)
-        return self._polars_step("unnest", args, kwargs, event_time=event_time, schema=schema)
-
-    def unpivot(
-        self, on: Any = None, *, index: Any = None, variable_name: str | None = None, value_name: str | None = None
-    ) -> Self:
-        """Turn columns into rows of name and value; the event time is kept when it is in `index`."""
-        kwargs = {"index": index, "variable_name": variable_name, "value_name": value_name}
-        schema = self._typed("unpivot", "unpivot", (on,), kwargs)
-        # The last two columns are the name and the value, whatever they are called.
-        kept = pl.Schema(list(schema.items())[:-2])
-        event_time = by_name(self._plan.event_time, self._plan.schema, kept)
-        return self._polars_step("unpivot", (on,), kwargs, event_time=event_time, schema=schema)
-
-    def set_sorted(self, column: Any, *more_columns: Any, descending: Any = False, nulls_last: Any = False) -> Self:
-        """Return the stream as it is: it goes by its watermark, not by flags of sortedness. Columns are checked."""
-        self._typed("set_sorted", "select", (column, *more_columns), {})
-        return self
-
     def head(self, n: int = 5) -> Self:
-        """Pass the first `n` rows that arrive, then end the stream."""
+        """Pass the first `n` rows that arrive, then end the stream.
+
+        Parameters
+        ----------
+        n
+            How many rows, at least 0.
+
+        Raises
+        ------
+        OptionError
+            If that is no number of rows.
+        PlanError
+            If the stream is an updating one: a row that has been passed on is not taken back.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> sl.from_frame(pl.DataFrame({"n": [1, 2, 3]})).head(2).collect().height
+        2
+        """
         if not isinstance(n, int) or isinstance(n, bool) or n < 0:
             raise OptionError(explained("head", needed="a number of rows, at least 0", got=repr(n)))
         self._check_appends("head", "a row that has been passed on is not taken back")
@@ -256,7 +240,13 @@ class StepMethods(FrameBase):
         return self.head(n)
 
     def slice(self, offset: int, length: int | None = None) -> Self:
-        """As ``head(length)`` when `offset` is 0; other slices need row numbers, which a stream has not."""
+        """As ``head(length)`` when `offset` is 0; other slices need row numbers, which a stream has not.
+
+        Raises
+        ------
+        PlanError
+            If `offset` is not 0, or there is no length.
+        """
         if offset == 0 and length is not None:
             return self.head(length)
         raise PlanError(
@@ -297,6 +287,23 @@ class StepMethods(FrameBase):
             Whether it is given, and returns, a Polars or a pandas DataFrame.
         predicate_pushdown, projection_pushdown, slice_pushdown, validate_output_schema, streamable
             Accepted as Polars accepts them.
+
+        Raises
+        ------
+        OptionError
+            If an argument is no good.
+        PlanError
+            If a column has a name that streamlab keeps for itself.
+        StepFailed
+            While the job runs: if the function raises, or returns something else than it was declared to.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> def doubled(batch: pl.DataFrame) -> pl.DataFrame:
+        ...     return batch.select(pl.col("n") * 2)
+        >>> sl.from_frame(pl.DataFrame({"n": [1, 2]})).map_batches(doubled).collect().sort("n").rows()
+        [(2,), (4,)]
         """
         if not callable(function):
             raise OptionError(explained("map_batches", needed="a function", got=f"a {type(function).__name__}"))
@@ -333,6 +340,13 @@ class StepMethods(FrameBase):
             If that is no good name.
         PlanError
             If another step of the query was given it.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> counts = sl.from_frame(pl.DataFrame({"k": ["a"]})).group_by("k").len().named("per key")
+        >>> "per key" in counts.explain()
+        True
         """
         if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
             needed = f"1 to {_LONGEST_NAME} printable characters"
@@ -345,11 +359,20 @@ class StepMethods(FrameBase):
         return self._with(replace(plan, step=name, is_named=True))
 
     def pipe(self, function: Callable[Concatenate[Self, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return ``function(self, *args, **kwargs)``, so that functions of frames can be chained."""
+        """Return ``function(self, *args, **kwargs)``, so that functions of frames can be chained.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> def positive(stream: sl.StreamFrame, column: str) -> sl.StreamFrame:
+        ...     return stream.filter(pl.col(column) > 0)
+        >>> sl.from_frame(pl.DataFrame({"n": [-1, 1]})).pipe(positive, "n").collect().rows()
+        [(1,)]
+        """
         return function(self, *args, **kwargs)
 
     def pipe_with_schema(self, function: Callable[[Self, pl.Schema], T]) -> T:
-        """Return ``function(self, schema)``."""
+        """Return ``function(self, schema)``, for functions that go by columns and dtypes."""
         return function(self, self._plan.schema)
 
     def lazy(self) -> Self:
