@@ -77,6 +77,14 @@ class JoinMethods(FrameBase):
         ------
         PlanError
             If the keys are missing or of unequal dtypes, or the join would need all of the stream.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> flights = sl.from_frame(pl.DataFrame({"carrier": ["AA", "UA"], "flights": [5, 8]}))
+        >>> names = pl.DataFrame({"carrier": ["AA"], "airline": ["American"]})
+        >>> flights.join(names, on="carrier", how="left").collect().sort("carrier").rows()
+        [('AA', 5, 'American'), ('UA', 8, None)]
         """
         right = _static_frame(other)
         kind = _checked_how(how)
@@ -150,11 +158,22 @@ def concat(items: Iterable[F], *, how: str = "vertical", **_advice: Any) -> F:
         Streams of one schema.
     how
         Only ``"vertical"``.
+    **_advice
+        ``rechunk``, ``parallel`` and ``strict``: Polars' advice to its optimiser; changes nothing here.
 
     Raises
     ------
+    OptionError
+        If there is no stream.
     PlanError
-        If schemas differ; the message lists how.
+        If schemas differ, the message lists how; or some of the streams are updating ones and others are not.
+
+    Examples
+    --------
+    >>> import polars as pl, streamlab as sl
+    >>> one, other = (sl.from_frame(pl.DataFrame({"n": [n]})) for n in (1, 2))
+    >>> sl.concat([one, other]).collect().sort("n").rows()
+    [(1,), (2,)]
     """
     if isinstance(items, FrameBase):
         raise PlanError(explained("concat", needed="a list of streams", got="a single one", hint="sl.concat([a, b])"))

@@ -45,6 +45,12 @@ class OutputMethods(FrameBase):
             If the stream does not end by itself.
         StreamlabError
             What made the job fail.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> sl.from_frame(pl.DataFrame({"n": [1, 2]})).select(pl.col("n") * 2).collect().sort("n").rows()
+        [(2,), (4,)]
         """
         if not self._plan.bounded:
             raise PlanError(
@@ -104,6 +110,14 @@ class OutputMethods(FrameBase):
             If an argument is no good, or a running job has the name.
         CheckpointError
             If the savepoint is damaged, or does not fit the query.
+
+        Examples
+        --------
+        ::
+
+            job = hourly.start("hourly")
+            job.results()           # the table as it is now, while it grows
+            job.stop()
         """
         return self._runner.run(
             self._plan,
@@ -131,6 +145,17 @@ class OutputMethods(FrameBase):
             How many rows.
         timeout
             How long to wait for them, in seconds or as a duration; then there may be fewer. None waits for all.
+
+        Raises
+        ------
+        OptionError
+            If `n` is no number of rows, or the timeout is none.
+        StreamlabError
+            What made the job fail.
+
+        Examples
+        --------
+        ``sl.socket("localhost", 9999, schema={"text": pl.String}).take(10, timeout="5s")``
         """
         if not isinstance(n, int) or isinstance(n, bool) or n < 0:
             raise OptionError(explained("take", needed="a number of rows, at least 0", got=repr(n)))
@@ -163,6 +188,20 @@ class OutputMethods(FrameBase):
             Subtasks per step, and worker processes.
         **options
             Further fields of :class:`streamlab.core.options.JobOptions`.
+
+        Raises
+        ------
+        OptionError
+            If an option is no good.
+        StreamlabError
+            What made the job fail.
+
+        Examples
+        --------
+        ::
+
+            for frame in counts.iter_batches():
+                print(frame)        # changes: op, and the columns of counts
         """
         rows = self._runner.stream(self._plan, run_options(parallelism=parallelism, keep_rows=None, more=options))
         return _changes(rows) if self._plan.updating else rows
@@ -174,6 +213,17 @@ class OutputMethods(FrameBase):
         ----------
         parallelism
             Of the job graph; None stands for what :meth:`start` would choose.
+
+        Raises
+        ------
+        OptionError
+            If that is no parallelism.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> print(sl.from_frame(pl.DataFrame({"n": [1]})).filter(pl.col("n") > 0).explain().splitlines()[0])
+        filter: [(col("n")) > (dyn int: 0)]
         """
         return f"{explain_plan(self._plan)}\n\n{self._runner.explain(self._plan, parallelism)}"
 

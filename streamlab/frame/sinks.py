@@ -54,6 +54,10 @@ class SinkMethods(FrameBase):
             If the stream is an updating one: written rows cannot be taken back.
         SinkError
             If the files cannot hold a column.
+
+        Examples
+        --------
+        ``hourly.sink_parquet("hourly", checkpoint_every="1m")`` shows new files each minute, each row in exactly one.
         """
         return self._write("sink_parquet", ParquetSink, folder, roll_rows, options)
 
@@ -80,6 +84,15 @@ class SinkMethods(FrameBase):
             A row that a filter lets through no more is then a ``-D``.
         **options
             As for :meth:`sink_parquet`.
+
+        Raises
+        ------
+        OptionError
+            If it is no function.
+
+        Examples
+        --------
+        ``alerts.sink_batches(lambda batch: print(batch))`` prints into the job's log.
         """
         if not callable(function):
             raise OptionError(explained("sink_batches", needed="a function", got=f"a {type(function).__name__}"))
@@ -87,7 +100,22 @@ class SinkMethods(FrameBase):
         return self._run_sink(sink, options)
 
     def write_to(self, sink: Sink, **options: Any) -> Job:
-        """Start a job that writes to any sink; options as for :meth:`sink_parquet`."""
+        """Start a job that writes to any sink; the way out for sinks that are not streamlab's own.
+
+        Parameters
+        ----------
+        sink
+            A :class:`streamlab.connectors.sink.Sink`.
+        **options
+            As for :meth:`sink_parquet`.
+
+        Raises
+        ------
+        PlanError
+            If the stream is an updating one and the sink takes no updates.
+        SinkError
+            If the sink cannot hold a column.
+        """
         self._check_sink(sink.name, sink)
         sink.check_schema(self._plan.schema)
         return self._run_sink(sink, options)

@@ -12,6 +12,19 @@ from streamlab.core.windows import EveryDuration, EveryRows, Trigger
 def every(interval: str | dt.timedelta) -> EveryDuration:
     """Give early results of open windows every so much processing time, and make the stream an updating one.
 
+    At each multiple of the interval the windows that got rows since the last one give a result (as with Flink's
+    ``ContinuousProcessingTimeTrigger``).
+
+    Parameters
+    ----------
+    interval
+        Wall clock between two early results, such as ``"10s"``.
+
+    Raises
+    ------
+    OptionError
+        If that is no duration of fixed length above zero.
+
     Examples
     --------
     >>> every("10s").interval.us
@@ -24,7 +37,19 @@ def every(interval: str | dt.timedelta) -> EveryDuration:
 
 
 def every_rows(rows: int) -> EveryRows:
-    """Give an early result of a window each time that it has received another `rows` rows.
+    """Give an early result of a window and key each time that they have got that many more rows.
+
+    The stream becomes an updating one. A batch that brings several times as many rows gives one result.
+
+    Parameters
+    ----------
+    rows
+        How many, at least 1.
+
+    Raises
+    ------
+    OptionError
+        If that is no number of rows.
 
     Examples
     --------

@@ -45,8 +45,22 @@ class WindowMethods(FrameBase):
 
         Raises
         ------
+        OptionError
+            If a duration cannot be read, or is too short.
         PlanError
-            If the column is missing or holds no times.
+            If the column is missing or holds no times, or the stream is an updating one.
+
+        Notes
+        -----
+        The watermark is the latest time seen, less `delay`, less one unit of the column's dtype, as Flink's
+        ``BoundedOutOfOrdernessWatermarks`` has it; it says that no row at or before it is still expected.
+
+        Examples
+        --------
+        >>> import datetime as dt, polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"at": [dt.datetime(2024, 1, 1)]}))
+        >>> print(stream.with_watermark("at", "10s").explain().splitlines()[0])
+        with_watermark ...: event time at, watermark 10s behind
         """
         name = self._time_column("with_watermark", column)
         node = nodes.AssignWatermarks(
@@ -64,7 +78,13 @@ class WindowMethods(FrameBase):
         return self._with(node)
 
     def with_pace(self, pace: Pace) -> Self:
-        """Replay the sources by their event times: ``"max"``, ``"realtime"``, or a factor such as ``"60x"``.
+        """Replay the sources by their event times.
+
+        Parameters
+        ----------
+        pace
+            ``"max"``: as fast as it goes; ``"realtime"``: as the rows happened; or how many times faster than that:
+            ``"60x"`` or ``60``.
 
         Raises
         ------
@@ -95,6 +115,24 @@ class WindowMethods(FrameBase):
             Columns or row-wise expressions.
         maintain_order
             Must be False: the rows of an updating table have no order.
+
+        Returns
+        -------
+        GroupBy
+            Its ``agg`` gives a stream with a column for each key, in the order given, and one for each aggregation,
+            with the dtypes that Polars gives them.
+
+        Raises
+        ------
+        PlanError
+            If a column is missing, or a key must see other rows.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"k": ["a", "b", "a"], "n": [1, 2, 3]}))
+        >>> stream.group_by("k").agg(pl.col("n").sum()).collect().sort("k").rows()
+        [('a', 4), ('b', 2)]
         """
         if maintain_order:
             raise PlanError(
@@ -148,10 +186,29 @@ class WindowMethods(FrameBase):
         trigger
             When to give early results: ``sl.every("10s")`` or ``sl.every_rows(1000)``.
 
+        Returns
+        -------
+        WindowGroupBy
+            Its ``agg`` gives a stream with a column for each key, the boundaries if they were asked for, the window's
+            start under the name and dtype of `index_column`, and one column for each aggregation. Without `trigger` and
+            `allowed_lateness` a window gives one row for each key, once; rows that come when it is closed are set aside
+            (``job.late_rows()``). With one of them the stream is an updating one.
+
         Raises
         ------
+        OptionError
+            If a duration cannot be read, or is too short.
         PlanError
             If the column is not the event time, or no watermark would ever close a window.
+
+        Examples
+        --------
+        >>> import datetime as dt, polars as pl, streamlab as sl
+        >>> times = [dt.datetime(2024, 1, 1, 0, 0, second) for second in (1, 2, 11)]
+        >>> stream = sl.from_frame(pl.DataFrame({"at": times, "n": [1, 2, 3]}), event_time="at")
+        >>> sums = stream.group_by_dynamic("at", every="10s").agg(pl.col("n").sum())
+        >>> sums.collect().sort("at").select(pl.col("at").dt.second(), "n").rows()
+        [(0, 3), (10, 3)]
         """
         step = "group_by_dynamic"
         _check_polars_arguments(step, closed=closed, label=label, start_by=start_by)
@@ -193,6 +250,22 @@ class WindowMethods(FrameBase):
             Longest silence within a session.
         include_boundaries, group_by, allowed_lateness, trigger
             As for :meth:`group_by_dynamic`.
+
+        Raises
+        ------
+        OptionError
+            If a duration cannot be read, or is too short.
+        PlanError
+            If the column is not the event time, or no watermark would ever close a window.
+
+        Examples
+        --------
+        >>> import datetime as dt, polars as pl, streamlab as sl
+        >>> times = [dt.datetime(2024, 1, 1, 0, 0, second) for second in (1, 4, 20)]
+        >>> stream = sl.from_frame(pl.DataFrame({"at": times}), event_time="at")
+        >>> visits = stream.group_by_session("at", gap="5s").agg(pl.len())
+        >>> visits.collect().sort("at").select(pl.col("at").dt.second(), "len").rows()
+        [(1, 2), (20, 1)]
         """
         step = "group_by_session"
         return self._windows(
@@ -234,6 +307,22 @@ class WindowMethods(FrameBase):
             start apart.
         group_by, allowed_lateness, trigger
             As for :meth:`group_by_dynamic`.
+
+        Raises
+        ------
+        OptionError
+            If a duration cannot be read, or is too short, or `every` is no multiple of `step`.
+        PlanError
+            If the column is not the event time, or no watermark would ever close a window.
+
+        Examples
+        --------
+        >>> import datetime as dt, polars as pl, streamlab as sl
+        >>> times = [dt.datetime(2024, 1, 1, 0, 0, second) for second in (1, 7)]
+        >>> stream = sl.from_frame(pl.DataFrame({"at": times}), event_time="at")
+        >>> so_far = stream.group_by_cumulative("at", step="5s", every="10s").agg(pl.len())
+        >>> so_far.collect().sort("_upper_boundary").select(pl.col("_upper_boundary").dt.second(), "len").rows()
+        [(5, 1), (10, 2)]
         """
         name = "group_by_cumulative"
         short = _length(name, "step", step, least_us=1, fixed=True)
