@@ -86,6 +86,16 @@ def scan_parquet(
         If there is no such path, or no file to learn the schema from.
     PlanError
         If the event time is no time column.
+
+    Notes
+    -----
+    Files can be read again from any position, so a job that fails goes on with each row once. Rows of a file keep their
+    order; which of several files is read next goes by event time, so that the order of the files makes no row late.
+
+    Examples
+    --------
+    ``sl.scan_parquet("flights/*.parquet", event_time="dep_time", watermark="10m", pace="3600x")`` replays flights at an
+    hour a second.
     """
     said = timing(event_time, watermark, idle_timeout, pace, max_advance)
     policy = _Reading(schema, schema_policy, follow, on_error)
@@ -105,7 +115,7 @@ def scan_ipc(
     pace: Pace = "max",
     max_advance: DurationLike | None = None,
 ) -> FileSource:
-    """Return a source that reads Arrow IPC (Feather) files; arguments as those of :func:`scan_parquet`."""
+    """Return a source that reads Arrow IPC (Feather) files; arguments and errors as those of :func:`scan_parquet`."""
     said = timing(event_time, watermark, idle_timeout, pace, max_advance)
     policy = _Reading(schema, schema_policy, follow, on_error)
     return _scan("scan_ipc", IpcFormat(), paths, policy, said)
@@ -124,9 +134,22 @@ def scan_ndjson(
     pace: Pace = "max",
     max_advance: DurationLike | None = None,
 ) -> FileSource:
-    """Return a source that reads files of one JSON object a line; arguments as those of :func:`scan_parquet`.
+    r"""Return a source that reads files of one JSON object a line; arguments as those of :func:`scan_parquet`.
 
     Lines that cannot be read go to the dead letters with their number; an event time may be ISO 8601 text.
+
+    Raises
+    ------
+    SourceError, PlanError
+        As :func:`scan_parquet`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, streamlab as sl
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "a.ndjson").write_text('{"n": 1}\n{"n": 2}\n')
+    ...     sl.scan_ndjson(folder).collect().sort("n").rows()
+    [(1,), (2,)]
     """
     said = timing(event_time, watermark, idle_timeout, pace, max_advance)
     policy = _Reading(schema, schema_policy, follow, on_error)
@@ -153,15 +176,32 @@ def scan_csv(
     pace: Pace = "max",
     max_advance: DurationLike | None = None,
 ) -> FileSource:
-    """Return a source that reads CSV files in UTF-8; other arguments as those of :func:`scan_parquet`.
+    r"""Return a source that reads CSV files in UTF-8; other arguments as those of :func:`scan_parquet`.
 
-    The dialect's arguments are those of ``pl.scan_csv``. Lines that cannot be read go to the dead letters with their
-    number; a text column that is the event time is read as a time.
+    Lines that cannot be read go to the dead letters with their number; a text column that is the event time is read
+    as a time.
+
+    Parameters
+    ----------
+    paths
+        As for :func:`scan_parquet`.
+    has_header, separator, quote_char, null_values, schema_overrides, infer_schema_length, try_parse_dates
+        The dialect, as ``pl.scan_csv`` has it.
 
     Raises
     ------
     OptionError
         If an argument of the dialect is not one that Polars takes.
+    SourceError, PlanError
+        As :func:`scan_parquet`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, streamlab as sl
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "a.csv").write_text("k;n\na;1\n")
+    ...     sl.scan_csv(folder, separator=";").collect().rows()
+    [('a', 1)]
     """
     said = timing(event_time, watermark, idle_timeout, pace, max_advance)
     nulls = (null_values,) if isinstance(null_values, str) else tuple(null_values or ())

@@ -55,6 +55,13 @@ def from_frame(
         If it is no frame, the frames have different columns, or a generator has no end in sight.
     PlanError
         If the event time is no time column of it.
+
+    Examples
+    --------
+    >>> import datetime as dt, polars as pl, streamlab as sl
+    >>> rows = pl.DataFrame({"at": [dt.datetime(2024, 1, 1, 12)], "n": [1]})
+    >>> sl.from_frame(rows, event_time="at").collect().rows()
+    [(datetime.datetime(2024, 1, 1, 12, 0), 1)]
     """
     several = not is_frame(frame)
     frames = tuple(_each(frame) if several else [as_polars(frame)])

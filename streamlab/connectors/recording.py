@@ -60,6 +60,10 @@ def scan_recording(
         If the event time is no time column.
     SourceError
         If the recording is damaged.
+
+    Examples
+    --------
+    ``sl.scan_recording("~/recordings/sensors", pace="60x")``, or ``job.recording`` for what a job recorded.
     """
     folder = _find(absolute_paths(STEP, path)[0], source)
     notes, schema = read_notes(folder), read_schema(folder)

@@ -60,6 +60,15 @@ def socket(
         If host or port cannot be meant so.
     PlanError
         If JSON cannot hold the schema, or the event time is no time column.
+
+    Notes
+    -----
+    What a socket sends comes once. A job that takes checkpoints writes it into a recording before it uses it, and goes
+    on from there after a failure; what is sent while nobody is connected is lost.
+
+    Examples
+    --------
+    ``sl.socket("localhost", 9999, schema={"at": pl.Datetime, "n": pl.Int64}, event_time="at", watermark="5s")``
     """
     if not isinstance(host, str) or not host:
         raise OptionError(explained(STEP, needed="a host name or address", got=repr(host)))

@@ -41,7 +41,11 @@ def system_metrics(
     pace: Pace = "max",
     max_advance: DurationLike | None = None,
 ) -> SystemMetricsSource:
-    """Return a live source that anyone has: what this machine is doing, with the columns of `SCHEMA`.
+    """Return a source that anyone has, a live one: what this machine is doing, one row an interval.
+
+    The columns are ``time`` (UTC, Datetime in µs), ``cpu_percent``, ``memory_percent``, ``memory_used_bytes``,
+    ``swap_percent``, ``disk_read_bytes_per_s``, ``disk_written_bytes_per_s``, ``network_received_bytes_per_s``,
+    ``network_sent_bytes_per_s`` and ``processes``. Rates are means since the row before, null where they are not known.
 
     Parameters
     ----------
@@ -54,6 +58,12 @@ def system_metrics(
     ------
     OptionError
         If the interval is not above zero.
+
+    Examples
+    --------
+    >>> import streamlab as sl
+    >>> sl.system_metrics("500ms").columns[:3]
+    ['time', 'cpu_percent', 'memory_percent']
     """
     every = Duration.parse(interval, name="interval")
     if every.fixed_us("interval") <= 0:

@@ -38,6 +38,11 @@ def test_every_source_is_named() -> None:
     assert made <= set(sl.__all__)
 
 
+def test_streams_say_in_full_what_their_arguments_about_time_mean() -> None:
+    assert "How far rows may come out of order" in sl.from_frame.__doc__
+    assert "connectors.timing" not in "".join(getattr(sl, name).__doc__ for name in sl.__all__)
+
+
 def test_what_is_not_there_is_said() -> None:
     with pytest.raises(AttributeError, match="'streamlab' has no attribute 'read_everything'"):
         _ = sl.read_everything
