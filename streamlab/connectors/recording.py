@@ -46,7 +46,7 @@ def scan_recording(
     event_time, watermark, max_advance
         As in every source; what is left out is as in the job, unless another `event_time` is given.
     idle_timeout
-        See :func:`~streamlab.connectors.timing.timing`.
+        After how long without rows a split no longer holds the watermark back.
     pace
         ``"max"``, ``"realtime"`` or a factor such as ``"60x"``.
     pace_by
