@@ -78,8 +78,7 @@ def fold(changelog: pl.DataFrame) -> pl.DataFrame:
 def with_op(changelog: pl.DataFrame) -> pl.DataFrame:
     """Return a changelog as users see it: in front of its columns, instead of the row kind, the column ``op``.
 
-    Of an append-only frame every row is an insert. When there is a column ``op`` already, the first one is ``__op``, a
-    name that no column of a user has.
+    Of an append-only frame every row is an insert. A column ``op`` of the rows themselves is shown as ``row.op``.
 
     Examples
     --------
@@ -90,5 +89,5 @@ def with_op(changelog: pl.DataFrame) -> pl.DataFrame:
     op = pl.lit(RowKind.INSERT.symbol)
     if is_updating(changelog):
         op = pl.col(ROW_KIND).replace_strict({int(kind): kind.symbol for kind in RowKind}, return_dtype=pl.String)
-    name = "__op" if "op" in changelog.columns else "op"
-    return changelog.select(op.alias(name), pl.exclude(ROW_KIND))
+    own = (pl.col(name).alias("row.op" if name == "op" else name) for name in changelog.columns if name != ROW_KIND)
+    return changelog.select(op.alias("op"), *own)

@@ -179,8 +179,8 @@ class OutputMethods(FrameBase):
     def iter_batches(self, *, parallelism: int | None = None, **options: Any) -> Iterator[pl.DataFrame]:
         """Yield frames of rows as they come; the job ends, and leaves nothing, when the loop is left.
 
-        Of an updating stream these are its changes: the first column, ``op`` (``__op`` when the rows have a column
-        ``op``), is ``+I``, ``-U``, ``+U`` or ``-D``.
+        Of an updating stream these are its changes: the first column, ``op``, is ``+I``, ``-U``, ``+U`` or ``-D``; a
+        column ``op`` of the rows themselves is ``row.op``.
 
         Parameters
         ----------

@@ -15,6 +15,8 @@ _SIDE = "in"
 def differing(mine: pl.DataFrame, theirs: pl.DataFrame, *, tolerance: float = TOLERANCE) -> pl.DataFrame:
     """Return the rows that one of two tables has more often than the other, with the column ``in`` in front.
 
+    A column ``in`` of the tables themselves is shown as ``row.in``.
+
     Parameters
     ----------
     mine, theirs
@@ -39,7 +41,8 @@ def differing(mine: pl.DataFrame, theirs: pl.DataFrame, *, tolerance: float = TO
     if tolerance > 0 and floats and rows.height:
         rows = rows[_unlike(rows, floats, tolerance)]
     side = pl.when(pl.col(_COUNT) > 0).then(pl.lit("here")).otherwise(pl.lit("there")).alias(_SIDE)
-    return rows.select(side, pl.exclude(_COUNT))
+    own = (pl.col(name).alias(f"row.{name}" if name == _SIDE else name) for name in rows.columns if name != _COUNT)
+    return rows.select(side, *own)
 
 
 def _unlike(rows: pl.DataFrame, floats: list[str], tolerance: float) -> pl.Series:

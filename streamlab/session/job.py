@@ -119,9 +119,9 @@ class Job(Insight, PacedJob, SteppedJob):
     def changelog(self) -> pl.DataFrame:
         """Return the changes that make up the result table, oldest first within a key.
 
-        The first column, ``op`` (``__op`` when the table has a column ``op``), says what a row does: ``+I`` (insert),
-        ``-U`` and ``+U`` (a row before and after an update), ``-D`` (delete). The oldest changes of a long-running job
-        are merged into one ``+I`` per row.
+        The first column, ``op``, says what a row does: ``+I`` (insert), ``-U`` and ``+U`` (a row before and after an
+        update), ``-D`` (delete); a column ``op`` of the table itself is ``row.op`` here. The oldest changes of a
+        long-running job are merged into one ``+I`` per row.
         """
         return with_op(self._handle.table.changelog())
 

@@ -28,7 +28,7 @@ class TableOwner(Protocol):
         ...
 
     def newest_changes(self) -> pl.DataFrame:
-        """Return the newest changes, newest first, with their kind in the first column."""
+        """Return the newest changes, newest first, with their kind in ``op``."""
         ...
 
 
@@ -53,8 +53,7 @@ class ResultPages:
         else:
             changes = self._job.newest_changes()
             if choice.mode == "append":
-                kind = changes.columns[0]
-                changes = changes.filter(pl.col(kind) == "+I").drop(kind)
+                changes = changes.filter(pl.col("op") == "+I").drop("op")
             order = f"{_ARRIVAL} · {_SIGNS}" if choice.mode == "changelog" else _ARRIVAL
             rows, page = page_of(changes, choice, in_order=order)
             keys = None

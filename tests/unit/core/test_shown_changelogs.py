@@ -21,8 +21,8 @@ def test_rows_that_are_only_added_are_inserts():
     assert with_op(rows.head(0)).schema == pl.Schema({"op": pl.String, "n": pl.Int64})
 
 
-def test_a_column_op_of_the_rows_stays_as_it_is():
+def test_a_column_op_of_the_rows_is_told_apart():
     log = pl.DataFrame({"op": ["sell", "buy", "buy", "buy"], "n": [1, 2, 3, 4]}).with_columns(KINDS)
-    assert with_op(log).columns == ["__op", "op", "n"]
+    assert with_op(log).columns == ["op", "row.op", "n"]
     assert with_op(log).row(0) == ("+I", "sell", 1)
     assert with_op(log.drop(ROW_KIND)).row(3) == ("+I", "buy", 4)

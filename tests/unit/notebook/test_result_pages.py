@@ -114,13 +114,6 @@ class Tables:
         return pl.DataFrame({"op": ["+U", "+I"], "k": ["a", "a"], "n": [2, 1]})
 
 
-class TablesWithColumnOp(Tables):
-    """A job's tables whose rows have a column with the name that the kind of a change has otherwise."""
-
-    def newest_changes(self) -> pl.DataFrame:
-        return super().newest_changes().select(pl.col("op").alias("__op"), pl.lit("buy").alias("op"), "k", "n")
-
-
 def test_the_modes_show_the_table_the_arrivals_and_the_changes() -> None:
     pages = ResultPages(Tables())
     shown = {mode: pages.page(TableChoice(mode=mode)).shown.rows for mode in ("update", "append", "changelog")}
@@ -129,11 +122,6 @@ def test_the_modes_show_the_table_the_arrivals_and_the_changes() -> None:
         "append": (("a", "1"),),
         "changelog": (("+U", "a", "2"), ("+I", "a", "1")),
     }
-
-
-def test_a_column_op_of_the_rows_is_shown_like_any_other() -> None:
-    pages = ResultPages(TablesWithColumnOp())
-    assert pages.page(TableChoice(mode="append")).shown.rows == (("buy", "a", "1"),)
 
 
 def test_huge_and_hostile_cells_become_short_plain_text() -> None:

@@ -83,3 +83,9 @@ def test_a_value_that_differs_among_many_that_do_not():
     many = pl.DataFrame({"k": range(1_000), "x": [n / 7 for n in range(1_000)]})
     other = many.with_columns(x=pl.col("x") * (1 + 1e-14) + (pl.col("k") == 500))
     assert differing(many, other)["k"].to_list() == [500, 500]
+
+
+def test_a_column_in_of_the_tables_is_told_apart():
+    found = differing(pl.DataFrame({"in": [1], "x": [0.5]}), pl.DataFrame({"in": [2], "x": [0.5]}))
+    assert found.columns == ["in", "row.in", "x"]
+    assert found.sort("row.in").rows() == [("here", 1, 0.5), ("there", 2, 0.5)]
