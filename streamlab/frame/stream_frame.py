@@ -41,6 +41,14 @@ class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, Tab
     called. What a bounded stream gives is what Polars gives for the same query; row order is not defined.
 
     Frames come from ``sl.from_frame``, ``sl.scan_parquet`` and the other sources.
+
+    Examples
+    --------
+    >>> import polars as pl, streamlab as sl
+    >>> flights = sl.from_frame(pl.DataFrame({"origin": ["JFK", "LGA", "JFK"], "delay": [4.0, 0.0, 8.0]}))
+    >>> late = flights.filter(pl.col("delay") > 0).group_by("origin").agg(pl.col("delay").mean())
+    >>> late.collect().rows()
+    [('JFK', 6.0)]
     """
 
     __slots__ = ()
@@ -53,6 +61,10 @@ class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, Tab
         ------
         PlanError
             If a column has a name that streamlab keeps for itself.
+
+        Examples
+        --------
+        As ``sl.stream(source)``, with a runner of one's own.
         """
         check_names(source.name, source.schema)
         scan = Scan(source=source, step=source.name, schema=source.schema, event_time=source.timing.event_time)

@@ -97,7 +97,14 @@ class Insight:
         self._reading = threading.Lock()
 
     def metrics(self) -> pl.DataFrame:
-        """Return the figures of each task, one row per subtask; see `streamlab.observe.metrics.METRICS`."""
+        """Return the figures of each task.
+
+        Returns
+        -------
+        pl.DataFrame
+            One row per subtask: ``vertex``, ``subtask``, and a column for each figure, its unit at the end of its name;
+            `streamlab.observe.metrics.METRICS` says what each means.
+        """
         fields = [field for field in msgspec.structs.fields(TaskStatus) if field.name != "time"]
         tasks = [
             {field.name: getattr(task, field.name) for field in fields} | {"steps": " → ".join(task.steps)}
@@ -106,7 +113,14 @@ class Insight:
         return pl.DataFrame(tasks, schema={field.name: _DTYPES[field.type] for field in fields})
 
     def watermarks(self) -> pl.DataFrame:
-        """Return the watermark of each task: null before the first and after the end of the input."""
+        """Return how far each task is in event time.
+
+        Returns
+        -------
+        pl.DataFrame
+            One row per subtask: ``vertex``, ``subtask``, ``watermark`` (UTC; null before the first one and after the
+            end of the input), ``lag_ms`` (wall clock minus watermark) and ``at_end``.
+        """
         tasks = self._handle.status().tasks
         return pl.DataFrame(
             {
@@ -287,9 +301,15 @@ class Insight:
         return shown(notes)
 
     def dead_letters(self) -> pl.DataFrame:
-        """Return the input that could not be understood: ``step``, ``reason``, ``input``, ``origin``.
+        """Return the input that could not be understood.
 
         What was read once is kept, so that asking again costs what is new.
+
+        Returns
+        -------
+        pl.DataFrame
+            Strings: ``step`` (which refused it), ``reason``, ``input`` (the row or line as text, at most 10,000
+            characters of it) and ``origin`` (the file or place that it came from).
         """
         with self._reading:
             letters = self._dead_letters.read()

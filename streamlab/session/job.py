@@ -50,6 +50,14 @@ class Job(Insight, PacedJob, SteppedJob):
         The client's side of the job.
     runner
         Runs streams that are made of what the job has kept.
+
+    Examples
+    --------
+    ::
+
+        job = hourly.start("hourly")        # or, in another process: sl.attach("hourly")
+        job.results()                       # a pl.DataFrame, at any time
+        job.stop()
     """
 
     def __init__(self, handle: JobHandle, runner: Runner | None = None) -> None:
@@ -109,7 +117,12 @@ class Job(Insight, PacedJob, SteppedJob):
     # -- rows ----------------------------------------------------------------------------------------------------
 
     def results(self) -> pl.DataFrame:
-        """Return its result table as it is now, changelogs folded; row order is not defined."""
+        """Return its result table as it is now, changelogs folded; row order is not defined.
+
+        The columns are those of the query (`result_schema`). A row in it is never shown twice, also when the job has
+        failed meanwhile and gone on: rows after the checkpoint that it went on from are withdrawn first. The table of
+        a query that writes into a sink of yours is empty.
+        """
         return self._handle.table.table()
 
     def to_pandas(self) -> pd.DataFrame:
@@ -138,7 +151,11 @@ class Job(Insight, PacedJob, SteppedJob):
         return self._handle.table.keys
 
     def late_rows(self) -> pl.DataFrame:
-        """Return the rows that came after their window had closed, as they came to the window."""
+        """Return the rows that came after their window had closed, as they came to the window.
+
+        The columns are those of the window's input; with several windows those of all of them, null where a row has
+        none of the name.
+        """
         late = read_late_rows(self._handle.folder.results)
         return late if late.width else no_late_rows(self._handle)
 
@@ -174,8 +191,12 @@ class Job(Insight, PacedJob, SteppedJob):
     def graph(self) -> pl.DataFrame:
         """Return the vertices of its job graph, sources first, as its newest attempt runs them.
 
-        Columns: ``vertex``, ``steps`` (names of the steps that run in it), ``parallelism``, ``gives_to`` (the vertices
-        that its rows go to) and ``routed`` (how, for each of them).
+        Returns
+        -------
+        pl.DataFrame
+            ``vertex`` (String), ``steps`` (List(String): the names of the steps that run in it), ``parallelism``
+            (Int64), ``gives_to`` (List(String): the vertices that its rows go to) and ``routed`` (List(String): how,
+            for each of them).
         """
         attempts = read_attempts(self._handle.folder.results)
         layout = attempts[-1].layout if attempts else self._handle.meta.layout
@@ -203,7 +224,13 @@ class Job(Insight, PacedJob, SteppedJob):
         return self._handle.folder.read_logs(newest)
 
     def processes(self) -> pl.DataFrame:
-        """Return its processes that run now: ``role`` (worker, coordinator or guardian) and ``pid``."""
+        """Return its processes that run now.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``role`` (String: worker, coordinator or guardian) and ``pid`` (Int64); empty when it has ended.
+        """
         found = self._handle.folder.read_processes()
         named = [] if found is None else [("guardian", found.guardian), ("coordinator", found.coordinator)]
         named += [] if found is None else [("worker", worker) for worker in found.workers]
@@ -234,6 +261,10 @@ class Job(Insight, PacedJob, SteppedJob):
         ------
         JobError
             If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
+
+        Examples
+        --------
+        ``job.checkpoint().state("hourly")`` is the state of the step "hourly" as it is now.
         """
         checkpoint_id = take_checkpoint(self._handle, seconds(timeout))
         return self.checkpoints[checkpoint_id]
@@ -254,6 +285,10 @@ class Job(Insight, PacedJob, SteppedJob):
             If there is a savepoint at that place already.
         JobError, CheckpointError
             If the checkpoint fails or cannot be copied.
+
+        Examples
+        --------
+        ``job.savepoint("backups/hourly")``, and later ``changed.start("hourly", from_savepoint="backups/hourly")``
         """
         return take_savepoint(self._handle, path, seconds(timeout))
 
@@ -273,6 +308,10 @@ class Job(Insight, PacedJob, SteppedJob):
             If that is no number of subtasks.
         JobError
             If the job has ended or takes no checkpoints, or does not run again in time.
+
+        Examples
+        --------
+        ``job.rescale(4)``
         """
         rescale(self._handle, parallelism, seconds(timeout))
 
@@ -322,6 +361,16 @@ class Job(Insight, PacedJob, SteppedJob):
         See Also
         --------
         compare : The rows that differ.
+
+        Examples
+        --------
+        ::
+
+            again = job.replay(5)
+            again.wait()
+            again.compare(job)              # empty: the same rows, the same results
+
+            what_if = job.replay(5, with_=longer_windows, until=7)
         """
         if with_ is not None and not isinstance(with_, StreamFrame):
             raise OptionError(explained("replay", needed="with_= to be a stream", got=f"a {type(with_).__name__}"))
@@ -338,14 +387,45 @@ class Job(Insight, PacedJob, SteppedJob):
         return Job(handle, self._runner)
 
     def at(self, checkpoint: int) -> Moment:
-        """Return the result table, the side tables and the state as they stood at a checkpoint that is still kept."""
+        """Return the result table, the side tables and the state as they stood at a checkpoint.
+
+        Parameters
+        ----------
+        checkpoint
+            Id of a checkpoint that is still kept; -1 is the newest.
+
+        Raises
+        ------
+        OptionError
+            If there is no such checkpoint.
+
+        Examples
+        --------
+        ``job.at(7).results()``, ``job.at(7).state("hourly")``
+        """
         return Moment(self._handle, self.checkpoints[checkpoint])
 
     def compare(self, other: Job | Moment, *, tolerance: float = TOLERANCE) -> pl.DataFrame:
-        """Return the rows of the result tables that differ; the column ``in`` says ``here`` or ``there``.
+        """Return the rows of the result tables that differ.
 
-        Floats that differ by no more than `tolerance` of their value count as equal: the last digits of a sum depend on
-        the order in which its rows were added. 0 compares exactly.
+        Parameters
+        ----------
+        other
+            Another job, such as a replay, or a moment: ``job.at(7)``.
+        tolerance
+            By what part of their value floats may differ that count as equal: the last digits of a sum depend on the
+            order in which its rows were added. 0 compares exactly.
+
+        Returns
+        -------
+        pl.DataFrame
+            The column ``in`` (String), ``here`` or ``there``, and those of both tables; a row that one side has twice
+            more stands there twice. Empty when the tables are equal.
+
+        Raises
+        ------
+        OptionError
+            If that is neither a job nor a moment of one.
         """
         if not isinstance(other, Job | Moment):
             got, hint = f"a {type(other).__name__}", "sl.attach(name) finds a job, job.at(7) a moment of one"
@@ -370,11 +450,23 @@ class Job(Insight, PacedJob, SteppedJob):
     # -- requests ------------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Stop reading sources; what was read goes on its way. Raises JobError when the job has ended."""
+        """Stop reading sources; what was read goes on its way.
+
+        Raises
+        ------
+        JobError
+            If the job has ended.
+        """
         self._handle.request(PauseRequested())
 
     def resume(self) -> None:
-        """Read on by itself, with the time of day. Raises JobError when the job has ended."""
+        """Read on by itself, with the time of day.
+
+        Raises
+        ------
+        JobError
+            If the job has ended.
+        """
         self._handle.request(ResumeRequested())
 
     def stop(
