@@ -69,6 +69,13 @@ class Grouping(ABC, Generic[F]):
         ------
         PlanError
             If a column is missing or a dtype does not fit.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"k": ["a", "b", "a"], "n": [1, 2, 3]}))
+        >>> stream.group_by("k").agg(pl.len(), most=pl.col("n").max()).collect().sort("k").rows()
+        [('a', 2, 3), ('b', 1, 2)]
         """
         aggregates = parse(*aggs, **named_aggs)
         schema = self._typed(aggregates)
@@ -117,7 +124,15 @@ class Grouping(ABC, Generic[F]):
                 raise PlanError(explained("having", needed="an aggregation that gives a Boolean", got=got))
 
     def having(self, *predicates: Any) -> Grouping[F]:
-        """Keep only the groups for which all predicates, aggregations that give a Boolean, are true."""
+        """Keep only the groups for which all predicates, aggregations that give a Boolean, are true.
+
+        Examples
+        --------
+        >>> import polars as pl, streamlab as sl
+        >>> stream = sl.from_frame(pl.DataFrame({"k": ["a", "b", "a"]}))
+        >>> stream.group_by("k").having(pl.len() > 1).len().collect().rows()
+        [('a', 2)]
+        """
         return self._copy((*self._having, *parse(*predicates)))
 
     @abstractmethod

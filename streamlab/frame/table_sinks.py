@@ -58,6 +58,10 @@ class TableSinkMethods(SinkMethods):
             If the stream is an updating one and rows are to be appended, or the keys of the result are not known.
         SinkError
             If SQLite cannot hold a column, or the table that is there does not fit.
+
+        Examples
+        --------
+        ``counts.sink_sqlite("results.db", "counts", mode="upsert")`` keeps one row per key up to date.
         """
         place = {"name": "sink_sqlite", "path": _path("sink_sqlite", path), "table": table}
         return self._write_table(SqliteSink, place, mode, keys, options)
@@ -75,6 +79,13 @@ class TableSinkMethods(SinkMethods):
 
         Needs ``streamlab[duckdb]``. A DuckDB file can be open in one process only: the job holds it for the moments
         in which it writes, and waits up to half a minute while others do.
+
+        Raises
+        ------
+        PlanError
+            As :meth:`sink_sqlite`.
+        SinkError
+            As :meth:`sink_sqlite`, or if the library is not installed.
         """
         place = {"name": "sink_duckdb", "path": _path("sink_duckdb", path), "table": table}
         return self._write_table(DuckdbSink, place, mode, keys, options)
@@ -105,6 +116,13 @@ class TableSinkMethods(SinkMethods):
             The table's schema; None leaves it to the search path.
         mode, keys, **options
             As for :meth:`sink_sqlite`.
+
+        Raises
+        ------
+        PlanError
+            As :meth:`sink_sqlite`.
+        SinkError
+            As :meth:`sink_sqlite`, or if the library is not installed.
         """
         if not isinstance(dsn, str):
             text = explained("sink_postgres", needed="a connection string", got=f"a {type(dsn).__name__}")
@@ -133,6 +151,13 @@ class TableSinkMethods(SinkMethods):
             What the storage behind a URI asks for, as deltalake takes it; shown nowhere, but kept in the job's folder.
         mode, keys, **options
             As for :meth:`sink_sqlite`.
+
+        Raises
+        ------
+        PlanError
+            As :meth:`sink_sqlite`.
+        SinkError
+            As :meth:`sink_sqlite`, or if the library is not installed.
         """
         options_of = dict(storage_options or {})
         place = {"name": "sink_delta", "table": _path("sink_delta", table), "storage_options": options_of}
