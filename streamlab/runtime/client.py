@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from streamlab.core.errors import JobError, OptionError, StateError, explained
@@ -170,9 +171,9 @@ class JobHandle:
             self.folder.remove()
 
     def _ended(self, status: JobStatus) -> JobStatus:
-        self._final = status
+        self._final = msgspec.structs.replace(status, checkpoints=tuple(map(_settled, status.checkpoints)))
         self._reap()
-        return status
+        return self._final
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
@@ -237,6 +238,14 @@ class JobHandle:
             coordinator.wait()
         if coordinator.stdin is not None:
             coordinator.stdin.close()
+
+
+def _settled(checkpoint: CheckpointStatus) -> CheckpointStatus:
+    """Return what is known of a checkpoint of a job that has ended: one that was being taken never comes to be."""
+    if checkpoint.state != "running":
+        return checkpoint
+    reason = "the job ended before it was complete"
+    return msgspec.structs.replace(checkpoint, state="abandoned", reason=reason)
 
 
 def layout_of(graph: JobGraph, parallelism: int, file: str = "graph.pickle") -> Layout:

@@ -10,7 +10,7 @@ from streamlab.core import errors
 from streamlab.core.errors import JobError, OptionError, StepFailed
 from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
-from streamlab.observe.status import Failure, JobState, JobStatus, TaskStatus
+from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle, find, list_jobs, sweep
 from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
 from streamlab.runtime.processes import ProcessId, process_id
@@ -123,6 +123,20 @@ def test_a_vanished_coordinator_is_a_failed_job():
     assert job.status == "failed"
     assert "coordinator process ended unexpectedly" in str(job.exception)
     assert job.report().rows_in == 7
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["cancelled", "coordinator gone"])
+def test_a_checkpoint_that_an_ended_job_was_taking_is_given_up(gone):
+    kept = CheckpointStatus(id=1, triggered_us=1, state="complete")
+    begun = CheckpointStatus(id=2, triggered_us=2)
+    state = JobState.RUNNING if gone else JobState.CANCELLED
+    process = ProcessId(process_id().pid, "before this boot") if gone else None
+    job = Job(JobHandle(stored(process=process, state=state, checkpoints=(kept, begun))))
+    table = job.checkpoints.to_frame()
+    assert table["state"].to_list() == ["complete", "abandoned"]
+    assert table["reason"].to_list() == ["", "the job ended before it was complete"]
+    assert [one.state for one in job.report().checkpoints] == ["complete", "abandoned"]
+    assert all(finding.kind == "failure" for finding in job.diagnosis())
 
 
 def test_a_coordinator_that_never_came_is_a_failed_job():
