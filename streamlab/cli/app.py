@@ -25,7 +25,7 @@ from streamlab.cli import demo_command
 from streamlab.cli.scripts import find_stream, run_script
 from streamlab.cli.terminal_view import watch
 from streamlab.core.errors import JobError, StreamlabError
-from streamlab.core.time import show_us
+from streamlab.observe.clock import clock
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
@@ -192,8 +192,14 @@ def checkpoints(
     for column in ("id", "state", "taken", "duration", "size", "new", "why", "reason"):
         table.add_column(column, justify="right" if column in {"id", "duration", "size", "new"} else "left")
     for one in found:
-        taken = show_us(one.triggered_us).partition(".")[0]
-        cells = (str(one.id), one.state, taken, span(one.duration_ms), size(one.size_bytes), size(one.new_bytes))
+        cells = (
+            str(one.id),
+            one.state,
+            clock(one.triggered_us),
+            span(one.duration_ms),
+            size(one.size_bytes),
+            size(one.new_bytes),
+        )
         table.add_row(*map(Text, (*cells, one.trigger, one.reason)))
     out.print(table if found else "No checkpoints.")
 

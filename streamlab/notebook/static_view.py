@@ -131,7 +131,8 @@ def _sections(shown: Panel) -> Iterator[str]:
         if any(line.x for line in lines)
     ]
     if charts:
-        yield _folded("Time and flow", "<br>".join(charts))
+        zones = f'<div style="{_QUIET};font-size:11px">{escape(shown.get("zones", ""))}</div>'
+        yield _folded("Time and flow", "<br>".join(charts) + zones)
     if shown.get("vertices"):
         graph = [
             (id_, steps, words, facts["rows in"], facts["rows out"], facts["state"])

@@ -113,14 +113,14 @@ def times(number: int) -> str:
 
 
 def watermark(us: int | None) -> str:
-    """Return where a watermark stands, to the second.
+    """Return where a watermark stands, to the second; event times are UTC.
 
     >>> watermark(1_357_016_399_999_999), watermark(None), watermark(MAX_TIME_US)
-    ('2013-01-01 04:59:59', '—', 'end of input')
+    ('2013-01-01 04:59:59 UTC', '—', 'end of input')
     """
     if us is None or us <= MIN_TIME_US:
         return UNKNOWN
-    return "end of input" if us >= MAX_TIME_US else show_us(us).partition(".")[0]
+    return "end of input" if us >= MAX_TIME_US else f"{show_us(us).partition('.')[0]} UTC"
 
 
 def progress(status: JobStatus) -> float | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import html
 
-from streamlab.core.time import show_us
 from streamlab.observe.status import JobStatus
-from streamlab.observe.wording import restarts
+from streamlab.observe.wording import restarts, watermark
 from streamlab.session.failures import error_of
 
 
@@ -41,7 +40,7 @@ def _figures(status: JobStatus) -> list[tuple[str, str]]:
     if status.rows_dropped:
         figures.append(("no longer kept", f"{status.rows_dropped:,}"))
     if status.watermark_us is not None:
-        figures.append(("watermark", show_us(status.watermark_us)))
+        figures.append(("watermark", watermark(status.watermark_us)))
     if not status.state.is_final:
         figures.append(("rows/s", f"{status.rows_in_per_s:,.0f}"))
     return figures + [(figure.label, figure.value) for figure in restarts(status)]

@@ -1,6 +1,6 @@
 // The charts of a tab: drawn by Bokeh once its script and the figures are there, and filled with each sample. Of the
 // points only new ones come; chart_data.py says how.
-import { button, element } from "./dom.js";
+import { button, element, setText } from "./dom.js";
 import { linesOf, mountFigure, onTheme, pointsOf } from "./charts.js";
 
 const AGAIN_MS = 3000;
@@ -10,7 +10,8 @@ export const makeCharts = (parent, names, tools) => {
   const grid = element("div", "sl-charts", parent);
   const charts = names.map((name) => ({ name, host: element("div", "sl-chart", grid), figure: undefined, isAsked: false }));
   for (const { name, host } of charts) host.dataset.chart = name;
-  const list = { charts, tools, note, asked: {}, lines: {}, draw: () => {} };
+  const zones = element("div", "sl-count", parent);
+  const list = { charts, tools, note, zones, asked: {}, lines: {}, draw: () => {} };
   tools.onEnd(() => charts.forEach(({ figure }) => figure?.remove()));
   tools.onEnd(onTheme(() => requestAnimationFrame(() => list.draw())));
   return list;
@@ -88,6 +89,7 @@ export const drawCharts = (list, values, columns) => {
       list.draw();
     }).catch((error) => fail(list, error));
   }
+  setText(list.zones, list.note.hidden ? values.zones : "");
   // Samples come more seldom than frames, and to draw a chart is dear.
   if (isNew) list.draw();
 };

@@ -10,7 +10,7 @@ const pages = (part, choose, of) =>
 export const makeTime = (parent, tools) => {
   const findings = element("div", "sl-findings", parent);
   const charts = makeCharts(parent, ["skew", "ahead", "watermarks", "lag"], tools);
-  const panes = section(parent, "Windows", "open: takes rows · fired: has given its result · refined: fired again for late rows · closed: takes no more");
+  const panes = section(parent, "Windows", "open: takes rows · fired: has given its result · refined: fired again for late rows · closed: takes no more · times in UTC");
   const late = section(parent, "Late rows", "rows that came when their window had fired already: by how much, against which watermark, and what became of them");
   const splits = section(parent, "Splits of the sources", "the one with the lowest watermark holds all others back");
   return {

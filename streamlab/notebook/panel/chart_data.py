@@ -72,8 +72,8 @@ class ChartData:
     def values(self, binary: Binary) -> dict[str, Any]:
         """Return the charts by name; their ``version`` is another when they are.
 
-        ``base`` is the version that what comes is a change of; None when all of it comes. `binary` must be empty, so
-        that the columns lie at the same places each time.
+        ``base`` is the version that what comes is a change of; None when all of it comes. ``zones`` says in which time
+        zones they are. `binary` must be empty, so that the columns lie at the same places each time.
         """
         self._course.read()
         if self._must_be_whole or self._values["version"] != self._course.version:
@@ -91,7 +91,8 @@ class ChartData:
             name: packed_lines(lines, binary, () if is_whole else known[name]) for name, lines in self._lines.items()
         }
         base = None if is_whole else self._values["version"]
-        self._values, self._binary = {**packed, "version": self._course.version, "base": base}, bytes(binary)
+        about = {"version": self._course.version, "base": base, "zones": self._course.zones()}
+        self._values, self._binary = {**packed, **about}, bytes(binary)
 
 
 def _kept(known: Line, line: Line) -> tuple[int, int]:

@@ -5,7 +5,6 @@ What a checkpoint holds never changes, so the part that is looked at is read onc
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
+from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain
 from streamlab.observe.status import CheckpointStatus, JobStatus
 from streamlab.observe.wording import size, span, times
@@ -45,7 +45,7 @@ def timeline(status: JobStatus) -> list[dict[str, Any]]:
                 "mark": MARKS[one.state],
                 "words": _WORDS.get(one.state, one.state),
                 "kind": _kind(one),
-                "at": _clock(one.triggered_us),
+                "at": clock(one.triggered_us),
                 "ms": one.duration_ms,
                 "duration": "…" if one.duration_ms is None else span(one.duration_ms),
                 "size": size(one.size_bytes),
@@ -62,10 +62,6 @@ def timeline(status: JobStatus) -> list[dict[str, Any]]:
 def _kind(one: CheckpointStatus) -> str:
     why = {"interval": "", "request": "asked for", "end": "at the end"}[one.trigger]
     return " ".join(word for word in ("savepoint" if one.kind == "savepoint" else "", why) if word)
-
-
-def _clock(us: int) -> str:
-    return dt.datetime.fromtimestamp(us / 1e6, tz=dt.UTC).astimezone().strftime("%H:%M:%S")
 
 
 @dataclass(frozen=True)

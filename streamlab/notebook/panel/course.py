@@ -6,7 +6,6 @@ is kept what charts show, as plain numbers, and lines are made anew only when th
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.notebook.svg import Line
+from streamlab.observe.clock import clock_ms, zone
 from streamlab.observe.history import ArrivalSample, Sample, TaskSample
 from streamlab.observe.preview import plain
 
@@ -98,6 +98,7 @@ class Course:
         self._moments: deque[_Moment] = deque(maxlen=KEPT_TIMES)
         self._count = 0
         """Moments that there have been."""
+        self._newest_us = 0
         self._arrivals: list[_Arrivals] = []
         self._newest_marks: dict[tuple[str, int, str], float] = {}
         """The watermark of each subtask of a step at the end of its newest interval."""
@@ -110,10 +111,15 @@ class Course:
         self.version = next(_versions)
         self._moments += map(_moment, new)
         self._count += len(new)
+        self._newest_us = new[-1].at_us
         for sample in new:
             self._arrivals += [self._taken(one) for one in sorted(sample.arrivals, key=lambda one: one.until_us)]
         times = sorted({one.until_ms for one in self._arrivals})[-_SKEW_TIMES:]
         self._arrivals = [one for one in self._arrivals if one.until_ms >= times[0]]
+
+    def zones(self) -> str:
+        """Return in words in which time zones the lines are; empty when there are none."""
+        return f"event times in UTC, clock times in {zone(self._newest_us)}" if self._newest_us else ""
 
     def watermarks(self) -> list[Line]:
         """Return the watermark of each vertex, and of each split when there are several; of many the lowest."""
@@ -220,7 +226,7 @@ class Course:
             self._newest_marks[step] = now
         samples = (arrival.sample_us, arrival.late_sample_us, arrival.merged_sample_us)
         rows, late, merged = (tuple(us / 1000 for us in times) for times in samples)
-        return _Arrivals(_clock_ms(arrival.until_us), now, before, (rows, late, merged))
+        return _Arrivals(clock_ms(arrival.until_us), now, before, (rows, late, merged))
 
 
 def _moment(sample: Sample) -> _Moment:
@@ -228,7 +234,7 @@ def _moment(sample: Sample) -> _Moment:
     for task in sample.tasks:
         tasks.setdefault(task.vertex, []).append(task)
     return _Moment(
-        _clock_ms(sample.at_us),
+        clock_ms(sample.at_us),
         float(sample.rows_in_per_s),
         float(sample.rows_out_per_s),
         _time_ms(sample.watermark_us),
@@ -258,12 +264,6 @@ def _few(lines: list[Line], rank: Callable[[Line], float]) -> list[Line]:
 
 def _highest(line: Line) -> float:
     return -max(line.y)
-
-
-def _clock_ms(us: int) -> float:
-    """Return a wall clock as people here read it: charts know of no time zones."""
-    at = dt.datetime.fromtimestamp(us / 1e6, tz=dt.UTC).astimezone()
-    return us / 1000 + (at.utcoffset() or dt.timedelta()) / dt.timedelta(milliseconds=1)
 
 
 def _time_ms(us: int | None) -> float | None:

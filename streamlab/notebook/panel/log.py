@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -15,6 +14,7 @@ from streamlab.notebook.panel.header import failure_text
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
+from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain, shortened
 from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import times
@@ -51,7 +51,9 @@ class LogTab:
         return {
             "restarts": _restarts(status),
             "last": None if status.last_failure == status.failure else failure_text(status.last_failure),
-            "told": [[_clock(one["at_s"]), one["text"], one["error"]] for one in reversed(told)],
+            "told": [
+                [clock(round(one["at_s"] * 1e6), with_day=False), one["text"], one["error"]] for one in reversed(told)
+            ],
             "letters": packed_table(page, choice.letters, binary, "nothing was refused"),
             "output": _last_lines(self._job.log(_BYTES)),
         }
@@ -68,7 +70,3 @@ def _restarts(status: JobStatus) -> str:
         return ""
     since = f"checkpoint {status.restored_checkpoint}" if status.restored_checkpoint else "the beginning"
     return f"Restarted {times(status.restarts)}; the present attempt, {status.attempt}, goes on from {since}."
-
-
-def _clock(s: float) -> str:
-    return dt.datetime.fromtimestamp(s, tz=dt.UTC).astimezone().strftime("%H:%M:%S")

@@ -93,6 +93,7 @@ class JobReader:
             **header(status),
             **table_values(page, _no_rows(status)),
             "findings": [finding_values(one) for one in self.job.diagnosis()],
+            "zones": self._course.zones(),
             "charts": {
                 "Event time over processing time": (self._course.arrivals(), True),
                 "Watermarks of the steps": (self._course.watermarks(), True),

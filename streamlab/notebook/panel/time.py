@@ -13,6 +13,7 @@ from streamlab.notebook.panel.course import OLD_MS, Course
 from streamlab.notebook.panel.results import Page, page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
+from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain
 from streamlab.observe.status import JobState, JobStatus
 from streamlab.observe.wording import UNKNOWN, span
@@ -143,7 +144,9 @@ def shown_late(late: pl.DataFrame) -> pl.DataFrame:
     first = ["outcome", "behind", "event_time", "watermark", "window_end", "closed_for"]
     rest = pl.exclude(*first, "behind_ms", "closed_for_ms", "window_start", "noted_at", "step")
     seconds = pl.col("watermark").dt.truncate("1s")
-    return late.with_columns(seconds, *words).select(*first, "step", rest, "noted_at")
+    noted = [None if us is None else clock(us) for us in late["noted_at"].dt.epoch("us").to_list()]
+    noted_at = pl.Series("noted_at", noted, pl.String)
+    return late.with_columns(seconds, *words, noted_at).select(*first, "step", rest, "noted_at")
 
 
 def shown_splits(splits: pl.DataFrame) -> pl.DataFrame:

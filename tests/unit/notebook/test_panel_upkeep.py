@@ -125,7 +125,7 @@ class Page:
 
     def _take(self, binary: bytes, charts: dict[str, Any]) -> None:
         lines: dict[str, Any] = {}
-        for name in charts.keys() - {"version", "base"}:
+        for name in charts.keys() - {"version", "base", "zones"}:
             lines[name] = {}
             for line in [*charts[name]["lines"], *charts[name]["points"]]:
                 added = [memoryview(read(binary, line[axis])[0]).cast("d").tolist() for axis in "xy"]

@@ -130,7 +130,7 @@ def test_no_input_at_all_is_a_hint_while_windows_wait() -> None:
     held = status(reading(split("2", 200, 20), split("3", 100, 14)), watermark_us=100 * SECOND, state_bytes=10)
     finding = only(held)
     assert (finding.kind, finding.severity) == ("no input", Severity.HINT)
-    assert finding.sentence == "no source has given rows for 14.0 s: the watermark stands at 1970-01-01 00:01:40"
+    assert finding.sentence == "no source has given rows for 14.0 s: the watermark stands at 1970-01-01 00:01:40 UTC"
     assert found(msgspec.structs.replace(held, state_bytes=0)) == []
 
 

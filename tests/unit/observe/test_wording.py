@@ -66,8 +66,8 @@ def test_progress(job: JobStatus, share: float | None) -> None:
         (None, "—"),
         (MIN_TIME_US, "—"),
         (MAX_TIME_US, "end of input"),
-        (-1, "1969-12-31 23:59:59"),
-        (0, "1970-01-01 00:00:00"),
+        (-1, "1969-12-31 23:59:59 UTC"),
+        (0, "1970-01-01 00:00:00 UTC"),
     ],
 )
 def test_watermarks(us: int | None, text: str) -> None:
