@@ -69,7 +69,8 @@ def fold(changelog: pl.DataFrame) -> pl.DataFrame:
         .select(*columns, pl.col("__count"))
     )
     return (
-        folded.select(pl.all().repeat_by("__count").explode()).drop("__count").collect()
+        # The streaming engine cannot group a single row by categories within a list (Polars 2.1).
+        folded.select(pl.all().repeat_by("__count").explode()).drop("__count").collect(engine="in-memory")
         if columns
         else changelog.head(0)
     )
