@@ -32,7 +32,13 @@ def differing(mine: pl.DataFrame, theirs: pl.DataFrame, *, tolerance: float = TO
     >>> differing(pl.DataFrame({"n": [1], "x": [0.1 + 0.2]}), pl.DataFrame({"n": [1], "x": [0.3]})).height
     0
     """
-    sides = [mine.with_columns(pl.lit(1).alias(_COUNT)), theirs.with_columns(pl.lit(-1).alias(_COUNT))]
+    names = list(dict.fromkeys([*mine.columns, *theirs.columns]))
+    # Under names of our own, so that there is none that a table must not have.
+    own = {name: f"column {place}" for place, name in enumerate(names)}
+    sides = [
+        mine.rename(own, strict=False).with_columns(pl.lit(1).alias(_COUNT)),
+        theirs.rename(own, strict=False).with_columns(pl.lit(-1).alias(_COUNT)),
+    ]
     both = pl.concat(sides, how="diagonal_relaxed")
     counted = both.group_by(pl.exclude(_COUNT), maintain_order=True).agg(pl.col(_COUNT).sum())
     counts = counted.get_column(_COUNT).to_numpy()
@@ -41,8 +47,9 @@ def differing(mine: pl.DataFrame, theirs: pl.DataFrame, *, tolerance: float = TO
     if tolerance > 0 and floats and rows.height:
         rows = rows[_unlike(rows, floats, tolerance)]
     side = pl.when(pl.col(_COUNT) > 0).then(pl.lit("here")).otherwise(pl.lit("there")).alias(_SIDE)
-    own = (pl.col(name).alias(f"row.{name}" if name == _SIDE else name) for name in rows.columns if name != _COUNT)
-    return rows.select(side, *own)
+    return rows.select(
+        side, *(pl.col(given).alias(f"row.{name}" if name == _SIDE else name) for name, given in own.items())
+    )
 
 
 def _unlike(rows: pl.DataFrame, floats: list[str], tolerance: float) -> pl.Series:

@@ -24,7 +24,9 @@ NESTED = [
 @pytest.mark.parametrize("beside", [{}, {"n": 1}], ids=["alone", "beside a number"])
 @pytest.mark.parametrize("kinds", [[0], [0, 3, 2], [0, 1]], ids=str)
 def test_categories_within_lists_and_structs_are_columns_like_others(dtype, value, beside, kinds) -> None:
-    rows = pl.DataFrame({"c": pl.Series([value], dtype=dtype)}).with_columns(**{k: pl.lit(v) for k, v in beside.items()})
+    rows = pl.DataFrame({"c": pl.Series([value], dtype=dtype)}).with_columns(
+        **{k: pl.lit(v) for k, v in beside.items()}
+    )
     log = pl.concat([rows.with_columns(pl.lit(kind, pl.Int8).alias(ROW_KIND)) for kind in kinds])
     folded = fold(log)
     assert folded.schema == rows.schema

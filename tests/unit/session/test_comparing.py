@@ -89,3 +89,14 @@ def test_a_column_in_of_the_tables_is_told_apart():
     found = differing(pl.DataFrame({"in": [1], "x": [0.5]}), pl.DataFrame({"in": [2], "x": [0.5]}))
     assert found.columns == ["in", "row.in", "x"]
     assert found.sort("row.in").rows() == [("here", 1, 0.5), ("there", 2, 0.5)]
+
+
+@pytest.mark.parametrize("tolerance", [0, 1e-9])
+def test_columns_may_have_any_name(tolerance: float) -> None:
+    names = ["__count", "__row", "__group", "__rank", "here", "there", "x", "x_there", "len", "literal", ""]
+    mine = pl.DataFrame({name: [1.0, 2.0] for name in names})
+    theirs = pl.DataFrame({name: [2.0, 3.0] for name in names}).with_columns(more=pl.lit("m"))
+    found = differing(mine, theirs.drop("more"), tolerance=tolerance).sort("x")
+    assert found.columns == ["in", *names]
+    assert found.rows() == [("here", *[1.0] * len(names)), ("there", *[3.0] * len(names))]
+    assert differing(mine, theirs, tolerance=tolerance).columns == ["in", *names, "more"]
