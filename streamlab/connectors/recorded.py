@@ -30,9 +30,10 @@ from streamlab.connectors.recording_notes import check_recordable, split_folder,
 from streamlab.connectors.recording_writer import LogWriter
 from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader
 from streamlab.core.errors import SourceError, StreamlabError, explained
+from streamlab.core.options import JobOptions
 from streamlab.core.time import Duration
 
-LIMIT_BYTES = 10 * 2**30
+LIMIT_BYTES = JobOptions.recording_limit_bytes
 """How large a split's log may become unless told otherwise."""
 _GATHER_US = 10_000
 _LOOK_US = 50_000

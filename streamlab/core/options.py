@@ -45,6 +45,11 @@ class JobOptions:
         How many complete checkpoints are kept.
     checkpoint_store : str | None
         Folder or URL that checkpoints are kept in; None is the job's own folder.
+    recording_limit_bytes : int
+        How large the recording of a split that cannot be read again may become. The oldest of what no checkpoint needs
+        is deleted to stay below; when all of it is needed, the job fails before more is read.
+    recording_limit_ms : int | None
+        For how long what no checkpoint needs stays in a recording; None: as long as there is room.
     max_restarts : int
         Restarts, without a stable time in between, after which the job fails.
     restart_delay_ms, max_restart_delay_ms : int
@@ -69,6 +74,8 @@ class JobOptions:
     checkpoint_timeout_ms: int = 600_000
     checkpoint_keep: int = 3
     checkpoint_store: str | None = None
+    recording_limit_bytes: int = 10 * 2**30
+    recording_limit_ms: int | None = None
     max_restarts: int = 10
     restart_delay_ms: int = 1_000
     max_restart_delay_ms: int = 60_000

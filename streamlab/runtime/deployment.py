@@ -16,6 +16,7 @@ from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.options import JobOptions
+from streamlab.core.time import Duration
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.runtime.folder import CheckpointPlace, JobFolder
 from streamlab.runtime.placement import worker_count, worker_of
@@ -191,13 +192,16 @@ def _file_name(vertex: str) -> str:
     return f"{readable}-{hashlib.sha256(vertex.encode()).hexdigest()[:8]}"
 
 
-def with_recordings(graph: JobGraph, folder: Path) -> JobGraph:
+def with_recordings(graph: JobGraph, folder: Path, options: JobOptions) -> JobGraph:
     """Return the graph with sources that cannot be read again recorded first, each in a folder of its own."""
+    limit_bytes, limit_ms = options.recording_limit_bytes, options.recording_limit_ms
+    limit = None if limit_ms is None else Duration.parse(f"{limit_ms}ms", name="recording_limit_ms")
     vertices = []
     for vertex in graph.vertices:
         source = vertex.source
         if source is not None:
-            source = recorded(source, str(recording_folder(folder, vertex.id)))
+            place = str(recording_folder(folder, vertex.id))
+            source = recorded(source, place, limit_bytes=limit_bytes, limit=limit)
         vertices.append(replace(vertex, source=source))
     return replace(graph, vertices=tuple(vertices))
 

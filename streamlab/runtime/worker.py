@@ -291,7 +291,8 @@ class Worker:
     def _load(self) -> None:
         reach("worker.start")
         graph: JobGraph = pickle.loads(self._folder.read_graph(self._hello.graph))  # noqa: S301 - the client's own
-        self._graph = with_recordings(graph, self._folder.path) if self._checkpointing else graph
+        options = self._watchdog.options
+        self._graph = with_recordings(graph, self._folder.path, options) if self._checkpointing else graph
         hello = self._hello
         if hello.worker:
             self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))

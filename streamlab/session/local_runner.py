@@ -35,6 +35,7 @@ _MOST_BY_DEFAULT = 4
 _MOST_AT_ALL = 256
 _OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "paused", "checkpoint_every_ms"})
 _MAY_BE_ZERO = frozenset({"max_restarts", "restart_delay_ms"})
+_MAY_BE_NONE = frozenset({"recording_limit_ms"})
 _MORE_OPTIONS = tuple(f.name for f in dataclasses.fields(JobOptions) if f.name not in _OWN_OPTIONS)
 
 
@@ -136,7 +137,7 @@ def _checked(more: dict[str, Any]) -> dict[str, Any]:
                 raise OptionError(explained(name, needed="'fail' or 'dead_letter'", got=repr(value)))
         elif name == "checkpoint_store":
             more = {**more, name: checkpoint_store(value)}
-        else:
+        elif value is not None or name not in _MAY_BE_NONE:
             least = 0 if name in _MAY_BE_ZERO else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise OptionError(explained(name, needed=f"a whole number, at least {least}", got=repr(value)))

@@ -19,6 +19,7 @@ import streamlab as sl
 from streamlab.connectors.recording_tail import put_tail
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.changelog import ROW_KIND
+from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
 from streamlab.plan import nodes
@@ -225,7 +226,7 @@ def gone_on(saved: Path, golden: Golden, data: Path, home: Path) -> pl.DataFrame
             split: [(first, read_contents(blobs, one)) for first, one in parts] for split, parts in recording.items()
         }
         put_tail(recording_folder(home, vertex), tail)
-    graph = with_recordings(graph, home)
+    graph = with_recordings(graph, home, JobOptions("golden"))
     tasks = _tasks(graph, manifest, StateFiles(blobs))
     for task in tasks.tasks.values():
         task.begin()

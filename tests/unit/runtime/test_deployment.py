@@ -176,12 +176,16 @@ def test_what_cannot_be_read_again_is_recorded_in_a_folder_of_its_own(tmp_path):
     graph = JobGraph(
         (Vertex("a", live, (), None, 1), Vertex("b", live, (), None, 1), Vertex("c", SOURCE, (), None, 1)), ()
     )
-    sources = [vertex.source for vertex in with_recordings(graph, tmp_path).vertices]
+    sources = [vertex.source for vertex in with_recordings(graph, tmp_path, JobOptions("job")).vertices]
     assert [type(source) for source in sources] == [RecordedSource, RecordedSource, SplitFrames]
     assert sources[2] is SOURCE
     folders = {source.folder for source in sources[:2]}
     assert folders == {str(recording_folder(tmp_path, vertex)) for vertex in ("a", "b")}
     assert len(folders) == 2
+    assert (sources[0].limit_bytes, sources[0].limit) == (10 * 2**30, None)
+    options = JobOptions("job", recording_limit_bytes=1_000_000, recording_limit_ms=90_000)
+    limited = with_recordings(graph, tmp_path, options).vertices[0].source
+    assert (limited.limit_bytes, limited.limit.us) == (1_000_000, 90_000_000)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

@@ -34,6 +34,8 @@ def boom(_: pl.DataFrame) -> pl.DataFrame:
         ({"batch_ms": "10"}, "batch_ms: needs a whole number"),
         ({"on_error": "ignore"}, "on_error: needs 'fail' or 'dead_letter'"),
         ({"parallelism": 10_000}, "parallelism: needs a number of subtasks"),
+        ({"recording_limit_bytes": "1GB"}, "recording_limit_bytes: needs a whole number, at least 1"),
+        ({"recording_limit_ms": 0}, "recording_limit_ms: needs a whole number, at least 1"),
         ({"checkpoint_store": 7}, "checkpoint_store: needs a folder or a URL"),
         ({"checkpoint_store": b"bytes"}, "checkpoint_store: needs a folder or a URL"),
         ({"checkpoint_store": ""}, "needs a folder or a URL"),
