@@ -7,7 +7,7 @@ import signal
 
 from streamlab.core.process_id import ProcessId, process_id
 
-__all__ = ["ProcessId", "exit_reason", "kill_group", "process_id"]
+__all__ = ["ProcessId", "exit_reason", "has_ended", "kill_group", "process_id"]
 
 
 def kill_group(pid: int) -> None:
@@ -17,6 +17,14 @@ def kill_group(pid: int) -> None:
     except (ProcessLookupError, PermissionError):
         # Gone already; macOS says "not permitted" for a group that holds only ended processes.
         return
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a child has ended, without taking its return code: its number stays reserved for its group."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def exit_reason(code: int) -> str:

@@ -17,11 +17,9 @@ import errno
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -32,7 +30,6 @@ from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.attempt_state import Takeover
 from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
-from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.fault_injection import arm_from_environment
@@ -43,9 +40,10 @@ from streamlab.runtime.guarding import Guarding
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log, say
-from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
-from streamlab.runtime.processes import exit_reason, kill_group, process_id
+from streamlab.runtime.pipes import read_available
+from streamlab.runtime.processes import kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
+from streamlab.runtime.worker_process import WorkerProcess
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 
@@ -53,24 +51,7 @@ _TICK_S = 0.05
 _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
 _SHORT_DISMISSAL_S = 0.3
 """How long workers may take to close: long after success, short when one of them may hang."""
-_INSPECTION_S = 0.2
 _DISK_PATIENCE_S = 30.0
-_ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:5000"}
-"""Has Polars keep freed memory for 5 s, not half a second: the next batch needs it, and to get it anew costs a tenth of
-the time where batches change hundreds of thousands of keys. A setting of the user's own goes before.
-"""
-
-
-@dataclass
-class _WorkerProcess:
-    index: int
-    attempt: int
-    process: subprocess.Popen[bytes]
-    commands: PipeWriter
-    events_fd: int
-    frames: FrameBuffer = field(default_factory=FrameBuffer)
-    lost: bool = False
-    inspected: bool = False
 
 
 class Supervisor:
@@ -119,10 +100,8 @@ class Supervisor:
         self._key = b""
         self._is_guarded = self._meta.options.checkpoint_every_ms is not None
         self._watches_client = not hears_client and not self._meta.options.detach
-        self._workers: dict[int, _WorkerProcess] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(protocol.WorkerEvent)
         self._final: JobStatus | None = None
         self._signalled = False
         self._refusal = ""
@@ -253,50 +232,21 @@ class Supervisor:
             self._watches_client = False
             self._take(protocol.EndRequested("the process that started it has ended"))
 
-    def _read_worker(self, worker: _WorkerProcess) -> None:
-        data = read_available(worker.events_fd) if worker.events_fd >= 0 else None
-        if data is None:
-            return
-        if not data:
-            self._selector.unregister(worker.events_fd)
-            os.close(worker.events_fd)
-            worker.events_fd = -1
-            return
-        for frame in worker.frames.feed(data):
-            self._take(self._decoder.decode(frame))
-
-    def _watch(self, worker: _WorkerProcess) -> None:
+    def _watch(self, worker: WorkerProcess) -> None:
         """See whether a worker still runs, and report its loss once everything that it said has been read."""
         if worker.lost:
             return
-        if not _has_ended(worker.process.pid):
-            self._send(worker)
+        if not worker.has_ended:
+            worker.send()
             limit_log(self._folder.worker_log(worker.index))
             return
         while worker.events_fd >= 0 and self._final is None:
             before = worker.events_fd
             if read_is_empty(before):
                 break
-            self._read_worker(worker)
-        worker.lost = True
-        kill_group(worker.process.pid)
-        code = worker.process.wait()
-        self._take(self._loss_of(worker, code))
-
-    def _loss_of(self, worker: _WorkerProcess, code: int) -> protocol.WorkerLost:
-        step, sample = read_black_box(self._folder.black_box(worker.index))
-        fault = read_fault(self._folder.fault_log(worker.index))
-        timeout_s = self._meta.options.heartbeat_timeout_ms / 1000
-        stuck = worker.inspected or "Timeout (" in fault
-        reason = f"it did not answer for {timeout_s:g} s and was ended" if stuck else exit_reason(code)
-        text = explained(
-            step or "start",
-            needed=f"worker process {worker.index} to stay alive",
-            got=reason,
-            hint=f"what it printed: job.log(), or {self._folder.worker_log(worker.index)}",
-        )
-        failure = Failure(message=text, step=step, traceback=shown_fault(fault), sample=sample, kind="WorkerLost")
-        return protocol.WorkerLost(worker.index, worker.attempt, failure, from_outside=stuck or code == -signal.SIGKILL)
+            worker.read(self._selector, self._take)
+        code = worker.kill()
+        self._take(worker.loss(self._folder, code, self._meta.options.heartbeat_timeout_ms))
 
     # -- what goes out -------------------------------------------------------------------------------------------
 
@@ -312,7 +262,7 @@ class Supervisor:
                 case protocol.RetainCheckpoints(keep):
                     self._retain(keep)
                 case protocol.InspectWorker(index):
-                    self._inspect(self._workers[index])
+                    self._workers[index].inspect()
                 case protocol.Refuse(reason):
                     self._refusal = reason
                 case protocol.Publish(status):
@@ -321,7 +271,7 @@ class Supervisor:
                     self._final = status
                 case _:
                     for worker in self._workers.values():
-                        self._send(worker, command)
+                        worker.send(command)
 
     def _start_workers(self, command: protocol.StartWorkers) -> None:
         try:
@@ -346,20 +296,11 @@ class Supervisor:
         """End all workers now, whatever state they are in, and wait until they are gone."""
         for worker in self._workers.values():
             if not worker.lost:
-                kill_group(worker.process.pid)
-                worker.process.wait()
-                worker.lost = True
+                worker.kill()
             # There may be no worker of that number any more that would have its log limited.
             limit_log(self._folder.worker_log(worker.index))
-            self._close(worker)
+            worker.close(self._selector)
         self._workers.clear()
-
-    def _close(self, worker: _WorkerProcess) -> None:
-        if worker.events_fd >= 0:
-            self._selector.unregister(worker.events_fd)
-            os.close(worker.events_fd)
-            worker.events_fd = -1
-        worker.commands.close()
 
     def _store(self, manifest: Manifest) -> None:
         try:
@@ -378,43 +319,13 @@ class Supervisor:
             say(str(error))
 
     def _start_worker(self, index: int, command: protocol.StartWorkers) -> None:
-        commands_read, commands_write = os.pipe()
-        events_read, events_write = os.pipe()
-        facts = (str(events_write), self._meta.id, str(os.getpid()))
-        with self._folder.worker_log(index).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-u", "-m", "streamlab.runtime.worker", *facts],
-                stdin=commands_read,
-                stdout=log,
-                stderr=log,
-                pass_fds=(events_write,),
-                env={**_ALLOCATOR, **os.environ, "POLARS_MAX_THREADS": "1"},
-                start_new_session=True,
-            )
-        os.close(commands_read)
-        os.close(events_write)
-        os.set_blocking(events_read, False)
-        worker = _WorkerProcess(index, command.attempt, process, PipeWriter(commands_write), events_read)
+        worker = WorkerProcess.start(self._folder, self._meta.id, index, command.attempt)
         self._workers[index] = worker
-        self._selector.register(events_read, selectors.EVENT_READ, lambda: self._read_worker(worker))
+        self._selector.register(worker.events_fd, selectors.EVENT_READ, lambda: worker.read(self._selector, self._take))
         hello = protocol.Hello(
             str(self._folder.path), index, command.attempt, self._key, command.layout.graph, command.lists_splits
         )
-        self._send(worker, hello)
-
-    def _send(self, worker: _WorkerProcess, command: protocol.ToWorker | None = None) -> None:
-        # A worker that has died is found out by `_watch`, with the reason.
-        with contextlib.suppress(BrokenPipeError):
-            worker.commands.send(b"" if command is None else self._encoder.encode(command))
-
-    def _inspect(self, worker: _WorkerProcess) -> None:
-        """Ask a silent worker's interpreter for its tracebacks, in a way that works while native code hogs it."""
-        worker.inspected = True
-        os.kill(worker.process.pid, signal.SIGABRT)
-        deadline = time.monotonic() + _INSPECTION_S
-        while not _has_ended(worker.process.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        kill_group(worker.process.pid)
+        worker.send(hello)
 
     def _publish(self, status: JobStatus) -> None:
         self._history.note(status)
@@ -443,16 +354,14 @@ class Supervisor:
         alive = [worker for worker in self._workers.values() if not worker.lost]
         state = self._final.state if self._final else JobState.FAILED
         deadline = time.monotonic() + _DISMISSAL_S.get(state, _SHORT_DISMISSAL_S)
-        while time.monotonic() < deadline and not all(_has_ended(worker.process.pid) for worker in alive):
+        while time.monotonic() < deadline and not all(worker.has_ended for worker in alive):
             for worker in alive:
-                self._send(worker)
+                worker.send()
                 if worker.events_fd >= 0:
                     read_available(worker.events_fd)
             time.sleep(0.002)
         for worker in alive:
-            kill_group(worker.process.pid)
-            worker.process.wait()
-            worker.lost = True
+            worker.kill()
 
 
 def read_is_empty(fd: int) -> bool:
@@ -460,14 +369,6 @@ def read_is_empty(fd: int) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         return not selector.select(0)
-
-
-def _has_ended(pid: int) -> bool:
-    """Return whether a child has ended, without taking its return code: its number stays reserved for its group."""
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
 
 
 def _now_us() -> int:
