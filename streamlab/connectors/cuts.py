@@ -19,6 +19,8 @@ from streamlab.connectors.sections import SectionWriter, read_section
 
 FOLDER = "cuts"
 """Folder of a job that holds the notes of its sources."""
+END_OF_NOTES = 2**62
+"""Stands for the place where no more is known of what a reader did."""
 _KIND = "cuts"
 _LENGTH_BYTES = 4
 
@@ -124,6 +126,10 @@ class CutTrail:
     def __init__(self, folder: Path, since: int, *, parallelism: int, resumes: bool = False) -> None:
         self.paced = False
         """Whether rows were read ahead of a pace."""
+        self.stop: int | None = None
+        """The checkpoint behind which nothing is given, nor behind a later one; None: all is."""
+        self.stopped: int | None = None
+        """The checkpoint that it has stopped at."""
         self._folder = folder
         self._parallelism = parallelism
         self._seeks = resumes
@@ -131,13 +137,17 @@ class CutTrail:
         self._enter(since)
 
     def next(self, given: Callable[[str], int]) -> Cut | None:
-        """Return the cut that comes next, the same until :meth:`advance`; None at the end.
+        """Return the cut that comes next, the same until :meth:`advance`; None at the end, or where it is to stop.
 
         `given` says how many rows of a split have been given out, so that what was done before is passed over.
         """
+        self.stopped = None
         while self._cuts:
             note = self._cuts[0]
             if isinstance(note, _Passed):
+                if self.stop is not None and note.checkpoint >= self.stop and not self._seeks:
+                    self.stopped = note.checkpoint
+                    return None
                 self._enter(note.checkpoint)
                 continue
             if isinstance(note, _Head):
@@ -154,6 +164,12 @@ class CutTrail:
     def advance(self) -> None:
         """Go on to the cut after this one."""
         self._cuts.popleft()
+
+    def next_checkpoint(self, given: Callable[[str], int]) -> int:
+        """Return the next checkpoint from here on, or `END_OF_NOTES`; `given` as for :meth:`next`."""
+        if self._seeks:
+            self.next(given)
+        return next((note.checkpoint for note in self._cuts if isinstance(note, _Passed)), END_OF_NOTES)
 
     def _enter(self, since: int) -> None:
         self._cuts.clear()

@@ -22,7 +22,7 @@ from typing import Literal
 
 import polars as pl
 
-from streamlab.connectors.cuts import Cut, CutLog, CutTrail
+from streamlab.connectors.cuts import END_OF_NOTES, Cut, CutLog, CutTrail
 from streamlab.connectors.following import Waiting, all_due, earliest, planned
 from streamlab.connectors.formats.base import UNREADABLE, first_line
 from streamlab.connectors.lane import Lane, Piece
@@ -95,6 +95,7 @@ class SourceReader:
         self._parts: list[tuple[str, int]] = []
         self._ends: list[str] = []
         self._look_again_us = MIN_TIME_US
+        self._halts_at: int | None = None
         self._until = until
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
@@ -186,6 +187,8 @@ class SourceReader:
             return None
         if self._trail is not None:
             return max(now_us, self._look_again_us)
+        if self._halts_at is not None:
+            return now_us + _LOOK_US
         if self._must_wait(now_us) and self._given_us is not None:
             return self._given_us + self._batch_us
         wishes = [self._next_look_us] if self.source.discovers else []
@@ -339,17 +342,42 @@ class SourceReader:
 
     # -- following another reader --------------------------------------------------------------------------------
 
+    def halt(self, at: int | None) -> int | None:
+        """Give out nothing behind a checkpoint of the job that is followed, and return which one; None: go on.
+
+        Parameters
+        ----------
+        at
+            The checkpoint, 0 for the next one, or `END_OF_NOTES`.
+        """
+        self._look_again_us = MIN_TIME_US
+        if at == 0:
+            at = END_OF_NOTES if self._trail is None else self._trail.next_checkpoint(self._rows_given)
+        self._halts_at = at
+        if self._trail is not None:
+            self._trail.stop = at
+        return at
+
+    @property
+    def has_halted(self) -> bool:
+        """Whether it stands where it is to halt, or knows no more of what it follows."""
+        return self._halts_at is not None and (self._trail is None or self._trail.stopped == self._halts_at)
+
     def _follow(self, now_us: int) -> list[Message] | None:
         """Do what another reader did next, if everything for it is there; None when that is not known any more."""
         trail, self._trail = self._trail, None
         cut = None if trail is None else trail.next(self._rows_given)
+        if trail is not None and trail.stopped is not None:
+            self._trail, self._look_again_us = trail, now_us + _LOOK_US
+            return []
+        alone: list[Message] | None = None if self._halts_at is None else []
         if trail is None or cut is None:
-            return None
+            return alone
         takes = planned(
             cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
         )
         if takes is None:
-            return None
+            return alone
         self._trail = trail
         if isinstance(takes, Waiting) or not self._is_time(takes, now_us):
             self._look_again_us = now_us + _LOOK_US

@@ -131,6 +131,11 @@ class OperatorSpec(ABC):
         return self.runs_python
 
     @property
+    def goes_by_clock(self) -> bool:
+        """Whether the time of day decides when it gives something, so that a second run gives it elsewhere."""
+        return False
+
+    @property
     def state_form(self) -> StateForm | None:
         """What its state is made of, so that a savepoint of another query can be compared; None: it keeps none."""
         return None

@@ -55,6 +55,11 @@ class AssignWatermarksSpec(OperatorSpec):
         return _AssignWatermarks(self, reached if isinstance(reached, int) else MIN_TIME_US)
 
     @property
+    def goes_by_clock(self) -> bool:
+        """Whether it becomes idle by the clock."""
+        return self.idle_timeout_us is not None
+
+    @property
     def state_form(self) -> StateForm:
         """The column that the watermark speaks of."""
         return StateForm("watermark", (Fact(f"column {self.column}", dtype_text(self.dtype)),))

@@ -117,6 +117,11 @@ class CheckpointTracker:
             return False
         return bool(self._wanted) or self._since_us >= every_ms * 1000
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has asked for one, and waits for it."""
+        return bool(self._wanted)
+
     def trigger(self, now_us: int, attempt: int, *, at_end: bool = False) -> int:
         """Begin a checkpoint and return its id."""
         token = self._wanted.pop(0) if self._wanted else ""

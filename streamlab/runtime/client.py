@@ -25,6 +25,7 @@ from streamlab.runtime.folder import (
     CheckpointPlace,
     JobFolder,
     JobMeta,
+    Replayed,
     checked_name,
     create_folder,
     create_sockets_folder,
@@ -273,7 +274,7 @@ def launch(
     query: object = None,
     origin: CheckpointPlace | None = None,
     until: CheckpointPlace | None = None,
-    replayed: CheckpointPlace | None = None,
+    replayed: Replayed | None = None,
     prepare: Callable[[JobFolder], None] | None = None,
 ) -> JobHandle:
     """Start a job in processes of its own and return at once.
@@ -293,7 +294,7 @@ def launch(
     until
         The checkpoint at whose positions it ends.
     replayed
-        The folder of the job that it replays, and the checkpoint from which: it cuts its rows into the same batches.
+        The job that it replays: it cuts its rows into the same batches, and takes them in the same order.
     prepare
         Called with the job's folder before any of its processes starts.
 

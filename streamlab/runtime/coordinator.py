@@ -32,16 +32,18 @@ from __future__ import annotations
 
 from functools import singledispatchmethod
 
-from streamlab.core.errors import explained
 from streamlab.core.failpoints import reach
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
 from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, wished_layout
-from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker
+from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker, TaskKey
+from streamlab.runtime.gathering import Gathering
 from streamlab.runtime.heartbeat import Heartbeat
+from streamlab.runtime.job_failures import folder_failed, held_checkpoint_failed, last_checkpoint_failed
 from streamlab.runtime.job_figures import job_figures, restored_figures
 from streamlab.runtime.job_pace import JobPace
+from streamlab.runtime.job_past import JobPast
 from streamlab.runtime.placement import LaidOut
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
@@ -78,6 +80,8 @@ class Coordinator:
         The checkpoint, of another job or a savepoint, that the job starts from.
     takeover
         What is left of an earlier coordinator of the job.
+    in_order
+        Whether tasks take their inputs in the order of a job that is replayed.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Coordinator:
         engine: str = "",
         origin: Manifest | None = None,
         takeover: Takeover | None = None,
+        in_order: bool = False,
     ) -> None:
         self._id = job_id
         self._options = options
@@ -104,19 +109,15 @@ class Coordinator:
         self._splits: Splits | None = None
         self._attempt = AttemptState(0, {})
         self._state = JobState.STARTING
+        self._gathering = Gathering(needed=in_order)
         self._storing: Manifest | None = None
         self._hold: Hold | None = None
         self._restart_in_us: int | None = None
         self._ends_in_us: int | None = None
-        self._restarts = 0
         self._paused = options.paused
         self._stepper = Stepper((submitted_us if origin is None else origin.triggered_us) if options.paused else None)
         self._stopping = False
-        self._started_us: int | None = None
-        self._ended_us: int | None = None
-        self._rows_total: int | None = None
-        self._last_failure: Failure | None = None
-        self._failure: Failure | None = None
+        self._past = JobPast()
         self._status_pace = StatusPace()
         self._pace = JobPace()
         self._heartbeat = Heartbeat(options.heartbeat_timeout_ms * 1000)
@@ -156,20 +157,15 @@ class Coordinator:
             parallelism=self._plan.layout.parallelism,
             attempt=self._attempt.number,
             submitted_us=self._submitted_us,
-            started_us=self._started_us,
-            ended_us=self._ended_us,
-            rows_total=self._rows_total,
             checkpoints=self._checkpoints.history,
-            restarts=self._restarts,
             restored_checkpoint=self._attempt.restored or None,
             wish="stop" if self._stopping else "pause" if self._paused else "run",
             savepoint=self._hold.request if self._hold is not None and wished is None else "",
             rescale=wished.graph if wished is not None else "",
             clock_us=self._stepper.clock_us,
             step=self._stepper.status,
-            last_failure=self._last_failure,
-            failure=self._failure,
             reported_us=self._now_us,
+            **self._past.figures(),
             **self._pace.figures(self._plan.layout),
             **job_figures(self._attempt.tasks, self._plan.layout.vertices),
         )
@@ -190,7 +186,7 @@ class Coordinator:
         attempt.workers[event.worker].started = True
         if event.splits is not None:
             self._splits = joined_splits(event.splits, self._origin)
-            self._rows_total = event.rows_total if self._origin is None else None
+            self._past.rows_total = event.rows_total if self._origin is None else None
         if attempt.deployed or self._splits is None or not all(w.started for w in attempt.workers.values()):
             return []
         attempt.deployed = True
@@ -211,7 +207,7 @@ class Coordinator:
         for task in event.tasks:
             if (task.vertex, task.subtask) not in self._attempt.finished:
                 self._attempt.tasks[task.vertex, task.subtask] = task
-        self._note_first_row(event.first_row_us)
+        self._past.had_row(event.first_row_us)
         return [*self._end_if_reached(), *self._publish_if_due()]
 
     @_on.register
@@ -219,10 +215,11 @@ class Coordinator:
         key = event.status.vertex, event.status.subtask
         self._attempt.tasks[key] = event.status
         self._attempt.finished[key] = event.state
-        self._note_first_row(event.first_row_us)
+        self._past.had_row(event.first_row_us)
         if not self._all_ended:
             # What is known of the store's answer must not be overtaken by what was known before.
             further = [*self._stop_if_unheard(key), *self._stepped(self._stepper.go_on(self._attempt, self._plan))]
+            further += self._checkpoint_if_due() if self._gathering.is_under_way else []
             return [*further, *self._publish_if_due(), *self._store_if_whole()]
         if self._checkpointing:
             return self._checkpoint_at_end() if self._checkpoints.in_flight is None else self._store_if_whole()
@@ -233,6 +230,11 @@ class Coordinator:
         reach("coordinator.collect")
         self._checkpoints.take(event.checkpoint_id, event.state)
         return self._store_if_whole()
+
+    @_on.register
+    def _(self, event: protocol.SourceHalts) -> list[Command]:
+        self._gathering.take(event)
+        return self._checkpoint_if_due()
 
     @_on.register
     def _(self, event: protocol.SnapshotFailed) -> list[Command]:
@@ -261,10 +263,7 @@ class Coordinator:
         self._checkpoints.refuse(event.checkpoint_id, event.reason)
         if self._all_ended and self._restart_in_us is None:
             # Without it the sinks cannot commit: the job cannot end well.
-            text = explained(
-                f"job {self._id}", needed="to store its last checkpoint", got=event.reason, hint="free some space"
-            )
-            return self._recover(Failure(message=text, kind="StateError"), from_outside=True)
+            return self._recover(last_checkpoint_failed(self._id, event.reason), from_outside=True)
         return [*self._publish(), *self._give_up_hold(event.checkpoint_id, event.reason)]
 
     @_on.register
@@ -302,13 +301,7 @@ class Coordinator:
 
     @_on.register
     def _(self, event: protocol.JobFolderFailed) -> list[Command]:
-        text = explained(
-            f"job {self._id}",
-            needed="a writable job folder with free space",
-            got=event.reason,
-            hint="free some space, or set STREAMLAB_HOME to another disk",
-        )
-        return self._fail(Failure(message=text, kind="StateError"))
+        return self._fail(folder_failed(self._id, event.reason))
 
     @_on.register
     def _(self, event: protocol.StopRequested) -> list[Command]:
@@ -380,7 +373,8 @@ class Coordinator:
             self._stepper.resume()
         if not self._attempt.deployed:
             return self._publish()
-        return [protocol.SetPaused(paused=paused), *self._move(self._active_state())]
+        released = [protocol.HaltSources(0, None)] if self._gathering.end() else []
+        return [*released, protocol.SetPaused(paused=paused), *self._move(self._active_state())]
 
     @_on.register
     def _(self, event: protocol.StepRequested | protocol.StepTaken) -> list[Command]:
@@ -430,10 +424,6 @@ class Coordinator:
         is_last = ended in self._plan.sinks and self._attempt.finished.keys() >= self._plan.sinks
         return [protocol.StopSources()] if is_last else []
 
-    def _note_first_row(self, us: int | None) -> None:
-        if us is not None:
-            self._started_us = us if self._started_us is None else min(self._started_us, us)
-
     # -- attempts ------------------------------------------------------------------------------------------------
 
     def _take_over(self, takeover: Takeover) -> None:
@@ -448,8 +438,7 @@ class Coordinator:
             self._splits = newest.splits
         if status is None:
             return
-        self._started_us, self._rows_total, self._restarts = status.started_us, status.rows_total, status.restarts
-        self._last_failure = status.last_failure
+        self._past = JobPast.of(status)
         self._paused, self._stopping = status.wish == "pause", status.wish == "stop"
         self._stepper, self._pace = Stepper(status.clock_us, status.step), JobPace(status)
         if status.savepoint:
@@ -457,7 +446,7 @@ class Coordinator:
         if takeover.rescale is not None:
             self._hold = Hold("", takeover.rescale)
         if takeover.attempt:
-            self._restarts += 1
+            self._past.restarts += 1
             self._state = JobState.RESTARTING
 
     def _begin(self) -> list[Command]:
@@ -472,6 +461,7 @@ class Coordinator:
             self._checkpoints.restore(restored)
         workers = {index: WorkerState() for index in range(self._plan.workers)}
         self._restart_in_us = None
+        self._gathering.end()
         from_origin = not restored and self._origin is not None
         self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
         if newest is not None:
@@ -495,9 +485,9 @@ class Coordinator:
         decision = self._policy.on_failure(failure, from_outside=from_outside)
         if isinstance(decision, GiveUp):
             return self._fail(decision.failure)
-        self._last_failure = failure
+        self._past.last_failure = failure
         self._stepper.abort(f"the job had to start again: {failure.message}")
-        self._restarts += 1
+        self._past.restarts += 1
         self._restart_in_us = decision.delay_us
         if not self._checkpoints.is_storing:
             self._checkpoints.abort("its attempt failed", asked_again=self._hold.request if self._hold else "")
@@ -520,11 +510,24 @@ class Coordinator:
             return []
         if self._restart_in_us is not None or attempt.last_commit is not None:
             return []
+        left = self._plan.sources - attempt.finished.keys()
+        by_hand = self._stepper.clock_us is not None
+        waits = None if self._hold is not None or by_hand else self._gather(left)
+        if waits is not None:
+            return waits
+        self._gathering.end()
         checkpoint_id = self._checkpoints.trigger(self._now_us, attempt.number)
         if self._hold is not None and self._checkpoints.request_in_flight == self._hold.request:
             self._hold.id = checkpoint_id
             return [protocol.TriggerCheckpoint(checkpoint_id, then_hold=True)]
         return [protocol.TriggerCheckpoint(checkpoint_id)]
+
+    def _gather(self, sources: set[TaskKey]) -> list[Command] | None:
+        """Return what a replay does before it takes a checkpoint, None when it may take it now."""
+        if self._paused and self._gathering.needed:
+            # Sources stand still wherever they are; what was asked for is taken there.
+            return None if self._checkpoints.is_wanted else []
+        return self._gathering.go_on(sources)
 
     def _store_if_whole(self) -> list[Command]:
         checkpoint_id = self._checkpoints.in_flight
@@ -560,8 +563,7 @@ class Coordinator:
         self._hold = None
         if self._restart_in_us is not None:
             return []
-        text = explained(f"job {self._id}", needed="a checkpoint before it ends or is rescaled", got=reason)
-        return self._recover(Failure(message=text, kind="CheckpointError"), from_outside=True)
+        return self._recover(held_checkpoint_failed(self._id, reason), from_outside=True)
 
     def _commit_last(self, checkpoint_id: int) -> list[Command]:
         """Have the sinks commit what the ended tasks left; when they have, the job has ended."""
@@ -580,13 +582,13 @@ class Coordinator:
         return self._publish()
 
     def _fail(self, failure: Failure) -> list[Command]:
-        self._failure = failure
+        self._past.failure = failure
         return self._end(JobState.FAILED)
 
     def _end(self, state: JobState) -> list[Command]:
         self._state = state
-        self._stepper.end(state, self._failure, self._attempt)
-        self._ended_us = self._now_us
+        self._stepper.end(state, self._past.failure, self._attempt)
+        self._past.ended_us = self._now_us
         return [protocol.Dismiss(), protocol.Finish(self.status())]
 
     def _publish(self) -> list[Command]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from streamlab.connectors.cuts import FOLDER as CUTS
 from streamlab.connectors.cuts import CutLog, CutTrail
@@ -18,14 +20,20 @@ from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.options import JobOptions
 from streamlab.core.time import Duration
 from streamlab.graph.job_graph import JobGraph, Vertex
-from streamlab.runtime.folder import CheckpointPlace, JobFolder
+from streamlab.graph.repeatable import has_turns
+from streamlab.runtime.folder import JobFolder, Replayed
+from streamlab.runtime.inputs import Inputs
 from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import Deploy, Splits, Step
 from streamlab.runtime.task import Task
+from streamlab.runtime.task_runner import TaskRunner
 from streamlab.runtime.task_states import restored_reader, restored_task, split_of
 from streamlab.runtime.task_values import Restored
+from streamlab.runtime.transport import Inbox
+from streamlab.runtime.turns import FOLDER as TURNS
+from streamlab.runtime.turns import TurnLog, TurnTrail
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
-from streamlab.state.checkpoints.manifest import Manifest
+from streamlab.state.checkpoints.manifest import Manifest, TaskOrder
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.state_files import StateFiles
 
@@ -42,23 +50,30 @@ class Place:
         Attempt of the job.
     options : JobOptions
         Of the job.
-    notes_cuts : bool
-        Whether sources note how they cut their rows into batches, for replays.
+    takes_notes : bool
+        Whether tasks note for replays how they cut rows into batches, and in which order they took their inputs.
     """
 
     folder: str
     attempt: int
     options: JobOptions
-    notes_cuts: bool = False
+    takes_notes: bool = False
 
 
 @dataclass(frozen=True)
 class BuiltTask:
-    """A task, and the reader and writer that it drives, if it has them."""
+    """A task, the reader and writer that it drives, if it has them, and the notes of its turns, if there are any."""
 
     task: Task
     reader: SteppedReader | None
     writer: SinkWriter | None
+    turns: TurnLog | None = None
+    trail: TurnTrail | None = None
+
+    def runner(self, inboxes: Sequence[Inbox], **given: Any) -> TaskRunner:
+        """Return what runs it, with the receiving ends of its channels and what else a runner takes."""
+        inputs = Inputs(self.task, inboxes, self.turns, self.trail)
+        return TaskRunner(self.task, reader=self.reader, writer=self.writer, inputs=inputs, **given)
 
 
 class Origin:
@@ -76,7 +91,7 @@ class Origin:
         Whether it is one of the job itself. What sinks had prepared for it is committed then; of one of another job it
         is taken over, unless that job is replayed.
     replayed
-        Folder of the job that is replayed, and the checkpoint from which.
+        The job that is replayed, and from where.
     """
 
     def __init__(
@@ -87,7 +102,7 @@ class Origin:
         *,
         is_own: bool,
         until: Manifest | None = None,
-        replayed: CheckpointPlace | None = None,
+        replayed: Replayed | None = None,
     ) -> None:
         self._until = until
         self._replayed = replayed
@@ -133,8 +148,19 @@ class Origin:
         """Return how the job that is replayed cut a source's rows into batches."""
         if self._replayed is None:
             return None
-        folder = cuts_folder(Path(self._replayed.location), vertex.id, subtask)
-        return CutTrail(folder, self._replayed.id, parallelism=vertex.parallelism, resumes=self.is_own)
+        folder = notes_folder(Path(self._replayed.folder), CUTS, vertex.id, subtask)
+        return CutTrail(folder, self._replayed.checkpoint, parallelism=vertex.parallelism, resumes=self.is_own)
+
+    def turns(self, vertex: Vertex, subtask: int, inputs: int, order: TaskOrder | None) -> TurnTrail | None:
+        """Return in which order the job that is replayed took a task's inputs, if those are the same here."""
+        if self._replayed is None or order is None or vertex.id not in self._replayed.repeats:
+            return None
+        skip = order.turns if self.is_own else 0
+        if skip is None:
+            return None
+        folder = notes_folder(Path(self._replayed.folder), TURNS, vertex.id, subtask)
+        checkpoint, parallelism = self._replayed.checkpoint, vertex.parallelism
+        return TurnTrail(folder, checkpoint, inputs=inputs, parallelism=parallelism, skip=skip)
 
     def task(self, vertex: Vertex, subtask: int) -> Restored:
         """Return what a subtask starts from."""
@@ -144,7 +170,9 @@ class Origin:
         if self.is_own:
             return restored
         pending = () if self._replayed is not None else restored.pending
-        return replace(restored, checkpoint_id=0, pending=pending, counters={})
+        repeats = self._replayed is not None and vertex.id in self._replayed.repeats
+        order = restored.order if repeats else None
+        return replace(restored, checkpoint_id=0, pending=pending, counters={}, order=order)
 
 
 class Goals:
@@ -182,9 +210,9 @@ def recording_folder(folder: Path, vertex: str) -> Path:
     return folder / FOLDER / _file_name(vertex)
 
 
-def cuts_folder(folder: Path, vertex: str, subtask: int) -> Path:
-    """Return where a job notes how a subtask of a source cut its rows into batches."""
-    return folder / CUTS / _file_name(vertex) / str(subtask)
+def notes_folder(folder: Path, kind: str, vertex: str, subtask: int) -> Path:
+    """Return where a job keeps the notes of a subtask for replays."""
+    return folder / kind / _file_name(vertex) / str(subtask)
 
 
 def _file_name(vertex: str) -> str:
@@ -222,7 +250,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             batch_ms=options.batch_ms,
             on_error=options.on_error or "dead_letter",
             until=origin.until(vertex),
-            cuts=_cut_log(vertex, subtask, restored, place) if place.notes_cuts else None,
+            cuts=_cut_log(vertex, subtask, restored, place) if place.takes_notes else None,
             trail=origin.trail(vertex, subtask),
         )
     if vertex.sink is not None:
@@ -244,11 +272,19 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
                 writer.take_over(pending)
     sets_aside = options.on_error == "dead_letter"
     task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored, sets_aside=sets_aside)
-    return BuiltTask(task, reader, writer)
+    turns = trail = None
+    if has_turns(graph, vertex):
+        inputs = len(task.inputs)
+        if place.takes_notes:
+            folder = notes_folder(Path(place.folder), TURNS, vertex.id, subtask)
+            since, parallelism = restored.checkpoint_id, vertex.parallelism
+            turns = TurnLog(folder, place.attempt, since, inputs=inputs, parallelism=parallelism)
+        trail = origin.turns(vertex, subtask, inputs, restored.order)
+    return BuiltTask(task, reader, writer, turns, trail)
 
 
 def _cut_log(vertex: Vertex, subtask: int, restored: Restored, place: Place) -> CutLog:
-    folder = cuts_folder(Path(place.folder), vertex.id, subtask)
+    folder = notes_folder(Path(place.folder), CUTS, vertex.id, subtask)
     paced = vertex.source is not None and vertex.source.timing.pace is not None
     since = restored.checkpoint_id
     return CutLog(folder, place.attempt, since, parallelism=vertex.parallelism, paced=paced)

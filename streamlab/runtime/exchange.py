@@ -66,7 +66,8 @@ class Router:
     def __init__(self, edge: Edge, index: int, subtask: int, parallelism: int) -> None:
         self._exchange = edge.exchange
         self._keys = edge.keys
-        self._next = subtask % parallelism
+        self.next = subtask % parallelism
+        """Which subtask gets the next batch of a round robin."""
         targets = (subtask,) if edge.exchange is Exchange.FORWARD else range(parallelism)
         self.channels = tuple(Channel(index, subtask, target) for target in targets)
 
@@ -75,8 +76,8 @@ class Router:
         if self._exchange is Exchange.BROADCAST or len(self.channels) == 1:
             return [Emission(channel, batch) for channel in self.channels]
         if self._exchange is Exchange.REBALANCE:
-            channel = self.channels[self._next]
-            self._next = (self._next + 1) % len(self.channels)
+            channel = self.channels[self.next % len(self.channels)]
+            self.next = (self.next + 1) % len(self.channels)
             return [Emission(channel, batch)]
         frame = batch.collected()
         target = frame.select(subtask_of(self._keys, len(self.channels), frame.schema).alias("target")).to_series()

@@ -18,6 +18,7 @@
         panes/                         the newest windows, while somebody looks (see `pane_files`)
         results/attempts.json          from which checkpoint each attempt started (see `attempts`)
         cuts/<source>/<subtask>/       how sources cut their rows into batches (see `connectors.cuts`)
+        turns/<vertex>/<subtask>/      in which order tasks took their inputs (see `runtime.turns`)
         checkpoints/, state/, pins/    checkpoints, unless they are kept elsewhere (see `state.checkpoints`)
 
 Files are replaced whole (written aside, then renamed), so a reader never sees half of one. Names given by users are
@@ -65,6 +66,18 @@ class CheckpointPlace(msgspec.Struct, frozen=True):
     id: int
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """The job that a replay repeats."""
+
+    folder: str
+    checkpoint: int
+    """Where the replay begins."""
+    repeats: tuple[str, ...]
+    """Vertices whose inputs are the same as those of that job."""
+    in_order: bool = False
+    """Whether some of their tasks take their inputs in the order of that job."""
+
+
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """What a job is; written once."""
 
@@ -82,8 +95,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """The checkpoint that it starts from."""
     until: CheckpointPlace | None = None
     """The checkpoint, of the same job as the origin, at whose positions it ends."""
-    replayed: CheckpointPlace | None = None
-    """The folder of the job that it replays, and the checkpoint from which."""
+    replayed: Replayed | None = None
+    """The job that it replays."""
     plan: str = ""
     """The text of ``explain()``."""
     fingerprint: str = ""

@@ -153,6 +153,18 @@ class TaskFailed(msgspec.Struct, frozen=True, tag=True):
     failure: Failure
 
 
+class SourceHalts(msgspec.Struct, frozen=True, tag=True):
+    """A source's subtask says where it will halt at the earliest, or stands where it was told to halt."""
+
+    worker: int
+    attempt: int
+    vertex: str
+    subtask: int
+    number: int
+    at: int
+    """The checkpoint of the job that is replayed, or `connectors.cuts.END_OF_NOTES`."""
+
+
 WorkerEvent = (
     WorkerStarted
     | WorkerReport
@@ -162,6 +174,7 @@ WorkerEvent = (
     | Committed
     | RestoreFailed
     | StepTaken
+    | SourceHalts
     | TaskFailed
 )
 
@@ -338,6 +351,18 @@ class TriggerCheckpoint(msgspec.Struct, frozen=True, tag=True):
     """Whether sources read nothing after it, because the job ends with it."""
 
 
+class HaltSources(msgspec.Struct, frozen=True, tag=True):
+    """Read as far as a checkpoint of the job that is replayed, and no further before the next barrier; to every worker.
+
+    A source that is asked for the next one answers at once, all others when they stand there.
+    """
+
+    number: int
+    """Which goes back with the answer."""
+    at: int | None
+    """The checkpoint, 0 for the next one, or `connectors.cuts.END_OF_NOTES`; None lets them go on."""
+
+
 class CommitCheckpoint(msgspec.Struct, frozen=True, tag=True):
     """A checkpoint is complete: sinks commit everything up to it; goes to every worker."""
 
@@ -425,7 +450,18 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     status: JobStatus
 
 
-ToWorkers = Deploy | SetPaused | SetPace | Step | StopSources | TriggerCheckpoint | CommitCheckpoint | Ping | Dismiss
+ToWorkers = (
+    Deploy
+    | SetPaused
+    | SetPace
+    | Step
+    | StopSources
+    | HaltSources
+    | TriggerCheckpoint
+    | CommitCheckpoint
+    | Ping
+    | Dismiss
+)
 Command = (
     StartWorkers
     | EndWorkers

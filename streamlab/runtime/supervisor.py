@@ -94,6 +94,7 @@ class Supervisor:
             engine=self._meta.engine,
             origin=origin,
             takeover=self._takeover(),
+            in_order=self._meta.replayed is not None and self._meta.replayed.in_order,
         )
         self._client_fd = client_fd
         self._guarding = Guarding(folder.path, self._meta.options, guardian)

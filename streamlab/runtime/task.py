@@ -38,7 +38,7 @@ from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US
-from streamlab.core.watermarks import Signal, WatermarkMerger
+from streamlab.core.watermarks import Signal
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.late_notes import LATE_NOTES
 from streamlab.observe.status import ClockStatus
@@ -46,6 +46,7 @@ from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.runtime.bad_rows import sift
 from streamlab.runtime.exchange import Channel, Router, input_channels
+from streamlab.runtime.task_order import order_of, restore_routes, restored_merger
 from streamlab.runtime.task_values import Output, Passed, Restored, SideOutput, Snapshotted
 from streamlab.state.snapshot import Snapshot
 
@@ -146,13 +147,14 @@ class Task:
             reader.rows_read = self.counters.rows_in
         self._ports = input_channels(graph, vertex_id, subtask)
         self.inputs = tuple(self._ports)
-        self._merger = WatermarkMerger(max(1, len(self.inputs)))
+        self._merger = restored_merger(len(self.inputs), restored.order)
         self._indexes = {channel: index for index, channel in enumerate(self.inputs)}
         self._routers = [
             Router(edge, index, subtask, graph.vertex(edge.target).parallelism)
             for index, edge in enumerate(graph.edges)
             if edge.source == vertex_id
         ]
+        restore_routes(self._routers, restored.order)
         self.outputs = tuple(channel for router in self._routers for channel in router.channels)
         self._ended: set[Channel] = set()
         self._aligning: Barrier | None = None
@@ -239,9 +241,12 @@ class Task:
         return self._taken()
 
     def begin(self) -> list[Output]:
-        """Return what there is to do before anything else: a task that had ended when it was restored ends again."""
+        """Return what there is to do before anything else: one that had ended ends again, one that was idle says so."""
         if self._had_finished and not self.finished:
             self._finish()
+        elif self._merger.is_idle:
+            for router in self._routers:
+                self._out += router.broadcast(Idle())
         return self._taken()
 
     def inject_barrier(self, barrier: Barrier) -> list[Output]:
@@ -273,6 +278,19 @@ class Task:
     def is_blocked(self, channel: Channel) -> bool:
         """Return whether the channel must wait for a barrier on other inputs."""
         return channel in self._blocked
+
+    def is_known(self, channel: Channel, message: Message) -> bool:
+        """Return whether a message from an input says nothing about time that was not known of that input."""
+        index = self._indexes[channel]
+        match message:
+            case Watermark(us):
+                return us <= self._merger.watermark_of(index) and not self._merger.is_channel_idle(index)
+            case Idle():
+                return self._merger.is_channel_idle(index)
+            case End():
+                return self._merger.watermark_of(index) == MAX_TIME_US and channel not in self._ended
+            case _:
+                return False
 
     @property
     def is_source(self) -> bool:
@@ -491,7 +509,8 @@ class Task:
         self._epoch = checkpoint_id
         pending = tuple(pending for _, pending in self._prepared)
         counters = {**self.counters.lasting(), _MERGED: self.merged_late_rows}
-        self._out.append(Snapshotted(checkpoint_id, states, source, pending, self.finished, counters))
+        order = None if self.finished else order_of(self._merger, self._routers)
+        self._out.append(Snapshotted(checkpoint_id, states, source, pending, self.finished, counters, order))
 
     # -- helpers -------------------------------------------------------------------------------------------------
 

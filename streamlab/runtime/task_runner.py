@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,17 +24,18 @@ from streamlab.connectors.sink import SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.errors import StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
-from streamlab.core.messages import Barrier, Message
+from streamlab.core.messages import Barrier
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.preview import shortened
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime import task as task_module
 from streamlab.runtime.exchange import Channel, Emission
+from streamlab.runtime.inputs import Inputs
 from streamlab.runtime.protocol import Hello, SourceView, Step, StepTaken
 from streamlab.runtime.task import Task
 from streamlab.runtime.task_times import TaskTimes
 from streamlab.runtime.task_values import Output, Passed, SideOutput, Snapshotted
-from streamlab.runtime.transport import Inbox, Outlet
+from streamlab.runtime.transport import Outlet
 
 RATE_INTERVAL_NS = 500_000_000
 """Figures per second are taken over intervals of at least this length."""
@@ -53,7 +55,7 @@ class TaskRunner:
         What runs.
     reader, writer
         The task's source reader and sink writer, if it has them.
-    inboxes, outlets
+    inputs, outlets
         Its ends of channels.
     store
         Takes side outputs.
@@ -61,6 +63,8 @@ class TaskRunner:
         Takes what the task leaves at a barrier, and for how long (µs) the task waited for all barriers.
     stepped
         Called when everything that follows from the step of this number has been done and shown.
+    halted
+        Called when its source will halt, or stands, where it was told to, with that command's number and the place.
     keep_checkpoints
         How many complete checkpoints are kept.
     """
@@ -71,11 +75,12 @@ class TaskRunner:
         *,
         reader: SteppedReader | None,
         writer: SinkWriter | None,
-        inboxes: Sequence[Inbox],
+        inputs: Inputs,
         outlets: dict[Channel, Outlet],
         store: Callable[[SideOutput], None],
         checkpoint: Callable[[Snapshotted, int], None],
         stepped: Callable[[TaskRunner, int], None],
+        halted: Callable[[TaskRunner, int, int], None],
         keep_checkpoints: int,
     ) -> None:
         self.task = task
@@ -84,18 +89,20 @@ class TaskRunner:
         """What the task left at its end."""
         self._reader = reader
         self._writer = writer
-        self._inboxes = list(inboxes)
+        self._inputs = inputs
         self._outlets = outlets
         self._store = store
         self._checkpoint = checkpoint
         self._stepped = stepped
+        self._halted = halted
+        self._halt: tuple[int, int] | None = None
+        """Number of the command to halt that has not been answered, and the place."""
         self._by_hand = False
         self._committed: deque[int] = deque(maxlen=keep_checkpoints)
         self._positions: dict[int, ReaderSnapshot] = {}
         """Where the source was at checkpoints that may be restored."""
         self._barrier_ns: int | None = None
         self._held = False
-        self._next_inbox = 0
         self._poll_pause_us = _EMPTY_POLL_US
         self._poll_at_us = 0
         self._flushed_rows = 0
@@ -105,7 +112,7 @@ class TaskRunner:
     @property
     def has_waiting(self) -> bool:
         """Whether something has arrived that was not taken."""
-        return any(self._inboxes)
+        return len(self._inputs) > 0
 
     def run_once(self, now_us: int, *, paused: bool) -> bool:
         """Do the next piece of work, if there is one that may be done, and return whether there was.
@@ -116,7 +123,7 @@ class TaskRunner:
             What the task raised.
         """
         if self.task.finished:
-            self._discard_waiting()
+            self._inputs.discard()
             return False
         started_ns = self._meter.begin()
         worked = self._can_send() and self._work(now_us, paused=paused)
@@ -140,7 +147,18 @@ class TaskRunner:
             reach("barrier.inject")
             self._send(self.task.inject_barrier(barrier))
             self._reader.passed(barrier.checkpoint_id)
+            self.halt(0, None)
             self._held = self._held or then_hold
+
+    def halt(self, number: int, at: int | None) -> None:
+        """Read the source up to a checkpoint of the job that is replayed; see :meth:`.SourceReader.halt`."""
+        if self._reader is None or self.task.finished:
+            return
+        place = self._reader.halt(at)
+        self._halt = None if place is None else (number, place)
+        self._poll_at_us = 0
+        if at == 0:
+            self._say_halt()
 
     def pause(self, now_us: int) -> None:
         """Take note that the source is not read for a while."""
@@ -156,8 +174,7 @@ class TaskRunner:
     def go_by_hand(self, *, by_hand: bool) -> None:
         """Take inputs in an order that does not depend on what arrives first, whatever the credit; or no longer."""
         self._by_hand = by_hand
-        for inbox in self._inboxes:
-            inbox.keeps_watermarks = by_hand
+        self._inputs.go_by_hand(by_hand=by_hand)
         if self._reader is not None and not by_hand:
             self._reader.read_to(None)
 
@@ -190,15 +207,16 @@ class TaskRunner:
         return StepTaken(who.worker, who.attempt, number, self.status(now_us), task.made_watermark_us, view)
 
     def commit(self, checkpoint_id: int) -> None:
-        """Commit what the sink had prepared, and let a recording forget what no kept checkpoint needs."""
+        """Commit what the sink had prepared, and forget what no checkpoint needs that is still kept."""
         self.task.commit(checkpoint_id)
-        if self._reader is None or checkpoint_id not in self._positions:
-            return
-        self._committed.append(checkpoint_id)
+        if checkpoint_id not in self._committed:
+            self._committed.append(checkpoint_id)
         oldest = self._committed[0]
         if len(self._committed) == self._committed.maxlen:
-            self._reader.release(self._positions[oldest])
-            self._reader.forget_before(oldest)
+            self._inputs.forget_before(oldest)
+            if self._reader is not None and oldest in self._positions:
+                self._reader.release(self._positions[oldest])
+                self._reader.forget_before(oldest)
         self._positions = {key: at for key, at in self._positions.items() if key >= oldest}
 
     def wakeup_us(self, *, paused: bool, now_us: int) -> int | None:
@@ -215,7 +233,7 @@ class TaskRunner:
     def status(self, now_us: int) -> TaskStatus:
         """Return the task's figures."""
         dropped = self._writer.rows_dropped if self._writer is not None else 0
-        status = self._meter.status(now_us, sum(inbox.batches for inbox in self._inboxes), dropped)
+        status = self._meter.status(now_us, self._inputs.batches, dropped)
         for notes in self.task.late_notes(now_us):
             self._store(notes)
         is_there = self._reader is not None and self._reader.reached
@@ -227,7 +245,9 @@ class TaskRunner:
     def _work(self, now_us: int, *, paused: bool) -> bool:
         out = self.task.on_time(now_us)
         self._send(out)
-        received = self._next_message()
+        if paused:
+            self._inputs.wait()
+        received = self._inputs.take(now_us)
         if received is not None:
             if self._barrier_ns is None and isinstance(received[1], Barrier) and received[1].kind != "step":
                 self._barrier_ns = time.perf_counter_ns()
@@ -245,6 +265,8 @@ class TaskRunner:
         rows = reader.rows_read
         out = self.task.poll(now_us)
         self._send(out)
+        if reader.has_halted:
+            self._say_halt()
         if reader.rows_read > rows or self.task.finished:
             if self.first_row_us is None:
                 self.first_row_us = now_us
@@ -258,28 +280,6 @@ class TaskRunner:
             self._poll_at_us = min(max(wish, now_us + _EMPTY_POLL_US), now_us + _LONGEST_PAUSE_US)
         return bool(out)
 
-    def _discard_waiting(self) -> None:
-        """Drop what still arrives at a task that has ended, so that those that send it can go on to their own end."""
-        for inbox in self._inboxes:
-            while len(inbox):
-                inbox.take()
-
-    def _next_message(self) -> tuple[Channel, Message] | None:
-        """Take the next message, one input after the other in turn, leaving out those that wait for a barrier.
-
-        By hand, one input after the other up to its barrier.
-        """
-        if self._by_hand:
-            inbox = next((one for one in self._inboxes if self.task.awaits(one.channel)), None)
-            return (inbox.channel, inbox.take()) if inbox is not None and len(inbox) else None
-        for step in range(len(self._inboxes)):
-            at = (self._next_inbox + step) % len(self._inboxes)
-            inbox = self._inboxes[at]
-            if len(inbox) and not self.task.is_blocked(inbox.channel):
-                self._next_inbox = at + 1
-                return inbox.channel, inbox.take()
-        return None
-
     def _send(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Emission):
@@ -290,13 +290,25 @@ class TaskRunner:
                 self._show_all()
                 self._stepped(self, output.number)
             elif output.finished:
+                self._inputs.close()
                 self.last = output
             else:
                 began_ns, self._barrier_ns = self._barrier_ns, None
                 waited_ns = 0 if began_ns is None else time.perf_counter_ns() - began_ns
                 if output.source is not None:
                     self._positions[output.checkpoint_id] = output.source
-                self._checkpoint(output, waited_ns // 1000)
+                self._inputs.passed(output.checkpoint_id)
+                self._checkpoint(self._with_turns(output), waited_ns // 1000)
+
+    def _say_halt(self) -> None:
+        if self._halt is not None:
+            self._halted(self, *self._halt)
+        self._halt = None
+
+    def _with_turns(self, taken: Snapshotted) -> Snapshotted:
+        if taken.order is None:
+            return taken
+        return replace(taken, order=msgspec.structs.replace(taken.order, turns=self._inputs.followed))
 
     def _show(self, now_ns: int, *, worked: bool) -> None:
         """Let the sink show its rows when nothing else is to do, or when that is long ago; take latencies then."""

@@ -59,6 +59,7 @@ def stored_part(
         taken.pending,
         taken.finished,
         dict(taken.counters),
+        taken.order,
         new_bytes,
         alignment_us,
     )
@@ -104,6 +105,7 @@ def restored_task(
             name: sum(part.counters.get(name, 0) for part in heirs)
             for name in dict.fromkeys(name for part in heirs for name in part.counters)
         },
+        order=heirs[0].order if in_place and heirs else None,
     )
 
 

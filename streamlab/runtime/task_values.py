@@ -10,6 +10,7 @@ import polars as pl
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.sink import Pending
 from streamlab.runtime.exchange import Emission
+from streamlab.state.checkpoints.manifest import TaskOrder
 from streamlab.state.snapshot import Snapshot
 
 
@@ -53,6 +54,8 @@ class Snapshotted:
         Whether the task has ended.
     counters : Mapping[str, int]
         The figures that go on after a restore.
+    order : TaskOrder | None
+        Where it stood between its inputs and its outputs; None at the end.
     """
 
     checkpoint_id: int
@@ -61,6 +64,7 @@ class Snapshotted:
     pending: tuple[Pending, ...] = ()
     finished: bool = False
     counters: Mapping[str, int] = field(default_factory=dict)
+    order: TaskOrder | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Restored:
         Whether the task had ended: then it only says so again.
     counters : Mapping[str, int]
         Where counting goes on.
+    order : TaskOrder | None
+        Where it stands between its inputs and its outputs, when those are the ones of the checkpoint.
     """
 
     checkpoint_id: int = 0
@@ -86,6 +92,7 @@ class Restored:
     pending: tuple[Pending, ...] = ()
     finished: bool = False
     counters: Mapping[str, int] = field(default_factory=dict)
+    order: TaskOrder | None = None
 
 
 @dataclass(frozen=True)

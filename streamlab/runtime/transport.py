@@ -102,7 +102,8 @@ class Inbox:
         self._window = window
         self._return: _Grant = _no_grant
         self.keeps_watermarks = False
-        """Whether each watermark is taken by itself, so that nothing depends on how quickly they come."""
+        """Whether each watermark is taken by itself, so that nothing depends on how quickly they come: the order in
+        which messages are taken is prescribed."""
 
     def returns_credit_to(self, grant: _Grant) -> None:
         """Say who gets the credit for what is consumed."""
@@ -112,6 +113,16 @@ class Inbox:
     def batches(self) -> int:
         """How many batches wait."""
         return self._batches
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the sender has no credit left."""
+        return self._batches >= self._window
+
+    @property
+    def head(self) -> Message:
+        """The oldest message."""
+        return self._messages[0]
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -129,12 +140,16 @@ class Inbox:
         return bool(self._messages) and isinstance(self._messages[-1], Watermark)
 
     def take(self) -> Message:
-        """Remove and return the oldest message. Credit goes back when half the window is consumed, or nothing waits."""
+        """Remove and return the oldest message.
+
+        Credit goes back when half the window is consumed, or nothing waits; at once where the order is prescribed: the
+        sender may have had it then.
+        """
         message = self._messages.popleft()
         if isinstance(message, Batch):
             self._batches -= 1
             self._consumed += 1
-            if self._consumed * 2 >= self._window or not self._batches:
+            if self._consumed * 2 >= self._window or not self._batches or self.keeps_watermarks:
                 consumed, self._consumed = self._consumed, 0
                 self._return(consumed)
         return message

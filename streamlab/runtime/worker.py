@@ -41,9 +41,11 @@ from streamlab.runtime.protocol import (
     Committed,
     Deploy,
     Dismiss,
+    HaltSources,
     RestoreFailed,
     SetPace,
     SetPaused,
+    SourceHalts,
     Step,
     StopSources,
     TaskFailed,
@@ -220,15 +222,23 @@ class Worker:
                 case SetPaused(paused, clock_us):
                     self._set_paused(paused=paused)
                     self._set_clock(clock_us)
-                case SetPace(pace):
-                    self._pace = pace
-                    self._set_pace()
                 case Step():
                     self._step(command)
-                case StopSources():
-                    self._stop()
+                case SetPace() | HaltSources() | StopSources():
+                    self._direct_sources(command)
             self._watchdog.clock.end()
         return True
+
+    def _direct_sources(self, command: SetPace | HaltSources | StopSources) -> None:
+        match command:
+            case SetPace(pace):
+                self._pace = pace
+                self._set_pace()
+            case HaltSources(number, at):
+                for runner in self._runners:
+                    runner.halt(number, at)
+            case StopSources():
+                self._stop()
 
     def _stop(self) -> None:
         for runner in self._runners:
@@ -269,6 +279,10 @@ class Worker:
         taken = runner.taken(self._hello, number, self._now_us())
         self._side_tables.flush(now=True)
         self._watchdog.report(taken)
+
+    def _report_halt(self, runner: TaskRunner, number: int, at: int) -> None:
+        task, hello = runner.task, self._hello
+        self._watchdog.report(SourceHalts(hello.worker, hello.attempt, task.vertex.id, task.subtask, number, at))
 
     def _trigger(self, barrier: Barrier, *, then_hold: bool) -> None:
         for runner in self._runners:
@@ -332,15 +346,13 @@ class Worker:
                 if sender != self._hello.worker:
                     self._transport.connect_inbox(channel, sender)
             self._runners.append(
-                TaskRunner(
-                    task,
-                    reader=one.reader,
-                    writer=one.writer,
-                    inboxes=inboxes[task],
+                one.runner(
+                    inboxes[task],
                     outlets={channel: self._outlet(channel, workers) for channel in task.outputs},
                     store=self._side_tables.store,
                     checkpoint=partial(self._store_snapshot, (task.vertex.id, task.subtask)),
                     stepped=self._report_step,
+                    halted=self._report_halt,
                     keep_checkpoints=self._watchdog.options.checkpoint_keep,
                 )
             )
@@ -354,7 +366,7 @@ class Worker:
 
     def _build(self, graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin) -> BuiltTask:
         place = Place(
-            str(self._folder.path), self._hello.attempt, self._watchdog.options, notes_cuts=self._checkpointing
+            str(self._folder.path), self._hello.attempt, self._watchdog.options, takes_notes=self._checkpointing
         )
         if vertex.sink is not None:
             # What it had prepared is committed before anything else.

@@ -19,12 +19,14 @@ from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN
 from streamlab.graph.explain import explain_graph
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
+from streamlab.graph.repeatable import has_turns, same_inputs
 from streamlab.plan import nodes
 from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle, launch
 from streamlab.runtime.deployment import recording_folder
-from streamlab.runtime.folder import CheckpointPlace, JobFolder
+from streamlab.runtime.folder import CheckpointPlace, JobFolder, Replayed
+from streamlab.runtime.pickling import pickled_query
 from streamlab.runtime.record_log import LogWriter
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.table_reader import TableReader, read_side_rows
@@ -63,7 +65,10 @@ def replay(
         target = nodes.Write(input=plan, sink=sink, step=sink.name, schema=plan.schema)
         if changed is not None:
             target = pinned(target, manifest)
-        graph = _again(lower(target, attempt.layout.parallelism), handle.folder, pace)
+        graph = lower(target, attempt.layout.parallelism)
+        repeats = _repeated(graph, query, attempt.layout.parallelism)
+        in_order = any(has_turns(graph, graph.vertex(vertex)) for vertex in repeats)
+        graph = _again(graph, handle.folder, pace)
         check_fits(manifest, graph, allow_non_restored_state=False)
         if until == "end" and not paused and not all(v.source.bounded for v in graph.vertices if v.source is not None):
             needed = "a checkpoint to replay to, since the sources never end"
@@ -90,7 +95,7 @@ def replay(
             query=target,
             origin=CheckpointPlace(location, checkpoint_id),
             until=None if until == "end" else CheckpointPlace(location, until),
-            replayed=CheckpointPlace(str(handle.folder.path), checkpoint_id),
+            replayed=Replayed(str(handle.folder.path), checkpoint_id, repeats, in_order),
             prepare=_seeding(handle, checkpoint_id, updating=query.input.updating) if seeds else None,
         )
 
@@ -119,6 +124,14 @@ def _seeding(handle: JobHandle, checkpoint_id: int, *, updating: bool) -> Callab
 
 def _table(plan: nodes.Node) -> ResultTable:
     return ResultTable("results", plan.schema, table_keys(plan) if plan.updating else None)
+
+
+def _repeated(graph: JobGraph, query: nodes.Write, parallelism: int) -> tuple[str, ...]:
+    """Return the vertices of a replay that get the same from their inputs as in the job that ran the query.
+
+    The names of other steps say nothing, so the original's query is written to the same kind of table.
+    """
+    return same_inputs(graph, lower(query, parallelism), pickled_query)
 
 
 def _again(graph: JobGraph, folder: JobFolder, pace: Pace) -> JobGraph:

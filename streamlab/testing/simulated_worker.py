@@ -27,10 +27,12 @@ from streamlab.runtime.protocol import (
     CommitCheckpoint,
     Committed,
     Deploy,
+    HaltSources,
     Hello,
     RestoreFailed,
     SetPace,
     SetPaused,
+    SourceHalts,
     Step,
     StopSources,
     TaskFailed,
@@ -196,22 +198,30 @@ class SimulatedWorker:
                 self._paused, self._clock_us = paused, clock_us
                 for runner in self.runners:
                     runner.go_by_hand(by_hand=clock_us is not None)
-            case SetPace(pace):
-                self._pace = pace
-                self._set_pace()
             case Step():
                 self._step(command)
-            case StopSources():
-                for runner in self._each():
-                    with self._watched(runner.task):
-                        runner.stop(now_us)
-                self._report_ends(now_us)
+            case SetPace() | HaltSources() | StopSources():
+                self._direct_sources(command, now_us)
         return command
 
     def poison(self, number: int) -> None:
         """Let the next call of a step raise."""
         for runner in self.runners:
             runner.task.before_step = partial(_raise, number)
+
+    def _direct_sources(self, command: SetPace | HaltSources | StopSources, now_us: int) -> None:
+        match command:
+            case SetPace(pace):
+                self._pace = pace
+                self._set_pace()
+            case HaltSources(number, at):
+                for runner in self.runners:
+                    runner.halt(number, at)
+            case StopSources():
+                for runner in self._each():
+                    with self._watched(runner.task):
+                        runner.stop(now_us)
+                self._report_ends(now_us)
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -229,15 +239,13 @@ class SimulatedWorker:
         for one in built:
             task = one.task
             self.runners.append(
-                TaskRunner(
-                    task,
-                    reader=one.reader,
-                    writer=one.writer,
-                    inboxes=[wires[channel].inbox for channel in task.inputs],
+                one.runner(
+                    [wires[channel].inbox for channel in task.inputs],
                     outlets={channel: wires[channel] for channel in task.outputs},
                     store=self._show,
                     checkpoint=partial(self._store, (task.vertex.id, task.subtask)),
                     stepped=self._report_step,
+                    halted=self._report_halt,
                     keep_checkpoints=self._shell.options.checkpoint_keep,
                 )
             )
@@ -261,6 +269,10 @@ class SimulatedWorker:
 
     def _report_step(self, runner: TaskRunner, number: int) -> None:
         self.events.append(runner.taken(self._hello, number, 0))
+
+    def _report_halt(self, runner: TaskRunner, number: int, at: int) -> None:
+        task = runner.task
+        self.events.append(SourceHalts(self.index, self.attempt, task.vertex.id, task.subtask, number, at))
 
     def _commit(self, checkpoint_id: int) -> None:
         for runner in self._each():

@@ -51,6 +51,11 @@ class WindowAggregateSpec(OperatorSpec):
         return WindowAggregate(self.plan, snapshot or Snapshot())
 
     @property
+    def goes_by_clock(self) -> bool:
+        """Whether a trigger gives early results by the clock."""
+        return isinstance(self.plan.trigger, EveryDuration)
+
+    @property
     def state_form(self) -> StateForm:
         """The windows, the keys and the aggregates."""
         return window_form(self.plan)

@@ -70,6 +70,21 @@ class KnownSplit(msgspec.Struct, frozen=True):
     first_time_us: int | None = None
 
 
+class TaskOrder(msgspec.Struct, frozen=True):
+    """Where a task stood between its inputs and its outputs, so that it goes on as if nothing had happened."""
+
+    current: int
+    """The watermark of its inputs together, as it was given out, µs."""
+    idle: bool
+    """Whether all of them were idle."""
+    channels: tuple[tuple[int, bool, bool, bool], ...]
+    """Of each input the watermark, and whether it was idle, aligned, ended."""
+    routes: tuple[int, ...]
+    """Of each outgoing edge the subtask that gets the next batch of a round robin."""
+    turns: int | None = None
+    """How many turns of a job that it replays the task had followed; None when it follows none."""
+
+
 class TaskState(msgspec.Struct, frozen=True):
     """What one subtask of one vertex put into a checkpoint."""
 
@@ -84,6 +99,8 @@ class TaskState(msgspec.Struct, frozen=True):
     """Whether the task had come to its end: it gives nothing any more, and its state is empty."""
     counters: dict[str, int] = {}
     """What the task had counted (rows in and out, late rows, dead letters), so that figures go on after a restore."""
+    order: TaskOrder | None = None
+    """None of a task that had ended."""
     new_bytes: int = 0
     """Bytes of the files that were written for this checkpoint and not found in an earlier one."""
     alignment_us: int = 0

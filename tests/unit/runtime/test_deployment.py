@@ -29,7 +29,7 @@ from streamlab.runtime.deployment import (
     share,
     with_recordings,
 )
-from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta
+from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta, Replayed
 from streamlab.runtime.protocol import Deploy, Layout
 from streamlab.runtime.task_states import known_split
 from streamlab.state.checkpoints.blobs import open_blobs
@@ -239,7 +239,7 @@ def test_from_one_of_another_job_its_transactions_are_taken_over_and_counting_be
 
 def test_a_replay_leaves_the_transactions_of_the_job_that_it_replays_alone():
     sink = Noted()
-    replayed = CheckpointPlace("elsewhere", 7)
+    replayed = Replayed("elsewhere", 7, ())
     built(sink, "write", 0, 1, origin(manifest(7, 2), is_own=False, replayed=replayed))
     assert [type(said) for said in sink.said] == [SinkContext]
 
