@@ -14,7 +14,8 @@ from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, Batch, Message
 from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds
-from streamlab.core.watermarks import BoundedOutOfOrderness, WatermarkAssigner, messages
+from streamlab.core.watermark_assigner import WatermarkAssigner
+from streamlab.core.watermarks import BoundedOutOfOrderness, messages
 from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes, some_times
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec

@@ -12,6 +12,7 @@ from streamlab.plan import nodes
 from streamlab.runtime.client import JobHandle, layout_of
 from streamlab.runtime.pickling import pickled_graph
 from streamlab.runtime.protocol import RescaleRequested
+from streamlab.session.savepoints import check_checkpointing
 
 _FAILED = ("failed", "abandoned")
 
@@ -21,9 +22,7 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
     step = f"rescale of job {handle.meta.name}"
     if not isinstance(parallelism, int) or isinstance(parallelism, bool) or parallelism < 1:
         raise OptionError(explained(step, needed="a number of subtasks, at least 1", got=repr(parallelism)))
-    if handle.meta.options.checkpoint_every_ms is None:
-        hint = "start it with checkpoint_every=…"
-        raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))
+    check_checkpointing(handle, step)
     query: nodes.Write = pickle.loads(handle.folder.read_query())  # noqa: S301 - in the user's own private folder
     graph = lower(query, parallelism)
     file = f"graph-{secrets.token_hex(4)}.pickle"

@@ -31,7 +31,7 @@ def take_checkpoint(handle: JobHandle, timeout_s: float | None) -> int:
         If the job has ended, takes no checkpoints, or the checkpoint failed or did not come in time.
     """
     step = f"checkpoint of job {handle.meta.name}"
-    _check_checkpointing(handle, step)
+    check_checkpointing(handle, step)
     token = secrets.token_hex(8)
     handle.request(CheckpointRequested(token))
     taken = handle.wait_for_checkpoint(token, timeout_s)
@@ -88,7 +88,7 @@ def stop_with_savepoint(
         If the checkpoint cannot be copied.
     """
     target = check_is_free(path)
-    _check_checkpointing(handle, "stop with a savepoint")
+    check_checkpointing(handle, "stop with a savepoint")
     if drain:
         return _drain_into(handle, target, timeout_s)
     token = secrets.token_hex(8)
@@ -120,7 +120,8 @@ def _no_savepoint(handle: JobHandle, got: str) -> JobError:
     return JobError(explained(f"job {handle.meta.name}", needed="to end with a savepoint", got=got))
 
 
-def _check_checkpointing(handle: JobHandle, step: str) -> None:
+def check_checkpointing(handle: JobHandle, step: str) -> None:
+    """Raise JobError unless a job takes checkpoints."""
     if not takes_checkpoints(handle):
         hint = "start it with checkpoint_every=…"
         raise JobError(explained(step, needed="a job that takes checkpoints", got="one that does not", hint=hint))

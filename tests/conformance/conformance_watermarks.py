@@ -11,12 +11,12 @@ from conformance_case import Case, Row, Unsupported
 from streamlab.core.errors import OptionError
 from streamlab.core.messages import Idle, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.watermark_assigner import WatermarkAssigner
 from streamlab.core.watermarks import (
     BoundedOutOfOrderness,
     IdleClock,
     PartitionWatermarks,
     Signal,
-    WatermarkAssigner,
     WatermarkMerger,
 )
 

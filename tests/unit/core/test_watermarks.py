@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from streamlab.core.errors import InternalError, OptionError
 from streamlab.core.messages import Idle, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.watermark_assigner import WatermarkAssigner, timer_interval_us
 from streamlab.core.watermarks import (
     Active,
     BoundedOutOfOrderness,
     IdleClock,
     PartitionWatermarks,
-    WatermarkAssigner,
     WatermarkMerger,
-    timer_interval_us,
 )
 
 
