@@ -14,7 +14,7 @@ KINDS = {"{kind}.fsync": ("state.fsync", "manifest.fsync"), "{kind}.rename": ("s
 
 
 def test_the_points_in_the_code_are_those_that_are_known():
-    found = [name for text in SOURCES.values() for name in re.findall(r"(?:reach\(|point=)f?\"([^\"]+)\"", text)]
+    found = [name for text in SOURCES.values() for name in re.findall(r"(?:\breach\(|\bpoint=)f?\"([^\"]+)\"", text)]
     assert {name for one in found for name in KINDS.get(one, (one,))} == set(POINTS)
     assert len(POINTS) >= 25
 
