@@ -14,7 +14,7 @@ from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSa
 _TIME = pl.Datetime("us", "UTC")
 _TIMES = pl.List(pl.Datetime("us", "UTC"))
 _JOB_ONLY = ("number", "at_us", "from_us", "tasks", "splits", "arrivals")
-_DTYPES: Mapping[object, pl.DataType] = {
+FIGURE_DTYPES: Mapping[object, pl.DataType] = {
     str: pl.String(),
     bool: pl.Boolean(),
     int: pl.Int64(),
@@ -23,6 +23,7 @@ _DTYPES: Mapping[object, pl.DataType] = {
     float | None: pl.Float64(),
     tuple[int, ...]: pl.List(pl.Int64()),
 }
+"""Dtypes of the columns that hold figures, by the types of the fields that they are made of."""
 
 
 class HistoryFrames(NamedTuple):
@@ -81,7 +82,7 @@ def _frame(rows: Sequence[msgspec.Struct], kind: type[msgspec.Struct], but: Sequ
         if field.name in but:
             continue
         values = [getattr(row, field.name) for row in rows]
-        column = pl.Series(field.name.removesuffix("_us"), values, _DTYPES[field.type])
+        column = pl.Series(field.name.removesuffix("_us"), values, FIGURE_DTYPES[field.type])
         if field.name.endswith("_us"):
             column = _times(column)
         columns.append(column)

@@ -14,7 +14,7 @@ from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.diagnosis import Facts, Finding, completeness, diagnose
 from streamlab.observe.history import Sample
-from streamlab.observe.history_frames import HistoryFrames, history_frames
+from streamlab.observe.history_frames import FIGURE_DTYPES, HistoryFrames, history_frames
 from streamlab.observe.late_notes import LATE_NOTES, shown
 from streamlab.observe.status import JobState, TaskStatus
 from streamlab.runtime.attempts import read_attempts
@@ -30,16 +30,6 @@ _RECENT = 600
 _PANES_S = 2.0
 _PAUSED_PANES_S = 10.0
 """How long workers are waited for when somebody asks for windows: one of them may be in a long call."""
-_DTYPES: dict[object, pl.DataType] = {
-    str: pl.String(),
-    bool: pl.Boolean(),
-    int: pl.Int64(),
-    int | None: pl.Int64(),
-    float: pl.Float64(),
-    float | None: pl.Float64(),
-    tuple[str, ...]: pl.String(),
-}
-"""Dtypes of the columns of `Insight.metrics`, by the types of a status' fields."""
 
 
 class HistoryFeed:
@@ -110,7 +100,8 @@ class Insight:
             {field.name: getattr(task, field.name) for field in fields} | {"steps": " → ".join(task.steps)}
             for task in self._handle.status().tasks
         ]
-        return pl.DataFrame(tasks, schema={field.name: _DTYPES[field.type] for field in fields})
+        dtypes = {**FIGURE_DTYPES, tuple[str, ...]: pl.String()}
+        return pl.DataFrame(tasks, schema={field.name: dtypes[field.type] for field in fields})
 
     def watermarks(self) -> pl.DataFrame:
         """Return how far each task is in event time.

@@ -47,7 +47,6 @@ class WordTable:
     """
 
     def __init__(self, width: int) -> None:
-        self._width = width
         self._size = 0
         self._words = [np.empty(_FIRST_CAPACITY, np.uint64) for _ in range(width)]
         self._buckets = np.full(_GROWN_BUCKETS * _FIRST_CAPACITY, -1, np.int32)

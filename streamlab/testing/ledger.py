@@ -63,8 +63,6 @@ class Ledger:
     complete: set[str] = field(default_factory=set)
     may_go_back: bool = False
     newest_attempt: int = 0
-    fenced: int = 0
-    """Commits that came from attempts that were over, and were refused."""
     _shown: list[ShownRows] = field(default_factory=list)
     _staged: dict[str, _Transaction] = field(default_factory=dict)
     _committed: dict[str, _Transaction] = field(default_factory=dict)
@@ -117,9 +115,8 @@ class Ledger:
         return tuple(pending)
 
     def commit(self, attempt: int, pending: Pending) -> None:
-        """Make a transaction visible; doing it again changes nothing."""
+        """Make a transaction visible; doing it again changes nothing, nor does an attempt that is over."""
         if attempt < self.newest_attempt:
-            self.fenced += 1
             return
         for kind, name in pending:
             if kind == "leftover":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -23,9 +23,6 @@ except ImportError as error:
     raise ImportError(
         explained("streamlab.testing.strategies", needed="Hypothesis", got="none", hint="pip install hypothesis")
     ) from error
-
-if TYPE_CHECKING:
-    from streamlab.frame.stream_frame import StreamFrame
 
 SCHEMA = pl.Schema(
     {
@@ -274,9 +271,3 @@ def queries(draw: st.DrawFn, *, kinds: tuple[str, ...] = KINDS) -> Query:
         chosen = [*chosen, draw(st.sampled_from(_BUFFERED))]
     # A column that is grouped by cannot be aggregated under its own name.
     return Query((*steps, _step(f"{group}.agg({', '.join(chosen)})")))
-
-
-def applied(query: Query, source: StreamFrame) -> StreamFrame:
-    """Return the query over a source; for signatures that want a StreamFrame."""
-    result: StreamFrame = query(source)
-    return result

@@ -54,12 +54,6 @@ def controls(status: JobStatus) -> list[str]:
     return [*pace, "resume" if status.wish == "pause" else "pause", "stop", "cancel"]
 
 
-def one_line(shown: Header) -> str:
-    """Return a header in one line, for terminals and the compact form."""
-    texts = [f"{shown['mark']} {shown['state']}", *(f"{label} {value}" for label, value, _, _ in shown["figures"])]
-    return " · ".join(texts)
-
-
 def failure_text(failure: Failure | None) -> dict[str, str] | None:
     """Return why a job failed, as texts by name; None when it has not."""
     if failure is None:
