@@ -516,10 +516,10 @@ class Job(Insight, PacedJob, SteppedJob):
     # -- looks ---------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return summary_text(self.id, self.name, self.report())
+        return summary_text(self.report())
 
     def _ipython_display_(self) -> None:
         offered("job.display")(self)
 
     def _repr_html_(self) -> str:
-        return summary_html(self.id, self.name, self.report())
+        return summary_html(self.report())

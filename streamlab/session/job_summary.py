@@ -9,14 +9,14 @@ from streamlab.observe.wording import restarts, watermark
 from streamlab.session.failures import error_of
 
 
-def summary_text(job_id: str, name: str, status: JobStatus) -> str:
+def summary_text(status: JobStatus) -> str:
     """Return one line of figures, and why the job failed if it did."""
     figures = ", ".join(f"{label} {value}" for label, value in _figures(status))
-    text = f"<Job {name!r} ({job_id}): {status.state}, {figures}>"
+    text = f"<Job {status.name!r} ({status.id}): {status.state}, {figures}>"
     return f"{text}\n{status.failure.message}" if status.failure is not None else text
 
 
-def summary_html(job_id: str, name: str, status: JobStatus) -> str:
+def summary_html(status: JobStatus) -> str:
     """Return a table of figures, and why the job failed if it did, with all that helps."""
     rows = [("state", str(status.state)), *_figures(status)]
     cells = "".join(
@@ -24,7 +24,7 @@ def summary_html(job_id: str, name: str, status: JobStatus) -> str:
         f"<td style='text-align:right'>{html.escape(value)}</td></tr>"
         for label, value in rows
     )
-    title = f"<b>{html.escape(name)}</b> <code>{html.escape(job_id)}</code>"
+    title = f"<b>{html.escape(status.name)}</b> <code>{html.escape(status.id)}</code>"
     failure = f"<pre>{html.escape(str(error_of(status.failure)))}</pre>" if status.failure is not None else ""
     return f"<div>{title}<table>{cells}</table>{failure}</div>"
 
