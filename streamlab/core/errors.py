@@ -112,7 +112,7 @@ def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
     needed
         What the step needs.
     got
-        What it got instead.
+        What it got instead; when it ends with a full stop, as what another error says does, no second one follows.
     hint
         The next move; left out when there is no good one.
 
@@ -122,5 +122,5 @@ def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
     filter: needs a Boolean expression, got Int64.
       → compare it: pl.col('n') > 0
     """
-    text = f"{step}: needs {needed}, got {got}."
+    text = f"{step}: needs {needed}, got {got}{'' if got.endswith('.') else '.'}"
     return f"{text}\n  → {hint}" if hint else text

@@ -162,6 +162,7 @@ class Stepper:
         for ended in attempt.finished:
             run.sources.pop(ended, None)
             run.made.pop(ended, None)
+            run.dry.discard(ended)
         if run.waves == 1:
             run.watermark_before_us, run.before = run.watermark_us, _set_aside(attempt)
         order = {vertex: at for at, vertex in enumerate(plan.vertices)}

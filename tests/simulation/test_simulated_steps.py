@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 import pytest
 
+import streamlab as sl
 from streamlab.observe.status import JobState, StepStatus
 from streamlab.runtime.protocol import ResumeRequested, StepRequested
 from streamlab.testing.scenarios import SCENARIOS, Outcome, Scenario
@@ -142,3 +143,18 @@ def test_a_worker_that_dies_in_a_step_fails_the_step_and_the_next_one_goes_on_fr
     to_the_end(cluster)
     for outcome in cluster.outcome():
         cluster.scenario.check(cluster.scenario, outcome)
+
+
+def of_nothing() -> sl.StreamFrame:
+    empty = pl.DataFrame(schema={"at": pl.Datetime("us"), "n": pl.Int64})
+    return sl.concat([sl.from_frame(empty, event_time="at", watermark="0s", name=name) for name in ("one", "two")])
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_sources_that_end_when_they_are_found_to_have_nothing_end_the_job(parallelism: int, rows: int | None) -> None:
+    def check(_: Scenario, outcome: Outcome) -> None:
+        assert outcome.rows.height == 0
+
+    cluster = start(Scenario("of nothing", of_nothing, check), 3, parallelism)
+    assert to_the_end(cluster, rows=rows)[-1].step.ended
