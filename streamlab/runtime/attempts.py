@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from streamlab.core.errors import StateError, explained
 from streamlab.core.failpoints import reach
 from streamlab.runtime.protocol import Layout
 
@@ -31,11 +32,21 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def read_attempts(results: Path) -> tuple[Attempt, ...]:
-    """Return the attempts on record in a job's results folder, oldest first."""
+    """Return the attempts on record in a job's results folder, oldest first.
+
+    Raises
+    ------
+    StateError
+        The record is damaged: which rows were withdrawn cannot be known any more.
+    """
+    path = results / _NAME
     try:
-        return msgspec.json.decode((results / _NAME).read_bytes(), type=tuple[Attempt, ...])
+        return msgspec.json.decode(path.read_bytes(), type=tuple[Attempt, ...])
     except FileNotFoundError:
         return ()
+    except msgspec.MsgspecError as error:
+        text = explained(f"reading {path}", needed="the job's attempts", got=str(error), hint="the file was damaged")
+        raise StateError(text) from error
 
 
 def record_attempt(results: Path, attempt: Attempt) -> None:

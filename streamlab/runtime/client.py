@@ -19,7 +19,7 @@ from streamlab.core.errors import JobError, OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.graph.explain import routing
 from streamlab.graph.job_graph import JobGraph
-from streamlab.observe.status import CheckpointStatus, JobState, JobStatus
+from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobStatus
 from streamlab.runtime.control import SOCKET_NAME, ask
 from streamlab.runtime.folder import (
     CheckpointPlace,
@@ -32,6 +32,7 @@ from streamlab.runtime.folder import (
     list_folders,
     registry_lock,
     remove_sockets_folder,
+    sockets_folder,
 )
 from streamlab.runtime.guarding import guardian_command
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
@@ -83,7 +84,10 @@ class JobHandle:
         """
         if self._final is not None:
             return self._final
-        status = self.folder.read_status()
+        try:
+            status = self.folder.read_status()
+        except StateError as error:
+            return self._unreadable(str(error))
         if status is not None and status.state.is_final:
             return self._ended(status)
         if not self.folder.path.exists():
@@ -97,14 +101,7 @@ class JobHandle:
             status = self.folder.read_status()
             if status is not None:
                 return self._ended(status)
-        return status or JobStatus(
-            id=self.meta.id,
-            name=self.meta.name,
-            state=JobState.STARTING,
-            parallelism=self.meta.options.parallelism,
-            submitted_us=self.meta.created_us,
-            **JobPace().figures(self.meta.layout),
-        )
+        return status or self._first_status()
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
         """Return the status once it is final, or when the time is over."""
@@ -170,6 +167,25 @@ class JobHandle:
         if self.status().state.is_final:
             self._reap()
             self.folder.remove()
+
+    def _first_status(self) -> JobStatus:
+        return JobStatus(
+            id=self.meta.id,
+            name=self.meta.name,
+            state=JobState.STARTING,
+            parallelism=self.meta.options.parallelism,
+            submitted_us=self.meta.created_us,
+            **JobPace().figures(self.meta.layout),
+        )
+
+    def _unreadable(self, reason: str) -> JobStatus:
+        """Return what can be said without the status, which is damaged: while the job runs, it is written anew."""
+        status = self._first_status()
+        processes = self.folder.read_processes()
+        if processes is not None and processes.can_go_on:
+            return status
+        failure = Failure(message=reason, kind="StateError")
+        return msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=self.meta.created_us)
 
     def _ended(self, status: JobStatus) -> JobStatus:
         self._final = msgspec.structs.replace(status, checkpoints=tuple(map(_settled, status.checkpoints)))
@@ -313,24 +329,24 @@ def launch(
         _refuse_taken(name)
         sweep(spared=[place for place in (origin, until) if place is not None])
         folder = create_folder()
-        sockets = create_sockets_folder(folder.id)
-        meta = JobMeta(
-            id=folder.id,
-            name=name,
-            options=options,
-            created_us=time.time_ns() // 1000,
-            client=process_id(),
-            sockets=str(sockets),
-            layout=layout_of(graph, options.parallelism),
-            origin=origin,
-            until=until,
-            replayed=replayed,
-            plan=plan,
-            fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
-            engine=pl.__version__,
-        )
         held = HeldCheckpoints(folder, origin, until)
+        # From here on, whatever happens (Ctrl-C, too) leaves a job that runs, or nothing.
         try:
+            meta = JobMeta(
+                id=folder.id,
+                name=name,
+                options=options,
+                created_us=time.time_ns() // 1000,
+                client=process_id(),
+                sockets=str(create_sockets_folder(folder.id)),
+                layout=layout_of(graph, options.parallelism),
+                origin=origin,
+                until=until,
+                replayed=replayed,
+                plan=plan,
+                fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
+                engine=pl.__version__,
+            )
             held.hold(meta.client)
             folder.write_graph(pickled)
             if query is not None:
@@ -341,20 +357,36 @@ def launch(
             if prepare is not None:
                 prepare(folder)
             folder.write_meta(meta)
-            coordinator = _coordinators[folder.id] = _start_coordinator(folder, options)
+            _coordinators[folder.id] = _start_coordinator(folder, options)
+            _hand_over(_coordinators[folder.id], options)
         except BaseException:
+            _abandon(folder)
             held.release()
-            remove_sockets_folder(sockets)
             folder.remove()
             raise
-    # A coordinator that has died already is found out by whoever asks for the status.
+    return JobHandle(folder)
+
+
+def _hand_over(coordinator: subprocess.Popen[bytes], options: JobOptions) -> None:
+    """Give the coordinator, or the guardian that starts it, the job's key."""
+    # One that has died already is found out by whoever asks for the status.
     with contextlib.suppress(BrokenPipeError):
         if coordinator.stdin is not None:
             coordinator.stdin.write(secrets.token_bytes(KEY_BYTES))
             coordinator.stdin.flush()
             if options.detach:
                 coordinator.stdin.close()
-    return JobHandle(folder)
+
+
+def _abandon(folder: JobFolder) -> None:
+    """End what was started of a job that did not come to be: without its key no coordinator begins."""
+    coordinator = _coordinators.pop(folder.id, None)
+    if coordinator is not None:
+        kill_group(coordinator.pid)
+        coordinator.wait()
+        if coordinator.stdin is not None:
+            coordinator.stdin.close()
+    remove_sockets_folder(sockets_folder(folder.id))
 
 
 def find(name_or_id: str) -> JobHandle:
@@ -419,6 +451,7 @@ def _ended_job(handle: JobHandle, needed: Collection[str]) -> EndedJob:
 def _is_running(handle: JobHandle) -> bool | None:
     """Return whether a job runs; None when its folder is damaged or has just been removed, which harms no other job."""
     try:
+        handle.folder.read_status()
         return not handle.status().state.is_final
     except (JobError, StateError):
         return None

@@ -31,6 +31,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pickle
 import re
 import secrets
 import shutil
@@ -39,6 +40,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -235,6 +237,16 @@ class JobFolder:
             text = explained(f"job {self.id}", needed="its query, stored when it was started", got="none")
             raise StateError(text) from error
 
+    def understand_query(self) -> Any:
+        """Return the query that the job runs. Raises StateError when it has none, or that cannot be understood."""
+        pickled = self.read_query()
+        try:
+            return pickle.loads(pickled)  # noqa: S301 - in the user's own private folder
+        except Exception as error:  # whatever pickle makes of damaged bytes
+            got = f"{type(error).__name__}: {error}"
+            text = explained(f"job {self.id}", needed="its query, stored when it was started", got=got)
+            raise StateError(text) from error
+
     def checkpoint_blobs(self) -> Blobs:
         """Return where the job keeps its checkpoints."""
         return open_blobs(self.checkpoint_location())
@@ -317,6 +329,9 @@ def create_folder() -> JobFolder:
                 hint="set STREAMLAB_HOME to another folder",
             )
             raise StateError(text) from error
+        except BaseException:
+            folder.remove()
+            raise
         return folder
 
 
@@ -386,19 +401,24 @@ def create_sockets_folder(job_id: str) -> Path:
     StateError
         If the folder above it belongs to someone else or is open to others.
     """
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    if given and len(given) < _MAX_SOCKET_FOLDER and Path(given).is_dir():
-        root = Path(given) / "streamlab"
-    else:
-        root = Path("/tmp") / f"streamlab-{os.getuid()}"  # noqa: S108 - checked below; TMPDIR is too long on macOS
+    path = sockets_folder(job_id)
+    root = path.parent
     root.mkdir(mode=0o700, exist_ok=True)
     facts = root.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
         text = explained("sockets", needed=f"{root} to be a private folder of this user", got="one open to others")
         raise StateError(text)
-    path = root / job_id
     path.mkdir(mode=0o700)
     return path
+
+
+def sockets_folder(job_id: str) -> Path:
+    """Return where a job's sockets go, if it was started in this environment."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given and len(given) < _MAX_SOCKET_FOLDER and Path(given).is_dir():
+        return Path(given) / "streamlab" / job_id
+    # Whose it is, is looked at when it is made; TMPDIR is too long on macOS.
+    return Path("/tmp") / f"streamlab-{os.getuid()}" / job_id  # noqa: S108
 
 
 def remove_sockets_folder(path: str | Path) -> None:

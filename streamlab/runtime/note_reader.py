@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from streamlab.core.errors import StateError
 from streamlab.runtime.attempts import Attempt, read_attempts
 from streamlab.runtime.record_log import LogReader, standing
 
@@ -44,7 +45,14 @@ class NoteReader:
             self._frames = {}
             records = list(self._log.read_new())
             self._attempts = attempts = read_attempts(self._results)
-        for record in standing(records, attempts):
+        try:
+            records = standing(records, attempts)
+        except StateError:
+            # The next call, too, is to find what is damaged.
+            self._log.restart()
+            self._frames = {}
+            raise
+        for record in records:
             _append(self._frames.setdefault((record.prefix, record.segment), []), record.header.step, record.frame)
         there = self._log.segments()
         self._frames = {file: frames for file, frames in self._frames.items() if file in there}

@@ -5,15 +5,17 @@ Files ``<prefix>-<number>.arrows`` hold records, one behind the other::
     [header length: 4 bytes][rows length: 8 bytes][header: msgpack][rows: Arrow IPC stream]
 
 A reader takes whole records only, so a torn one at the end (the writer is at it, died, or the disk is full) does no
-harm. Old files of a writer may be deleted under a reader. Each header says how many rows the writer wrote before, so
-what is missing can be told, and in which attempt and after which checkpoint they were written, so that a later attempt
-can withdraw them (`attempts`).
+harm; nor do zeros, which a power failure may leave. What else is not as it was written, lengths and a checksum tell,
+and it is an error unless it was withdrawn. Old files of a writer may be deleted under a reader. Each header says how
+many rows the writer wrote before, so what is missing can be told, and in which attempt and after which checkpoint they
+were written, so that a later attempt can withdraw them (`attempts`).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,11 +25,15 @@ from typing import BinaryIO
 import msgspec
 import polars as pl
 
+from streamlab.core.errors import StateError, explained
 from streamlab.core.failpoints import reach
 from streamlab.runtime.attempts import Attempt, is_void
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 _LENGTHS = 12
+_LONGEST_HEADER = 2**20
+_LAST_ATTEMPT = 2**62
+"""Rows of it are withdrawn by none."""
 _NAME = re.compile(r"(?P<prefix>.+)-(?P<number>\d{6,})\.arrows")
 _NEWEST = pl.CompatLevel.newest()
 
@@ -47,6 +53,8 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
         Step that gave them, for side outputs.
     voids_from : int
         First file whose records these rows replace, up to the file that this record is in; -1: they replace none.
+    crc32 : int
+        Of the header without it and of the rows behind it; -1 when it was not noted.
     """
 
     attempt: int
@@ -55,16 +63,18 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     rows: int
     step: str = ""
     voids_from: int = -1
+    crc32: int = -1
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record as read."""
+    """One record as read; with `damage` there are no rows."""
 
     prefix: str
     segment: int
     header: RecordHeader
     frame: pl.DataFrame
+    damage: str = ""
 
 
 class LogWriter:
@@ -171,8 +181,8 @@ class LogWriter:
     def records(self) -> Iterator[Record]:
         """Yield what this writer has written and not deleted."""
         for number, _ in self._segments:
-            for header, frame, _ in _read_from(self._path(number), 0):
-                yield Record(self._prefix, number, header, frame)
+            for record, _ in _read_from(self._path(number), 0, self._prefix, number):
+                yield record
 
     def close(self) -> None:
         """Close the file."""
@@ -261,9 +271,9 @@ class LogReader:
                 start = offset if number == at else 0
                 self._positions[prefix] = number, start
                 path = self.folder / f"{prefix}-{number:06d}.arrows"
-                for header, frame, end in _read_from(path, start):
+                for record, end in _read_from(path, start, prefix, number):
                     self._positions[prefix] = number, end
-                    yield Record(prefix, number, header, frame)
+                    yield record
                 if not path.exists():
                     # Its writer has deleted it since we looked, and what takes its place was there before that.
                     waiting = [later for later in _segments(self.folder).get(prefix, ()) if later > number]
@@ -308,20 +318,35 @@ def orphans(folder: Path, family: str, writer: int, writers: int) -> list[str]:
 
 
 def standing(records: Iterable[Record], attempts: Sequence[Attempt]) -> list[Record]:
-    """Return the records that count, in order: neither withdrawn by an attempt nor replaced by a later file."""
+    """Return the records that count, in order: neither withdrawn by an attempt nor replaced by a later file.
+
+    Raises
+    ------
+    StateError
+        One of them is damaged; the file is named.
+    """
     valid = [r for r in records if not is_void(r.header.attempt, r.header.epoch, attempts)]
     replaced: dict[str, list[tuple[int, int]]] = {}
     for record in valid:
         if record.header.voids_from >= 0:
             replaced.setdefault(record.prefix, []).append((record.header.voids_from, record.segment))
-    return [r for r in valid if not any(a <= r.segment < b for a, b in replaced.get(r.prefix, ()))]
+    counting = [r for r in valid if not any(a <= r.segment < b for a, b in replaced.get(r.prefix, ()))]
+    for record in counting:
+        if record.damage:
+            raise StateError(record.damage)
+    return counting
 
 
 def _encoded(header: RecordHeader, frame: pl.DataFrame) -> bytes:
     body = BytesIO()
     frame.write_ipc_stream(body, compat_level=_NEWEST)
-    head, rows = msgspec.msgpack.encode(header), body.getvalue()
+    rows = body.getvalue()
+    head = msgspec.msgpack.encode(msgspec.structs.replace(header, crc32=_checksum(header, rows)))
     return len(head).to_bytes(4, "little") + len(rows).to_bytes(8, "little") + head + rows
+
+
+def _checksum(header: RecordHeader, rows: bytes) -> int:
+    return zlib.crc32(rows, zlib.crc32(msgspec.msgpack.encode(msgspec.structs.replace(header, crc32=-1))))
 
 
 def _segments(folder: Path) -> dict[str, list[int]]:
@@ -356,19 +381,35 @@ def _first_attempt(path: Path) -> int:
     return next((header.attempt for header in _headers(path)), 0)
 
 
-def _read_from(path: Path, offset: int) -> Iterator[tuple[RecordHeader, pl.DataFrame, int]]:
-    """Yield header, rows and end of each whole record from `offset` on; nothing when the file is gone."""
+def _read_from(path: Path, offset: int, prefix: str, number: int) -> Iterator[tuple[Record, int]]:
+    """Yield each whole record from `offset` on, and where it ends; nothing when the file is gone."""
     for header, file, body_bytes, end in _records(path, offset):
-        yield header, pl.read_ipc_stream(file.read(body_bytes)), end
+        rows = b"" if file is None else file.read(body_bytes)
+        damage = "" if file is not None and header.crc32 in {-1, _checksum(header, rows)} else "others"
+        frame = pl.DataFrame()
+        if not damage:
+            try:
+                frame = pl.read_ipc_stream(rows)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                damage = str(error)
+        if damage:
+            hint = "the file was damaged after it was written"
+            damage = explained(f"reading {path}", needed="the rows that were written", got=damage, hint=hint)
+        yield Record(prefix, number, header, frame, damage), end
 
 
 def _headers(path: Path) -> Iterator[RecordHeader]:
     """Yield the header of each whole record."""
-    return (header for header, _, _, _ in _records(path, 0))
+    return (header for header, file, _, _ in _records(path, 0) if file is not None)
 
 
-def _records(path: Path, offset: int) -> Iterator[tuple[RecordHeader, BinaryIO, int, int]]:
-    """Yield for each whole record its header, the file where its rows begin, their length, and where it ends."""
+def _records(path: Path, offset: int) -> Iterator[tuple[RecordHeader, BinaryIO | None, int, int]]:
+    """Yield for each whole record its header, the file where its rows begin, their length, and where it ends.
+
+    Without a file it is where a record that cannot be understood ends the file; its header is that of the one before,
+    since the attempt and the checkpoint that it follows are not before those.
+    """
+    before = RecordHeader(_LAST_ATTEMPT, 0, 0, 0)
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -380,8 +421,15 @@ def _records(path: Path, offset: int) -> Iterator[tuple[RecordHeader, BinaryIO, 
             header_bytes = int.from_bytes(lengths[:4], "little")
             body_bytes = int.from_bytes(lengths[4:], "little")
             end = offset + _LENGTHS + header_bytes + body_bytes
-            if len(lengths) < _LENGTHS or end > os.fstat(file.fileno()).st_size:
+            size = os.fstat(file.fileno()).st_size
+            if len(lengths) < _LENGTHS or not any(lengths):
                 return
-            header = msgspec.msgpack.decode(file.read(header_bytes), type=RecordHeader)
+            if header_bytes <= _LONGEST_HEADER and end > size:
+                return
+            try:
+                header = msgspec.msgpack.decode(file.read(min(header_bytes, _LONGEST_HEADER)), type=RecordHeader)
+            except msgspec.MsgspecError:
+                yield before, None, 0, size
+                return
             yield header, file, body_bytes, end
-            offset = end
+            offset, before = end, header

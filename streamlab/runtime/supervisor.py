@@ -169,7 +169,7 @@ class Supervisor:
         if manifests:
             # Sinks commit what it holds as soon as an attempt starts from it: no power failure may take it back then.
             self._manifests.make_durable(manifests[0])
-        last, status = attempts[-1], self._folder.read_status()
+        last, status = attempts[-1], _last_status(self._folder)
         ran = {attempt.layout.graph for attempt in attempts}
         wished = status.rescale if status is not None and status.rescale not in ran else ""
         rescale = self._folder.read_layout(wished) if wished else None
@@ -372,6 +372,15 @@ def read_is_empty(fd: int) -> bool:
         return not selector.select(0)
 
 
+def _last_status(folder: JobFolder) -> JobStatus | None:
+    try:
+        return folder.read_status()
+    except StateError as error:
+        # The checkpoints and the attempts on record are what a job goes on from.
+        say(str(error))
+        return None
+
+
 def _now_us() -> int:
     return time.time_ns() // 1000
 
@@ -383,7 +392,7 @@ def main(path: str, *flags: str) -> None:
     try:
         guardian = next((int(flag.removeprefix(GUARDIAN)) for flag in flags if flag.startswith(GUARDIAN)), 0)
         folder = JobFolder(Path(path))
-        status = folder.read_status()
+        status = _last_status(folder)
         if status is not None and status.state.is_final:
             # The coordinator before was killed after its last word.
             return

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND, RowKind, fold
+from streamlab.core.errors import StateError, explained
 from streamlab.core.messages import LATE_ROWS, MAIN
 from streamlab.runtime.attempts import Attempt, read_attempts
 from streamlab.runtime.record_log import LogReader, Record, standing
@@ -104,34 +105,47 @@ class TableReader:
         self._newest: deque[pl.DataFrame] = deque()
         """The newest changes as they were written, of all writers."""
         self._newest_height = 0
-        path = results / "table.msgpack"
-        self._facts = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts) if path.exists() else None
+        self._known: TableFacts | None = None
 
     @property
     def schema(self) -> pl.Schema:
         """Columns of the table; empty for a job that has none."""
-        return self._facts.schema if self._facts else pl.Schema()
+        return facts.schema if (facts := self._facts) else pl.Schema()
 
     @property
     def keys(self) -> tuple[str, ...] | None:
         """Columns that identify a row of an updating table, when they are known."""
-        return self._facts.keys if self._facts else None
+        return facts.keys if (facts := self._facts) else None
+
+    @property
+    def _facts(self) -> TableFacts | None:
+        """What is known of the table. Raises StateError when the file that says so is damaged."""
+        path = self._results / "table.msgpack"
+        if self._known is None and path.exists():
+            try:
+                self._known = msgspec.msgpack.decode(path.read_bytes(), type=TableFacts)
+            except msgspec.MsgspecError as error:
+                text = explained(f"reading {path}", needed="a table's columns", got=str(error), hint="it was damaged")
+                raise StateError(text) from error
+        return self._known
 
     def table(self) -> pl.DataFrame:
-        """Return the table as it is now, changelogs folded."""
+        """Return the table as it is now, changelogs folded. Raises StateError when rows that count are damaged."""
         with self._lock:
             # In this order, since an attempt is on record before there are rows of it.
             records = list(self._log.read_new())
             attempts = read_attempts(self._results)
             late = any(record.header.attempt < self._newest_attempt for record in records)
             if attempts != self._attempts or late or any(record.header.voids_from >= 0 for record in records):
-                self._log.restart()
-                self._rows, self._folded = {}, None
-                self._newest.clear()
-                self._newest_height = 0
+                self._forget()
                 records = list(self._log.read_new())
                 self._attempts = attempts = read_attempts(self._results)
-            self._take(standing(records, attempts))
+            try:
+                self._take(standing(records, attempts))
+            except StateError:
+                # The next call, too, is to find what is damaged.
+                self._forget()
+                raise
             for dropped in self._rows.keys() - self._log.segments():
                 del self._rows[dropped]
             frames = [frame for frames in self._rows.values() for frame in frames]
@@ -163,6 +177,12 @@ class TableReader:
             return log.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND))
         keys = self._facts.keys if self._facts else None
         return log if keys is None else with_update_before(log, keys)
+
+    def _forget(self) -> None:
+        self._log.restart()
+        self._rows, self._folded = {}, None
+        self._newest.clear()
+        self._newest_height = 0
 
     def _take(self, records: list[Record]) -> None:
         changes: list[Record] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,7 +52,7 @@ def replay(
 ) -> JobHandle:
     """Start a job that goes on from a checkpoint of another job; see :meth:`Job.replay`."""
     step = f"replay of job {handle.meta.name}"
-    query: nodes.Write = pickle.loads(handle.folder.read_query())  # noqa: S301 - in the user's own private folder
+    query: nodes.Write = handle.folder.understand_query()
     plan = query.input if changed is None else changed
     sink = query.sink if side_effects else _table(plan)
     store = ManifestStore(handle.folder.checkpoint_blobs())

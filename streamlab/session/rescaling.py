@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import secrets
 
 from streamlab.core.errors import JobError, OptionError, explained
@@ -23,7 +22,7 @@ def rescale(handle: JobHandle, parallelism: int, timeout_s: float | None) -> Non
     if not isinstance(parallelism, int) or isinstance(parallelism, bool) or parallelism < 1:
         raise OptionError(explained(step, needed="a number of subtasks, at least 1", got=repr(parallelism)))
     check_checkpointing(handle, step)
-    query: nodes.Write = pickle.loads(handle.folder.read_query())  # noqa: S301 - in the user's own private folder
+    query: nodes.Write = handle.folder.understand_query()
     graph = lower(query, parallelism)
     file = f"graph-{secrets.token_hex(4)}.pickle"
     handle.folder.write_graph(pickled_graph(graph), file)

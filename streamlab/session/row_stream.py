@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from streamlab.core.errors import JobError, explained
+from streamlab.core.errors import JobError, StateError, explained
 from streamlab.core.messages import MAIN
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import CancelRequested, PauseRequested, Request, ResumeRequested
@@ -89,6 +89,8 @@ class _Rows:
     def new(self) -> Iterator[pl.DataFrame]:
         """Yield what is new, and hold the job back while it is far ahead."""
         for record in self._log.read_new():
+            if record.damage:
+                raise StateError(record.damage)
             first = self._next_row.get(record.prefix, 0)
             rows = 0 if record.header.voids_from >= 0 else record.header.rows
             self._next_row[record.prefix] = record.header.first_row + rows

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from streamlab.core import errors
-from streamlab.core.errors import JobError, OptionError, StepFailed
+from streamlab.core.errors import JobError, OptionError, StateError, StepFailed
 from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
 from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobStatus, TaskStatus
@@ -164,7 +164,14 @@ def test_a_damaged_folder_harms_no_other_job():
     assert [h.meta.name for h in list_jobs()] == ["good", "bad"]
     assert find("good").meta.id == good.id
     assert [job.name for job in sweep(keep=0)[0]] == ["good"]
-    assert [h.meta.name for h in list_jobs()] == ["bad"]
+    (left,) = list_jobs()
+    assert left.meta.name == "bad"
+    assert "status.json" in repr(Job(left))
+    with pytest.raises(StateError, match=r"status\.json"):
+        Job(left).wait()
+    # While it runs, the next status takes the place of a damaged one.
+    bad.write_processes(JobProcesses(process_id()))
+    assert left.status().state == "starting"
 
 
 def test_a_job_that_restarts_says_so_and_why():
