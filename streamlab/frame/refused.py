@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import polars as pl
 
 from streamlab.core.errors import PlanError, explained
 from streamlab.frame.base import FrameBase
-from streamlab.frame.steps import StepMethods
 
 _ORDER = "the place of a row among all others"
 _WHOLE = "all rows, those that are still to come too"
@@ -51,8 +50,8 @@ class _Refusal:
         return refuse
 
 
-class RefusedMethods(StepMethods):
-    """Methods that say why they can't be had, and totals of all columns, which can."""
+class RefusedMethods(FrameBase):
+    """Methods that say why they can't be had."""
 
     __slots__ = ()
 
@@ -86,35 +85,3 @@ class RefusedMethods(StepMethods):
         _WHOLE, "one aggregation for each value: agg(pl.col('x').filter(pl.col('k') == 'a').sum().alias('a'), …)"
     )
     sql = _Refusal("a whole table", "write the query with the methods of the stream")
-
-    def sum(self) -> Self:
-        """Sum every column, in one row that is kept up to date."""
-        return self._select("sum", (pl.all().sum(),), {})
-
-    def mean(self) -> Self:
-        """Average every column, in one row that is kept up to date."""
-        return self._select("mean", (pl.all().mean(),), {})
-
-    def min(self) -> Self:
-        """Take the smallest value of every column, in one row that is kept up to date."""
-        return self._select("min", (pl.all().min(),), {})
-
-    def max(self) -> Self:
-        """Take the largest value of every column, in one row that is kept up to date."""
-        return self._select("max", (pl.all().max(),), {})
-
-    def std(self, ddof: int = 1) -> Self:
-        """Take the standard deviation of every column, in one row that is kept up to date."""
-        return self._select("std", (pl.all().std(ddof),), {})
-
-    def var(self, ddof: int = 1) -> Self:
-        """Take the variance of every column, in one row that is kept up to date."""
-        return self._select("var", (pl.all().var(ddof),), {})
-
-    def count(self) -> Self:
-        """Count the values of every column that are not null, in one row that is kept up to date."""
-        return self._select("count", (pl.all().count(),), {})
-
-    def null_count(self) -> Self:
-        """Count the nulls of every column, in one row that is kept up to date."""
-        return self._select("null_count", (pl.all().null_count(),), {})

@@ -12,6 +12,7 @@ from streamlab.frame.outputs import OutputMethods
 from streamlab.frame.refused import RefusedMethods
 from streamlab.frame.runner import Runner
 from streamlab.frame.table_sinks import TableSinkMethods
+from streamlab.frame.totals import TotalMethods
 from streamlab.frame.windows import WindowMethods
 from streamlab.plan.nodes import Scan
 from streamlab.plan.schema import check_names
@@ -33,7 +34,7 @@ _INSTEAD = {
 }
 
 
-class StreamFrame(JoinMethods, WindowMethods, RefusedMethods, OutputMethods, TableSinkMethods):
+class StreamFrame(TotalMethods, JoinMethods, WindowMethods, RefusedMethods, OutputMethods, TableSinkMethods):
     """A query over a stream: Polars' LazyFrame, except that rows keep coming.
 
     Methods have Polars' names, arguments and expressions. Each one checks itself at once against the columns there

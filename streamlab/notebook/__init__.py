@@ -15,7 +15,7 @@ _ATTRIBUTE = "_streamlab_magics"
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Give the shell the ``stream`` magic; loading twice changes nothing."""
+    """Give the shell the ``stream`` magic: what ``%load_ext streamlab`` does. Loading twice changes nothing."""
     from streamlab.notebook.magics import StreamMagics  # noqa: PLC0415 - costs a second, and only notebooks need it
 
     if not hasattr(shell, _ATTRIBUTE):
@@ -25,7 +25,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take the magic away; jobs go on."""
+    """Take the magic away from the shell: what ``%unload_ext streamlab`` does. Jobs go on."""
     magics = getattr(shell, _ATTRIBUTE, None)
     if magics is not None:
         magics.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -41,6 +43,30 @@ def test_every_source_is_named() -> None:
 def test_streams_say_in_full_what_their_arguments_about_time_mean() -> None:
     assert "How far rows may come out of order" in sl.from_frame.__doc__
     assert "connectors.timing" not in "".join(getattr(sl, name).__doc__ for name in sl.__all__)
+
+
+def calls() -> Iterator[tuple[str, Callable[..., object]]]:
+    """Everything that a user can call by a name of ours, with that name."""
+    for name in sl.__all__:
+        value = getattr(sl, name)
+        if inspect.isfunction(value):
+            yield name, value
+    for kind in (sl.StreamFrame, sl.Job):
+        for name, method in inspect.getmembers(kind, inspect.isroutine):
+            if not name.startswith("_"):
+                yield f"{kind.__name__}.{name}", method
+
+
+def is_explained(call: Callable[..., object]) -> bool:
+    text = inspect.getdoc(call) or ""
+    is_elsewhere = re.search(r":(meth|func):|Polars", text) is not None
+    names = inspect.signature(call).parameters.keys() - {"self", "_", "__"}
+    return bool(text) and (is_elsewhere or names <= set(re.findall(r"\w+", text)))
+
+
+def test_every_argument_is_explained() -> None:
+    assert not is_explained(lambda argument: None)
+    assert [name for name, call in calls() if not is_explained(call)] == []
 
 
 def test_what_is_not_there_is_said() -> None:
