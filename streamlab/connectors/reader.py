@@ -245,6 +245,7 @@ class SourceReader:
         """Take note that a barrier was sent after what was given out."""
         if self._cuts is not None:
             self._cuts.passed(checkpoint_id)
+            self._note(self._watermarks.idle(self._lanes))
 
     def forget_before(self, checkpoint_id: int) -> None:
         """Take note that no checkpoint before this one is kept, so that nobody replays from there."""

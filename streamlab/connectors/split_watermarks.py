@@ -79,7 +79,8 @@ class SplitWatermarks:
         if self._delay_us is not None and split.min_time_us is not None:
             start_us = split.min_time_us - self._tick_us
         if progress is not None:
-            start_us = max(progress.watermark_us, start_us)
+            # Its rows have said where it is, and may have said less than what was known before.
+            start_us = progress.watermark_us
         lane.order_us = start_us
         lane.clock = IdleClock(self._idle_us) if self._idle_us else None
         self.combined.add(split.id, start_us)
@@ -144,6 +145,10 @@ class SplitWatermarks:
             self._discovery_clock.activity()
         new, self._idle = idle - self._idle, idle
         return sorted(new)
+
+    def idle(self, lanes: Mapping[str, Lane]) -> list[str]:
+        """Return the splits that do not count now."""
+        return sorted(name for name in lanes if self.combined.is_split_idle(name))
 
     def leave_out(self, splits: Collection[str]) -> None:
         """Take these splits for idle, whatever the clock says."""

@@ -82,9 +82,10 @@ class Ledger:
         """Lose what an attempt's processes had not synced when the power failed."""
         self._shown = [rows for rows in self._shown if rows.synced or rows.attempt != attempt]
 
-    def shown(self, tag: str, attempts: Sequence[Attempt]) -> list[pl.DataFrame]:
-        """Return the rows that stand, oldest attempt first."""
+    def shown(self, tag: str, attempts: Sequence[Attempt], *, since: int = 0) -> list[pl.DataFrame]:
+        """Return the rows that stand, of those that follow a checkpoint, oldest attempt first."""
         standing = [r for r in self._shown if r.tag == tag and not is_void(r.attempt, r.epoch, attempts)]
+        standing = [r for r in standing if r.epoch >= since]
         return [rows.frame for rows in sorted(standing, key=lambda rows: rows.attempt)]
 
     # -- transactions ----------------------------------------------------------------------------------------------

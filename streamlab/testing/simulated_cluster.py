@@ -28,6 +28,7 @@ from streamlab.runtime.attempts import Attempt
 from streamlab.runtime.client import layout_of
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.exchange import Channel, input_channels
+from streamlab.runtime.folder import Replayed
 from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.task_runner import TaskRunner
 from streamlab.runtime.transport import Inbox
@@ -57,12 +58,26 @@ class Cluster:
         Decides the schedule.
     origin
         A checkpoint of another job to go on from, and where it is.
+    folder
+        Where tasks keep notes for replays; nowhere when empty.
+    replayed
+        The job that this one replays from there.
+    credit
+        Of every channel; None: the seed decides.
     **fixed
         Options of the job that the seed does not decide.
     """
 
     def __init__(
-        self, scenario: Scenario, seed: int, *, origin: tuple[Blobs, Manifest] | None = None, **fixed: Any
+        self,
+        scenario: Scenario,
+        seed: int,
+        *,
+        origin: tuple[Blobs, Manifest] | None = None,
+        folder: str = "",
+        replayed: Replayed | None = None,
+        credit: int | None = None,
+        **fixed: Any,
     ) -> None:
         self.scenario = scenario
         self.random = Random(seed)  # noqa: S311 - reproducible, not secret
@@ -86,7 +101,8 @@ class Cluster:
         self._gone: list[SimulatedWorker] = []
         self._storing: Manifest | None = None
         self._parallelism = self.random.choice((1, 2, 2, 3))
-        self._credit = self.random.choice((1, 2, 8))
+        chosen = self.random.choice((1, 2, 8))
+        self.credit = chosen if credit is None else credit
         self._options = JobOptions(
             "simulation",
             self._parallelism,
@@ -102,8 +118,8 @@ class Cluster:
         )
         self._options = replace(self._options, **fixed)
         self._parallelism = self._options.parallelism
-        self._origin = origin
-        self._shell = Shell(self.blobs, self.ledger, self._options, origin)
+        self._origin, self._replayed = origin, replayed
+        self._shell = Shell(self.blobs, self.ledger, self._options, origin, folder, replayed)
         self._graphs = {f"graph-{n}": scenario.graph(n, self.ledger) for n in (1, 2, 3)}
         self._coordinator = self._new_coordinator(None)
 
@@ -289,9 +305,9 @@ class Cluster:
         for vertex in graph.vertices:
             for subtask in range(vertex.parallelism):
                 for channel in input_channels(graph, vertex.id, subtask):
-                    inbox = Inbox(channel, self._credit)
+                    inbox = Inbox(channel, self.credit)
                     is_local = worker_of(channel.source_subtask, workers) == worker_of(subtask, workers)
-                    wire = Wire(channel, self._credit, inbox, is_local, self.ledger.complaints.append)
+                    wire = Wire(channel, self.credit, inbox, is_local, self.ledger.complaints.append)
                     inbox.returns_credit_to(wire.grant)
                     self._wires[channel] = wire
         self.workers = [
@@ -393,6 +409,7 @@ class Cluster:
             engine=_ENGINE,
             origin=None if self._origin is None else self._origin[1],
             takeover=takeover,
+            in_order=self._replayed is not None and self._replayed.in_order,
         )
 
     def _expect_damage(self, reason: str) -> None:

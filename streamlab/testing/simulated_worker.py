@@ -23,6 +23,7 @@ from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share
 from streamlab.runtime.exchange import Channel
+from streamlab.runtime.folder import Replayed
 from streamlab.runtime.protocol import (
     CommitCheckpoint,
     Committed,
@@ -113,17 +114,21 @@ class Shell:
     options: JobOptions
     start: tuple[Blobs, Manifest] | None = None
     """The checkpoint of another job that this one starts from."""
+    folder: str = ""
+    """Where tasks keep notes for replays; nowhere when empty."""
+    replayed: Replayed | None = None
+    """The job that this one replays."""
 
     def origin(self, command: Deploy) -> Origin:
         """Return what a worker was told to start from."""
         if command.from_origin and self.start is not None:
-            return Origin(command.splits, *self.start, is_own=False)
+            return Origin(command.splits, *self.start, is_own=False, replayed=self.replayed)
         manifest = ManifestStore(self.blobs).get(command.restored) if command.restored else None
-        return Origin(command.splits, self.blobs, manifest, is_own=True)
+        return Origin(command.splits, self.blobs, manifest, is_own=True, replayed=self.replayed)
 
     def place(self, attempt: int) -> Place:
         """Return where tasks run."""
-        return Place("", attempt, self.options)
+        return Place(self.folder, attempt, self.options, takes_notes=bool(self.folder))
 
 
 class SimulatedWorker:

@@ -1,0 +1,156 @@
+"""Whose message is taken next. A task that follows must never wait for ever, nor leave the order without a word."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from streamlab.core.messages import Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
+from streamlab.runtime.inputs import Inputs
+from streamlab.runtime.task import Task
+from streamlab.runtime.transport import Inbox
+from streamlab.runtime.turns import Turn, TurnLog, TurnTrail
+
+HALF_A_MINUTE_US = 30_000_000
+FRAME = pl.DataFrame({"n": [1]})
+
+
+def task() -> Task:
+    one, other = (Vertex(name, None, (), None, 1) for name in ("one", "other"))
+    last = Vertex("last", None, (), None, 1)
+    edges = (Edge("one", "last", Exchange.FORWARD), Edge("other", "last", Exchange.FORWARD))
+    return Task(JobGraph((one, other, last), edges), "last", 0)
+
+
+def noted(folder, *turns: Turn) -> TurnTrail:
+    log = TurnLog(folder, 1, 0, inputs=2, parallelism=1)
+    for turn in turns:
+        log.note(turn)
+    log.close()
+    return TurnTrail(folder, 0, inputs=2, parallelism=1)
+
+
+class Case:
+    def __init__(self, trail: TurnTrail | None = None, log: TurnLog | None = None) -> None:
+        self.task = task()
+        self.inboxes = [Inbox(channel, 2) for channel in self.task.inputs]
+        self.inputs = Inputs(self.task, self.inboxes, log, trail)
+
+    def put(self, at: int, *messages: Message) -> None:
+        for message in messages:
+            self.inboxes[at].put(message)
+
+    def take(self, now_us: int = 0) -> tuple[int, Message] | None:
+        taken = self.inputs.take(now_us)
+        if taken is None:
+            return None
+        self.task.receive(*taken)
+        return self.task.inputs.index(taken[0]), taken[1]
+
+
+def test_in_turn_one_input_comes_after_the_other(tmp_path):
+    log = TurnLog(tmp_path, 1, 0, inputs=2, parallelism=1)
+    case = Case(log=log)
+    case.put(0, Batch(FRAME), Batch(FRAME), Watermark(3), Watermark(4))
+    case.put(1, Batch(FRAME))
+    taken = [case.take() for _ in range(4)]
+    log.close()
+    assert [at for at, _ in taken] == [0, 1, 0, 0]
+    trail, found = TurnTrail(tmp_path, 0, inputs=2, parallelism=1), []
+    while (turn := trail.next()) is not None:
+        found.append(turn)
+        trail.advance()
+    assert found == [Turn(b"B", 0, 0), Turn(b"B", 1, 0), Turn(b"B", 0, 0), Turn(b"W", 0, 4)]
+
+
+def test_following_waits_for_the_input_whose_turn_it_was(tmp_path):
+    case = Case(noted(tmp_path, Turn(b"B", 1, 0), Turn(b"B", 0, 0), Turn(b"W", 0, 4), Turn(b"I", 1, 0)))
+    case.put(0, Batch(FRAME), Watermark(2), Watermark(4))
+    assert case.take() is None
+    case.put(1, Batch(FRAME), Idle())
+    assert [type(case.take()[1]) for _ in range(4)] == [Batch, Batch, Watermark, Idle]
+    assert case.inputs.followed == 4
+
+
+def test_what_says_nothing_new_has_no_turn(tmp_path):
+    case = Case(noted(tmp_path, Turn(b"W", 0, 4), Turn(b"B", 1, 0)))
+    case.put(0, Watermark(4), Watermark(4), Watermark(1))
+    assert [case.take()[1] for _ in range(3)] == [Watermark(4), Watermark(4), Watermark(1)]
+    assert case.inputs.followed == 1
+
+
+def test_the_end_of_the_notes_is_left_without_a_word(tmp_path, capsys):
+    case = Case(noted(tmp_path, Turn(b"B", 1, 0)))
+    case.put(0, Batch(FRAME))
+    case.put(1, Batch(FRAME))
+    assert [case.take()[0] for _ in range(2)] == [1, 0]
+    assert case.inputs.followed is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("other", [Watermark(9), Idle(), End()])
+def test_another_message_than_was_noted_ends_it_with_a_word(tmp_path, capsys, other):
+    case = Case(noted(tmp_path, Turn(b"B", 1, 0), Turn(b"B", 0, 0)))
+    case.put(1, other)
+    assert case.take() == (1, other)
+    assert case.inputs.followed is None
+    assert "takes its inputs in an order of its own" in capsys.readouterr().err
+
+
+def test_a_barrier_between_what_was_taken_the_other_way_round_ends_it_with_a_word(tmp_path, capsys):
+    case = Case(noted(tmp_path, Turn(b"B", 0, 0), Turn(b"B", 1, 0)))
+    case.put(0, Barrier(1), Batch(FRAME))
+    assert case.take() == (0, Barrier(1))
+    assert case.take() is None  # the other barrier may still come
+    case.put(1, Batch(FRAME), Barrier(1))
+    assert case.take()[0] == 1
+    assert "a checkpoint was taken" in capsys.readouterr().err
+
+
+def test_barriers_at_the_same_place_change_nothing(tmp_path, capsys):
+    case = Case(noted(tmp_path, Turn(b"B", 0, 0), Turn(b"B", 1, 0)))
+    case.put(0, Barrier(1), Batch(FRAME))
+    case.put(1, Barrier(1), Batch(FRAME))
+    assert [(at, type(message)) for at, message in (case.take() for _ in range(4))] == [
+        (0, Barrier),
+        (1, Barrier),
+        (0, Batch),
+        (1, Batch),
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_nobody_waits_for_ever_while_another_input_is_full(tmp_path, capsys):
+    case = Case(noted(tmp_path, Turn(b"B", 0, 0)))
+    case.put(1, Batch(FRAME))
+    assert case.take(HALF_A_MINUTE_US * 5) is None  # not full: what comes first may come late
+    case.put(1, Batch(FRAME))
+    assert case.take(HALF_A_MINUTE_US * 6) is None
+    case.inputs.wait()  # sources were paused
+    assert case.take(HALF_A_MINUTE_US * 8) is None
+    assert case.take(HALF_A_MINUTE_US * 9)[0] == 1
+    assert "nothing came for 30 s" in capsys.readouterr().err
+
+
+def test_a_step_by_hand_leaves_the_order(tmp_path):
+    case = Case(noted(tmp_path, Turn(b"B", 1, 0)))
+    case.inputs.go_by_hand(by_hand=True)
+    case.put(0, Barrier(1, "step"))
+    assert case.take() == (0, Barrier(1, "step"))
+    assert case.inputs.followed == 0
+    case.put(1, Batch(FRAME))
+    assert case.take()[0] == 1
+    assert case.inputs.followed is None
+
+
+def test_where_the_order_is_prescribed_credit_goes_back_at_once(tmp_path):
+    given: list[int] = []
+    case = Case(noted(tmp_path, Turn(b"B", 0, 0)))
+    inbox = Inbox(case.task.inputs[0], 8)
+    inbox.returns_credit_to(given.append)
+    inbox.keeps_watermarks = True
+    inbox.put(Batch(FRAME))
+    inbox.put(Batch(FRAME))
+    inbox.take()
+    assert given == [1]
