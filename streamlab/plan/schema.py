@@ -14,7 +14,7 @@ import polars as pl
 
 from streamlab.core.errors import PlanError, explained
 from streamlab.plan.empty import empty_frame
-from streamlab.plan.expressions.tree import UnknownShape, kind, to_tree, walk
+from streamlab.plan.expressions.tree import FOLDS, UnknownShape, kind, operation, to_tree, walk
 
 RESERVED = "__"
 """Names that start so are streamlab's own."""
@@ -65,10 +65,12 @@ def typed(
 def _lacks_rows(error: BaseException) -> bool:
     """Return whether a step failed only because the frame on which it was tried has no rows.
 
-    A panic is a mistake of Polars, such as in the quantile of no dates, and no verdict.
+    What has rows of its own does not fit to no rows, as it would not to a batch: that is said when rows are judged. A
+    panic is a mistake of Polars, such as in the quantile of no dates, and no verdict.
     """
-    no_verdict = pl.exceptions.OutOfBoundsError | pl.exceptions.PanicException
-    return isinstance(error, no_verdict) or "expected a single value, got none" in str(error)
+    no_verdict = pl.exceptions.OutOfBoundsError | pl.exceptions.PanicException | pl.exceptions.ShapeError
+    said = "expected a single value, got none", "doesn't match the DataFrame height of 0"
+    return isinstance(error, no_verdict) or any(text in str(error) for text in said)
 
 
 def check_sendable(step: str, expressions: Iterable[Any]) -> None:
@@ -113,7 +115,10 @@ def calls_python(expression: Any) -> bool:
     if not isinstance(expression, pl.Expr):
         return False
     try:
-        return any(kind(node) == "AnonymousFunction" for node in walk(to_tree(expression)))
+        return any(
+            kind(node) == "AnonymousFunction" or (kind(node) == "Function" and operation(node) in FOLDS)
+            for node in walk(to_tree(expression))
+        )
     except UnknownShape:
         return True
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import (
+    FOLDS,
     Tree,
     UnknownShape,
     body,
@@ -25,6 +26,7 @@ from streamlab.plan.expressions.tree import (
     kind,
     member,
     operation,
+    payload,
     to_expr,
     to_tree,
     with_children,
@@ -55,6 +57,8 @@ class Verdict:
 _ROWS = Verdict(Extent.ROWS)
 _LITERAL = Verdict(Extent.LITERAL)
 _LONG = 10_000
+_MAKERS = {"Repeat"}
+"""Functions, besides ranges, whose rows come from nowhere."""
 
 
 def rowwise_problem(expression: pl.Expr, schema: pl.Schema) -> str | None:
@@ -152,7 +156,8 @@ def _gathers(tree: Tree, schema: pl.Schema | None) -> Verdict:
 
 
 def _aggregates(tree: Tree, _: pl.Schema | None) -> Verdict:
-    return Verdict(Extent.SCALAR, f"{in_words(tree)} aggregates the whole stream")
+    is_len = kind(tree) == "Agg" and operation(tree) == "Count" and payload(tree).get("include_nulls") is True
+    return Verdict(Extent.SCALAR, f"{'len' if is_len else in_words(tree)} aggregates the whole stream")
 
 
 def _combined(tree: Tree, schema: pl.Schema | None) -> Verdict:
@@ -191,6 +196,12 @@ def _function(tree: Tree, schema: pl.Schema | None) -> Verdict:
     name = operation(tree)
     if name.startswith("StructExpr."):
         return _combined(tree, schema)
+    if name in FOLDS:
+        return Verdict(
+            Extent.OTHER,
+            f"the Python function of {in_words(tree)} sees whole columns of a batch; "
+            "pl.map_batches([…], is_elementwise=True) takes one that looks at single rows",
+        )
     inputs = children(tree)
     # With nothing but literals, Polars answers for the literals; with a column it answers for the function.
     literal = [kind(child) == "Literal" and not (at == 0 and _all_literals(inputs)) for at, child in enumerate(inputs)]
@@ -203,7 +214,8 @@ def _function(tree: Tree, schema: pl.Schema | None) -> Verdict:
     if nature is Extent.SCALAR:
         return _aggregates(tree, schema)
     if nature is not Extent.ROWS or (name == "Boolean.IsIn" and _searches_column(inputs[1], schema)):
-        return Verdict(Extent.OTHER, f"{in_words(tree)} looks at other rows")
+        does = "gives rows of its own" if name in _MAKERS or name.startswith("Range.") else "looks at other rows"
+        return Verdict(Extent.OTHER, f"{in_words(tree)} {does}")
     if name.startswith("Business.") or (name == "Boolean.IsIn" and _is_one_collection(inputs[1])):
         # The holidays, or the values that are looked for, are a Series literal that is not paired with the rows.
         tree = {"Function": {**body(tree), "input": [child for child in inputs if kind(child) != "Literal"]}}

@@ -286,6 +286,8 @@ def without_name(tree: Tree) -> Tree:
     return tree
 
 
+FOLDS = frozenset({"FoldHorizontal", "ReduceHorizontal", "CumFoldHorizontal", "CumReduceHorizontal"})
+"""Functions of several columns that call a user's Python function with whole columns."""
 _WORDS = {
     "Agg": "an aggregation",
     "Count": "count",
@@ -298,7 +300,8 @@ _WORDS = {
     "Correlation.SpearmanRank": "corr",
     "Correlation.Covariance": "cov",
     "FillNullWithStrategy": "fill_null(strategy=...)",
-    "Gather": "get",
+    "ApproxNUnique": "approx_n_unique",
+    "RLEID": "rle_id",
     "Filter": "filter(...)",
     "Over": "over(...)",
     "Rolling": "rolling(...)",
@@ -307,6 +310,8 @@ _WORDS = {
     "StructEval": "struct.with_fields(...)",
     "FoldHorizontal": "fold",
     "ReduceHorizontal": "reduce",
+    "CumFoldHorizontal": "cum_fold",
+    "CumReduceHorizontal": "cum_reduce",
     "AnonymousFunction": "a Python function",
     "PipeWithDtype": "pipe_with_dtype",
 }
@@ -315,6 +320,8 @@ _WORDS = {
 def in_words(tree: Tree) -> str:
     """Return what the user called the node, near enough: ``cum_sum``, ``rolling_mean``, ``over(...)``."""
     name = operation(tree)
+    if kind(tree) == "Gather":
+        return "get" if member(tree, "returns_scalar") is True else "gather"
     if name in _WORDS:
         return _WORDS[name]
     family, _, inner = name.rpartition(".")

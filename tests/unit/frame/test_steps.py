@@ -263,3 +263,21 @@ def test_pipe_with_schema(flights: StreamFrame) -> None:
 def test_what_polars_refuses_as_a_plain_value_error_is_explained(flights: StreamFrame) -> None:
     with pytest.raises(PlanError, match=r"fill_null: needs what Polars accepts(.|\n)*the columns are"):
         flights.fill_null()
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        (pl.repeat(1, 3), "repeat gives rows of its own"),
+        (pl.lit(pl.Series([1, 2, 3])), "a Series has rows of its own"),
+        (pl.col("n").hist(), "hist looks at other rows"),
+        (pl.col("n").sample(1), "sample looks at other rows"),
+        (pl.col("n").search_sorted(1), "search_sorted looks at other rows"),
+        (pl.col("n").extend_constant(0, 2), "extend_constant looks at other rows"),
+    ],
+)
+def test_what_does_not_fit_to_the_empty_frame_is_refused_for_its_rows(
+    flights: StreamFrame, expression: pl.Expr, reason: str
+) -> None:
+    with pytest.raises(PlanError, match=reason):
+        flights.with_columns(x=expression)

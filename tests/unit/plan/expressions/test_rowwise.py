@@ -97,8 +97,22 @@ PROBLEMS = {
     "str.to_datetime without a format looks at other rows": TEXT.str.to_datetime(),
     "cumulative_eval(...) looks at other rows": N.cumulative_eval(pl.element().sum()),
     "is_in looks at other rows": N.is_in(X.cast(pl.Int64)),
-    "int_range looks at other rows": pl.row_index(),
-    "fold looks at other rows": pl.fold(0, lambda a, b: a + b, ["n", "x"]),
+    "int_range gives rows of its own": pl.row_index(),
+    "repeat gives rows of its own": pl.repeat(1, 6),
+    "rle_id looks at other rows": N.rle_id(),
+    "gather inside an expression changes the number of rows": N.gather([0, 1]),
+    "approx_n_unique aggregates the whole stream": N.approx_n_unique(),
+    "len aggregates the whole stream ": N.len(),
+    **{
+        f"the Python function of {name} sees whole columns of a batch; pl.map_batches([…], is_elementwise=True) takes one"
+        " that looks at single rows": one
+        for name, one in {
+            "fold": pl.fold(0, lambda a, b: a + b, ["n", "x"]),
+            "reduce": pl.reduce(lambda a, b: a + b, ["n", "x"]),
+            "cum_fold": pl.cum_fold(0, lambda a, b: a + b, ["n", "x"]),
+            "cum_reduce": pl.cum_reduce(lambda a, b: a + b, ["n", "x"]),
+        }.items()
+    },
     "sum aggregates the whole stream": N.sum(),
     "mean aggregates the whole stream": N - N.mean(),
     "len aggregates the whole stream": N / pl.len(),
@@ -121,13 +135,13 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("reason", PROBLEMS)
 def test_what_looks_at_other_rows_is_named(reason: str) -> None:
-    assert rowwise_problem(PROBLEMS[reason], FRAME.schema) == reason
+    assert rowwise_problem(PROBLEMS[reason], FRAME.schema) == reason.strip()
 
 
 @pytest.mark.parametrize("reason", PROBLEMS)
 def test_the_problem_is_found_below_other_functions(reason: str) -> None:
     below = pl.struct(PROBLEMS[reason].alias("inner"), N.alias("outer"))
-    assert rowwise_problem(pl.when(N > 0).then(below), FRAME.schema) == reason
+    assert rowwise_problem(pl.when(N > 0).then(below), FRAME.schema) == reason.strip()
 
 
 AGGREGATIONS = [
