@@ -1,7 +1,8 @@
 """The body of a ``%%stream`` cell: run it in the notebook's namespace and hand back its last expression.
 
 Line numbers count from the ``%%stream`` line, as the notebook shows them. Names that the body binds stay bound, as in
-any other cell.
+any other cell. Of a function that calls ``run_cell_magic`` the body sees nothing: IPython hands the notebook's
+namespace to every cell magic, also to one that asks for the local scope.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from streamlab.notebook.errors import StreamError
 
 
-def run_cell(shell: InteractiveShell, body: str, local_ns: dict[str, Any] | None = None) -> Any:
+def run_cell(shell: InteractiveShell, body: str) -> Any:
     """Run the body and return the value of its last expression.
 
     Parameters
@@ -24,8 +25,6 @@ def run_cell(shell: InteractiveShell, body: str, local_ns: dict[str, Any] | None
         Whose namespace and input transformations are used.
     body
         The cell without its first line.
-    local_ns
-        Names of the caller, when the cell stands in a function.
 
     Raises
     ------
@@ -51,10 +50,9 @@ def run_cell(shell: InteractiveShell, body: str, local_ns: dict[str, Any] | None
         )
         raise StreamError(message, line=last.lineno, source=_line(lines, last.lineno))
     filename = shell.compile.cache(text)
-    namespace = shell.user_ns if local_ns is None else local_ns
     try:
-        exec(compile(ast.Module(tree.body[:-1], []), filename, "exec"), shell.user_ns, namespace)  # noqa: S102
-        return eval(compile(ast.Expression(last.value), filename, "eval"), shell.user_ns, namespace)  # noqa: S307
+        exec(compile(ast.Module(tree.body[:-1], []), filename, "exec"), shell.user_ns)  # noqa: S102
+        return eval(compile(ast.Expression(last.value), filename, "eval"), shell.user_ns)  # noqa: S307
     except Exception as error:
         line = _line_in(error, filename) or last.lineno
         shown = StreamError(str(error), line=line, source=_line(lines, line), kind=type(error).__name__)

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, cast
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 
 from streamlab import session
@@ -71,7 +71,6 @@ class StreamMagics(Magics):
             self.shell.input_transformers_cleanup.remove(_keep_empty_body)
 
     @no_var_expand
-    @needs_local_scope
     @magic_arguments()
     @argument("name", nargs="?", help="name of the job, and of the variable that it is bound to")
     @argument("-p", "--parallelism", type=int, help="subtasks per step, and worker processes")
@@ -91,11 +90,12 @@ class StreamMagics(Magics):
     @argument("--compact", action="store_true", help="show the result table and one line of status")
     @argument("-h", "--help", action="store_true", help="show this text")
     @line_cell_magic
-    def stream(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+    def stream(self, line: str, cell: str | None = None) -> Any:
         """Run a stream in the background.
 
         As a cell: the body is Python and its last expression a StreamFrame. The job starts at once, is bound to NAME,
-        and its live view stands below the cell. Running the cell again replaces the job.
+        and its live view stands below the cell. Running the cell again replaces the job. The body sees the variables of
+        the notebook; in a function of yours, call NAME = frame.start("NAME") instead, and end a cell with the job.
 
         As a line: `%stream` lists jobs, `%stream NAME` or `%stream show NAME` shows one, `%stream stop NAME` drains and
         ends one, `%stream cancel NAME` ends one now.
@@ -107,14 +107,14 @@ class StreamMagics(Magics):
         if options.help:
             print(self._parser.format_help())
             return None
-        return self._cell(options, cell, local_ns)
+        return self._cell(options, cell)
 
     # -- the cell ------------------------------------------------------------------------------------------------
 
-    def _cell(self, options: Any, body: str, local_ns: dict[str, Any] | None) -> Any:
+    def _cell(self, options: Any, body: str) -> Any:
         name = self._checked(options.name, body)
         mode = render_mode(self.shell)
-        value = run_cell(self.shell, body, local_ns)
+        value = run_cell(self.shell, body)
         if not isinstance(value, StreamFrame):
             text = (
                 f"the last line of the cell must be a StreamFrame, got {type(value).__name__}\n"
@@ -132,8 +132,6 @@ class StreamMagics(Magics):
             raise _shown(error) from error
         self._own[name] = job
         self.shell.user_ns[name] = job
-        if local_ns is not None:
-            local_ns[name] = job
         if not options.no_display:
             self._show(job, mode, options.limit, compact=options.compact, results=options.mode)
         if options.wait:

@@ -28,10 +28,6 @@ def test_functions_of_the_cell_see_its_names(shell: InteractiveShell) -> None:
     assert run_cell(shell, "a = 3\ndef f():\n    return a\nf()") == 3
 
 
-def test_names_of_a_caller_are_seen(shell: InteractiveShell) -> None:
-    assert run_cell(shell, "inner * 2", {"inner": 4}) == 8
-
-
 def test_an_error_points_at_the_line_of_the_cell(shell: InteractiveShell) -> None:
     error = refused(shell, "a = 1\n\nb = a / 0\nb")
     assert (error.line, error.source, error.kind) == (4, "b = a / 0", "ZeroDivisionError")
