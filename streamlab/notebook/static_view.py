@@ -96,7 +96,7 @@ def _column(shown: Panel, i: int) -> tuple[str, list[str | None]]:
 
 
 def as_copy(html: str, name: str, at: dt.datetime) -> str:
-    """Return HTML as the copy of something live.
+    """Return HTML as the copy of something live, whose own output is out of sight for as long as it is not drawn.
 
     Parameters
     ----------
@@ -108,7 +108,11 @@ def as_copy(html: str, name: str, at: dt.datetime) -> str:
         When it was like this.
     """
     words = f"a copy for readers of the saved notebook, as of {at:%Y-%m-%d %H:%M:%S %Z}"
-    return f'<div class="{name}">{html}<div style="{_FONT};font-size:11px;{_QUIET}">{escape(words)}</div></div>'
+    # Otherwise a line "Loading widget…" stands there for ever.
+    hidden = f".jp-OutputArea-child:not(:has(.sl-view)):has(+ .jp-OutputArea-child .{name})"
+    style = f"<style>{hidden} {{ display: none; }}</style>"
+    foot = f'<div style="{_FONT};font-size:11px;{_QUIET}">{escape(words)}</div>'
+    return f'<div class="{name}">{style if name else ""}{html}{foot}</div>'
 
 
 def failed(name: str, error: Exception) -> str:

@@ -77,6 +77,7 @@ def test_a_saved_notebook_shows_the_last_state_without_a_kernel_and_without_scri
             page.goto(f"{lab.url}/lab/tree/{path.name}?reset")
             page.click(".jp-Dialog-button:has-text('No Kernel')", timeout=WAIT_MS)
             _shows_the_last_state(page, ".jp-OutputArea", state)
+            assert page.locator("text=/^Loading widget|^Error displaying widget/ >> visible=true").count() == 0
             page.screenshot(path=ARTEFACTS / f"saved-{path.stem}.png")
             assert errors == []
         html = tmp_path / f"{path.stem}.html"
