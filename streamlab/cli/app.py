@@ -20,12 +20,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import streamlab
 from streamlab import session
 from streamlab.cli import demo_command
 from streamlab.cli.scripts import find_stream, run_script
-from streamlab.cli.terminal_view import watch
+from streamlab.cli.terminal_view import Rows, watch
 from streamlab.core.errors import JobError, StreamlabError
 from streamlab.observe.clock import clock
+from streamlab.observe.preview import Preview, plain
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
@@ -57,13 +59,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_PIPE_WIDTH = 160
+_PIPE_WIDTH = 10_000
 """Columns where there is no terminal to tell: wide enough that no cell is cut."""
+_SHORTEST_NAME = 12
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name or id; see: streamlab jobs")]
-Script = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A Python script.")]
+Script = Annotated[
+    Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, readable=True, help="A Python script.")
+]
 Variable = Annotated[
     str | None,
     typer.Option("--stream", metavar="VARIABLE", help="Which StreamFrame of the script, if it has several."),
@@ -71,6 +76,22 @@ Variable = Annotated[
 Parallelism = Annotated[
     int | None, typer.Option("--parallelism", "-p", min=1, help="Subtasks per step, and worker processes.")
 ]
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - a callback
+    if wanted:
+        typer.echo(f"streamlab {streamlab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_commands(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command(epilog="Example: streamlab demo --delay 4h        more flights are late when the watermark is nearer")
@@ -132,15 +153,23 @@ def jobs(
         for status in found:
             typer.echo(msgspec.json.encode(status).decode())
         return
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for column in ("name", "state", "rows in", "rows/s", "watermark", "id"):
-        table.add_column(column, justify="right" if column.startswith("rows") else "left", no_wrap=True)
-    for status in found:
-        state = f"{STATE_MARKS[status.state]} {status.state}"
-        rate = "" if status.state.is_final else short_number(status.rows_in_per_s)
-        cells = (status.name, state, f"{status.rows_in:,}", rate, watermark(status.watermark_us), status.id)
-        table.add_row(*map(Text, cells))
-    out.print(table if found else "No jobs.")
+    columns = ("name", "state", "rows in", "rows/s", "watermark", "id")
+    numeric = tuple(column.startswith("rows") for column in columns)
+    rows = tuple(
+        (
+            plain(status.name),
+            f"{STATE_MARKS[status.state]} {status.state}",
+            f"{status.rows_in:,}",
+            "" if status.state.is_final else short_number(status.rows_in_per_s),
+            watermark(status.watermark_us),
+            status.id,
+        )
+        for status in found
+    )
+    shown = Preview(columns, (), numeric, rows, len(rows), len(columns))
+    # In a narrow terminal names leave room for what is known of the jobs.
+    longest = max(_SHORTEST_NAME, out.width * 3 // 10)
+    out.print(Rows(shown, longest) if found else "No jobs.")
 
 
 @app.command(epilog="Example: streamlab attach demo")
@@ -190,7 +219,8 @@ def checkpoints(
         return
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
     for column in ("id", "state", "taken", "duration", "size", "new", "why", "reason"):
-        table.add_column(column, justify="right" if column in {"id", "duration", "size", "new"} else "left")
+        is_number = column in {"id", "duration", "size", "new"}
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=column != "reason")
     for one in found:
         cells = (
             str(one.id),
@@ -206,7 +236,8 @@ def checkpoints(
 
 @app.command(epilog="Example: streamlab savepoint demo ~/savepoints/demo")
 def savepoint(
-    name: Name, path: Annotated[str, typer.Argument(help="Folder or URL for it; nothing may be there yet.")]
+    name: Name,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder or URL for it; no other may be there yet.")],
 ) -> None:
     """Take a checkpoint that is yours: no job deletes it, and a changed query can start from it."""
     with _errors_shown():
@@ -236,7 +267,9 @@ def replay(
 
 
 @app.command(epilog="Example: streamlab rescale demo 4")
-def rescale(name: Name, parallelism: Annotated[int, typer.Argument(min=1, help="Subtasks per step.")]) -> None:
+def rescale(
+    name: Name, parallelism: Annotated[int, typer.Argument(metavar="PARALLELISM", min=1, help="Subtasks per step.")]
+) -> None:
     """Go on with another number of subtasks, from a checkpoint; nothing is lost."""
     with _errors_shown():
         job = _find(name)
@@ -287,7 +320,10 @@ def cancel(name: Name) -> None:
 def logs(name: Name) -> None:
     """Print what a job's processes and the functions in them have printed."""
     with _errors_shown():
-        typer.echo(_find(name).log(), nl=False)
+        printed = _find(name).log()
+    if not printed:
+        err.print("Nothing was printed.")
+    typer.echo(printed, nl=False)
 
 
 @app.command(epilog="Example: streamlab gc --max-size 500MB --dry-run")
@@ -389,7 +425,7 @@ def _find(name: str) -> Job:
     try:
         return session.attach(name)
     except JobError as error:
-        err.print(str(error), style="red", markup=False)
+        err.print(str(error).removeprefix("attach: "), style="red", markup=False)
         raise typer.Exit(ExitCode.NO_SUCH_JOB) from error
 
 

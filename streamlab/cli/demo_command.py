@@ -20,12 +20,13 @@ def run(console: Console, *, delay: str, pace: str, workers: int) -> bool:
     year = flights.load()
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in year.left_out.rows())
     console.print(f"{year.scheduled:,} flights out of New York in 2013; left out: {reasons}.")
+    # What is wrong with the arguments is said before they are repeated.
+    job = demo_job.start(delay=delay, pace=pace, workers=workers)
     console.print(
         f"{year.frame.height:,} arrive in order of landing; event time is take-off; the watermark is {delay} behind.\n"
         f"Counting flights and averaging delays per airport and hour, on {workers} worker processes:\n",
         markup=False,
     )
-    job = demo_job.start(delay=delay, pace=pace, workers=workers)
     try:
         status = watch(job, console, limit=8)
     except KeyboardInterrupt:

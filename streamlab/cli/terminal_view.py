@@ -25,7 +25,6 @@ _BAR_WIDTH = 60
 _GAP = 3
 """Spaces between columns."""
 _MOST_LETTERS = 40
-"""Of a column: what is longer ends in an ellipsis."""
 _STATE_STYLES = {
     JobState.RUNNING: "bold blue",
     JobState.FINISHED: "bold green",
@@ -108,13 +107,15 @@ def _watch_in_lines(job: Job, console: Console) -> JobStatus:
             console.out(line(status), highlight=False)
             next_line_s = now + _LINE_EVERY_S
         if status.state.is_final:
+            if status.failure is not None:
+                console.out(status.failure.message, highlight=False)
             return status
         time.sleep(REFRESH_S)
 
 
 def _rows(job: Job, limit: int) -> RenderableType:
     shown = preview(job.results(), limit)
-    return _Rows(shown) if shown.rows else Text("")
+    return Rows(shown) if shown.rows else Text("")
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,25 @@ class _Figures:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The columns of a table that fit into the terminal, none so wide that it takes the others' place."""
+class Rows:
+    """The columns of a table that fit into the terminal, none so wide that it takes the others' place.
+
+    Attributes
+    ----------
+    shown : Preview
+        The table.
+    longest : int
+        Letters of a cell; what is longer ends in an ellipsis.
+    """
 
     shown: Preview
+    longest: int = _MOST_LETTERS
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         shown = self.shown
         cells = [["null" if row[i] is None else str(row[i]) for row in shown.rows] for i in range(len(shown.columns))]
         widths = [
-            min(_MOST_LETTERS, max(map(cell_len, (name, *column))))
+            min(self.longest, max(map(cell_len, (name, *column))))
             for name, column in zip(shown.columns, cells, strict=True)
         ]
         count = max(1, _fitting(widths, options.max_width))

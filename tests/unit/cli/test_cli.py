@@ -245,3 +245,34 @@ def test_metrics_prints_the_figures_of_a_job_or_of_all_that_run(endless: sl.Job)
     for text in (one.output, every.output):
         assert f'streamlab_job_rows_in_total{{job="endless",id="{endless.id}"}}' in text
     assert call("metrics", "nobody", "--once").exit_code == 3
+
+
+def test_the_version_is_shown() -> None:
+    shown = call("--version")
+    assert (shown.exit_code, shown.output) == (0, f"streamlab {sl.__version__}\n")
+
+
+def test_what_goes_into_a_pipe_is_not_cut() -> None:
+    name = "n" * 100
+    job = sl.from_frame(pl.DataFrame({"n": [1]})).start(name)
+    job.wait()
+    listed = call("jobs").output
+    assert name in listed
+    assert job.id in listed
+    assert "finished" in listed
+    assert "…" not in listed
+
+
+def test_lines_end_with_why_a_job_has_failed(tmp_path: Path) -> None:
+    text = STREAM + "def f(frame):\n    raise ValueError('seen by the worker')\n"
+    text = text.replace('.group_by("k").agg(pl.len())', "") + "stream = stream.map_batches(f)\n"
+    ran = call("run", script(tmp_path, text))
+    assert ran.exit_code == 1
+    assert "map_batches: ValueError: seen by the worker" in ran.output
+
+
+def test_a_demo_that_cannot_be_says_so_before_it_tells_of_itself() -> None:
+    told = call("demo", "--delay", "banana")
+    assert told.exit_code == 2
+    assert "got 'banana'" in told.output
+    assert "banana behind" not in told.output

@@ -104,8 +104,8 @@ PROBLEMS = {
     "approx_n_unique aggregates the whole stream": N.approx_n_unique(),
     "len aggregates the whole stream ": N.len(),
     **{
-        f"the Python function of {name} sees whole columns of a batch; pl.map_batches([…], is_elementwise=True) takes one"
-        " that looks at single rows": one
+        f"the Python function of {name} sees whole columns of a batch; "
+        "pl.map_batches([…], is_elementwise=True) takes one that looks at single rows": one
         for name, one in {
             "fold": pl.fold(0, lambda a, b: a + b, ["n", "x"]),
             "reduce": pl.reduce(lambda a, b: a + b, ["n", "x"]),
