@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import msgspec
 import typer
@@ -131,7 +131,7 @@ def run(
         names = run_script(script, context.args)
         jobs = _jobs_of_this_process(before)
         if not jobs:
-            jobs = [cast("Job", find_stream(names, stream, script).start(script.stem, parallelism=parallelism))]
+            jobs = [find_stream(names, stream, script).start(script.stem, parallelism=parallelism)]
         try:
             states = [watch(job, out).state for job in jobs]
         except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import polars as pl
 
@@ -44,7 +44,7 @@ def start(*, delay: str = "6h", pace: str = "max", workers: int = 2, name: str =
         The job's name.
     """
     stream = from_frame(flights.by_landing_hour(), event_time="dep_time", watermark=delay, pace=pace)
-    return cast("Job", hourly(stream).start(name, parallelism=workers))
+    return hourly(stream).start(name, parallelism=workers)
 
 
 @dataclass(frozen=True)

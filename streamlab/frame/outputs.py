@@ -6,7 +6,7 @@ import datetime as dt
 import html
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,10 +15,13 @@ from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration
 from streamlab.core.timeouts import seconds
 from streamlab.frame.base import FrameBase
-from streamlab.frame.runner import CheckpointEvery, Job, KeepRows, RunOptions
+from streamlab.frame.runner import CheckpointEvery, KeepRows, RunOptions
 from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan
 from streamlab.plan.schema import show_columns
+
+if TYPE_CHECKING:
+    from streamlab.session.job import Job
 
 _WIDTH = 100
 """Characters of a line of columns, so that it fits into a cell of a notebook."""

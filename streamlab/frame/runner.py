@@ -11,104 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import polars as pl
 
 from streamlab.connectors.sink import Sink
-from streamlab.observe.status import JobState
 from streamlab.plan.nodes import Node
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-
-class Job(Protocol):
-    """A job, as the frame's outputs hand it back; documented at :class:`streamlab.session.job.Job`."""
-
-    @property
-    def id(self) -> str:
-        """Unique among all jobs."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Unique among running jobs."""
-        ...
-
-    @property
-    def status(self) -> JobState:
-        """Where it is in its life."""
-        ...
-
-    @property
-    def exception(self) -> Exception | None:
-        """What made it fail."""
-        ...
-
-    def wait(self, timeout: Any = None) -> Any:
-        """Wait for its end."""
-        ...
-
-    def results(self) -> pl.DataFrame:
-        """Return the result table as it is now."""
-        ...
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the result table as a pandas frame."""
-        ...
-
-    def changelog(self) -> pl.DataFrame:
-        """Return the changes, not folded."""
-        ...
-
-    def late_rows(self) -> pl.DataFrame:
-        """Return rows that came after their windows."""
-        ...
-
-    def dead_letters(self) -> pl.DataFrame:
-        """Return input that could not be understood."""
-        ...
-
-    def metrics(self) -> Any:
-        """Return figures of every task."""
-        ...
-
-    def watermarks(self) -> Any:
-        """Return how far every step has come in event time."""
-        ...
-
-    def pause(self) -> None:
-        """Stop reading for a while."""
-        ...
-
-    def resume(self) -> None:
-        """Go on reading."""
-        ...
-
-    def step(self, to: Any = 1, *, rows: int | None = None, timeout: Any = None) -> Any:
-        """Read on by hand while it is paused."""
-        ...
-
-    def advance_watermark(self, to: Any, timeout: Any = None) -> Any:
-        """Raise the watermark by hand while it is paused."""
-        ...
-
-    def advance_clock(self, by: Any, timeout: Any = None) -> Any:
-        """Let the clock go on by hand while it is paused."""
-        ...
-
-    def stop(self) -> Any:
-        """Stop reading, finish what was read, and end."""
-        ...
-
-    def cancel(self) -> Any:
-        """End now."""
-        ...
-
-    def explain(self) -> str:
-        """Return the plan as text."""
-        ...
-
-    def log(self) -> str:
-        """Return what its processes printed."""
-        ...
-
+    from streamlab.session.job import Job
 
 KeepRows = int | None | Literal["auto"]
 CheckpointEvery = str | dt.timedelta | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,9 +14,11 @@ from streamlab.connectors.sinks.files import CsvSink, FolderSink, NdjsonSink, Pa
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.frame.outputs import run_options
-from streamlab.frame.runner import Job
 from streamlab.plan.event_time import updating_step
 from streamlab.plan.table_keys import table_keys
+
+if TYPE_CHECKING:
+    from streamlab.session.job import Job
 
 _OPTIONS = (
     "name",

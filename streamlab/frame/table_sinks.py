@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamlab.connectors.sinks.delta import DeltaSink
 from streamlab.connectors.sinks.duckdb import DuckdbSink
@@ -12,10 +12,12 @@ from streamlab.connectors.sinks.postgres import PostgresSink
 from streamlab.connectors.sinks.sqlite import SqliteSink
 from streamlab.connectors.sinks.tables import Mode, TableSink
 from streamlab.core.errors import OptionError, PlanError, explained
-from streamlab.frame.runner import Job
 from streamlab.frame.sinks import SinkMethods
 from streamlab.plan.event_time import updating_step
 from streamlab.plan.table_keys import table_keys
+
+if TYPE_CHECKING:
+    from streamlab.session.job import Job
 
 
 class TableSinkMethods(SinkMethods):

@@ -16,7 +16,7 @@ import re
 import shlex
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -127,7 +127,7 @@ class StreamMagics(Magics):
                 print(frame.explain(parallelism=options.parallelism))
                 return None
             self._replace(name)
-            job = cast("Job", frame.start(name, **_start_options(options)))
+            job = frame.start(name, **_start_options(options))
         except StreamlabError as error:
             raise _shown(error) from error
         self._own[name] = job

@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import streamlab as sl
 from streamlab.connectors import files
 from streamlab.core import errors
+from streamlab.frame import runner
 from streamlab.session import sources
 
 
@@ -67,6 +69,12 @@ def is_explained(call: Callable[..., object]) -> bool:
 def test_every_argument_is_explained() -> None:
     assert not is_explained(lambda argument: None)
     assert [name for name, call in calls() if not is_explained(call)] == []
+
+
+def test_types_are_there_for_who_checks_them() -> None:
+    assert (Path(sl.__file__).parent / "py.typed").exists()
+    assert inspect.signature(sl.StreamFrame.start).return_annotation == sl.Job.__name__
+    assert not hasattr(runner, "Job"), "what start() returns would be checked against something else"
 
 
 def test_what_is_not_there_is_said() -> None:
