@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from streamlab.core.errors import CheckpointError, OptionError, explained
+from streamlab.state.checkpoints import contents
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.contents import file_name, read_contents
 from streamlab.state.checkpoints.manifest import Manifest, StoredRecording
@@ -83,4 +84,7 @@ def find_savepoint(path: str | os.PathLike[str]) -> tuple[str, Manifest]:
         if isinstance(found, CheckpointError):
             raise found
         return blobs.where, found
-    raise OptionError(explained("from_savepoint", needed="a savepoint or a checkpoint", got=f"none at {blobs.where}"))
+    is_begun = bool(blobs.names(contents.FOLDER))
+    got = f"one at {blobs.where} that was begun and never finished" if is_begun else f"none at {blobs.where}"
+    hint = "save to that place once more, or begin from job.checkpoints[-1]" if is_begun else ""
+    raise OptionError(explained("from_savepoint", needed="a savepoint or a checkpoint", got=got, hint=hint))
