@@ -1,4 +1,4 @@
-"""Rows that a step fails on, set aside so that the others go on: for jobs with ``on_error="dead_letter"``.
+"""Rows that a step fails on: set aside for jobs with ``on_error="dead_letter"``, and one of them shown by all others.
 
 A batch that fails is halved until every failing row stands alone, so n bad rows among m cost about n · log2(m) calls.
 That is right only for steps that treat each row alike whatever else is in the batch (`Operator.is_row_wise`).
@@ -7,6 +7,8 @@ That is right only for steps that treat each row alike whatever else is in the b
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import polars as pl
 
 from streamlab.connectors.letters import row_letters
 from streamlab.core.aggregation import overflow_in
@@ -61,3 +63,40 @@ def sift(step: str, process: Callable[[Batch], list[Message]], batch: Batch) -> 
             rows = frame.drop(ROW_KIND, strict=False)
             done.append(Batch(row_letters(step, rows, reason, ""), DEAD_LETTERS))
     return done
+
+
+def culprit(process: Callable[[Batch], object], batch: Batch, error: Exception) -> tuple[pl.DataFrame, Exception]:
+    """Return the first row that a step fails on and what it raises for that; the whole batch when no part fails alone.
+
+    However the batch was cut out of the stream, row and error are the same: by them a failure is known again. All calls
+    together are given as many rows as the batch has, twice at most.
+
+    Parameters
+    ----------
+    process
+        The step; called with parts of the batch.
+    batch
+        Rows, as a DataFrame.
+    error
+        What the step raised for them.
+    """
+    frame = batch.collected()
+    while frame.height > 1:
+        half = frame.height // 2
+        for rows in (frame[:half], frame[half:]):
+            found = _raised(process, Batch(rows, batch.tag, batch.ingested_us))
+            if found is not None:
+                frame, error = rows, found
+                break
+        else:
+            break
+    return frame, error
+
+
+def _raised(process: Callable[[Batch], object], batch: Batch) -> Exception | None:
+    try:
+        process(batch)
+    except Exception as error:
+        below = error.__traceback__.tb_next if error.__traceback__ is not None else None
+        return error.with_traceback(below)
+    return None

@@ -8,6 +8,7 @@ what a sink says of the place that it writes to (a database is away, a disk is f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +18,8 @@ from streamlab.observe.status import Failure
 
 _SAME_AT_MOST = 3
 _OF_A_PLACE = "SinkError"
+_COUNTED = re.compile(r"_POLARS_TMP_\w+")
+"""Names in Polars' errors that hold how many expressions the process has run."""
 
 
 @dataclass(frozen=True)
@@ -87,4 +90,4 @@ class RestartPolicy:
 
 
 def _cause(failure: Failure) -> tuple[str, str, str, str]:
-    return failure.kind, failure.step, failure.message, failure.sample
+    return failure.kind, failure.step, _COUNTED.sub("", failure.message), failure.sample

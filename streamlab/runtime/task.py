@@ -44,7 +44,7 @@ from streamlab.observe.late_notes import LATE_NOTES
 from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext
-from streamlab.runtime.bad_rows import sift
+from streamlab.runtime.bad_rows import culprit, sift
 from streamlab.runtime.exchange import Channel, Router, input_channels
 from streamlab.runtime.task_order import order_of, restore_routes, restored_merger
 from streamlab.runtime.task_values import Output, Passed, Restored, SideOutput, Snapshotted
@@ -418,9 +418,7 @@ class Task:
             return self._guarded(partial(operator.process, batch, port), lazy=True)
         if not operator.is_row_wise:
             return self._guarded(partial(operator.process, batch, port))
-        if not self._sets_aside:
-            return self._guarded(partial(operator.process, batch, port), hint=_SET_ASIDE)
-        step = self.current_step
+        step, hint = self.current_step, "" if self._sets_aside else _SET_ASIDE
 
         def process(part: Batch) -> list[Message]:
             self.current_input = part.collected()
@@ -428,7 +426,16 @@ class Task:
                 self.before_step(step, self.current_input)
             return operator.process(part, port)
 
-        return self._guarded(partial(sift, step, process, batch))
+        def whole() -> list[Message]:
+            try:
+                return operator.process(batch, port)
+            except StreamlabError:
+                raise
+            except Exception as error:
+                self.current_input, of_row = culprit(process, batch, error)
+                raise of_row from None
+
+        return self._guarded(partial(sift, step, process, batch) if self._sets_aside else whole, hint=hint)
 
     def _feed_all(self, at: int, messages: list[Message], origin: int) -> None:
         for message in messages:

@@ -14,7 +14,7 @@ from streamlab.operators.base import OperatorContext
 from streamlab.operators.map_batches import MapBatchesSpec
 from streamlab.operators.steps import PolarsStepsSpec
 from streamlab.runtime import bad_rows
-from streamlab.runtime.bad_rows import sift
+from streamlab.runtime.bad_rows import culprit, sift
 
 
 def _strict(batch: Batch) -> list[Message]:
@@ -67,3 +67,32 @@ def test_an_expression_that_fails_on_a_value() -> None:
     done = sift("with_columns", spec.build(OperatorContext()).process, Batch(pl.DataFrame({"n": ["1", "x", "3"]})))
     assert _rows(done) == [1, 3]
     assert _letters(done) == ['{"n":"x"}']
+
+
+@given(st.lists(st.integers(-3, 9), min_size=1, max_size=40).filter(lambda numbers: min(numbers) < 0))
+def test_the_first_bad_row_stands_for_all(numbers: list[int]) -> None:
+    given_rows = 0
+
+    def process(part: Batch) -> None:
+        nonlocal given_rows
+        frame = part.collected()
+        given_rows += frame.height
+        if (frame["n"] < 0).any():
+            msg = f"{(frame['n'] < 0).sum()} of {frame.height} are negative"
+            raise ValueError(msg)
+
+    rows, error = culprit(process, Batch(pl.DataFrame({"n": numbers})), ValueError("of all"))
+    assert rows["n"].to_list() == [next(n for n in numbers if n < 0)]
+    assert str(error) == ("1 of 1 are negative" if len(numbers) > 1 else "of all")
+    assert given_rows <= 2 * len(numbers)
+
+
+def test_rows_that_fail_only_together_are_shown_together() -> None:
+    def process(part: Batch) -> None:
+        if part.collected().height > 2:
+            msg = "too many"
+            raise ValueError(msg)
+
+    rows, error = culprit(process, Batch(pl.DataFrame({"n": range(8)})), ValueError("of all"))
+    assert rows["n"].to_list() == [0, 1, 2, 3]
+    assert str(error) == "too many"

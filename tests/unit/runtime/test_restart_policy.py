@@ -89,6 +89,12 @@ def test_a_failure_at_other_rows_or_for_another_reason_is_not_the_same(changed):
         assert isinstance(limited.on_failure(Failure(**fields)), Restart)
 
 
+def test_what_polars_counts_in_its_errors_does_not_count():
+    tried = policy()
+    told = [Failure(message=f'bad number\n\tcol("_POLARS_TMP_PHYS_{n}").abs()', step="map") for n in (3, 17, 4)]
+    assert [type(tried.on_failure(failure)) for failure in told] == [Restart, Restart, GiveUp]
+
+
 def test_where_it_happened_in_the_code_does_not_count():
     limited = policy()
     for number in range(2):

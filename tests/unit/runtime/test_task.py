@@ -13,6 +13,7 @@ from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End
 from streamlab.core.time import MAX_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.steps import PolarsStepsSpec
 from streamlab.runtime.exchange import Channel, Emission
 from streamlab.runtime.task import Task
 from streamlab.runtime.task_values import Output, Restored, SideOutput, Snapshotted
@@ -235,6 +236,19 @@ def test_a_step_that_raises_is_named_with_its_traceback_and_a_sample() -> None:
     assert caught.value.step == "my step"
     assert "no such luck" in caught.value.traceback_text
     assert "42" in caught.value.sample
+
+
+def test_a_failure_is_told_alike_however_the_rows_were_cut() -> None:
+    read = pl.col("n").cast(pl.String).replace("42", "?").str.to_integer()
+    spec = PolarsStepsSpec("read", (("with_columns", (read.alias("m"),), {}),))
+    told = []
+    for cut in (_rows(42), _rows(*range(40, 90)), _rows(1, 2, 3, 42, 42)):
+        with pytest.raises(StepFailed, match="read: ") as caught:
+            _task(spec).receive(ONE, cut)
+        # The rest of it names expressions by a count that Polars keeps.
+        told.append((str(caught.value).partition("\n")[0], caught.value.sample))
+    assert len(set(told)) == 1
+    assert "42" in told[0][1]
 
 
 def _with_sink(*specs: OperatorSpec) -> tuple[Task, list[object]]:
