@@ -251,5 +251,7 @@ def test_nothing_readable_is_still_a_clear_error(start):
     job = start(totals())
     job.wait(60)
     (job._handle.folder.path / "status.json").write_text("{")
+    found = Job(next(iter(list_jobs())))
+    assert found.status == "failed"
     with pytest.raises(StateError, match=r"readable status\.json"):
-        Job(next(iter(list_jobs()))).report()
+        found.wait(60)
