@@ -153,8 +153,11 @@ class RecordingSource(Source):
         return [Split(log.split, log.rows) for log in self.logs]
 
     def open(self, split: Split, position: Position) -> SplitReader:
-        """Start at a record; the beginning is the oldest that is left."""
-        log = next(log for log in self.logs if log.split == split.id)
+        """Start at a record; the beginning is the oldest that is left. Raises SourceError when it is not there."""
+        log = next((log for log in self.logs if log.split == split.id), None)
+        if log is None:
+            got = ", ".join(repr(log.split) for log in self.logs) or "none"
+            raise SourceError(explained(STEP, needed=f"the split {split.id!r} in {self.folder}", got=got))
         if position != START:
             return _Recording(log, position, None, self.arrival_pace)
         began = [log.first_us for log in self.logs if log.first_us is not None]
@@ -169,6 +172,11 @@ class _Recording(SplitReader):
     def __init__(self, log: RecordedLog, position: Position, begins_us: int | None, pace: float | None) -> None:
         self._log = log
         self._logged = LoggedReads(Path(log.folder), position)
+        if self._logged.position not in range(log.end + 1) and self._logged.number >= log.end:
+            # To end here would leave out silently what is missing.
+            needed = f"records up to {self._logged.number:,} in {log.folder}, from where reading goes on"
+            hint = "its files were cut short or deleted"
+            raise SourceError(explained(STEP, needed=needed, got=f"{log.end:,}", hint=hint))
         self._pace = pace
         self._begins_us = begins_us
         self._started_us: int | None = None

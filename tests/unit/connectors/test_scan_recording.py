@@ -208,6 +208,18 @@ def test_what_is_gone_or_damaged_is_named(tmp_path: Path) -> None:
         scan_recording(tmp_path)
 
 
+@pytest.mark.parametrize("position", [3, (2, 1)])
+def test_a_recording_that_was_cut_short_before_a_position_does_not_end_there_silently(
+    tmp_path: Path, position: Position
+) -> None:
+    source = scan_recording(record(tmp_path, {"a": [1, 2]}))
+    assert source.open(Split("a"), 2).done
+    with pytest.raises(SourceError, match=r"(?s)records up to \d in .*got 2.*cut short"):
+        source.open(Split("a"), position)
+    with pytest.raises(SourceError, match="the split 'b'"):
+        source.open(Split("b"), 0)
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "é" * 200, "x" * 300, "127.0.0.1:80", "a b"])
 def test_every_split_has_a_folder_of_its_own(name: str, tmp_path: Path) -> None:
     record(tmp_path, {name: [1], "other": [1]})
