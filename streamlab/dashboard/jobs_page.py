@@ -57,7 +57,7 @@ def jobs_table() -> str:
 
 def _row(status: JobStatus) -> str:
     cells = (
-        f'<a href="job?name={quote(status.id, safe="")}">{escape(status.name)}</a>',
+        f'<a href="job?name={quote(status.id, safe="")}" title="{escape(status.name)}">{escape(status.name)}</a>',
         escape(f"{STATE_MARKS[status.state]} {status.state}"),
         f"{status.rows_in:,}",
         "" if status.state.is_final else short_number(status.rows_in_per_s),

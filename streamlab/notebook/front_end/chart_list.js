@@ -78,6 +78,7 @@ export const drawCharts = (list, values, columns) => {
     return;
   }
   list.draw = () => {
+    setText(list.zones, values.zones);
     for (const chart of charts) if (chart.figure && list.lines[chart.name]) fill(chart, list.lines[chart.name]);
   };
   for (const chart of charts) {
@@ -89,7 +90,6 @@ export const drawCharts = (list, values, columns) => {
       list.draw();
     }).catch((error) => fail(list, error));
   }
-  setText(list.zones, list.note.hidden ? values.zones : "");
   // Samples come more seldom than frames, and to draw a chart is dear.
   if (isNew) list.draw();
 };

@@ -125,13 +125,19 @@ export const mountFigure = async (model, host, { item, free }) => {
   };
 };
 
+// Of files the names are enough, unless two have the same.
+const named = (labels) => {
+  const names = labels.map((label) => (/^(\/|\w+:\/\/)/.test(label) ? label.split("/").at(-1) : label));
+  return new Set(names).size === names.length ? names : labels;
+};
+
 // The data of a figure's lines and points.
 export const linesOf = (host, lines) => ({
   xs: lines.map(({ x }) => x),
   ys: lines.map(({ y }) => y),
   color: lines.map((line, i) => colourOf(host, line.style ?? i)),
   dash: lines.map((line, i) => DASHES[(line.style ?? i) % DASHES.length]),
-  label: lines.map(({ label }) => label),
+  label: named(lines.map(({ label }) => label)),
 });
 
 export const pointsOf = (host, groups) => {
