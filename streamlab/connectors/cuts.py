@@ -130,6 +130,8 @@ class CutTrail:
         """The checkpoint behind which nothing is given, nor behind a later one; None: all is."""
         self.stopped: int | None = None
         """The checkpoint that it has stopped at."""
+        self.section = since
+        """The last checkpoint that it has come to."""
         self._folder = folder
         self._parallelism = parallelism
         self._seeks = resumes
@@ -173,6 +175,7 @@ class CutTrail:
 
     def _enter(self, since: int) -> None:
         self._cuts.clear()
+        self.section = since
         records = _records(read_section(self._folder, _KIND, since))
         try:
             known = msgspec.msgpack.decode(next(records, b""), type=_Head)

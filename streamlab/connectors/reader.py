@@ -95,7 +95,7 @@ class SourceReader:
         self._parts: list[tuple[str, int]] = []
         self._ends: list[str] = []
         self._look_again_us = MIN_TIME_US
-        self._halts_at: int | None = None
+        self._halts = False
         self._until = until
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
@@ -187,7 +187,7 @@ class SourceReader:
             return None
         if self._trail is not None:
             return max(now_us, self._look_again_us)
-        if self._halts_at is not None:
+        if self._halts:
             return now_us + _LOOK_US
         if self._must_wait(now_us) and self._given_us is not None:
             return self._given_us + self._batch_us
@@ -343,26 +343,32 @@ class SourceReader:
 
     # -- following another reader --------------------------------------------------------------------------------
 
-    def halt(self, at: int | None) -> int | None:
-        """Give out nothing behind a checkpoint of the job that is followed, and return which one; None: go on.
+    def halt(self, at: int | None) -> None:
+        """Give out nothing behind a checkpoint of the job that is followed, or the first one after it; None: go on.
 
-        Parameters
-        ----------
-        at
-            The checkpoint, 0 for the next one, or `END_OF_NOTES`.
+        `END_OF_NOTES` stands for the place where nothing more is known of that job.
         """
         self._look_again_us = MIN_TIME_US
-        if at == 0:
-            at = END_OF_NOTES if self._trail is None else self._trail.next_checkpoint(self._rows_given)
-        self._halts_at = at
+        self._halts = at is not None
         if self._trail is not None:
             self._trail.stop = at
-        return at
 
     @property
-    def has_halted(self) -> bool:
-        """Whether it stands where it is to halt, or knows no more of what it follows."""
-        return self._halts_at is not None and (self._trail is None or self._trail.stopped == self._halts_at)
+    def next_checkpoint(self) -> int:
+        """The next checkpoint of the job that is followed, or `END_OF_NOTES`."""
+        return END_OF_NOTES if self._trail is None else self._trail.next_checkpoint(self._rows_given)
+
+    @property
+    def last_checkpoint(self) -> int:
+        """The checkpoint of the job that is followed behind which the reader is, or `END_OF_NOTES`."""
+        return END_OF_NOTES if self._trail is None else self._trail.section
+
+    @property
+    def halted_at(self) -> int | None:
+        """The checkpoint where it stands since it was told to halt, or `END_OF_NOTES`; None while it goes on."""
+        if not self._halts:
+            return None
+        return END_OF_NOTES if self._trail is None else self._trail.stopped
 
     def _follow(self, now_us: int) -> list[Message] | None:
         """Do what another reader did next, if everything for it is there; None when that is not known any more."""
@@ -371,7 +377,7 @@ class SourceReader:
         if trail is not None and trail.stopped is not None:
             self._trail, self._look_again_us = trail, now_us + _LOOK_US
             return []
-        alone: list[Message] | None = None if self._halts_at is None else []
+        alone: list[Message] | None = [] if self._halts else None
         if trail is None or cut is None:
             return alone
         takes = planned(

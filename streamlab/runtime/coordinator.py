@@ -234,7 +234,7 @@ class Coordinator:
     @_on.register
     def _(self, event: protocol.SourceHalts) -> list[Command]:
         self._gathering.take(event)
-        return self._checkpoint_if_due()
+        return self._checkpoint_if_due() if self._gathering.is_under_way else []
 
     @_on.register
     def _(self, event: protocol.SnapshotFailed) -> list[Command]:
@@ -461,7 +461,7 @@ class Coordinator:
             self._checkpoints.restore(restored)
         workers = {index: WorkerState() for index in range(self._plan.workers)}
         self._restart_in_us = None
-        self._gathering.end()
+        self._gathering.begin_attempt()
         from_origin = not restored and self._origin is not None
         self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
         if newest is not None:

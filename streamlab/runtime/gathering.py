@@ -4,7 +4,8 @@ Tasks of a replay take their inputs in the order in which those of the job that 
 replay's own must not contradict that order: what was taken before something else cannot come behind a barrier that
 this comes before. Barriers do not where the other job had one, too. So each source is asked for that job's next
 checkpoint from where it is, behind which it does not read; then all are told to halt at the last of these, and when all
-stand there the checkpoint is taken. The end of the notes is such a place as well.
+stand there the checkpoint is taken. The end of the notes is such a place as well. A subtask that has ended was behind a
+checkpoint of that job then, and whatever it gave comes before the next one.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Gathering:
         """What the sources have answered."""
         self._at: int | None = None
         """Where they are told to halt; 0 while they are asked, None when nothing is under way."""
+        self._least = 0
+        """Behind the ends of those that have ended."""
 
     @property
     def is_under_way(self) -> bool:
@@ -42,9 +45,15 @@ class Gathering:
         was_under_way, self._at = self.is_under_way, None
         return was_under_way
 
+    def begin_attempt(self) -> None:
+        """Forget what was known of the sources of another attempt."""
+        self._at, self._least = None, 0
+
     def take(self, event: SourceHalts) -> None:
-        """Note what a source has answered."""
-        if self.is_under_way and event.number == self._number:
+        """Note what a source has answered, or where it has ended."""
+        if not event.number:
+            self._least = max(self._least, event.at + 1)
+        elif self.is_under_way and event.number == self._number:
             self._places[event.vertex, event.subtask] = event.at
 
     def go_on(self, sources: Collection[TaskKey]) -> list[Command] | None:
@@ -57,7 +66,7 @@ class Gathering:
             return []
         if self._at:
             return None
-        return self._tell(max(self._places[key] for key in sources))
+        return self._tell(max(self._least, *(self._places[key] for key in sources)))
 
     def _tell(self, at: int) -> list[Command]:
         self._number += 1

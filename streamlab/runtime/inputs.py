@@ -45,6 +45,7 @@ class Inputs:
         self._log = log
         self._trail = trail
         self._by_hand = False
+        self._step = 0
         self._next = 0
         self._starved_us: int | None = None
         self._keep_watermarks()
@@ -66,6 +67,10 @@ class Inputs:
         """Take messages by hand from now on, or no longer."""
         self._by_hand = by_hand
         self._keep_watermarks()
+
+    def begin_step(self, number: int) -> None:
+        """Let the barriers of a step in: its clock is known here from now on."""
+        self._step = number
 
     def take(self, now_us: int) -> tuple[Channel, Message] | None:
         """Take the next message, if there is one that may be taken."""
@@ -119,19 +124,20 @@ class Inputs:
     def _next_by_hand(self) -> int | None:
         awaited = (at for at, inbox in enumerate(self._inboxes) if self._task.awaits(inbox.channel))
         at = next(awaited, None)
-        return at if at is not None and len(self._inboxes[at]) else None
+        return at if at is not None and self._has_message(self._inboxes[at]) else None
 
     def _next_in_turn(self) -> int | None:
         for step in range(len(self._inboxes)):
             at = (self._next + step) % len(self._inboxes)
             inbox = self._inboxes[at]
-            if len(inbox) and not self._task.is_blocked(inbox.channel):
+            if self._has_message(inbox) and not self._task.is_blocked(inbox.channel):
                 self._next = at + 1
                 return at
         return None
 
     def _next_noted(self, trail: TurnTrail, now_us: int) -> int | None:
-        free = [at for at, inbox in enumerate(self._inboxes) if len(inbox) and not self._task.is_blocked(inbox.channel)]
+        open_ones = ((at, i) for at, i in enumerate(self._inboxes) if not self._task.is_blocked(i.channel))
+        free = [at for at, inbox in open_ones if self._has_message(inbox)]
         for at in free:
             if self._has_no_turn(self._inboxes[at]):
                 return at
@@ -144,11 +150,18 @@ class Inputs:
             return None if not free else self._deviate("a checkpoint was taken where the other job took none")
         while turn.is_watermark and len(inbox) and _is_replaced(inbox.head, turn):
             inbox.take()
-        if not len(inbox):
+        if not self._has_message(inbox):
             return self._starve(now_us)
         self._starved_us = None
         is_noted = Turn.of(turn.input, inbox.head) == turn
         return turn.input if is_noted else self._deviate(f"{type(inbox.head).__name__} came where another was noted")
+
+    def _has_message(self, inbox: Inbox) -> bool:
+        """Return whether there is something to take; the barrier of a step that has not begun here must wait."""
+        if not len(inbox):
+            return False
+        head = inbox.head
+        return not (isinstance(head, Barrier) and head.kind == "step" and head.checkpoint_id > self._step)
 
     def _has_no_turn(self, inbox: Inbox) -> bool:
         return isinstance(inbox.head, Barrier) or self._task.is_known(inbox.channel, inbox.head)

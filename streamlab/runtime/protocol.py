@@ -154,15 +154,16 @@ class TaskFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class SourceHalts(msgspec.Struct, frozen=True, tag=True):
-    """A source's subtask says where it will halt at the earliest, or stands where it was told to halt."""
+    """A source's subtask says where it will halt at the earliest, or stands where it was told to halt, or has ended."""
 
     worker: int
     attempt: int
     vertex: str
     subtask: int
     number: int
+    """Of the command; 0 when the subtask has ended."""
     at: int
-    """The checkpoint of the job that is replayed, or `connectors.cuts.END_OF_NOTES`."""
+    """The checkpoint of the job that is replayed, or `connectors.cuts.END_OF_NOTES`; the last one before its end."""
 
 
 WorkerEvent = (
@@ -354,13 +355,14 @@ class TriggerCheckpoint(msgspec.Struct, frozen=True, tag=True):
 class HaltSources(msgspec.Struct, frozen=True, tag=True):
     """Read as far as a checkpoint of the job that is replayed, and no further before the next barrier; to every worker.
 
-    A source that is asked for the next one answers at once, all others when they stand there.
+    A source that is asked for the next one answers at once, else when it stands there.
     """
 
     number: int
     """Which goes back with the answer."""
     at: int | None
-    """The checkpoint, 0 for the next one, or `connectors.cuts.END_OF_NOTES`; None lets them go on."""
+    """The checkpoint or the first one behind it, 0 for the next one, or `connectors.cuts.END_OF_NOTES`; None lets them
+    go on."""
 
 
 class CommitCheckpoint(msgspec.Struct, frozen=True, tag=True):

@@ -64,7 +64,8 @@ class TaskRunner:
     stepped
         Called when everything that follows from the step of this number has been done and shown.
     halted
-        Called when its source will halt, or stands, where it was told to, with that command's number and the place.
+        Called with the number of a command to halt, and where its source will halt at the earliest, or stands; and
+        with 0 and the last checkpoint before the source's end.
     keep_checkpoints
         How many complete checkpoints are kept.
     """
@@ -95,8 +96,8 @@ class TaskRunner:
         self._checkpoint = checkpoint
         self._stepped = stepped
         self._halted = halted
-        self._halt: tuple[int, int] | None = None
-        """Number of the command to halt that has not been answered, and the place."""
+        self._halt: int | None = None
+        """Number of the command to halt that has not been answered."""
         self._by_hand = False
         self._committed: deque[int] = deque(maxlen=keep_checkpoints)
         self._positions: dict[int, ReaderSnapshot] = {}
@@ -152,13 +153,16 @@ class TaskRunner:
 
     def halt(self, number: int, at: int | None) -> None:
         """Read the source up to a checkpoint of the job that is replayed; see :meth:`.SourceReader.halt`."""
-        if self._reader is None or self.task.finished:
+        reader = self._reader
+        if reader is None or self.task.finished:
             return
-        place = self._reader.halt(at)
-        self._halt = None if place is None else (number, place)
-        self._poll_at_us = 0
         if at == 0:
-            self._say_halt()
+            at = reader.next_checkpoint
+            self._halted(self, number, at)
+            number = 0
+        reader.halt(at)
+        self._halt = number or None
+        self._poll_at_us = 0
 
     def pause(self, now_us: int) -> None:
         """Take note that the source is not read for a while."""
@@ -182,6 +186,7 @@ class TaskRunner:
         """Do one thing by hand; then, at a source, send the barrier behind it."""
         if self.task.finished:
             return
+        self._inputs.begin_step(command.number)
         self._send(self.task.on_time(now_us))
         reader, is_meant = self._reader, (self.task.vertex.id, self.task.subtask) in command.tasks
         if command.action == "advance":
@@ -265,8 +270,7 @@ class TaskRunner:
         rows = reader.rows_read
         out = self.task.poll(now_us)
         self._send(out)
-        if reader.has_halted:
-            self._say_halt()
+        self._say_halt(reader)
         if reader.rows_read > rows or self.task.finished:
             if self.first_row_us is None:
                 self.first_row_us = now_us
@@ -300,10 +304,13 @@ class TaskRunner:
                 self._inputs.passed(output.checkpoint_id)
                 self._checkpoint(self._with_turns(output), waited_ns // 1000)
 
-    def _say_halt(self) -> None:
-        if self._halt is not None:
-            self._halted(self, *self._halt)
-        self._halt = None
+    def _say_halt(self, reader: SteppedReader) -> None:
+        at = reader.halted_at
+        if self.task.finished:
+            self._halted(self, 0, reader.last_checkpoint)
+        elif self._halt is not None and at is not None:
+            self._halted(self, self._halt, at)
+            self._halt = None
 
     def _with_turns(self, taken: Snapshotted) -> Snapshotted:
         if taken.order is None:

@@ -136,12 +136,24 @@ def test_nobody_waits_for_ever_while_another_input_is_full(tmp_path, capsys):
 def test_a_step_by_hand_leaves_the_order(tmp_path):
     case = Case(noted(tmp_path, Turn(b"B", 1, 0)))
     case.inputs.go_by_hand(by_hand=True)
+    case.inputs.begin_step(1)
     case.put(0, Barrier(1, "step"))
     assert case.take() == (0, Barrier(1, "step"))
     assert case.inputs.followed == 0
     case.put(1, Batch(FRAME))
     assert case.take()[0] == 1
     assert case.inputs.followed is None
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_the_barrier_of_a_step_waits_until_the_step_has_begun_here(by_hand):
+    case = Case()
+    case.inputs.go_by_hand(by_hand=by_hand)
+    case.put(0, Barrier(3, "step"))
+    case.inputs.begin_step(2)
+    assert case.take() is None
+    case.inputs.begin_step(3)
+    assert case.take() == (0, Barrier(3, "step"))
 
 
 def test_where_the_order_is_prescribed_credit_goes_back_at_once(tmp_path):
