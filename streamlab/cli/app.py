@@ -245,25 +245,35 @@ def savepoint(
         out.print(f"Savepoint of checkpoint {taken.id} at {path}.", markup=False)
 
 
-@app.command(epilog="Example: streamlab replay demo --checkpoint 5 --until 7")
+@app.command(epilog="Example: streamlab replay demo --checkpoint 5 --until 7, or --until '2013-01-01 12:00'")
 def replay(
     name: Name,
     checkpoint: Annotated[int, typer.Option(help="Id of the checkpoint to go on from; see 'streamlab checkpoints'.")],
     until: Annotated[
-        int | None, typer.Option(help="Id of a later checkpoint to end at; otherwise to the end of the sources.")
+        str | None,
+        typer.Option(help="Id of a later checkpoint, or an event time, to end at; otherwise the end of the sources."),
     ] = None,
     pace: Annotated[str, typer.Option(help="max, realtime or a factor such as 10x, by event time.")] = "max",
 ) -> None:
     """Run a job once more from a checkpoint, with the same rows, and say whether its results are the same."""
     with _errors_shown():
         job = _find(name)
-        again = job.replay(checkpoint, until="end" if until is None else until, pace=pace)
+        goal = int(until) if until is not None and until.removeprefix("-").isdecimal() else until
+        again = job.replay(checkpoint, until="end" if goal is None else goal, pace=pace)
         state = watch(again, out).state
-        different = again.compare(job if until is None else job.at(until)).height
+        different = again.compare(job.at(goal) if isinstance(goal, int) else job)
+        to_a_time = isinstance(goal, str) and goal != "end"
     if state is JobState.FAILED:
         raise typer.Exit(ExitCode.FAILED)
-    of = f"job {job.name}" if until is None else f"job {job.name} at checkpoint {until}"
-    out.print(f"Results are those of {of}." if not different else f"{different:,} rows differ from {of}.", markup=False)
+    of = f"job {job.name} at checkpoint {goal}" if isinstance(goal, int) else f"job {job.name}"
+    if to_a_time:
+        # The job went on: what it has beyond the time says nothing.
+        here = int((different["in"] == "here").sum())
+        text = f"Results up to {goal} are in job {again.name}; "
+        text += f"{here:,} rows are not in {of}." if here else f"all of them are in {of}, too."
+    else:
+        text = f"{different.height:,} rows differ from {of}." if different.height else f"Results are those of {of}."
+    out.print(text, markup=False)
 
 
 @app.command(epilog="Example: streamlab rescale demo 4")

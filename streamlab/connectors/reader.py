@@ -10,6 +10,8 @@ Rules
 - With a pace, rows wait until their event time has come, measured from the earliest time of all splits (`pacing`).
 - Positions in a snapshot are those of rows that were given out, not of rows that were read.
 - What was given out is noted (see :mod:`.cuts`); a replay gives out the same batches as long as there are notes.
+- A reader that is to read up to an event time stops behind the batch with which its watermark has reached that. When
+  the last rows of all are in that batch, it ends as ever.
 
 The reader is pure with respect to time: the clock is an argument.
 """
@@ -68,6 +70,8 @@ class SourceReader:
         What happens to input that cannot be understood, unless the source says it itself.
     until
         As far as rows are given out: those that had been given out when this snapshot was taken. None: to the end.
+    until_us
+        The watermark at which no more rows are given out; None: to the end.
     cuts
         Takes note of what is given out.
     trail
@@ -86,6 +90,7 @@ class SourceReader:
         batch_ms: int = 10,
         on_error: Literal["fail", "dead_letter"] = "dead_letter",
         until: ReaderSnapshot | None = None,
+        until_us: int | None = None,
         cuts: CutLog | None = None,
         trail: CutTrail | None = None,
     ) -> None:
@@ -96,7 +101,9 @@ class SourceReader:
         self._ends: list[str] = []
         self._look_again_us = MIN_TIME_US
         self._halts = False
-        self._until = until
+        self._until, self._until_us = until, until_us
+        self._is_there = False
+        """Whether the watermark has reached the one that is read to."""
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
         self.notes = TimeNotes()
@@ -127,6 +134,9 @@ class SourceReader:
         self._next_look_us = MIN_TIME_US
         self._ended = False
         self._adopt(assigned(splits, subtask, parallelism))
+        has_begun = bool(self._finished) or any(lane.begun for lane in self._lanes.values())
+        if until_us is not None and has_begun and self._watermarks.restored_us(self._lanes) >= until_us:
+            self._stop_here()
 
     # -- what the task calls -------------------------------------------------------------------------------------
 
@@ -138,8 +148,8 @@ class SourceReader:
         SourceError
             If input cannot be understood and that is to fail, or a split cannot be read at all.
         """
-        if self._ended:
-            return []
+        if self._ended or self._waits_for_ever:
+            return [] if self._ended else self._say()
         reach("source.read")
         self._pacing.start(now_us)
         if self._trail is not None and 0 < self._look_again_us - now_us <= _LOOK_US:
@@ -185,6 +195,8 @@ class SourceReader:
         """Return when the next poll is worth making (now or earlier: at once), or None: soon, nobody can tell."""
         if self._ended:
             return None
+        if self._waits_for_ever:
+            return now_us + _LOOK_US
         if self._trail is not None:
             return max(now_us, self._look_again_us)
         if self._halts:
@@ -211,7 +223,9 @@ class SourceReader:
     @property
     def reached(self) -> bool:
         """Whether everything was given out that is to be, and there is more: the reader waits for ever then."""
-        return self._until is not None and bool(self._lanes) and all(lane.room == 0 for lane in self._lanes.values())
+        if self._until is None:
+            return self._waits_for_ever
+        return bool(self._lanes) and all(lane.room == 0 for lane in self._lanes.values())
 
     def snapshot(self) -> ReaderSnapshot:
         """Return positions and watermarks as of what was given out, once they can be opened after a power failure.
@@ -298,6 +312,8 @@ class SourceReader:
 
     def _limit_of(self, split: str) -> int | None:
         """Return how many rows of a split are given out at most."""
+        if self._is_there:
+            return self._rows_given(split)
         return None if self._until is None else rows_of(self._until, split)
 
     def _must_wait(self, now_us: int) -> bool:
@@ -368,7 +384,9 @@ class SourceReader:
         """The checkpoint where it stands since it was told to halt, or `END_OF_NOTES`; None while it goes on."""
         if not self._halts:
             return None
-        return END_OF_NOTES if self._trail is None else self._trail.stopped
+        if self._trail is None:
+            return END_OF_NOTES
+        return self._trail.stop if self._waits_for_ever else self._trail.stopped
 
     def _follow(self, now_us: int) -> list[Message] | None:
         """Do what another reader did next, if everything for it is there; None when that is not known any more."""
@@ -391,9 +409,12 @@ class SourceReader:
             return []
         trail.advance()
         out = self._give(now_us, takes, cut.finished)
+        if self._is_there:
+            self._note()
+            return out
         self._note(cut.idle)
         self._watermarks.leave_out(cut.idle)
-        return out + self._watermarks.emit()
+        return out + self._say()
 
     def _rows_given(self, split: str) -> int:
         lane = self._lanes.get(split)
@@ -482,14 +503,39 @@ class SourceReader:
             self._finished[name] = SplitProgress(
                 lane.position, lane.skip, watermark_us, finished=True, rows=lane.rows_given
             )
-        said = self._watermarks.emit()
+        said = self._say()
         self.notes.watermark_us = self._watermarks.current_us
         return said
 
     def _idleness(self, now_us: int) -> list[Message]:
+        if self._is_there:
+            self._note()
+            return []
         awaits_none = self._parallelism > 1 and not self._finished
         self._note(self._watermarks.find_idle(self._lanes, now_us, awaits_none=awaits_none))
-        return self._watermarks.emit()
+        return self._say()
+
+    # -- up to an event time -------------------------------------------------------------------------------------
+
+    def _say(self) -> list[Message]:
+        """Say what the watermark is, and give out no more once it is the one that is read to."""
+        said = self._watermarks.emit()
+        self._stop_if_there()
+        return said
+
+    def _stop_if_there(self) -> None:
+        if self._until_us is not None and self._watermarks.current_us >= self._until_us:
+            self._stop_here()
+
+    def _stop_here(self) -> None:
+        self._is_there = True
+        for name, lane in self._lanes.items():
+            lane.limit = self._limit_of(name)
+
+    @property
+    def _waits_for_ever(self) -> bool:
+        """Whether it has read to the time that is read to, and has not come to its end with that."""
+        return self._is_there and (bool(self._lanes) or self.source.discovers)
 
     def _end(self) -> list[Message]:
         self._ended = True

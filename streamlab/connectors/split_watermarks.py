@@ -67,6 +67,10 @@ class SplitWatermarks:
         """Return the watermark that a row with this event time allows, if it is the latest."""
         return latest_us - self._behind_us
 
+    def restored_us(self, splits: Collection[str]) -> int:
+        """Return the watermark as of what the splits that have not ended had given out, before anything is read."""
+        return max(self.current_us, min(map(self.of, splits), default=self.current_us))
+
     # -- splits --------------------------------------------------------------------------------------------------
 
     def latest_before(self, progress: SplitProgress) -> int | None:

@@ -82,10 +82,10 @@ class SteppedReader(SourceReader):
 
     def look(self) -> list[Message]:
         """Say what is known of the time without reading, when another reader of the source takes the step."""
-        return [] if self._ended else self._watermarks.emit()
+        return [] if self._ended else self._say()
 
     def read_to(self, goal: ReaderSnapshot | None) -> None:
-        """Give out rows up to these positions only, until told otherwise; None: as far as `until` says."""
+        """Give out rows up to these positions only, until told otherwise; None: as far as is to be read at all."""
         self._goal = goal
         for name, lane in self._lanes.items():
             lane.limit = self._limit_of(name)
@@ -94,7 +94,9 @@ class SteppedReader(SourceReader):
         """Raise the watermark by hand; rows that come behind it are late like any others."""
         if self._ended or not self._watermarks.follows_rows:
             return []
-        return self._watermarks.advance(us)
+        raised = self._watermarks.advance(us)
+        self._stop_if_there()
+        return raised
 
     @property
     def reached(self) -> bool:
@@ -109,7 +111,7 @@ class SteppedReader(SourceReader):
     @property
     def next_order(self) -> tuple[int, int] | None:
         """What a step reads next: watermark of the split, and its place among all splits; None: nothing more."""
-        if self._ended:
+        if self._ended or self._waits_for_ever:
             return None
         orders = [self._order_of(lane) for lane in self._lanes.values() if lane.room != 0]
         if not orders and self.source.discovers and not self._lanes:

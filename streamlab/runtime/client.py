@@ -290,6 +290,7 @@ def launch(
     query: object = None,
     origin: CheckpointPlace | None = None,
     until: CheckpointPlace | None = None,
+    until_us: int | None = None,
     replayed: Replayed | None = None,
     prepare: Callable[[JobFolder], None] | None = None,
 ) -> JobHandle:
@@ -309,6 +310,8 @@ def launch(
         The checkpoint that the job starts from.
     until
         The checkpoint at whose positions it ends.
+    until_us
+        The event time, in µs since 1970, at which it ends.
     replayed
         The job that it replays: it cuts its rows into the same batches, and takes them in the same order.
     prepare
@@ -342,6 +345,7 @@ def launch(
                 layout=layout_of(graph, options.parallelism),
                 origin=origin,
                 until=until,
+                until_us=until_us,
                 replayed=replayed,
                 plan=plan,
                 fingerprint=hashlib.sha256(plan.encode()).hexdigest(),

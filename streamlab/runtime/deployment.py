@@ -62,17 +62,21 @@ class Place:
 
 @dataclass(frozen=True)
 class BuiltTask:
-    """A task, the reader and writer that it drives, if it has them, and the notes of its turns, if there are any."""
+    """A task, the reader and writer that it drives, if it has them, and the notes of its turns, if there are any.
+
+    Inputs whose watermarks have reached `until_us` give nothing any more.
+    """
 
     task: Task
     reader: SteppedReader | None
     writer: SinkWriter | None
     turns: TurnLog | None = None
     trail: TurnTrail | None = None
+    until_us: int | None = None
 
     def runner(self, inboxes: Sequence[Inbox], **given: Any) -> TaskRunner:
         """Return what runs it, with the receiving ends of its channels and what else a runner takes."""
-        inputs = Inputs(self.task, inboxes, self.turns, self.trail)
+        inputs = Inputs(self.task, inboxes, self.turns, self.trail, until_us=self.until_us)
         return TaskRunner(self.task, reader=self.reader, writer=self.writer, inputs=inputs, **given)
 
 
@@ -87,6 +91,8 @@ class Origin:
         The checkpoint; None for the beginning.
     until
         The checkpoint whose positions sources read to; None: they read on.
+    until_us
+        The event time that sources read to; None: they read on.
     is_own
         Whether it is one of the job itself. What sinks had prepared for it is committed then; of one of another job it
         is taken over, unless that job is replayed.
@@ -102,8 +108,10 @@ class Origin:
         *,
         is_own: bool,
         until: Manifest | None = None,
+        until_us: int | None = None,
         replayed: Replayed | None = None,
     ) -> None:
+        self.until_us = until_us
         self._until = until
         self._replayed = replayed
         self._splits = splits
@@ -124,13 +132,14 @@ class Origin:
         origin, until = meta.origin, None
         if meta.until is not None:
             until = ManifestStore(open_blobs(meta.until.location)).get(meta.until.id)
+        rest: dict[str, Any] = {"until": until, "until_us": meta.until_us, "replayed": meta.replayed}
         if command.from_origin and origin is not None:
             blobs = open_blobs(origin.location)
             manifest = ManifestStore(blobs).get(origin.id)
-            return cls(command.splits, blobs, manifest, is_own=False, until=until, replayed=meta.replayed)
+            return cls(command.splits, blobs, manifest, is_own=False, **rest)
         blobs = folder.checkpoint_blobs()
         own = ManifestStore(blobs).get(command.restored) if command.restored else None
-        return cls(command.splits, blobs, own, is_own=True, until=until, replayed=meta.replayed)
+        return cls(command.splits, blobs, own, is_own=True, **rest)
 
     def splits(self, vertex: Vertex) -> tuple[Split, ...]:
         """Return the splits of a vertex' source."""
@@ -250,6 +259,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             batch_ms=options.batch_ms,
             on_error=options.on_error or "dead_letter",
             until=origin.until(vertex),
+            until_us=origin.until_us,
             cuts=_cut_log(vertex, subtask, restored, place) if place.takes_notes else None,
             trail=origin.trail(vertex, subtask),
         )
@@ -280,7 +290,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             since, parallelism = restored.checkpoint_id, vertex.parallelism
             turns = TurnLog(folder, place.attempt, since, inputs=inputs, parallelism=parallelism)
         trail = origin.turns(vertex, subtask, inputs, restored.order)
-    return BuiltTask(task, reader, writer, turns, trail)
+    return BuiltTask(task, reader, writer, turns, trail, origin.until_us)
 
 
 def _cut_log(vertex: Vertex, subtask: int, restored: Restored, place: Place) -> CutLog:

@@ -97,6 +97,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """The checkpoint that it starts from."""
     until: CheckpointPlace | None = None
     """The checkpoint, of the same job as the origin, at whose positions it ends."""
+    until_us: int | None = None
+    """The event time at which it ends: when the watermarks of all its sources have reached it."""
     replayed: Replayed | None = None
     """The job that it replays."""
     plan: str = ""

@@ -37,13 +37,25 @@ class Inputs:
         Takes note of turns.
     trail
         What another task noted, to be followed.
+    until_us
+        The event time that sources read to: an input whose watermark has reached it gives nothing any more, and turns
+        in which the other task took something from it are passed over.
     """
 
-    def __init__(self, task: Task, inboxes: Sequence[Inbox], log: TurnLog | None, trail: TurnTrail | None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        inboxes: Sequence[Inbox],
+        log: TurnLog | None,
+        trail: TurnTrail | None,
+        *,
+        until_us: int | None = None,
+    ) -> None:
         self._task = task
         self._inboxes = list(inboxes)
         self._log = log
         self._trail = trail
+        self._until_us = until_us
         self._by_hand = False
         self._step = 0
         self._next = 0
@@ -142,6 +154,9 @@ class Inputs:
             if self._has_no_turn(self._inboxes[at]):
                 return at
         turn = trail.next()
+        while turn is not None and self._gives_no_more(turn.input):
+            trail.advance()
+            turn = trail.next()
         if turn is None:
             self._leave()
             return self._next_in_turn()
@@ -149,6 +164,8 @@ class Inputs:
         if self._task.is_blocked(inbox.channel):
             return None if not free else self._deviate("a checkpoint was taken where the other job took none")
         while turn.is_watermark and len(inbox) and _is_replaced(inbox.head, turn):
+            if self._is_last(inbox.head):
+                return turn.input  # what replaced it there does not come here
             inbox.take()
         if not self._has_message(inbox):
             return self._starve(now_us)
@@ -162,6 +179,16 @@ class Inputs:
             return False
         head = inbox.head
         return not (isinstance(head, Barrier) and head.kind == "step" and head.checkpoint_id > self._step)
+
+    def _gives_no_more(self, at: int) -> bool:
+        """Return whether nothing but a barrier can come from an input, since its sources have been read to the time."""
+        inbox = self._inboxes[at]
+        has_none = not len(inbox) or isinstance(inbox.head, Barrier)
+        return self._until_us is not None and has_none and self._task.watermark_of(inbox.channel) >= self._until_us
+
+    def _is_last(self, message: Message) -> bool:
+        """Return whether a watermark is one behind which sources give nothing more."""
+        return self._until_us is not None and isinstance(message, Watermark) and message.us >= self._until_us
 
     def _has_no_turn(self, inbox: Inbox) -> bool:
         return isinstance(inbox.head, Barrier) or self._task.is_known(inbox.channel, inbox.head)

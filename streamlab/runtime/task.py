@@ -292,6 +292,10 @@ class Task:
             case _:
                 return False
 
+    def watermark_of(self, channel: Channel) -> int:
+        """Return an input's own watermark."""
+        return self._merger.watermark_of(self._indexes[channel])
+
     @property
     def is_source(self) -> bool:
         """Whether it reads a source."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -29,7 +29,7 @@ from streamlab.session.job_summary import summary_html, summary_text
 from streamlab.session.late_columns import no_late_rows
 from streamlab.session.moments import Moment
 from streamlab.session.pacing import PacedJob
-from streamlab.session.replaying import replay
+from streamlab.session.replaying import Until, replay
 from streamlab.session.rescaling import rescale
 from streamlab.session.savepoints import end, stop_with_savepoint, take_checkpoint, take_savepoint, takes_checkpoints
 from streamlab.session.stepping import SteppedJob
@@ -319,7 +319,7 @@ class Job(Insight, PacedJob, SteppedJob):
         self,
         checkpoint: int,
         *,
-        until: int | Literal["end"] = "end",
+        until: Until = "end",
         pace: Pace = "max",
         with_: StreamFrame | None = None,
         name: str | None = None,
@@ -338,8 +338,11 @@ class Job(Insight, PacedJob, SteppedJob):
         checkpoint
             Id of the checkpoint, which must still be kept; -1 is the newest.
         until
-            Id of a later checkpoint, at whose positions the replay ends and leaves open what is open; ``"end"`` goes
-            to the end of the sources (of the recording as it is now).
+            Id of a later checkpoint, at whose positions the replay ends and leaves open what is open. Or an *event
+            time*: a datetime, a date, or text such as ``"2013-01-01 12:00"`` (with a zone only if the source's times
+            have one; UTC without). Each subtask of a source gives nothing more behind the batch with which its
+            watermark has reached that time, so every window that ends by then has fired, and what is open then stays
+            open. ``"end"`` goes to the end of the sources (of the recording as it is now).
         pace
             ``"max"``, ``"realtime"`` or a factor such as ``"10x"``: how fast rows come, by their event times.
         with_
@@ -356,7 +359,8 @@ class Job(Insight, PacedJob, SteppedJob):
         CheckpointError
             If a checkpoint is damaged, or does not fit the other query.
         OptionError
-            If a checkpoint is not kept any more, or the sources never end, and there is no checkpoint to replay to.
+            If a checkpoint is not kept any more, if the sources never end and `until` does not say where the replay
+            does, if `until` is a time and a source makes no watermarks, or all had reached it at the checkpoint.
 
         See Also
         --------
@@ -371,13 +375,14 @@ class Job(Insight, PacedJob, SteppedJob):
             again.compare(job)              # empty: the same rows, the same results
 
             what_if = job.replay(5, with_=longer_windows, until=7)
+            morning = job.replay(5, until="2013-01-01 12:00")
         """
         if with_ is not None and not isinstance(with_, StreamFrame):
             raise OptionError(explained("replay", needed="with_= to be a stream", got=f"a {type(with_).__name__}"))
         handle = replay(
             self._handle,
             self.checkpoints.id_of(checkpoint),
-            until="end" if until == "end" else self.checkpoints.id_of(until),
+            until=until,
             pace=pace,
             changed=None if with_ is None else with_.plan,
             name=name,

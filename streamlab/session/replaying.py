@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from streamlab.connectors.timing import Pace, pace_factor
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import JobError, OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.graph.explain import explain_graph
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
@@ -29,14 +31,19 @@ from streamlab.runtime.pickling import pickled_query
 from streamlab.runtime.record_log import LogWriter
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.table_reader import TableReader, read_side_rows
+from streamlab.runtime.task_states import restored_reader
+from streamlab.session.checkpoints import Checkpoints
+from streamlab.session.points_in_time import PointInTime, read_time
 from streamlab.session.restoring import check_fits, pinned
+from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 
 _SEED = "seed"
 _BEFORE_ALL = -1
 """Epoch of rows that no restart withdraws."""
 _SIDE = (LATE_ROWS, DEAD_LETTERS)
-Until = int | Literal["end"]
+Until = int | Literal["end"] | str | dt.datetime | dt.date
+"""Where a replay ends: at a checkpoint, at the end of the sources, or at an event time."""
 
 
 def replay(
@@ -69,13 +76,13 @@ def replay(
         in_order = any(has_turns(graph, graph.vertex(vertex)) for vertex in repeats)
         graph = _again(graph, handle.folder, pace)
         check_fits(manifest, graph, allow_non_restored_state=False)
-        if until == "end" and not paused and not all(v.source.bounded for v in graph.vertices if v.source is not None):
-            needed = "a checkpoint to replay to, since the sources never end"
-            hint = "until=job.checkpoint().id, or paused=True and steps"
+        goal = _goal(step, handle, until, checkpoint_id)
+        if goal == "end" and not paused and not all(v.source.bounded for v in graph.vertices if v.source is not None):
+            needed = "a checkpoint to replay to, or a time, since the sources never end"
+            hint = "until=job.checkpoint().id, an event time, or paused=True and steps"
             raise OptionError(explained(step, needed=needed, got="until='end'", hint=hint))
-        if until != "end" and until < checkpoint_id:
-            got = f"until={until} and checkpoint {checkpoint_id}"
-            raise OptionError(explained(step, needed="until= to be a later checkpoint", got=got))
+        if isinstance(goal, PointInTime):
+            _check_time(step, goal, graph, manifest)
         options = replace(
             handle.meta.options,
             name=f"{handle.meta.name}-replay-{secrets.token_hex(2)}" if name is None else name,
@@ -93,10 +100,62 @@ def replay(
             plan=explain_graph(graph),
             query=target,
             origin=CheckpointPlace(location, checkpoint_id),
-            until=None if until == "end" else CheckpointPlace(location, until),
+            until=CheckpointPlace(location, goal) if isinstance(goal, int) else None,
+            until_us=goal.us if isinstance(goal, PointInTime) else None,
             replayed=Replayed(str(handle.folder.path), checkpoint_id, repeats, in_order),
             prepare=_seeding(handle, checkpoint_id, updating=query.input.updating) if seeds else None,
         )
+
+
+def _goal(step: str, handle: JobHandle, until: Until, checkpoint_id: int) -> int | PointInTime | Literal["end"]:
+    """Return where a replay is to end: the id of a checkpoint, a time, or the end of the sources."""
+    if isinstance(until, str) and until == "end":
+        return "end"
+    point = read_time(until)
+    if point is not None:
+        return point
+    if isinstance(until, str):
+        needed = "the id of a complete checkpoint, 'end', or a time such as '2013-01-01 12:00' as until="
+        raise OptionError(explained(step, needed=needed, got=repr(until)))
+    known = Checkpoints(handle.status().checkpoints, handle.folder.checkpoint_blobs()).id_of(until)
+    if known < checkpoint_id:
+        got = f"until={known} and checkpoint {checkpoint_id}"
+        raise OptionError(explained(step, needed="until= to be a later checkpoint", got=got))
+    return known
+
+
+def _check_time(step: str, until: PointInTime, graph: JobGraph, manifest: Manifest) -> None:
+    """Check that all sources tell the time, and have not reached this one at the checkpoint."""
+    sources = [(vertex.id, vertex.source) for vertex in graph.vertices if vertex.source is not None]
+    for _, source in sources:
+        if source.timing.event_time is None or source.timing.watermark is None:
+            needed = "an event time and a watermark of every source, to end at a time"
+            hint = "until= the id of a later checkpoint, or give it event_time= and watermark="
+            raise OptionError(explained(step, needed=needed, got=f"{source.name!r} without", hint=hint))
+    zoned = any(_has_zone(source) for _, source in sources)
+    if until.has_zone and not zoned:
+        needed = "until= to be a time without a zone, since event times have none"
+        raise OptionError(explained(step, needed=needed, got=f"one with, {show_us(until.us)} in UTC"))
+    watermark_us = min((_watermark_at(manifest, vertex, source) for vertex, source in sources), default=MIN_TIME_US)
+    if until.us <= watermark_us:
+        needed = f"until= to be later than the watermark at checkpoint {manifest.id}, {show_us(watermark_us)}"
+        hint = "replay from an earlier checkpoint"
+        raise OptionError(explained(step, needed=needed, got=show_us(until.us), hint=hint))
+
+
+def _has_zone(source: Source) -> bool:
+    dtype = source.schema[source.timing.event_time or ""]
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+
+
+def _watermark_at(manifest: Manifest, vertex: str, source: Source) -> int:
+    """Return how far a source was at a checkpoint; the maximum when it had ended."""
+    snapshot = restored_reader(manifest, vertex)
+    running = [split.watermark_us for split in snapshot.splits.values() if not split.finished]
+    fresh = [split.min_time_us for split in manifest.splits.get(vertex, ()) if split.id not in snapshot.splits]
+    known = [*running, *(MIN_TIME_US if us is None else us for us in fresh)]
+    ended = snapshot.splits and not source.discovers
+    return max(snapshot.watermark_us, min(known, default=MAX_TIME_US if ended else MIN_TIME_US))
 
 
 def table_before(handle: JobHandle, checkpoint_id: int) -> pl.DataFrame:

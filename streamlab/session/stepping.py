@@ -21,6 +21,7 @@ from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import StepRequested
 from streamlab.runtime.record_log import LogReader, standing
+from streamlab.session.points_in_time import read_time
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifests import ManifestStore
 
@@ -332,17 +333,11 @@ def _moment(to: When) -> tuple[int, bool]:
         return to // dt.timedelta(microseconds=1), True
     if isinstance(to, int) and not isinstance(to, bool):
         return to, False
-    try:
-        moment = dt.datetime.fromisoformat(to) if isinstance(to, str) else to
-    except ValueError:
-        moment = None
-    if isinstance(moment, dt.date) and not isinstance(moment, dt.datetime):
-        moment = dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC)
-    if not isinstance(moment, dt.datetime):
+    moment = read_time(to)
+    if moment is None:
         needed = "a datetime, text such as '2013-01-01 12:00' or '10m', a timedelta, or microseconds"
         raise OptionError(explained("advance_watermark", needed=needed, got=repr(to)))
-    moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
-    return (moment - _EPOCH) // dt.timedelta(microseconds=1), False
+    return moment.us, False
 
 
 def _count(step: str, value: object) -> int:

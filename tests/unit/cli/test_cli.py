@@ -239,6 +239,28 @@ def test_checkpoints_savepoints_and_another_parallelism(endless: sl.Job, tmp_pat
     assert (tmp_path / "last" / "checkpoints").is_dir()
 
 
+def test_a_replay_to_a_time() -> None:
+    def numbers(start: int, n: int) -> pl.DataFrame:
+        return pl.DataFrame({"t": pl.int_range(start, start + n, eager=True).cast(pl.Datetime("ms"))})
+
+    ticks = sl.generate(numbers, rows_per_second=100, event_time="t", watermark="0s")
+    job = ticks.group_by_dynamic("t", every="10ms").agg(pl.len()).start("ticks", paused=True)
+    try:
+        job.step(rows=10)
+        begin = job.checkpoint().id
+        while job.results().height < 8:
+            job.step(rows=50)
+        replayed = call("replay", "ticks", "--checkpoint", begin, "--until", "1970-01-01 00:00:00.030")
+        assert replayed.exit_code == 0, replayed.output
+        assert "all of them are in job ticks, too." in " ".join(replayed.output.split())
+        assert "Results up to 1970-01-01 00:00:00.030" in " ".join(replayed.output.split())
+        wrong = call("replay", "ticks", "--checkpoint", begin, "--until", "noon")
+        assert wrong.exit_code != 0
+        assert "a time such as" in wrong.output
+    finally:
+        job.cancel()
+
+
 def test_metrics_prints_the_figures_of_a_job_or_of_all_that_run(endless: sl.Job) -> None:
     one, every = call("metrics", "endless", "--once"), call("metrics", "--once")
     assert one.exit_code == every.exit_code == 0

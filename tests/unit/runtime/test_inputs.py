@@ -32,10 +32,10 @@ def noted(folder, *turns: Turn) -> TurnTrail:
 
 
 class Case:
-    def __init__(self, trail: TurnTrail | None = None, log: TurnLog | None = None) -> None:
+    def __init__(self, trail: TurnTrail | None = None, log: TurnLog | None = None, until_us: int | None = None) -> None:
         self.task = task()
         self.inboxes = [Inbox(channel, 2) for channel in self.task.inputs]
-        self.inputs = Inputs(self.task, self.inboxes, log, trail)
+        self.inputs = Inputs(self.task, self.inboxes, log, trail, until_us=until_us)
 
     def put(self, at: int, *messages: Message) -> None:
         for message in messages:
@@ -166,3 +166,26 @@ def test_where_the_order_is_prescribed_credit_goes_back_at_once(tmp_path):
     inbox.put(Batch(FRAME))
     inbox.take()
     assert given == [1]
+
+
+def test_turns_of_an_input_that_has_been_read_to_the_time_are_passed_over(tmp_path, capsys):
+    turns = Turn(b"W", 0, 12), Turn(b"B", 0, 0), Turn(b"B", 1, 0), Turn(b"E", 0, 0), Turn(b"W", 1, 11)
+    case = Case(noted(tmp_path, *turns), until_us=10)
+    # The job's watermark of 12 had replaced one of 10 before anybody took it; here that is the last that comes.
+    case.put(0, Watermark(10))
+    assert case.take() == (0, Watermark(10))
+    assert case.take() is None
+    case.put(1, Batch(FRAME), Watermark(11))
+    # The barrier with which the replay ends does not change the order of what is left.
+    case.put(0, Barrier(1))
+    assert [case.take()[0] for _ in range(3)] == [0, 1, 1]
+    assert case.inputs.followed == 5
+    assert capsys.readouterr().err == ""
+
+
+def test_an_input_that_is_not_at_the_time_is_waited_for(tmp_path):
+    case = Case(noted(tmp_path, Turn(b"W", 0, 9), Turn(b"B", 0, 0), Turn(b"B", 1, 0)), until_us=10)
+    case.put(0, Watermark(8), Watermark(9))
+    case.put(1, Batch(FRAME))
+    assert case.take() == (0, Watermark(9))
+    assert case.take() is None
