@@ -36,11 +36,14 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
         Splits that ended.
     idle : tuple[str, ...]
         Splits that became idle after that.
+    found : tuple[str, ...]
+        Splits that it had found before.
     """
 
     parts: tuple[tuple[str, int], ...] = ()
     finished: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -132,6 +135,8 @@ class CutTrail:
         """The checkpoint that it has stopped at."""
         self.section = since
         """The last checkpoint that it has come to."""
+        self.found: list[str] = []
+        """Splits that were found in what was passed over."""
         self._folder = folder
         self._parallelism = parallelism
         self._seeks = resumes
@@ -160,6 +165,7 @@ class CutTrail:
             if is_new or not (note.parts or self._seeks):
                 self._seeks = False
                 return note
+            self.found += note.found
             self.advance()
         return None
 

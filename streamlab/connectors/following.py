@@ -58,7 +58,8 @@ def planned(
                 takes.append((piece, rows_of_it))
                 taken[id(piece)] = taken.get(id(piece), 0) + rows_of_it
                 need -= rows_of_it
-    return [*takes, *_ends(cut, lanes, queue, now_us)]
+    ends = _ends(cut, lanes, queue, now_us)
+    return ends if isinstance(ends, Waiting) else [*takes, *ends]
 
 
 def all_due(takes: Iterable[tuple[Piece, int]], column: str, allowed_us: int | None) -> bool:
@@ -72,7 +73,7 @@ def earliest(takes: Iterable[tuple[Piece, int]], column: str) -> int | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _ends(cut: Cut, lanes: Mapping[str, Lane], queue: deque[Piece], now_us: int) -> list[tuple[Piece, int]]:
+def _ends(cut: Cut, lanes: Mapping[str, Lane], queue: deque[Piece], now_us: int) -> list[tuple[Piece, int]] | Waiting:
     """Read the splits that ended to their ends, and return what was found there: nothing but dead letters."""
     found: list[tuple[Piece, int]] = []
     for split in cut.finished:
@@ -80,7 +81,9 @@ def _ends(cut: Cut, lanes: Mapping[str, Lane], queue: deque[Piece], now_us: int)
         while lane is not None and not lane.exhausted:
             piece = lane.fetch(1, now_us)
             if piece is None:
-                break
+                if lane.exhausted:
+                    break
+                return Waiting.FOR_ROWS
             queue.append(piece)
             if piece.left:
                 break

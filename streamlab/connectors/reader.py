@@ -96,7 +96,11 @@ class SourceReader:
     ) -> None:
         self.source = self._given_source = source
         self._cuts = cuts
-        self._trail = None if source.discovers else trail
+        self._trail = trail
+        self._found: list[str] = []
+        if trail is not None and source.discovers and snapshot is not None:
+            # What was found later is found where the trail says so.
+            splits = [split for split in splits if split.id in snapshot.splits]
         self._parts: list[tuple[str, int]] = []
         self._ends: list[str] = []
         self._look_again_us = MIN_TIME_US
@@ -156,7 +160,7 @@ class SourceReader:
             return []
         followed = self._follow(now_us)
         if followed is not None:
-            return followed if self._lanes else followed + self._end()
+            return followed if self._lanes or self.source.discovers else followed + self._end()
         self._discover(now_us)
         self._ahead.fill(now_us)
         self._change_pace(now_us)
@@ -259,6 +263,8 @@ class SourceReader:
         """Take note that a barrier was sent after what was given out."""
         if self._cuts is not None:
             self._cuts.passed(checkpoint_id)
+            if self.source.discovers:
+                self._found += [name for name, lane in self._lanes.items() if not lane.begun]
             self._note(self._watermarks.idle(self._lanes))
 
     def forget_before(self, checkpoint_id: int) -> None:
@@ -287,7 +293,9 @@ class SourceReader:
         self._next_look_us = now_us + DISCOVER_EVERY_US
         found = self.source.new_splits(self._known)
         self._known |= {split.id for split in found}
-        self._adopt([s for s in found if zlib.crc32(s.id.encode()) % self._parallelism == self._subtask])
+        mine = [split for split in found if zlib.crc32(split.id.encode()) % self._parallelism == self._subtask]
+        self._found += [split.id for split in mine]
+        self._adopt(mine)
 
     def _adopt(self, splits: Sequence[Split]) -> None:
         for split in splits:
@@ -393,20 +401,20 @@ class SourceReader:
         trail, self._trail = self._trail, None
         cut = None if trail is None else trail.next(self._rows_given)
         if trail is not None and trail.stopped is not None:
-            self._trail, self._look_again_us = trail, now_us + _LOOK_US
-            return []
+            return self._look_again(trail, now_us)
         alone: list[Message] | None = [] if self._halts else None
         if trail is None or cut is None:
+            return alone
+        if not self._find([*trail.found, *cut.found]):
             return alone
         takes = planned(
             cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
         )
         if takes is None:
             return alone
-        self._trail = trail
         if isinstance(takes, Waiting) or not self._is_time(takes, now_us):
-            self._look_again_us = now_us + _LOOK_US
-            return []
+            return self._look_again(trail, now_us)
+        self._trail = trail
         trail.advance()
         out = self._give(now_us, takes, cut.finished)
         if self._is_there:
@@ -415,6 +423,19 @@ class SourceReader:
         self._note(cut.idle)
         self._watermarks.leave_out(cut.idle)
         return out + self._say()
+
+    def _look_again(self, trail: CutTrail, now_us: int) -> list[Message]:
+        self._trail, self._look_again_us = trail, now_us + _LOOK_US
+        return []
+
+    def _find(self, names: Collection[str]) -> bool:
+        """Take in these splits, and return whether they are there."""
+        if not all(name in self._known for name in names):
+            found = [split for split in self.source.new_splits(self._known) if split.id in names]
+            self._known |= {split.id for split in found}
+            self._found += [split.id for split in found]
+            self._adopt(found)
+        return all(name in self._known for name in names)
 
     def _rows_given(self, split: str) -> int:
         lane = self._lanes.get(split)
@@ -472,9 +493,9 @@ class SourceReader:
 
     def _note(self, idle: Collection[str] = ()) -> None:
         """Write down what was done since the last time."""
-        if self._cuts is not None and (self._parts or self._ends or idle):
-            self._cuts.note(Cut(tuple(self._parts), tuple(self._ends), tuple(idle)))
-        self._parts, self._ends = [], []
+        if self._cuts is not None and (self._parts or self._ends or idle or self._found):
+            self._cuts.note(Cut(tuple(self._parts), tuple(self._ends), tuple(idle), tuple(self._found)))
+        self._parts, self._ends, self._found = [], [], []
 
     def _batches(
         self, frames: list[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int

@@ -122,7 +122,7 @@ class SplitWatermarks:
     # -- idleness ------------------------------------------------------------------------------------------------
 
     def find_idle(self, lanes: Mapping[str, Lane], now_us: int, *, awaits_none: bool) -> list[str]:
-        """Leave out the splits that have become idle, and return them.
+        """Leave out the splits that have become idle, and return them; all that have ended count as one.
 
         Parameters
         ----------
@@ -145,6 +145,7 @@ class SplitWatermarks:
         if self._discovers and not lanes:
             if awaits_none or (self._discovery_clock is not None and self._discovery_clock.is_idle(now_us)):
                 self.combined.on_idle(_ENDED, deferred=True)
+                idle.add(_ENDED)
         elif self._discovery_clock is not None:
             self._discovery_clock.activity()
         new, self._idle = idle - self._idle, idle
@@ -152,7 +153,8 @@ class SplitWatermarks:
 
     def idle(self, lanes: Mapping[str, Lane]) -> list[str]:
         """Return the splits that do not count now."""
-        return sorted(name for name in lanes if self.combined.is_split_idle(name))
+        names = [*lanes, _ENDED] if self._discovers else [*lanes]
+        return sorted(name for name in names if self.combined.is_split_idle(name))
 
     def leave_out(self, splits: Collection[str]) -> None:
         """Take these splits for idle, whatever the clock says."""
