@@ -10,7 +10,7 @@ Notes lie in a folder for each subtask of a source (see :mod:`.sections`). What 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -116,8 +116,8 @@ class CutTrail:
 
     Parameters
     ----------
-    folder
-        Of the subtask.
+    folders
+        Of the subtask; of several the first one counts that has notes of a checkpoint.
     since
         The checkpoint.
     parallelism
@@ -126,7 +126,7 @@ class CutTrail:
         Whether that reader has followed it before and went on from a checkpoint of its own.
     """
 
-    def __init__(self, folder: Path, since: int, *, parallelism: int, resumes: bool = False) -> None:
+    def __init__(self, folders: Sequence[Path], since: int, *, parallelism: int, resumes: bool = False) -> None:
         self.paced = False
         """Whether rows were read ahead of a pace."""
         self.stop: int | None = None
@@ -137,7 +137,7 @@ class CutTrail:
         """The last checkpoint that it has come to."""
         self.found: list[str] = []
         """Splits that were found in what was passed over."""
-        self._folder = folder
+        self._folders = folders
         self._parallelism = parallelism
         self._seeks = resumes
         self._cuts: deque[_Note] = deque()
@@ -182,7 +182,7 @@ class CutTrail:
     def _enter(self, since: int) -> None:
         self._cuts.clear()
         self.section = since
-        records = _records(read_section(self._folder, _KIND, since))
+        records = _records(read_section(self._folders, _KIND, since))
         try:
             known = msgspec.msgpack.decode(next(records, b""), type=_Head)
             if known.parallelism != self._parallelism:

@@ -403,9 +403,7 @@ class SourceReader:
         if trail is not None and trail.stopped is not None:
             return self._look_again(trail, now_us)
         alone: list[Message] | None = [] if self._halts else None
-        if trail is None or cut is None:
-            return alone
-        if not self._find([*trail.found, *cut.found]):
+        if trail is None or cut is None or not self._find([*trail.found, *cut.found]):
             return alone
         takes = planned(
             cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us

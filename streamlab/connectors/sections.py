@@ -10,8 +10,10 @@ never ends for that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 LIMIT_BYTES = 64 * 2**20
@@ -76,13 +78,35 @@ class SectionWriter:
             self._file = None
 
 
-def read_section(folder: Path, kind: str, since: int) -> bytes:
-    """Return the notes of what followed a checkpoint, in the attempt that counts; empty when there are none."""
-    attempts = [(attempt, path) for (first, attempt), path in _files(folder, kind).items() if first == since]
-    try:
-        return max(attempts)[1].read_bytes() if attempts else b""
-    except OSError:
-        return b""
+def read_section(folders: Sequence[Path], kind: str, since: int) -> bytes:
+    """Return the notes of what followed a checkpoint, in the attempt that counts; empty when there are none.
+
+    Of several folders the first one counts that has some.
+    """
+    for folder in folders:
+        attempts = [(attempt, path) for (first, attempt), path in _files(folder, kind).items() if first == since]
+        try:
+            if attempts:
+                return max(attempts)[1].read_bytes()
+        except OSError:
+            continue
+    return b""
+
+
+def keep_sections(folder: Path, target: Path, since: int) -> None:
+    """Keep all notes below a folder that follow a checkpoint or a later one, however soon they are forgotten there.
+
+    What is still being written goes on to grow in both places.
+    """
+    for path in folder.rglob("*"):
+        found = _NAME.fullmatch(path.name)
+        if found is None or int(found[1]) < since:
+            continue
+        kept = target / path.relative_to(folder)
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What is forgotten in this very moment, or lies on a disk without links, is read where it is as long as it is.
+        with contextlib.suppress(OSError):
+            os.link(path, kept)
 
 
 def _files(folder: Path, kind: str) -> dict[tuple[int, int], Path]:

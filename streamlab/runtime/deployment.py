@@ -14,6 +14,7 @@ from streamlab.connectors.cuts import CutLog, CutTrail
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import FOLDER
+from streamlab.connectors.sections import keep_sections
 from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
 from streamlab.connectors.stepped_reader import SteppedReader
@@ -36,6 +37,9 @@ from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.manifest import Manifest, TaskOrder
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.state_files import StateFiles
+
+KEPT_NOTES = "replayed"
+"""Folder of a replay that holds notes of the job that it replays."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Origin:
         is taken over, unless that job is replayed.
     replayed
         The job that is replayed, and from where.
+    folder
+        Of the job, in which a replay keeps notes of that one.
     """
 
     def __init__(
@@ -110,10 +116,12 @@ class Origin:
         until: Manifest | None = None,
         until_us: int | None = None,
         replayed: Replayed | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.until_us = until_us
         self._until = until
         self._replayed = replayed
+        self._folder = folder
         self._splits = splits
         self._files = StateFiles(blobs)
         self._manifest = manifest
@@ -132,7 +140,12 @@ class Origin:
         origin, until = meta.origin, None
         if meta.until is not None:
             until = ManifestStore(open_blobs(meta.until.location)).get(meta.until.id)
-        rest: dict[str, Any] = {"until": until, "until_us": meta.until_us, "replayed": meta.replayed}
+        rest: dict[str, Any] = {
+            "until": until,
+            "until_us": meta.until_us,
+            "replayed": meta.replayed,
+            "folder": folder.path,
+        }
         if command.from_origin and origin is not None:
             blobs = open_blobs(origin.location)
             manifest = ManifestStore(blobs).get(origin.id)
@@ -157,8 +170,8 @@ class Origin:
         """Return how the job that is replayed cut a source's rows into batches."""
         if self._replayed is None:
             return None
-        folder = notes_folder(Path(self._replayed.folder), CUTS, vertex.id, subtask)
-        return CutTrail(folder, self._replayed.checkpoint, parallelism=vertex.parallelism, resumes=self.is_own)
+        folders = self._noted(self._replayed, CUTS, vertex, subtask)
+        return CutTrail(folders, self._replayed.checkpoint, parallelism=vertex.parallelism, resumes=self.is_own)
 
     def turns(self, vertex: Vertex, subtask: int, inputs: int, order: TaskOrder | None) -> TurnTrail | None:
         """Return in which order the job that is replayed took a task's inputs, if those are the same here."""
@@ -167,9 +180,14 @@ class Origin:
         skip = order.turns if self.is_own else 0
         if skip is None:
             return None
-        folder = notes_folder(Path(self._replayed.folder), TURNS, vertex.id, subtask)
+        folders = self._noted(self._replayed, TURNS, vertex, subtask)
         checkpoint, parallelism = self._replayed.checkpoint, vertex.parallelism
-        return TurnTrail(folder, checkpoint, inputs=inputs, parallelism=parallelism, skip=skip)
+        return TurnTrail(folders, checkpoint, inputs=inputs, parallelism=parallelism, skip=skip)
+
+    def _noted(self, replayed: Replayed, kind: str, vertex: Vertex, subtask: int) -> list[Path]:
+        """Return where notes of a subtask are: those that the replay keeps, and in the other job's folder."""
+        kept = [] if self._folder is None else [self._folder / KEPT_NOTES]
+        return [notes_folder(place, kind, vertex.id, subtask) for place in (*kept, Path(replayed.folder))]
 
     def task(self, vertex: Vertex, subtask: int) -> Restored:
         """Return what a subtask starts from."""
@@ -217,6 +235,12 @@ def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:
 def recording_folder(folder: Path, vertex: str) -> Path:
     """Return where a job keeps the recording of a source."""
     return folder / FOLDER / _file_name(vertex)
+
+
+def keep_notes(folder: Path, replay: Path, since: int) -> None:
+    """Let a replay keep a job's notes from a checkpoint on, which that one may forget before the replay is there."""
+    for kind in (CUTS, TURNS):
+        keep_sections(folder / kind, replay / KEPT_NOTES / kind, since)
 
 
 def notes_folder(folder: Path, kind: str, vertex: str, subtask: int) -> Path:

@@ -19,6 +19,7 @@
         results/attempts.json          from which checkpoint each attempt started (see `attempts`)
         cuts/<source>/<subtask>/       how sources cut their rows into batches (see `connectors.cuts`)
         turns/<vertex>/<subtask>/      in which order tasks took their inputs (see `runtime.turns`)
+        replayed/                      both, of the job that this one replays
         checkpoints/, state/, pins/    checkpoints, unless they are kept elsewhere (see `state.checkpoints`)
 
 Files are replaced whole (written aside, then renamed), so a reader never sees half of one. Names given by users are

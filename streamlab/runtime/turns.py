@@ -16,6 +16,7 @@ Notes lie in a folder for each subtask (see :mod:`streamlab.connectors.sections`
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,8 +104,8 @@ class TurnTrail:
 
     Parameters
     ----------
-    folder
-        Of the subtask.
+    folders
+        Of the subtask; of several the first one counts that has notes of a checkpoint.
     since
         The checkpoint.
     inputs, parallelism
@@ -113,10 +114,10 @@ class TurnTrail:
         Turns that it has followed before and goes on after.
     """
 
-    def __init__(self, folder: Path, since: int, *, inputs: int, parallelism: int, skip: int = 0) -> None:
+    def __init__(self, folders: Sequence[Path], since: int, *, inputs: int, parallelism: int, skip: int = 0) -> None:
         self.followed = skip
         """Turns that were followed since the checkpoint."""
-        self._folder = folder
+        self._folders = folders
         self._head = _RECORD.pack(_HEAD, inputs, parallelism)
         self._inputs = inputs
         self._data = b""
@@ -145,6 +146,6 @@ class TurnTrail:
         self.followed += 1
 
     def _enter(self, since: int) -> None:
-        data = read_section(self._folder, _KIND, since)
+        data = read_section(self._folders, _KIND, since)
         self._data = data if data.startswith(self._head) else b""
         self._at = _RECORD.size

@@ -25,7 +25,7 @@ from streamlab.plan import nodes
 from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle, launch
-from streamlab.runtime.deployment import recording_folder
+from streamlab.runtime.deployment import keep_notes, recording_folder
 from streamlab.runtime.folder import CheckpointPlace, JobFolder, Replayed
 from streamlab.runtime.pickling import pickled_query
 from streamlab.runtime.record_log import LogWriter
@@ -103,7 +103,7 @@ def replay(
             until=CheckpointPlace(location, goal) if isinstance(goal, int) else None,
             until_us=goal.us if isinstance(goal, PointInTime) else None,
             replayed=Replayed(str(handle.folder.path), checkpoint_id, repeats, in_order),
-            prepare=_seeding(handle, checkpoint_id, updating=query.input.updating) if seeds else None,
+            prepare=_preparing(handle, checkpoint_id, updating=query.input.updating, seeds=seeds),
         )
 
 
@@ -163,10 +163,13 @@ def table_before(handle: JobHandle, checkpoint_id: int) -> pl.DataFrame:
     return TableReader(handle.folder.results).changelog(before=checkpoint_id)
 
 
-def _seeding(handle: JobHandle, checkpoint_id: int, *, updating: bool) -> Callable[[JobFolder], None]:
-    """Return what gives a new job the tables as they stood at the checkpoint."""
+def _preparing(handle: JobHandle, checkpoint_id: int, *, updating: bool, seeds: bool) -> Callable[[JobFolder], None]:
+    """Return what gives a new job the job's notes, and the tables as they stood at the checkpoint if it has the same."""
 
-    def seed(folder: JobFolder) -> None:
+    def prepare(folder: JobFolder) -> None:
+        keep_notes(handle.folder.path, folder.path, checkpoint_id)
+        if not seeds:
+            return
         table = table_before(handle, checkpoint_id)
         tables = {tag: read_side_rows(handle.folder.results, tag, before=checkpoint_id) for tag in _SIDE}
         tables[MAIN] = [table if updating else table.drop(ROW_KIND)]
@@ -177,7 +180,7 @@ def _seeding(handle: JobHandle, checkpoint_id: int, *, updating: bool) -> Callab
                     log.append(frame, epoch=_BEFORE_ALL)
                 log.close()
 
-    return seed
+    return prepare
 
 
 def _table(plan: nodes.Node) -> ResultTable:

@@ -16,6 +16,7 @@ from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import scan_recording
+from streamlab.connectors.sections import keep_sections
 from streamlab.connectors.source import Source, Timing
 from streamlab.core.messages import Batch, Message
 from streamlab.core.time import Duration
@@ -75,7 +76,7 @@ def check_followed(
     out, snapshots = polled(reader_of(source, cuts=log), clock, numbered)
     log.close()
     for number, (snapshot, before) in {0: (None, 0), **snapshots}.items():
-        trail = CutTrail(folder, number, parallelism=1)
+        trail = CutTrail([folder], number, parallelism=1)
         follower = reader_of(again, snapshot, trail=trail)
         found, _ = polled(follower, [*other, *[2 * SECOND_US] * (3 * len(clock))])
         assert found[: len(out) - before] == out[before:]
@@ -111,7 +112,7 @@ def test_a_row_at_the_bound_is_judged_as_it_was(tmp_path):
     assert len(watermarks) > 10
     alone, _ = polled(reader_of(source.at_pace(None)), [SECOND_US] * 30)
     assert [one for one in alone if not isinstance(one, tuple)] != watermarks
-    followed, _ = polled(reader_of(source.at_pace(None), trail=CutTrail(tmp_path, 0, parallelism=1)), [0] * 200)
+    followed, _ = polled(reader_of(source.at_pace(None), trail=CutTrail([tmp_path], 0, parallelism=1)), [0] * 200)
     assert followed == out
 
 
@@ -124,7 +125,7 @@ def test_the_attempt_that_counts_is_followed(tmp_path):
     second = CutLog(tmp_path, 2, 1, parallelism=1, paced=False)
     after, _ = polled(reader_of(source, snapshot, cuts=second), [300_000] * 200)
     for since, start, expected in ((0, None, before[:given_out] + after), (1, snapshot, after)):
-        trail = CutTrail(tmp_path, since, parallelism=1)
+        trail = CutTrail([tmp_path], since, parallelism=1)
         followed, _ = polled(reader_of(source.at_pace(None), start, trail=trail), [0] * 300)
         assert followed == expected
 
@@ -134,9 +135,9 @@ def test_a_replay_that_was_restored_goes_on_where_it_was(tmp_path):
     log = CutLog(tmp_path, 1, 0, parallelism=1, paced=False)
     out, _ = polled(reader_of(source, cuts=log), [SECOND_US] * 30, {3: 1, 9: 2})
     again = source.at_pace(None)
-    _, snapshots = polled(reader_of(again, trail=CutTrail(tmp_path, 0, parallelism=1)), [0] * 12, {6: 7})
+    _, snapshots = polled(reader_of(again, trail=CutTrail([tmp_path], 0, parallelism=1)), [0] * 12, {6: 7})
     snapshot, given_out = snapshots[7]
-    trail = CutTrail(tmp_path, 0, parallelism=1, resumes=True)
+    trail = CutTrail([tmp_path], 0, parallelism=1, resumes=True)
     rest, _ = polled(reader_of(again, snapshot, trail=trail), [0] * 300)
     assert rest == out[given_out:]
 
@@ -151,7 +152,7 @@ def test_without_notes_the_rows_are_the_same(tmp_path, damage):
         path.unlink()
     elif damage in {"torn", "empty"}:
         path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -3])
-    trail = CutTrail(tmp_path, 0, parallelism=1)
+    trail = CutTrail([tmp_path], 0, parallelism=1)
     followed, _ = polled(reader_of(source.at_pace(None), trail=trail), [SECOND_US] * 100)
 
     def rows(messages: list[object]) -> list[object]:
@@ -168,8 +169,8 @@ def test_notes_go_with_their_checkpoints(tmp_path):
         log.passed(number)
     log.forget_before(4)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000004-000001.cuts", "000005-000001.cuts"]
-    assert CutTrail(tmp_path, 4, parallelism=1).next(lambda _: 0) == Cut((("s", 5),))
-    assert CutTrail(tmp_path, 3, parallelism=1).next(lambda _: 0) is None
+    assert CutTrail([tmp_path], 4, parallelism=1).next(lambda _: 0) == Cut((("s", 5),))
+    assert CutTrail([tmp_path], 3, parallelism=1).next(lambda _: 0) is None
     log.close()
 
 
@@ -207,7 +208,22 @@ def test_what_is_damaged_is_cut_anew(tmp_path, at):
     noted = bytearray(path.read_bytes())
     noted[at : at + 8] = b"\xc1" * 8
     path.write_bytes(noted)
-    trail = CutTrail(tmp_path, 0, parallelism=1)
+    trail = CutTrail([tmp_path], 0, parallelism=1)
     found, _ = polled(reader_of(source.at_pace(None), trail=trail), [SECOND_US] * 300)
     rows = [row for one in found if isinstance(one, tuple) for row in one[0]]
     assert len(rows) == 60
+
+
+def test_a_replay_keeps_notes_that_the_job_forgets(tmp_path):
+    source = generate(numbers, rows_per_second=3, limit=60, event_time="t", watermark="0s")
+    job, replay = tmp_path / "job", tmp_path / "replay"
+    log = CutLog(job / "source" / "0", 1, 0, parallelism=1, paced=False)
+    keep_sections(job, replay, 0)
+    out, _ = polled(reader_of(source, cuts=log), [SECOND_US] * 30)
+    log.passed(1)
+    log.forget_before(1)
+    log.close()
+    folders = [place / "source" / "0" for place in (replay, job)]
+    trail = CutTrail(folders, 0, parallelism=1)
+    followed, _ = polled(reader_of(source.at_pace(None), trail=trail), [0] * 200)
+    assert followed == out

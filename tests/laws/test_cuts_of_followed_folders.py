@@ -65,7 +65,7 @@ def test_the_same_messages_from_a_barrier(appearing, barrier, own):
         since = 0 if snapshot is None else 1
         if snapshot is None and not all(step == 0 for step, _ in appearing):
             return  # a replay begins at a checkpoint
-        trail = CutTrail(notes, since, parallelism=1)
+        trail = CutTrail([notes], since, parallelism=1)
         follower = reader_of(
             watched(folder), snapshot, trail=trail, cuts=CutLog(again, 1, 1, parallelism=1, paced=False)
         )
@@ -77,7 +77,9 @@ def test_the_same_messages_from_a_barrier(appearing, barrier, own):
                 own_snapshot, own_before = follower.snapshot(), len(found)
         follower.close()
         assert without_known_idleness(found)[: len(out) - before] == without_known_idleness(out[before:])
-        restarted = reader_of(watched(folder), own_snapshot, trail=CutTrail(notes, since, parallelism=1, resumes=True))
+        restarted = reader_of(
+            watched(folder), own_snapshot, trail=CutTrail([notes], since, parallelism=1, resumes=True)
+        )
         rest = [message for now in range(150) for message in told(restarted.poll(LATER_US + now * STEP_US))]
         restarted.close()
         assert rows_of(rest) == rows_of(found[own_before:])

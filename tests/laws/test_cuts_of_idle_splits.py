@@ -80,7 +80,7 @@ def test_the_same_messages_from_a_barrier_among_idle_splits(one, other, barrier_
                 reader.passed(1)
         log.close()
         again = Trickle("trickle", SCHEMA, timing=said, scripts=(one, other), again=True)
-        follower = reader_of(again, snapshot, trail=CutTrail(Path(folder), 1, parallelism=1))
+        follower = reader_of(again, snapshot, trail=CutTrail([Path(folder)], 1, parallelism=1))
         found = [message for _ in range(200) for message in told(follower.poll(0))]
     assert without_known_idleness(found) == without_known_idleness(out[before:])
 

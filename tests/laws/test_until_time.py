@@ -89,7 +89,7 @@ def test_it_ends_where_the_batches_of_another_reader_say_whatever_its_own_are(se
         wanted = up_to(polled(first), until_us)
 
         def trail(*, resumes: bool) -> CutTrail:
-            return CutTrail(Path(folder), 0, parallelism=1, resumes=resumes)
+            return CutTrail([Path(folder)], 0, parallelism=1, resumes=resumes)
 
         again = reader_of(given, batch_rows=other, until_us=until_us, trail=trail(resumes=False))
         got = polled(again, most=restart)

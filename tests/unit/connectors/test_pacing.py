@@ -239,6 +239,8 @@ def test_a_replay_follows_what_was_cut_at_several_paces(tmp_path: Any) -> None:
         for _ in range(polls):
             now += 100_000
             told += poll(first, now)
-    again = SourceReader(source, source.splits(), batch_rows=4, batch_ms=0, trail=CutTrail(tmp_path, 0, parallelism=1))
+    again = SourceReader(
+        source, source.splits(), batch_rows=4, batch_ms=0, trail=CutTrail([tmp_path], 0, parallelism=1)
+    )
     replayed = [message for tick in range(400) for message in poll(again, tick * 10_000)]
     assert replayed == told

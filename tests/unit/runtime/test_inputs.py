@@ -28,7 +28,7 @@ def noted(folder, *turns: Turn) -> TurnTrail:
     for turn in turns:
         log.note(turn)
     log.close()
-    return TurnTrail(folder, 0, inputs=2, parallelism=1)
+    return TurnTrail([folder], 0, inputs=2, parallelism=1)
 
 
 class Case:
@@ -57,7 +57,7 @@ def test_in_turn_one_input_comes_after_the_other(tmp_path):
     taken = [case.take() for _ in range(4)]
     log.close()
     assert [at for at, _ in taken] == [0, 1, 0, 0]
-    trail, found = TurnTrail(tmp_path, 0, inputs=2, parallelism=1), []
+    trail, found = TurnTrail([tmp_path], 0, inputs=2, parallelism=1), []
     while (turn := trail.next()) is not None:
         found.append(turn)
         trail.advance()

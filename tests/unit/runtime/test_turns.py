@@ -19,7 +19,7 @@ def log_of(folder, attempt=1, since=0, inputs=2):
 
 
 def trail_of(folder, since=0, inputs=2, skip=0, parallelism=3):
-    return TurnTrail(folder, since, inputs=inputs, parallelism=parallelism, skip=skip)
+    return TurnTrail([folder], since, inputs=inputs, parallelism=parallelism, skip=skip)
 
 
 def all_of(trail: TurnTrail) -> list[Turn]:
