@@ -29,6 +29,8 @@ from streamlab.runtime.task_values import SideOutput
 
 _BUFFER_ROWS = 65_536
 _COMPACT_ROWS = 1_000_000
+_COMPACT_RECORDS = 5_000
+"""A table whose few rows change all the time is quick to open all the same."""
 _COMPACT_FACTOR = 4
 _SIDE_INTERVAL_S = 0.05
 _CHECKPOINT = "checkpoint"
@@ -107,6 +109,9 @@ class ResultWriter(SinkWriter):
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = 0
         self._compact_at = _COMPACT_ROWS
+        self._records = 0
+        """Records since the log was last compacted, those that could not be compacted then included."""
+        self._compact_at_records = _COMPACT_RECORDS
 
     @property
     def rows_dropped(self) -> int:
@@ -149,7 +154,9 @@ class ResultWriter(SinkWriter):
         self._waiting, self._waiting_rows = [], 0
         with _writing(self._step):
             self._log.append(frame, epoch=self._epoch)
-            if ROW_KIND in frame.columns and self._log.kept_rows >= self._compact_at:
+            self._records += 1
+            is_long = self._log.kept_rows >= self._compact_at or self._records >= self._compact_at_records
+            if ROW_KIND in frame.columns and is_long:
                 self._compact()
 
     def close(self) -> None:
@@ -169,6 +176,8 @@ class ResultWriter(SinkWriter):
             if record.header.attempt >= since:
                 (settled if self._is_settled(record) else rest).append(record)
         self._compact_at = max(_COMPACT_ROWS, _COMPACT_FACTOR * sum(record.header.rows for record in rest))
+        self._records = len(rest) + 1
+        self._compact_at_records = max(_COMPACT_RECORDS, _COMPACT_FACTOR * self._records)
         if settled:
             table = fold_keyed(pl.concat([record.frame for record in settled]), self._keys)
             last = settled[-1].header

@@ -164,7 +164,7 @@ def table_before(handle: JobHandle, checkpoint_id: int) -> pl.DataFrame:
 
 
 def _preparing(handle: JobHandle, checkpoint_id: int, *, updating: bool, seeds: bool) -> Callable[[JobFolder], None]:
-    """Return what gives a new job the job's notes, and the tables as they stood at the checkpoint if it has the same."""
+    """Return what gives a new job the job's notes, and its tables as they stood at the checkpoint if it has them."""
 
     def prepare(folder: JobFolder) -> None:
         keep_notes(handle.folder.path, folder.path, checkpoint_id)

@@ -256,6 +256,21 @@ def test_the_log_of_an_updating_table_does_not_grow_with_its_history(tmp_path, m
     assert reader.changelog()["n"][-1] == 1999
 
 
+def test_a_table_whose_few_rows_change_all_the_time_stays_quick_to_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(results_module, "_COMPACT_RECORDS", 50)
+    writer = opened(tmp_path, keys=("k",))
+    reader = TableReader(tmp_path / "results")
+    for value in range(1000):
+        writer.write(changes(("a", value, 0 if value == 0 else 2)))
+        writer.flush()
+        if value % 70 == 0:
+            assert reader.table().rows() == [("a", value)]
+    writer.close()
+    fresh = TableReader(tmp_path / "results")
+    assert fresh.table().rows() == [("a", 999)]
+    assert len(list(writer._log.records())) <= 60
+
+
 def test_a_keyless_table_has_one_row():
     log = changes(("a", 1, 0), ("a", 1, 1), ("a", 2, 2))
     assert fold_keyed(log, ()).rows() == [("a", 2)]
