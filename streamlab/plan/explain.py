@@ -144,7 +144,7 @@ def _details(_: nodes.Node) -> Sequence[str]:
 def _(node: nodes.Scan) -> Sequence[str]:
     source, timing = node.source, node.source.timing
     facts = ["ends by itself" if source.bounded else "endless"]
-    facts.append("replayable" if source.replayable else "recorded first when checkpoints are taken")
+    facts.append(f"exactly-once with checkpoints: {'replayable' if source.replayable else 'recorded first'}")
     if source.max_parallelism is not None:
         facts.append(f"at most {source.max_parallelism} subtask{'s' if source.max_parallelism > 1 else ''}")
     lines = ["; ".join(facts)]

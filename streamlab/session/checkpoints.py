@@ -31,9 +31,10 @@ SCHEMA = pl.Schema(
         "attempt": pl.Int64(),
         "restored": pl.Int64(),
         "reason": pl.String(),
+        "operators": pl.List(pl.Struct({"operator": pl.String(), "rows": pl.Int64(), "size_bytes": pl.Int64()})),
     }
 )
-"""Columns of the table of checkpoints."""
+"""Columns of the table of checkpoints; the last one has the state of each operator, of those that are still kept."""
 _STATE_SCHEMA = pl.Schema(
     {
         "vertex": pl.String(),
@@ -189,11 +190,26 @@ class Checkpoints:
 
     def to_frame(self) -> pl.DataFrame:
         """Return the table of checkpoints, also of those that failed or are no longer kept."""
+        told = [name for name in SCHEMA if name not in {"triggered", "operators"}]
         rows = [
-            {**{name: getattr(one, name) for name in SCHEMA if name != "triggered"}, "triggered": one.triggered_us}
+            {
+                **{name: getattr(one, name) for name in told},
+                "triggered": one.triggered_us,
+                "operators": self._operators(one),
+            }
             for one in self._history
         ]
         return pl.DataFrame(rows, schema={**SCHEMA, "triggered": pl.Int64()}).cast({"triggered": SCHEMA["triggered"]})
+
+    def _operators(self, status: CheckpointStatus) -> list[dict[str, object]] | None:
+        """Return how much state each operator has in a checkpoint, all subtasks together; None when it is not there."""
+        if status.state != "complete":
+            return None
+        try:
+            held = self[status.id].operators
+        except (CheckpointError, OptionError):
+            return None
+        return held.group_by("operator", maintain_order=True).agg(pl.col("rows", "size_bytes").sum()).to_dicts()
 
     @property
     def ids(self) -> list[int]:

@@ -105,6 +105,13 @@ def test_the_table_has_the_same_columns_whatever_is_in_it(tmp_path, history):
     assert table["triggered"].null_count() == 0
 
 
+def test_the_table_has_the_state_of_each_operator_of_those_that_are_kept(job):
+    checkpoints = Checkpoints([status(2, "deleted"), status(4), status(5, "failed")], job)
+    held = checkpoints.to_frame()["operators"].to_list()
+    assert (held[0], held[2]) == (None, None)
+    assert held[1] == [{"operator": "count", "rows": 3, "size_bytes": checkpoints[4].operators["size_bytes"].sum()}]
+
+
 def test_checkpoints_are_opened_by_id_or_from_the_end(job):
     checkpoints = Checkpoints([status(2, "deleted"), status(3), status(4), status(5, "failed")], job)
     assert checkpoints[3].id == 3
