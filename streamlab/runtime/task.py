@@ -37,7 +37,7 @@ from streamlab.core.aggregation import overflow_in
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.watermarks import Signal
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.late_notes import LATE_NOTES
@@ -148,6 +148,8 @@ class Task:
         self._ports = input_channels(graph, vertex_id, subtask)
         self.inputs = tuple(self._ports)
         self._merger = restored_merger(len(self.inputs), restored.order)
+        if self._merger.current > MIN_TIME_US:
+            self.counters.watermark_us = self._merger.current
         self._indexes = {channel: index for index, channel in enumerate(self.inputs)}
         self._routers = [
             Router(edge, index, subtask, graph.vertex(edge.target).parallelism)

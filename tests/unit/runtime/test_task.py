@@ -202,6 +202,32 @@ def test_a_task_goes_on_from_its_snapshots() -> None:
     assert (task.counters.rows_in, task.counters.late_rows) == (42, 3)
 
 
+def test_a_task_goes_on_from_where_it_stood_between_its_inputs() -> None:
+    task = _task(LogSpec("a"))
+    task.receive(ONE, Watermark(5))
+    task.receive(TWO, Watermark(8))
+    task.receive(TWO, Idle())
+    task.receive(ONE, Barrier(1))
+    (taken,) = (one for one in task.receive(TWO, Barrier(1)) if isinstance(one, Snapshotted))
+    again = _task(LogSpec("a"), restored=Restored(1, taken.operators, order=taken.order))
+    assert again.begin() == []
+    assert again.counters.watermark_us == 5
+    assert again.is_known(ONE, Watermark(5))
+    assert again.is_known(TWO, Idle())
+    assert not again.is_known(ONE, Idle())
+    assert _messages(again.receive(ONE, Watermark(7))) == _messages(task.receive(ONE, Watermark(7)))
+
+
+def test_a_task_that_was_idle_says_so_again() -> None:
+    task = _task(LogSpec("a"))
+    task.receive(ONE, Idle())
+    task.receive(TWO, Idle())
+    task.receive(ONE, Barrier(1))
+    (taken,) = (one for one in task.receive(TWO, Barrier(1)) if isinstance(one, Snapshotted))
+    again = _task(LogSpec("a"), restored=Restored(1, taken.operators, order=taken.order))
+    assert _messages(again.begin()) == [Idle()]
+
+
 def test_a_task_that_had_ended_only_ends_again() -> None:
     task = _task(LogSpec("a"), restored=Restored(7, finished=True))
     outputs = task.begin()
