@@ -29,7 +29,7 @@ test: $(VENV)/installed-test lint
 	.ci/install-chromium
 	.ci/install-postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/notebook
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/notebook
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
 
 lint: $(VENV)/installed-test
