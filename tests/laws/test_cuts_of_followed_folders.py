@@ -42,7 +42,7 @@ def told(messages: list[Message]) -> list[object]:
     return [message.collected().rows() if isinstance(message, Batch) else message for message in messages]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(files, st.integers(0, 40), st.integers(0, 20))
 def test_the_same_messages_from_a_barrier(appearing, barrier, own):
     with tempfile.TemporaryDirectory() as place:

@@ -26,7 +26,7 @@ from streamlab.core.messages import MAIN, Batch, End, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
 
 DELAY_US = 10_000_000
-EXAMPLES = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LIMITS = st.lists(st.integers(1, 30), min_size=1, max_size=4)
 
 

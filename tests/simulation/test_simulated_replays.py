@@ -98,7 +98,7 @@ def check(job: Cluster, manifest: Manifest, again: Cluster, told: str) -> None:
 
 @pytest.mark.parametrize("parallelism", [2, 3])
 @pytest.mark.parametrize("name", ["late", "groups", "union", "windows"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_same_rows_are_late_and_the_same_changes_come(name, seed, parallelism, tmp_path, capfd):
     folders = tmp_path / "job", tmp_path / "replay"
     job = original(name, seed, folders[0], parallelism=parallelism)
