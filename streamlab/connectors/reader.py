@@ -38,6 +38,7 @@ from streamlab.connectors.split_watermarks import SplitWatermarks
 from streamlab.connectors.vetting import Vetting
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, Batch, End, Message, Watermark
+from streamlab.core.row_watermarks import is_marked, together
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import TimeStatus
 from streamlab.observe.time_notes import TimeNotes
@@ -174,6 +175,10 @@ class SourceReader:
 
     def reread(self) -> list[Message]:
         """Return the rows given out last, of which some were lazy, collected; what cannot be read is a dead letter."""
+        return self._batches(*self._read_last(), self._given_us or 0)
+
+    def _read_last(self) -> tuple[list[pl.DataFrame | pl.LazyFrame], list[pl.DataFrame]]:
+        """Collect the rows given out last; what cannot be read is a dead letter."""
         frames: list[pl.DataFrame | pl.LazyFrame] = []
         refused: list[pl.DataFrame] = []
         for split, frame, rows in self._last:
@@ -185,7 +190,7 @@ class SourceReader:
                 if letter is not None:
                     refused.append(letter)
                     self.rows_read += letter.height - rows
-        return self._batches(frames, refused, self._given_us or 0)
+        return frames, refused
 
     def stop(self, now_us: int) -> list[Message]:
         """Stop reading: give out what was read, then the last watermark and the end."""
@@ -460,6 +465,7 @@ class SourceReader:
             lane = piece.lane
             if due:
                 frame, (earliest_us, latest_us) = piece.take(due, self._column)
+                frame = self._watermarks.judged(lane.split.id, frame)
                 frames.append(frame)
                 self._last.append((lane.split.id, frame, due))
                 self.rows_read += due
@@ -483,7 +489,12 @@ class SourceReader:
             if due:
                 self._parts.append((lane.split.id, lane.rows_given))
         self._ahead.drop_empty([piece for piece, _ in takes])
-        if not any(isinstance(frame, pl.LazyFrame) for frame in frames):
+        is_lazy = any(isinstance(frame, pl.LazyFrame) for frame in frames)
+        if is_lazy and any(map(is_marked, frames)):
+            frames, unreadable = self._read_last()
+            refused += unreadable
+            is_lazy = False
+        if not is_lazy:
             self._last = []
         if frames or refused:
             self._given_us = now_us
@@ -504,13 +515,8 @@ class SourceReader:
             if self._fails:
                 raise refuse(together)
             out.append(Batch(together, DEAD_LETTERS, now_us))
-        if len(frames) == 1:
-            out.insert(0, Batch(frames[0], ingested_us=now_us))
-        elif frames and any(isinstance(frame, pl.LazyFrame) for frame in frames):
-            out.insert(0, Batch(pl.concat([frame.lazy() for frame in frames]), ingested_us=now_us))
-        elif frames:
-            eager = [frame for frame in frames if isinstance(frame, pl.DataFrame)]
-            out.insert(0, Batch(pl.concat(eager), ingested_us=now_us))
+        if frames:
+            out.insert(0, Batch(_joined(frames), ingested_us=now_us))
         return out
 
     def _after_rows(self, finished: Collection[str] | None) -> list[Message]:
@@ -560,3 +566,11 @@ class SourceReader:
         self._ended = True
         self.close()
         return [Watermark(MAX_TIME_US), End()]
+
+
+def _joined(frames: list[pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame | pl.LazyFrame:
+    """Return frames behind each other, lazy if one of them is."""
+    if len(frames) == 1:
+        return frames[0]
+    eager = [frame for frame in frames if isinstance(frame, pl.DataFrame)]
+    return together(eager) if len(eager) == len(frames) else pl.concat([frame.lazy() for frame in frames])

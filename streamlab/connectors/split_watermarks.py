@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import polars as pl
+
 from streamlab.connectors.lane import Lane
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.source import Source, Split
 from streamlab.core.messages import Message
+from streamlab.core.row_watermarks import is_marked, lowered
 from streamlab.core.time import MIN_TIME_US, tick_us
 from streamlab.core.watermarks import IdleClock, PartitionWatermarks, messages
 
@@ -106,6 +109,12 @@ class SplitWatermarks:
             self.combined.remove(name)
             self.combined.add(name)
         self.combined.on_watermark(name, max(self.behind(latest_us), MIN_TIME_US), deferred=True)
+
+    def judged(self, split: str, frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
+        """Return rows of a split with what their watermarks are when those of the other splits count, too."""
+        if not is_marked(frame) or isinstance(frame, pl.LazyFrame):
+            return frame
+        return lowered(frame, self.combined.others_of(split), self.current_us)
 
     def end(self, split: str, *, is_last: bool) -> int:
         """Stop counting a split that has ended, the last of those that were counted or not; return its watermark."""

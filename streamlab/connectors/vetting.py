@@ -1,10 +1,12 @@
 """Rows that say nothing usable about time are taken out before they can do harm.
 
 - A null event time belongs to no window, and one too far from 1970 would overflow the arithmetic of windows.
+- A row that lies behind rows before it by more than the delay brings the watermark along that stood before it, so that
+  it is judged as if rows came one by one (see :mod:`streamlab.core.row_watermarks`).
 - With `max_advance`, a row too far ahead of all others would close every window. It is refused when no chain of rows,
   each at most `max_advance` later than one before, leads from what the split has reached up to it.
 
-A lazy frame whose statistics show that it has no such rows stays lazy.
+A lazy frame that has no such rows stays lazy: its statistics show it, or a look at its times alone.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streamlab.connectors.formats.base import UNREADABLE
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Read, Source
-from streamlab.core.time import FARTHEST_TIME_US, is_usable, show_us, time_bounds, time_us
+from streamlab.core.row_watermarks import is_marked, marked
+from streamlab.core.time import FARTHEST_TIME_US, is_usable, show_us, tick_us, time_bounds, time_us
 
 _TIME = "__time_us"
 
@@ -45,6 +49,7 @@ class Vetting:
         self._column = source.timing.event_time
         advance = source.timing.max_advance
         self._max_advance_us = advance.fixed_us("max_advance") if advance else None
+        self._behind_us = _behind_us(source)
         self.needs_rows = source.timing.pace is not None
         """Whether lazy frames are collected in any case, because their rows wait for their times."""
 
@@ -52,7 +57,8 @@ class Vetting:
         """Judge rows of a split whose latest accepted event time so far is `reached_us`."""
         if self._column is None:
             return Vetted(read.frame, read.rows, None, read.dead_letters)
-        if isinstance(read.frame, pl.LazyFrame) and not self._must_look(read, reached_us):
+        lazy = isinstance(read.frame, pl.LazyFrame) and not self._must_look(read, reached_us)
+        if lazy and not self._has_behind(read, reached_us):
             return Vetted(read.frame, read.rows, read.max_time_us, read.dead_letters, read.min_time_us)
         frame = read.frame.collect() if isinstance(read.frame, pl.LazyFrame) else read.frame
         refused = [] if read.dead_letters is None else [read.dead_letters]
@@ -76,6 +82,8 @@ class Vetting:
                 refused.append(row_letters(self._step, beyond, reason, split))
                 frame = frame.filter(time_us(self._column) <= bound)
                 earliest, latest, _ = time_bounds(frame, self._column)
+        if self._may_have_behind(earliest, latest, reached_us):
+            frame = marked(frame, self._column, reached_us, self._behind_us)
         return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None, earliest)
 
     def _must_look(self, read: Read, reached_us: int | None) -> bool:
@@ -85,6 +93,23 @@ class Vetting:
             return False
         return reached_us is None or read.max_time_us > reached_us + self._max_advance_us
 
+    def _may_have_behind(self, earliest_us: int | None, latest_us: int | None, reached_us: int | None) -> bool:
+        """Return whether the bounds of some rows leave it open that one lies behind the watermark before it."""
+        if not self._behind_us or latest_us is None:
+            return False
+        reached_us = latest_us if reached_us is None else max(reached_us, latest_us)
+        return earliest_us is None or earliest_us <= reached_us - self._behind_us
+
+    def _has_behind(self, read: Read, reached_us: int | None) -> bool:
+        """Return whether a row of a lazy frame lies behind the watermark before it; false of one that is unreadable."""
+        if not self._may_have_behind(read.min_time_us, read.max_time_us, reached_us):
+            return False
+        try:
+            times = read.frame.lazy().select(self._column or "").collect()
+        except UNREADABLE:
+            return False  # whoever reads its rows will say so
+        return is_marked(marked(times, self._column or "", reached_us, self._behind_us))
+
     def _reachable_us(self, frame: pl.DataFrame, reached_us: int, advance_us: int) -> int:
         """Return the latest time that a chain of steps of at most `advance_us` leads to from `reached_us`."""
         times = frame.select(time_us(self._column or "").alias(_TIME)).filter(pl.col(_TIME) > reached_us)
@@ -92,3 +117,11 @@ class Vetting:
         too_far = pl.col(_TIME) - pl.col(_TIME).shift(1, fill_value=reached_us) > advance_us
         near = times.filter(~too_far.cum_max()).get_column(_TIME)
         return int(near[-1]) if near.len() else reached_us
+
+
+def _behind_us(source: Source) -> int:
+    """Return how far the watermark is behind the latest row; 0 when the source makes none."""
+    timing = source.timing
+    if timing.watermark is None or timing.event_time is None:
+        return 0
+    return timing.watermark.fixed_us("watermark") + tick_us(source.schema[timing.event_time])

@@ -70,7 +70,8 @@ class BoundedOutOfOrderness:
     def __init__(self, delay_us: int, tick_us: int, *, minus_tick: bool = True, start_us: int = MIN_TIME_US) -> None:
         if delay_us < 0:
             raise OptionError(explained("watermark", needed="a delay of zero or more", got=f"{delay_us} µs"))
-        self._behind = delay_us + (tick_us if minus_tick else 0)
+        self.behind_us = delay_us + (tick_us if minus_tick else 0)
+        """How far the watermark is behind the latest row."""
         self._current = start_us
 
     @property
@@ -78,9 +79,14 @@ class BoundedOutOfOrderness:
         """The watermark now; `MIN_TIME_US` before any row."""
         return self._current
 
+    @property
+    def latest_us(self) -> int | None:
+        """The latest event time that the watermark stands for; None before any row."""
+        return None if self._current == MIN_TIME_US else min(self._current + self.behind_us, MAX_TIME_US)
+
     def observe(self, max_time_us: int | None) -> int | None:
         """Take the latest event time of some rows (None: there is none) and return the watermark if it has grown."""
-        if max_time_us is None or (watermark := max(max_time_us - self._behind, MIN_TIME_US)) <= self._current:
+        if max_time_us is None or (watermark := max(max_time_us - self.behind_us, MIN_TIME_US)) <= self._current:
             return None
         self._current = watermark
         return watermark
@@ -196,6 +202,11 @@ class PartitionWatermarks:
     def watermark_of(self, split: str) -> int:
         """Return a split's own watermark."""
         return self._split(split).us
+
+    def others_of(self, split: str) -> int:
+        """Return the lowest watermark of the other splits that count; `MAX_TIME_US` when there are none."""
+        others = (part.us for name, part in self._splits.items() if name != split and not part.idle)
+        return min(others, default=MAX_TIME_US)
 
     def is_split_idle(self, split: str) -> bool:
         """Return whether a split is left out."""
@@ -340,6 +351,11 @@ class WatermarkMerger:
     def watermark_of(self, channel: int) -> int:
         """Return a channel's own watermark: the lowest of them says which input holds the task back."""
         return MAX_TIME_US if self._channels[channel].ended else self._channels[channel].us
+
+    def others_of(self, channel: int) -> int:
+        """Return the lowest watermark of the other channels that count; `MAX_TIME_US` when there are none."""
+        others = (c.us for at, c in enumerate(self._channels) if at != channel and c.aligned and not c.ended)
+        return min(others, default=MAX_TIME_US)
 
     def is_channel_idle(self, channel: int) -> bool:
         """Return whether a channel is idle."""

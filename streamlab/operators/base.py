@@ -41,6 +41,8 @@ class Operator(ABC):
     """Whether ``process`` can take a batch whose frame is still a LazyFrame."""
     is_row_wise: ClassVar[bool] = False
     """Whether it keeps no state and treats each row alike whatever else is in the batch."""
+    carries_row_watermarks: ClassVar[bool] = False
+    """Whether ``process`` can take rows that bring their watermarks along, in a column that no user's code may see."""
 
     @abstractmethod
     def process(self, batch: Batch, port: int = 0) -> list[Message]:

@@ -35,7 +35,7 @@ class HeadSpec(OperatorSpec):
 
 
 class _Head(Operator):
-    accepts_lazy: ClassVar[bool] = False
+    carries_row_watermarks: ClassVar[bool] = True
 
     def __init__(self, left: int) -> None:
         self._left = left

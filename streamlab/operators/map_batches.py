@@ -19,6 +19,7 @@ import polars as pl
 from streamlab.core.changelog import ROW_KIND, is_updating
 from streamlab.core.errors import StepFailed, explained
 from streamlab.core.messages import Batch, Message
+from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
 
@@ -53,6 +54,7 @@ class MapBatchesSpec(OperatorSpec):
 
 class _MapBatches(Operator):
     is_row_wise: ClassVar[bool] = True
+    carries_row_watermarks: ClassVar[bool] = True
 
     def __init__(self, spec: MapBatchesSpec) -> None:
         self._spec = spec
@@ -64,11 +66,27 @@ class _MapBatches(Operator):
         if is_updating(frame):
             mapped = pl.concat(
                 self._call(run.drop(ROW_KIND)).with_columns(pl.lit(kind, pl.Int8).alias(ROW_KIND))
-                for kind, run in _runs(frame)
+                for kind, run in _runs(frame, ROW_KIND)
             )
+        elif is_marked(frame):
+            mapped = self._call_marked(frame)
         else:
             mapped = self._call(frame)
         return [Batch(mapped, batch.tag, batch.ingested_us)] if mapped.height else []
+
+    def _call_marked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Map rows that bring their watermarks along.
+
+        A result of as many rows has each in its place. Otherwise nobody knows which row became which, so rows that came
+        at one watermark are mapped apart from the others.
+        """
+        mapped, marks = self._call(frame.drop(ROW_WATERMARK)), frame.get_column(ROW_WATERMARK)
+        if mapped.height == frame.height:
+            return mapped.with_columns(marks)
+        return pl.concat(
+            self._call(run.drop(ROW_WATERMARK)).with_columns(pl.lit(us, pl.Int64).alias(ROW_WATERMARK))
+            for us, run in _runs(frame, ROW_WATERMARK)
+        )
 
     def _call(self, frame: pl.DataFrame) -> pl.DataFrame:
         spec = self._spec
@@ -87,12 +105,12 @@ class _MapBatches(Operator):
         return _checked(spec, converted, cast=True)
 
 
-def _runs(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Yield slices of rows that stand together and have the same row kind."""
-    lengths = frame.get_column(ROW_KIND).rle().struct.unnest()
+def _runs(frame: pl.DataFrame, column: str) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield slices of rows that stand together and have the same value in a column, with that value."""
+    lengths = frame.get_column(column).rle().struct.unnest()
     start = 0
-    for length, kind in zip(lengths["len"], lengths["value"], strict=True):
-        yield kind, frame.slice(start, length)
+    for length, value in zip(lengths["len"], lengths["value"], strict=True):
+        yield value, frame.slice(start, length)
         start += length
 
 

@@ -13,16 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import polars.selectors as cs
 
-from streamlab.core.changelog import ROW_KIND, is_updating
+from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import PlanError, explained
 from streamlab.core.messages import Batch, Message
+from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.key_index import KeyIndex
 from streamlab.state.snapshot import Snapshot
@@ -68,6 +69,8 @@ class StaticJoinSpec(OperatorSpec):
 
 
 class _StaticJoin(Operator):
+    carries_row_watermarks: ClassVar[bool] = True
+
     def __init__(self, spec: StaticJoinSpec) -> None:
         self._spec = spec
         self._right = spec.right
@@ -81,8 +84,9 @@ class _StaticJoin(Operator):
         if right.height > max(_SMALL, frame.height):
             right = self._matches.of(frame.select(*self._spec.left_on))
         joined = self._join(frame, right)
-        if is_updating(joined):
-            joined = joined.select(pl.exclude(ROW_KIND), ROW_KIND)
+        beside = next((name for name in (ROW_KIND, ROW_WATERMARK) if name in joined.columns), None)
+        if beside is not None:
+            joined = joined.select(pl.exclude(beside), beside)
         return [Batch(joined, batch.tag, batch.ingested_us)] if joined.height else []
 
     def _join(self, frame: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:

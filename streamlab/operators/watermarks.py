@@ -13,6 +13,7 @@ import polars as pl
 from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, Batch, Message
+from streamlab.core.row_watermarks import marked
 from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds
 from streamlab.core.watermark_assigner import WatermarkAssigner
 from streamlab.core.watermarks import BoundedOutOfOrderness, messages
@@ -77,6 +78,7 @@ class _AssignWatermarks(Operator):
         out = messages(self._assigner.before_rows())
         frame = batch.collected()
         column = self._spec.column
+        before_us = self._times.latest_us
         earliest, latest, all_usable = time_bounds(frame, column)
         if not all_usable:
             usable = is_usable(column, frame.schema[column])
@@ -86,7 +88,7 @@ class _AssignWatermarks(Operator):
             frame = frame.filter(usable)
             earliest, latest, _ = time_bounds(frame, column)
         if frame.height:
-            out.append(Batch(frame, batch.tag, batch.ingested_us))
+            out.append(Batch(marked(frame, column, before_us, self._times.behind_us), batch.tag, batch.ingested_us))
             if self._notes.wants_sample:
                 self._notes.sampled(some_times(frame, column))
             self._notes.arrived(frame.height, earliest, latest)

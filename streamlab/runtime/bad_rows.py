@@ -15,6 +15,7 @@ from streamlab.core.aggregation import overflow_in
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import StreamlabError
 from streamlab.core.messages import DEAD_LETTERS, Batch, Message
+from streamlab.core.row_watermarks import ROW_WATERMARK
 
 MOST_BAD_ROWS = 10_000
 """When more rows of one batch fail than these, it is the step that is wrong, not the rows."""
@@ -60,7 +61,7 @@ def sift(step: str, process: Callable[[Batch], list[Message]], batch: Batch) -> 
                 first_error.add_note(f"More than {MOST_BAD_ROWS:,} rows of one batch fail: look at the step itself.")
                 raise first_error from None
             reason = overflow_in(error) or f"{type(error).__name__}: {error}"
-            rows = frame.drop(ROW_KIND, strict=False)
+            rows = frame.drop(ROW_KIND, ROW_WATERMARK, strict=False)
             done.append(Batch(row_letters(step, rows, reason, ""), DEAD_LETTERS))
     return done
 

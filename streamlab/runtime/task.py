@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from streamlab.core.aggregation import overflow_in
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.core.row_watermarks import is_marked, lowered, unmarked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.watermarks import Signal
 from streamlab.graph.job_graph import JobGraph
@@ -183,6 +184,7 @@ class Task:
             case Batch():
                 self._count_input(message)
                 self._merge(self._merger.on_active(index))
+                message = self._merged(message, index)
                 self._feed(0, message, self._ports[channel])
             case Watermark(us):
                 self._merge(self._merger.on_active(index))
@@ -390,6 +392,13 @@ class Task:
             if isinstance(message, Watermark | Idle):
                 self._feed(0, message)
 
+    def _merged(self, batch: Batch, index: int) -> Batch:
+        """Return rows of an input with what their watermarks are when those of the other inputs count, too."""
+        frame = batch.collected()
+        if not is_marked(frame):
+            return batch
+        return replace(batch, frame=lowered(frame, self._merger.others_of(index), self._merger.current))
+
     def _feed(self, at: int, message: Message, port: int = 0) -> None:
         """Pass a message to operator number `at`, and what comes out of it to those that follow."""
         if self.finished:
@@ -406,7 +415,9 @@ class Task:
                 if isinstance(message.frame, pl.DataFrame):
                     if not message.frame.height:
                         return
-                    self.current_input = message.frame
+                    self.current_input = unmarked(message.frame)
+                    if self.current_input is not message.frame and not operator.carries_row_watermarks:
+                        message = replace(message, frame=self.current_input)
                 reach("op.process")
                 out = self._processed(operator, message, port)
             case Watermark(us):
@@ -427,7 +438,7 @@ class Task:
         step, hint = self.current_step, "" if self._sets_aside else _SET_ASIDE
 
         def process(part: Batch) -> list[Message]:
-            self.current_input = part.collected()
+            self.current_input = unmarked(part.collected())
             if self.before_step is not None:
                 self.before_step(step, self.current_input)
             return operator.process(part, port)
@@ -438,7 +449,8 @@ class Task:
             except StreamlabError:
                 raise
             except Exception as error:
-                self.current_input, of_row = culprit(process, batch, error)
+                found, of_row = culprit(process, batch, error)
+                self.current_input = unmarked(found)
                 raise of_row from None
 
         return self._guarded(partial(sift, step, process, batch) if self._sets_aside else whole, hint=hint)
@@ -461,8 +473,8 @@ class Task:
             self.counters.bytes_out += int(frame.estimated_size())
             if self._writer is not None:
                 self.current_step = self.vertex.steps[-1]
-                self.current_input = frame
-                self._guarded(partial(self._writer.write, frame), point="sink.write")
+                self.current_input = rows = unmarked(frame)
+                self._guarded(partial(self._writer.write, rows), point="sink.write")
                 if message.ingested_us is not None:
                     self.counters.ingested_us.append(message.ingested_us)
         for router in self._routers:

@@ -17,5 +17,11 @@ END = "__end"
 DUE = "__due"
 """Sessions: until when the state row need not be looked at, at most the end of its session (Int64, µs)."""
 
+CLOSED = "__closed"
+"""Grids: windows that end at or before this (Int64, µs) had closed when a row came, and go without it."""
+
+FINAL = "__final"
+"""Windows that end at or before this (Int64, µs) had closed for good when a row came."""
+
 ROWS = "__rows"
 """How many input rows a state row stands for (Int64); only there when a trigger counts rows."""

@@ -4,63 +4,73 @@ from __future__ import annotations
 
 import polars as pl
 
+from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.core.time import MAX_TIME_US, time_us
 from streamlab.observe.late_notes import Outcome
 from streamlab.observe.time_notes import TimeNotes, bucket_of_ms, some_times
-from streamlab.operators.windows.columns import END, PANE, START
-from streamlab.operators.windows.state import Limits
+from streamlab.operators.windows.columns import END, FINAL, PANE, START
+from streamlab.operators.windows.state import row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
 
 _MOST = 1000
 """Rows of a batch of which everything is noted, the last ones."""
-_AT, _BUCKET = "__at", "__bucket"
+_AT, _BUCKET, _FIRE = "__at", "__bucket", "__fire"
 
 
-def note_dropped(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame, watermark: int, limits: Limits) -> None:
-    """Note rows that were late for all their windows; their window is the one that took rows longest."""
-    if watermark == MAX_TIME_US:
+def note_dropped(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame) -> None:
+    """Note rows that were late for all their windows; their window is the one that took rows longest.
+
+    Rows have the watermarks that they were judged by.
+    """
+    late = late.filter(pl.col(ROW_WATERMARK) < MAX_TIME_US)
+    if not late.height:
         return
-    ends = _last_windows(plan, late, None)
-    too_late_ms = (limits.final - pl.col(END) + plan.tick_us) / 1000
+    ends = _last_windows(plan, late)
+    too_late_ms = (pl.col(FINAL) - pl.col(END) + plan.tick_us) / 1000
     counted = ends.group_by(bucket_of_ms(too_late_ms).alias(_BUCKET)).len()
     notes.late_rows_by(counted.iter_rows())
     newest = late.tail(_MOST)
-    details = _details(plan, newest, ends.tail(_MOST), Outcome.DROPPED, watermark)
+    details = _details(plan, newest, ends.tail(_MOST), Outcome.DROPPED)
     notes.late(late.height, some_times(newest, plan.index_column), details, _own(plan, newest))
 
 
-def note_merged(notes: TimeNotes, plan: WindowPlan, taken: pl.DataFrame, watermark: int, limits: Limits) -> None:
+def note_merged(notes: TimeNotes, plan: WindowPlan, taken: pl.DataFrame) -> None:
     """Note those of the rows that were taken by a window which had closed; their window is the last such one."""
-    windows = _last_windows(plan, taken, (pl.col(END) > limits.final) & (pl.col(END) <= limits.fire))
+    windows = _last_windows(plan, taken, (pl.col(END) > pl.col(FINAL)) & (pl.col(END) <= pl.col(_FIRE)))
     merged = taken[windows[_AT]]
     if merged.height:
         newest = merged.tail(_MOST)
-        details = _details(plan, newest, windows.tail(_MOST), Outcome.MERGED, watermark)
+        details = _details(plan, newest, windows.tail(_MOST), Outcome.MERGED)
         notes.merged(merged.height, some_times(newest, plan.index_column), details, _own(plan, newest))
 
 
-def _last_windows(plan: WindowPlan, rows: pl.DataFrame, which: pl.Expr | None) -> pl.DataFrame:
-    """Return, in the rows' order, number, start and end of the last window of each row, of those with `which`."""
+def _last_windows(plan: WindowPlan, rows: pl.DataFrame, which: pl.Expr | None = None) -> pl.DataFrame:
+    """Return, in the rows' order, number, start, end and limits of the last window of each row, of those with `which`."""
     gap = plan.gap_us
     time = time_us(plan.index_column)
+    fire, final = row_limits(plan)
+    limits = [fire.alias(_FIRE), final.alias(FINAL)]
     if gap is not None:
-        own = rows.select(time.alias(START), (time + gap).alias(END)).with_row_index(_AT)
+        own = rows.select(time.alias(START), (time + gap).alias(END), *limits).with_row_index(_AT)
         return own if which is None else own.filter(which)
-    placed = rows.select(plan.pane().alias(PANE)).with_row_index(_AT)
-    windows = plan.grid.windows(placed[PANE].unique())
+    placed = rows.select(plan.pane().alias(PANE), *limits).with_row_index(_AT)
+    cases = placed.select(PANE, _FIRE, FINAL).unique()
+    windows = plan.grid.windows(cases[PANE].drop_nulls().unique())
     if which is not None:
-        windows = windows.filter(which)
-    last = windows.sort(END, START).group_by(PANE).agg(pl.col(START, END).last())
-    return placed.join(last, on=PANE, maintain_order="left").select(_AT, START, END)
+        near = windows.filter(pl.col(END) > cases[FINAL].min(), pl.col(END) <= cases[_FIRE].max())
+        windows = cases.join(near, on=PANE).filter(which)
+    else:
+        windows = cases.join(windows, on=PANE)
+    last = windows.sort(END, START).group_by(PANE, _FIRE, FINAL).agg(pl.col(START, END).last())
+    found = placed.join(last, on=[PANE, _FIRE, FINAL], maintain_order="left")
+    return found.select(_AT, START, END, _FIRE, FINAL)
 
 
-def _details(
-    plan: WindowPlan, rows: pl.DataFrame, windows: pl.DataFrame, outcome: Outcome, watermark: int
-) -> pl.DataFrame:
+def _details(plan: WindowPlan, rows: pl.DataFrame, windows: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
     return rows.select(
         pl.lit(str(outcome)).alias("outcome"),
         time_us(plan.index_column).alias("time_us"),
-        pl.lit(watermark, pl.Int64).alias("watermark_us"),
+        pl.col(ROW_WATERMARK).alias("watermark_us"),
     ).with_columns(windows[START].alias("start_us"), windows[END].alias("end_us"))
 
 

@@ -1,8 +1,8 @@
 """The half of a window aggregation before the hash exchange: combines the rows of one batch, so that few travel.
 
 Lateness is judged at the window operator, whose watermark is the minimum over all inputs and so never ahead of the
-local one. Rows that are in a window which the *local* watermark has closed may be late there, and a late row must be
-handed out whole; so these, and only these, travel as rows.
+local one. Rows that are in a window which the *local* watermark has closed, the one that stood before the row or before
+the batch, may be late there, and a late row must be handed out whole; so these, and only these, travel as rows.
 
 Rows whose time a step before has made null are in no window: they go to the dead letters.
 """
@@ -15,6 +15,7 @@ import polars as pl
 
 from streamlab.connectors.letters import row_letters
 from streamlab.core.messages import DEAD_LETTERS, UNAGGREGATED, Batch, Message, Watermark
+from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import PANE
@@ -51,6 +52,7 @@ class PreAggregate(Operator):
     """Turns rows into state rows (`MAIN`), keyed rows where they may be late (`UNAGGREGATED`), and dead letters."""
 
     accepts_lazy = True
+    carries_row_watermarks = True
 
     def __init__(self, plan: WindowPlan, step: str, *, combines: bool, snapshot: Snapshot | None = None) -> None:
         self._plan = plan
@@ -59,7 +61,7 @@ class PreAggregate(Operator):
         restored = snapshot.values.get("watermark") if snapshot else None
         self._watermark = restored if isinstance(restored, int) else MIN_TIME_US
         self._bounds = Bounds(plan.grid) if plan.gap_us is None else None
-        self._closed_before = self._closing()
+        self._closed_before = self._closing(self._watermark)
         self._rows_combined = 0
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
@@ -67,13 +69,19 @@ class PreAggregate(Operator):
         rows = batch.frame.lazy()
         plan = self._plan
         timed = pl.col(plan.index_column).is_not_null()
+        out: list[Message] = []
         if not self._combines:
             keyed = plan.keyed(rows).collect()
             refused = self._refused(keyed, batch)
             keyed = keyed.filter(timed) if refused else keyed
             return [*([replace(batch, frame=keyed, tag=UNAGGREGATED)] if keyed.height else []), *refused]
+        if isinstance(batch.frame, pl.DataFrame) and is_marked(batch.frame):
+            behind, frame = self._told_apart(batch.frame)
+            if behind.height:
+                out.append(replace(batch, frame=plan.keyed(behind.lazy()).collect(), tag=UNAGGREGATED))
+            batch = replace(batch, frame=frame)
+            rows = frame.lazy()
         state_rows = plan.collected(plan.state_rows(rows, keyed=False), large=plan.is_large(batch.frame))
-        out: list[Message] = []
         if state_rows[PANE].null_count():
             out += self._refused(rows.filter(~timed).collect(), batch)
             rows, state_rows = rows.filter(timed), state_rows.filter(pl.col(PANE).is_not_null())
@@ -92,7 +100,7 @@ class PreAggregate(Operator):
     def on_watermark(self, us: int) -> list[Message]:
         """Pass the watermark on."""
         self._watermark = us
-        self._closed_before = self._closing()
+        self._closed_before = self._closing(us)
         return [Watermark(us)]
 
     def snapshot(self) -> Snapshot:
@@ -103,6 +111,18 @@ class PreAggregate(Operator):
         """Return how many state rows were given."""
         return {"combined_rows": float(self._rows_combined)}
 
+    def _told_apart(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the rows that may be in a window that had closed when they came, and the others, unmarked."""
+        panes, marks = frame.select(self._plan.pane().alias(PANE)).to_series(), frame.get_column(ROW_WATERMARK)
+        latest = marks.max()
+        closed_before = self._closing(latest) if isinstance(latest, int) else MIN_TIME_US
+        if self._bounds is None:
+            may_be_late = marks > MIN_TIME_US
+        else:
+            may_be_late = (marks > MIN_TIME_US) & (panes < closed_before)
+        may_be_late = (may_be_late | (panes < self._closed_before)).fill_null(value=False)
+        return frame.filter(may_be_late), frame.filter(~may_be_late).drop(ROW_WATERMARK)
+
     def _refused(self, rows: pl.DataFrame, batch: Batch) -> list[Message]:
         column = self._plan.index_column
         if not rows.get_column(column).null_count():
@@ -111,11 +131,11 @@ class PreAggregate(Operator):
         letters = row_letters(self._step, unknown, f"the event time {column!r} is null", "")
         return [replace(batch, frame=letters, tag=DEAD_LETTERS)]
 
-    def _closing(self) -> int:
-        """Return the pane before which a row may be in a window that the local watermark has closed."""
-        if self._watermark in {MIN_TIME_US, MAX_TIME_US}:
-            return self._watermark
-        limit = self._watermark + self._plan.tick_us
+    def _closing(self, watermark: int) -> int:
+        """Return the pane before which a row may be in a window that a watermark has closed."""
+        if watermark in {MIN_TIME_US, MAX_TIME_US}:
+            return watermark
+        limit = watermark + self._plan.reach_us
         if self._bounds is not None:
             return self._bounds.at(limit)[0]
         return max(MIN_TIME_US, min(MAX_TIME_US, limit - (self._plan.gap_us or 0) + 1))

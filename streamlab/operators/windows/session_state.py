@@ -12,18 +12,21 @@ its result when the merged session fires.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
+from streamlab.core.row_watermarks import is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
 from streamlab.operators.windows.assign import merge_sessions
-from streamlab.operators.windows.columns import DUE, END, PANE, START
+from streamlab.operators.windows.columns import DUE, END, FINAL, PANE, START
 from streamlab.operators.windows.runs import Runs
-from streamlab.operators.windows.state import Limits, WindowState
+from streamlab.operators.windows.session_order import in_order
+from streamlab.operators.windows.state import Limits, WindowState, row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
 
 _SESSION_START, _SESSION_END = "__session_start", "__session_end"
+_KEY, _ROUND = "__key", "__round"
 
 
 class SessionState(WindowState):
@@ -45,6 +48,8 @@ class SessionState(WindowState):
 
     def judge(self, rows: pl.DataFrame, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Tell late rows: the session that one would be part of is final, the rows that came with it included."""
+        if is_marked(rows):
+            return self._judge_marked(rows)
         gap = self.plan.gap_us or 0
         time = time_us(self.plan.index_column)
         parts = rows.select(*self.plan.key_columns, time.alias(START), (time + gap).alias(END))
@@ -54,6 +59,61 @@ class SessionState(WindowState):
             judged = self._together(parts, self._of_keys(self._retained, keys), self._of_keys(self._open, keys))[0]
             is_late = judged[_SESSION_END] <= limits.final
         return rows.filter(~is_late), rows.filter(is_late)
+
+    def _judge_marked(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Tell late rows by the sessions that had closed when each came, and when the others are to be added."""
+        time = time_us(self.plan.index_column)
+        alone = rows.select(
+            *self.plan.key_columns,
+            time.alias(START),
+            (time + (self.plan.gap_us or 0)).alias(END),
+            row_limits(self.plan)[1].alias(FINAL),
+        )
+        keys = self.keys_of(alone).with_row_index(_KEY)
+        known = self._sessions(keys.drop(_KEY))
+        sessions = (alone.clear() if known is None else known).select(self.identity).unique()
+        judged = in_order(self._numbered(alone, keys), self._numbered(sessions, keys))
+        placed = rows.with_columns(pl.Series(_ROUND, judged.rounds), alone[FINAL])
+        is_late = pl.Series(judged.is_late)
+        return placed.filter(~is_late), placed.filter(is_late).drop(_ROUND, FINAL)
+
+    def _numbered(self, frame: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with the number of their key in place of it."""
+        names = list(self.plan.key_columns)
+        if not names:
+            return frame.with_columns(pl.lit(0, pl.Int64).alias(_KEY))
+        numbered = frame.join(keys, on=names, how="left", nulls_equal=True, maintain_order="left")
+        return numbered.drop(names).with_columns(pl.col(_KEY).cast(pl.Int64))
+
+    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.LazyFrame]]:
+        """Yield round after round; before each, the sessions close that its rows must not join."""
+        if _ROUND not in taken.columns:
+            yield None, self.plan.state_rows(taken.lazy(), keyed=True)
+            return
+        for number, rows in sorted(taken.partition_by(_ROUND, as_dict=True, include_key=False).items()):
+            closed = None
+            if number[0]:
+                due = rows.select(*self.plan.key_columns, FINAL)
+                closed = self._close(due.group_by(self.plan.key_columns).agg(pl.col(FINAL).min()))
+            yield closed, self.plan.state_rows(rows.drop(FINAL).lazy(), keyed=True)
+
+    def _close(self, due: pl.DataFrame) -> pl.DataFrame | None:
+        """Close for good the sessions of some keys that end by a limit of each key."""
+        keys = self.keys_of(due)
+        found = self._together(self._of_keys(self._retained, keys), self._of_keys(self._open, keys))
+        retained, open_ = (self._ended(parts, due) for parts in found)
+        for runs, gone in ((self._retained, retained), (self._open, open_)):
+            if gone.height:
+                runs.replace(lambda frame, gone=gone: self._without(frame, gone))
+        if not open_.height:
+            return None
+        return self.plan.results(_as_sessions(pl.concat([self._of_sessions(retained, open_), open_])))
+
+    def _ended(self, placed: pl.DataFrame, due: pl.DataFrame) -> pl.DataFrame:
+        """Return the parts whose session ends by the limit of its key."""
+        keys = list(self.plan.key_columns)
+        limited = placed.join(due, on=keys, nulls_equal=True) if keys else placed.join(due, how="cross")
+        return limited.filter(pl.col(_SESSION_END) <= pl.col(FINAL)).drop(FINAL)
 
     def fire(self, before: Limits, now: Limits) -> pl.DataFrame | None:
         """Close the sessions whose end the watermark has reached."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
+from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.windows.columns import END, START
 from streamlab.operators.windows.window_plan import WindowPlan
+
+_ROOM_US = 2**61
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,19 @@ class Limits:
     final: int = MIN_TIME_US
 
     @classmethod
-    def at(cls, watermark: int, tick: int, allowed_lateness: int) -> Limits:
-        """Return the limits at a watermark: a window closes when the watermark reaches its end minus one tick."""
+    def at(cls, watermark: int, plan: WindowPlan) -> Limits:
+        """Return the limits at a watermark."""
         if watermark in {MIN_TIME_US, MAX_TIME_US}:
             return cls(watermark, watermark)
-        closed = watermark + tick
-        return cls(min(closed, MAX_TIME_US), max(closed - allowed_lateness, MIN_TIME_US))
+        closed = watermark + plan.reach_us
+        return cls(min(closed, MAX_TIME_US), max(closed - plan.allowed_lateness_us, MIN_TIME_US))
+
+
+def row_limits(plan: WindowPlan) -> tuple[pl.Expr, pl.Expr]:
+    """Return `Limits.fire` and `Limits.final` at the watermark that each row brings along (Int64, µs)."""
+    # Far from the ends of time, where a tick and a lateness have room; no window ends there.
+    closed = pl.col(ROW_WATERMARK).clip(MIN_TIME_US + _ROOM_US, MAX_TIME_US - _ROOM_US) + plan.reach_us
+    return closed, closed - plan.allowed_lateness_us
 
 
 class WindowState(ABC):
@@ -53,7 +64,18 @@ class WindowState(ABC):
 
     @abstractmethod
     def judge(self, rows: pl.DataFrame, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the keyed rows that some window still takes, and those that are late for all of theirs."""
+        """Return the keyed rows that some window still takes, and those that are late for all of theirs.
+
+        Rows that bring their watermarks along are judged by these, which are nowhere below that of `limits`. What is
+        taken has the columns that :meth:`parts` asks for beside its own.
+        """
+
+    @abstractmethod
+    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.LazyFrame]]:
+        """Yield state rows of rows that :meth:`judge` took, to be added one part after the other.
+
+        Before each part stand the results of the windows that had closed before its rows came, if it needs that.
+        """
 
     @abstractmethod
     def fire(self, before: Limits, now: Limits) -> pl.DataFrame | None:

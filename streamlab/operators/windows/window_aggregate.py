@@ -8,12 +8,14 @@ back the one before it, where Flink's ``WindowOperator`` just gives a window's r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import InternalError
 from streamlab.core.messages import LATE_ROWS, UNAGGREGATED, Batch, Message, Watermark
+from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.core.time import MIN_TIME_US
 from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows
 from streamlab.observe.time_notes import TimeNotes
@@ -64,18 +66,20 @@ class WindowAggregateSpec(OperatorSpec):
 class WindowAggregate(Operator):
     """Takes state rows (`MAIN`) and keyed rows (`UNAGGREGATED`); gives results (`MAIN`) and `LATE_ROWS`."""
 
+    carries_row_watermarks: ClassVar[bool] = True
+
     def __init__(self, plan: WindowPlan, snapshot: Snapshot) -> None:
         self._plan = plan
         self._state: WindowState = (
             SessionState(plan, snapshot.keyed)
             if isinstance(plan.windows, SessionWindows)
-            else GridState(plan, snapshot.keyed.get("panes", ()))
+            else GridState(plan, snapshot.keyed)
         )
         self._emitted = Emitted(plan, snapshot.keyed.get("emitted", ()))
         self._touched = list(snapshot.keyed.get("touched", ()))
         self._watermark = _number(snapshot, "watermark")
         self._promised = _number(snapshot, "promised")
-        self._limits = Limits.at(self._watermark, plan.tick_us, plan.allowed_lateness_us)
+        self._limits = Limits.at(self._watermark, plan)
         self._timer: int | None = None
         self._late_rows = 0
         self._fired = 0
@@ -99,7 +103,7 @@ class WindowAggregate(Operator):
         """Return the results of the windows that close, then the earliest start that a later result can have."""
         if us <= self._watermark:
             return []
-        before, self._limits = self._limits, Limits.at(us, self._plan.tick_us, self._plan.allowed_lateness_us)
+        before, self._limits = self._limits, Limits.at(us, self._plan)
         self._watermark = self._notes.watermark_us = us
         out = self._given(self._state.fire(before, self._limits))
         self._state.forget(self._limits)
@@ -153,20 +157,29 @@ class WindowAggregate(Operator):
         }
 
     def _add_rows(self, rows: pl.DataFrame, ingested_us: int | None) -> list[Message]:
+        if is_marked(rows):
+            # No row is judged by less than what has been given out.
+            rows = rows.with_columns(pl.col(ROW_WATERMARK).clip(lower_bound=self._watermark))
         taken, late = self._state.judge(rows, self._limits)
         out: list[Message] = []
         if late.height:
             self._late_rows += late.height
-            note_dropped(self._notes, self._plan, late, self._watermark, self._limits)
+            note_dropped(self._notes, self._plan, self._with_watermarks(late))
             out.append(Batch(late.select(self._plan.input_schema.names()), LATE_ROWS, ingested_us))
-        added = self._plan.collected(self._plan.state_rows(taken.lazy(), keyed=True), large=self._plan.is_large(taken))
-        if added.height:
-            if self._plan.allowed_lateness_us and not self._state.is_on_time(added, self._limits):
-                note_merged(self._notes, self._plan, taken, self._watermark, self._limits)
-            self._state.add(added)
-            out += self._given(self._state.refire(added, self._limits), ingested_us)
-            out += self._added(added, ingested_us)
+        if self._plan.allowed_lateness_us and taken.height:
+            note_merged(self._notes, self._plan, self._with_watermarks(taken))
+        for closed, state_rows in self._state.parts(taken):
+            out += self._given(closed, ingested_us)
+            added = self._plan.collected(state_rows, large=self._plan.is_large(taken))
+            if added.height:
+                self._state.add(added)
+                out += self._given(self._state.refire(added, self._limits), ingested_us)
+                out += self._added(added, ingested_us)
         return out
+
+    def _with_watermarks(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with the watermark that each was judged by."""
+        return rows if is_marked(rows) else rows.with_columns(pl.lit(self._watermark, pl.Int64).alias(ROW_WATERMARK))
 
     def _added(self, added: pl.DataFrame, ingested_us: int | None) -> list[Message]:
         """Return what a trigger gives for state rows that have come in."""

@@ -126,6 +126,15 @@ class WindowPlan:
         return gap_us(self.windows) if isinstance(self.windows, SessionWindows) else None
 
     @property
+    def reach_us(self) -> int:
+        """How far beyond the watermark windows close that end there.
+
+        A window on a grid closes with the last tick before its end. A session goes on for one tick more: a row at that
+        tick is on time, and when it is exactly a gap after the one before it, it joins.
+        """
+        return self.tick_us if self.gap_us is None else 0
+
+    @property
     def updating(self) -> bool:
         """Whether a window can give more than one result."""
         return self.trigger is not None or self.allowed_lateness_us > 0
@@ -149,12 +158,14 @@ class WindowPlan:
             return self.grid.pane(self.index_column)
         return time_us(self.index_column) - time_us(self.index_column) % gap
 
-    def state_rows(self, rows: pl.LazyFrame, *, keyed: bool) -> pl.LazyFrame:
+    def state_rows(self, rows: pl.LazyFrame, *extra: str, keyed: bool) -> pl.LazyFrame:
         """Return state rows of input rows, with ``__pane``; rows in no window are left out, but for those without time.
 
-        Of the latter ``__pane`` is null. `keyed` says whether the key columns are there already.
+        Of the latter ``__pane`` is null. Rows that differ in `extra` columns are not combined. `keyed` says whether the
+        key columns are there already.
         """
         keys = [pl.col(name) for name in self.key_columns] if keyed else self._named_keys()
+        keys += map(pl.col, extra)
         gap = self.gap_us
         time = time_us(self.index_column)
         pane = self.pane().alias(PANE)
@@ -162,29 +173,29 @@ class WindowPlan:
             rows = rows.with_columns(pane).filter(pl.col(PANE).is_not_null() | time.is_null())
             pane = pl.col(PANE)
         if self.split.is_incremental:
-            extra = [pl.len().cast(pl.Int64).alias(ROWS)] if self.counts_rows else []
+            own = [pl.len().cast(pl.Int64).alias(ROWS)] if self.counts_rows else []
             if gap is not None:
-                extra += [time.min().alias(START), (time.max() + gap).alias(END)]
-            return rows.group_by(*keys, pane).agg(*extra, *self.split.partial)
-        extra = [pl.lit(1, pl.Int64).alias(ROWS)] if self.counts_rows else []
+                own += [time.min().alias(START), (time.max() + gap).alias(END)]
+            return rows.group_by(*keys, pane).agg(*own, *self.split.partial)
+        own = [pl.lit(1, pl.Int64).alias(ROWS)] if self.counts_rows else []
         if gap is not None:
-            extra += [time.alias(START), (time + gap).alias(END)]
-        return rows.select(*keys, pane, *extra, *self._buffered_columns())
+            own += [time.alias(START), (time + gap).alias(END)]
+        return rows.select(*keys, pane, *own, *self._buffered_columns())
 
     def collected(self, state_rows: pl.LazyFrame, *, large: bool) -> pl.DataFrame:
         """Run a query of :meth:`state_rows`; order within groups is kept where results depend on it."""
         streaming = large and self.split.is_incremental and not self.split.ordered
         return state_rows.collect(engine="streaming" if streaming else "in-memory")
 
-    def merged(self, state_rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    def merged(self, state_rows: pl.DataFrame, *by: str) -> pl.DataFrame:
         """Return state rows with those of equal keys and `by` made one, in no order; buffered rows stay as they are."""
         if not self.split.is_incremental:
             return state_rows
         names = set(state_rows.columns)
-        times = [pl.col(START).min()] * (START in names and by != START)
+        times = [pl.col(START).min()] * (START in names and START not in by)
         times += [pl.col(name).max() for name in (END, DUE) if name in names]
         rows = [pl.col(ROWS).sum()] * self.counts_rows
-        merged = state_rows.group_by(*self.key_columns, by).agg(*times, *rows, *self.split.merge)
+        merged = state_rows.group_by(*self.key_columns, *by).agg(*times, *rows, *self.split.merge)
         return merged.select(state_rows.columns)
 
     def results(self, state_rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,111 @@
+"""The watermark of a row: the one that stood before it, carried only by batches with a row that lies behind it.
+
+Lateness is judged row by row, as if rows came one by one, so that how they are cut into batches decides nothing. Watermark
+messages go out once a batch. So a row that lies behind the latest rows before it *in its own batch* must bring along
+what the watermark was when it came. Few rows do: batches in which none does have no extra column.
+
+The column is Int64, in microseconds since the epoch, and never null: `MIN_TIME_US` stands for "ahead of it". Frames with
+it are DataFrames. Whoever makes watermarks of rows makes it; a task with other inputs lowers it to where they stand; steps
+that treat rows one by one carry it along; windows judge by it; nothing else sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
+
+ROW_WATERMARK = "__watermark"
+"""Name of the column."""
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+def marked(frame: pl.DataFrame, column: str, before_us: int | None, behind_us: int) -> pl.DataFrame:
+    """Return rows with the watermark that stood before each of them, if any row lies behind it; else as they are.
+
+    Parameters
+    ----------
+    frame
+        Rows in arrival order.
+    column
+        The event time, without nulls.
+    before_us
+        Latest event time of the rows before these; None when there were none.
+    behind_us
+        How far the watermark is behind the latest row: the delay and one tick.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"at": [9, 4, 3]}).cast(pl.Datetime("us"))
+    >>> marked(rows, "at", None, 5)["__watermark"].to_list() == [MIN_TIME_US, 4, 4]
+    True
+    >>> marked(rows, "at", None, 7).columns
+    ['at']
+    """
+    if not frame.height:
+        return frame
+    times = frame.select(time_us(column)).to_series()
+    if times.is_sorted() and (before_us is None or times[0] > before_us - behind_us):
+        return frame
+    times = times.to_numpy()
+    latest = np.empty_like(times)
+    latest[0] = times[0] if before_us is None else before_us
+    np.maximum.accumulate(times[:-1], out=latest[1:])
+    if before_us is not None:
+        np.maximum(latest[1:], before_us, out=latest[1:])
+    watermarks = latest - behind_us
+    is_behind = times <= watermarks
+    if not is_behind.any():
+        return frame
+    watermarks[~is_behind] = MIN_TIME_US
+    return frame.with_columns(pl.Series(ROW_WATERMARK, watermarks))
+
+
+def is_marked(frame: pl.DataFrame | pl.LazyFrame) -> bool:
+    """Return whether rows bring their watermarks along; those of a LazyFrame never do."""
+    return isinstance(frame, pl.DataFrame) and ROW_WATERMARK in frame.columns
+
+
+def unmarked(frame: Frame) -> Frame:
+    """Return rows without their watermarks."""
+    return frame.drop(ROW_WATERMARK) if is_marked(frame) else frame
+
+
+def lowered(frame: pl.DataFrame, others_us: int, current_us: int) -> pl.DataFrame:
+    """Return rows whose watermarks are those of all inputs together.
+
+    Parameters
+    ----------
+    frame
+        Rows of one input.
+    others_us
+        The lowest watermark of the other inputs that count; `MAX_TIME_US` when there are none.
+    current_us
+        What was last given out: marks that say no more than this are left out.
+    """
+    if not is_marked(frame) or (others_us == MAX_TIME_US and current_us == MIN_TIME_US):
+        return frame
+    marks = frame.get_column(ROW_WATERMARK)
+    if others_us <= current_us or not (marks > current_us).any():
+        return frame.drop(ROW_WATERMARK)
+    return frame.with_columns(marks.clip(upper_bound=others_us))
+
+
+def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return frames behind each other, of which some may bring watermarks along.
+
+    >>> rows = pl.DataFrame({"n": [1]})
+    >>> together([rows, rows.with_columns(pl.lit(7, pl.Int64).alias(ROW_WATERMARK))])[ROW_WATERMARK].to_list()[1]
+    7
+    """
+    if len(frames) == 1:
+        return frames[0]
+    if len({is_marked(frame) for frame in frames}) > 1:
+        ahead = pl.lit(MIN_TIME_US, pl.Int64).alias(ROW_WATERMARK)
+        frames = [frame if is_marked(frame) else frame.with_columns(ahead) for frame in frames]
+    return pl.concat(frames)
