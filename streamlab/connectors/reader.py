@@ -230,6 +230,11 @@ class SourceReader:
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
     @property
+    def watermark_us(self) -> int:
+        """What was last given out; `MIN_TIME_US` before the first watermark."""
+        return self._watermarks.current_us
+
+    @property
     def reached(self) -> bool:
         """Whether everything was given out that is to be, and there is more: the reader waits for ever then."""
         if self._until is None:

@@ -6,6 +6,8 @@ comes out at the end. The same object runs in worker processes, in the seeded si
 
 The story of one task::
 
+    begin()                      every output is told that there is somebody; what comes of an input waits until all inputs
+                                 have been heard, so that one without rows (its source has no split) has said so before
     receive(channel, Batch)      operators in order → the sink, or the routers of every outgoing edge
     receive(channel, Watermark)  merged first; passed on only when the minimum over the inputs grows
     receive(channel, Idle)       the input no longer counts; when none counts any more the task itself is idle
@@ -160,6 +162,8 @@ class Task:
         restore_routes(self._routers, restored.order)
         self.outputs = tuple(channel for router in self._routers for channel in router.channels)
         self._ended: set[Channel] = set()
+        knows_inputs = restored.order is not None and len(restored.order.channels) == len(self.inputs)
+        self._unheard: set[Channel] = set() if knows_inputs else set(self.inputs)
         self._aligning: Barrier | None = None
         self._blocked: set[Channel] = set()
         self._out: list[Output] = []
@@ -180,6 +184,7 @@ class Task:
             text = f"{self.vertex.id}[{self.subtask}]: {channel} is blocked until its barrier is aligned"
             raise InternalError(text)
         index = self._indexes[channel]
+        self._hear(channel)
         match message:
             case Batch():
                 self._count_input(message)
@@ -248,7 +253,14 @@ class Task:
         """Return what there is to do before anything else: one that had ended ends again, one that was idle says so."""
         if self._had_finished and not self.finished:
             self._finish()
-        elif self._merger.is_idle:
+            return self._taken()
+        if self._reader is not None and self._reader.is_over:
+            return self.stop(0)  # there was nothing to read for it from the start
+        if not self._unheard:
+            self._greet()
+        if self._reader is not None and (us := self._reader.watermark_us) > MIN_TIME_US:
+            self._feed(0, Watermark(us))
+        if self._merger.is_idle:
             for router in self._routers:
                 self._out += router.broadcast(Idle())
         return self._taken()
@@ -277,11 +289,11 @@ class Task:
 
     def awaits(self, channel: Channel) -> bool:
         """Return whether something may still come on the channel before the next barrier."""
-        return channel not in self._blocked and channel not in self._ended
+        return not self.is_blocked(channel) and channel not in self._ended
 
     def is_blocked(self, channel: Channel) -> bool:
-        """Return whether the channel must wait for a barrier on other inputs."""
-        return channel in self._blocked
+        """Return whether the channel must wait: for a barrier on other inputs, or for the first word of one."""
+        return channel in self._blocked or (bool(self._unheard) and channel not in self._unheard)
 
     def is_known(self, channel: Channel, message: Message) -> bool:
         """Return whether a message from an input says nothing about time that was not known of that input."""
@@ -384,6 +396,17 @@ class Task:
         self.current_input = None
         for message in self._guarded(self._reader.reread):
             self._from_source(message)
+
+    def _hear(self, channel: Channel) -> None:
+        if channel in self._unheard:
+            self._unheard.remove(channel)
+            if not self._unheard:
+                self._greet()
+
+    def _greet(self) -> None:
+        """Say to every output that there is somebody: a watermark that says nothing."""
+        for router in self._routers:
+            self._out += router.broadcast(Watermark(MIN_TIME_US))
 
     def _merge(self, merged: Sequence[Signal]) -> None:
         for message in merged:

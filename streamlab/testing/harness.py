@@ -14,7 +14,7 @@ from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.core.changelog import fold
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
 from streamlab.observe.time_notes import TimeNotes
@@ -30,6 +30,8 @@ class PushReader:
 
     def __init__(self) -> None:
         self.rows_read = 0
+        self.watermark_us = MIN_TIME_US
+        self.is_over = False
         self.notes = TimeNotes()
         self._waiting: list[Message] = []
 

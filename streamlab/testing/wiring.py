@@ -31,6 +31,8 @@ class Reader(Protocol):
     """What a task asks of its source; `SteppedReader` is the production one."""
 
     rows_read: int
+    watermark_us: int
+    is_over: bool
 
     def poll(self, now_us: int) -> list[Message]: ...  # noqa: D102 - as in SourceReader
     def stop(self, now_us: int) -> list[Message]: ...  # noqa: D102
@@ -161,6 +163,8 @@ class LocalTasks:
         self._targets = {channel: key for key, task in self.tasks.items() for channel in task.inputs}
         self._sources = {channel: key for key, task in self.tasks.items() for channel in task.outputs}
         self.queues: dict[Channel, deque[Message]] = {channel: deque() for channel in sorted(self._targets)}
+        for key, task in self.tasks.items():
+            self._apply(key, task.begin())
 
     @property
     def finished(self) -> bool:
@@ -216,7 +220,7 @@ class LocalTasks:
     def states(self) -> dict[TaskKey, Restored]:
         """Return the state of every task at the last barrier, in the form that `restored` takes."""
         return {
-            key: Restored(taken.checkpoint_id, taken.operators, finished=taken.finished, counters=taken.counters)
+            key: Restored(taken.checkpoint_id, taken.operators, finished=taken.finished, counters=taken.counters, order=taken.order)
             for key, taken in self.snapshotted.items()
         }
 

@@ -34,7 +34,8 @@ class InOrder:
     is_late : npt.NDArray[np.bool_]
         Whether no session takes the row, and it opens none.
     rounds : npt.NDArray[np.int64]
-        Rows are added round by round. Before a row of round n > 0, the sessions of its key that end by its limit close.
+        Rows are added round by round. Before the rows of round n > 0, the sessions close that had ended when a row of
+        this round came which touches them.
     """
 
     is_late: npt.NDArray[np.bool_]

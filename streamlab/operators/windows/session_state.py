@@ -13,6 +13,7 @@ its result when the merged session fires.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -47,33 +48,17 @@ class SessionState(WindowState):
         return not isinstance(first, int) or first > limits.fire
 
     def judge(self, rows: pl.DataFrame, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Tell late rows: the session that one would be part of is final, the rows that came with it included."""
-        if is_marked(rows):
-            return self._judge_marked(rows)
-        gap = self.plan.gap_us or 0
-        time = time_us(self.plan.index_column)
-        parts = rows.select(*self.plan.key_columns, time.alias(START), (time + gap).alias(END))
-        is_late = parts[END] <= limits.final
-        if is_late.any():
-            keys = self.keys_of(parts.filter(is_late))
-            judged = self._together(parts, self._of_keys(self._retained, keys), self._of_keys(self._open, keys))[0]
-            is_late = judged[_SESSION_END] <= limits.final
-        return rows.filter(~is_late), rows.filter(is_late)
-
-    def _judge_marked(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Tell late rows by the sessions that had closed when each came, and when the others are to be added."""
-        time = time_us(self.plan.index_column)
-        alone = rows.select(
-            *self.plan.key_columns,
-            time.alias(START),
-            (time + (self.plan.gap_us or 0)).alias(END),
-            row_limits(self.plan)[1].alias(FINAL),
-        )
+        final = row_limits(self.plan)[1] if is_marked(rows) else pl.lit(limits.final, pl.Int64)
+        rows = rows.with_columns(final.alias(FINAL))
+        if not is_marked(rows) and not (self._alone(rows)[END] <= limits.final).any():
+            return rows, rows.clear()
+        alone = self._alone(rows)
         keys = self.keys_of(alone).with_row_index(_KEY)
         known = self._sessions(keys.drop(_KEY))
         sessions = (alone.clear() if known is None else known).select(self.identity).unique()
         judged = in_order(self._numbered(alone, keys), self._numbered(sessions, keys))
-        placed = rows.with_columns(pl.Series(_ROUND, judged.rounds), alone[FINAL])
+        placed = rows.with_columns(pl.Series(_ROUND, judged.rounds))
         is_late = pl.Series(judged.is_late)
         return placed.filter(~is_late), placed.filter(is_late).drop(_ROUND, FINAL)
 
@@ -91,29 +76,35 @@ class SessionState(WindowState):
             yield None, self.plan.state_rows(taken.lazy(), keyed=True)
             return
         for number, rows in sorted(taken.partition_by(_ROUND, as_dict=True, include_key=False).items()):
-            closed = None
-            if number[0]:
-                due = rows.select(*self.plan.key_columns, FINAL)
-                closed = self._close(due.group_by(self.plan.key_columns).agg(pl.col(FINAL).min()))
+            closed = self._close(self._alone(rows)) if number[0] else None
             yield closed, self.plan.state_rows(rows.drop(FINAL).lazy(), keyed=True)
 
-    def _close(self, due: pl.DataFrame) -> pl.DataFrame | None:
-        """Close for good the sessions of some keys that end by a limit of each key."""
-        keys = self.keys_of(due)
+    def _alone(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return keys and limits of rows, and the session that each would be alone."""
+        time = time_us(self.plan.index_column)
+        return rows.select(
+            *self.plan.key_columns, time.alias(START), (time + (self.plan.gap_us or 0)).alias(END), FINAL
+        )
+
+    def _close(self, alone: pl.DataFrame) -> pl.DataFrame | None:
+        """Close for good the sessions that had ended when a row came which would join them."""
+        keys = self.keys_of(alone)
         found = self._together(self._of_keys(self._retained, keys), self._of_keys(self._open, keys))
-        retained, open_ = (self._ended(parts, due) for parts in found)
+        retained, open_ = (self._ended(parts, alone) for parts in found)
         for runs, gone in ((self._retained, retained), (self._open, open_)):
             if gone.height:
-                runs.replace(lambda frame, gone=gone: self._without(frame, gone))
+                runs.replace(partial(self._without, gone=gone))
         if not open_.height:
             return None
         return self.plan.results(_as_sessions(pl.concat([self._of_sessions(retained, open_), open_])))
 
-    def _ended(self, placed: pl.DataFrame, due: pl.DataFrame) -> pl.DataFrame:
-        """Return the parts whose session ends by the limit of its key."""
+    def _ended(self, placed: pl.DataFrame, alone: pl.DataFrame) -> pl.DataFrame:
+        """Return the parts whose session had ended when a row came which touches it."""
+        sessions = placed.select(*self.plan.key_columns, _SESSION_START, _SESSION_END).unique()
         keys = list(self.plan.key_columns)
-        limited = placed.join(due, on=keys, nulls_equal=True) if keys else placed.join(due, how="cross")
-        return limited.filter(pl.col(_SESSION_END) <= pl.col(FINAL)).drop(FINAL)
+        paired = sessions.join(alone, on=keys, nulls_equal=True) if keys else sessions.join(alone, how="cross")
+        touches = (pl.col(_SESSION_START) <= pl.col(END)) & (pl.col(START) <= pl.col(_SESSION_END))
+        return self._of_sessions(placed, paired.filter(touches, pl.col(_SESSION_END) <= pl.col(FINAL)))
 
     def fire(self, before: Limits, now: Limits) -> pl.DataFrame | None:
         """Close the sessions whose end the watermark has reached."""
