@@ -177,20 +177,25 @@ class SourceReader:
         """Return the rows given out last, of which some were lazy, collected; what cannot be read is a dead letter."""
         return self._batches(*self._read_last(), self._given_us or 0)
 
-    def _read_last(self) -> tuple[list[pl.DataFrame | pl.LazyFrame], list[pl.DataFrame]]:
+    def _read_last(self) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
         """Collect the rows given out last; what cannot be read is a dead letter."""
-        frames: list[pl.DataFrame | pl.LazyFrame] = []
         refused: list[pl.DataFrame] = []
-        for split, frame, rows in self._last:
-            try:
-                frames.append(frame.lazy().collect())
-            except UNREADABLE as error:
-                reason = f"{rows:,} rows cannot be read: {first_line(error)}"
-                letter = letters(self.source.name, [(reason, "", split)])
-                if letter is not None:
-                    refused.append(letter)
-                    self.rows_read += letter.height - rows
-        return frames, refused
+        frames = [self._read_now(split, frame, rows, refused) for split, frame, rows in self._last]
+        return [frame for frame in frames if frame.height], refused
+
+    def _read_now(
+        self, split: str, frame: pl.DataFrame | pl.LazyFrame, rows: int, refused: list[pl.DataFrame]
+    ) -> pl.DataFrame:
+        """Collect rows; of what cannot be read nothing is left but a dead letter among the refused."""
+        try:
+            return frame.lazy().collect()
+        except UNREADABLE as error:
+            reason = f"{rows:,} rows cannot be read: {first_line(error)}"
+            letter = letters(self.source.name, [(reason, "", split)])
+            if letter is not None:
+                refused.append(letter)
+                self.rows_read += letter.height - rows
+            return pl.DataFrame(schema=self.source.schema)
 
     def stop(self, now_us: int) -> list[Message]:
         """Stop reading: give out what was read, then the last watermark and the end."""
@@ -470,7 +475,10 @@ class SourceReader:
             lane = piece.lane
             if due:
                 frame, (earliest_us, latest_us) = piece.take(due, self._column)
-                frame = self._watermarks.judged(lane.split.id, frame)
+                if isinstance(frame, pl.LazyFrame) and self._watermarks.is_behind(lane.split.id):
+                    frame = self._read_now(lane.split.id, frame, due, refused)
+                if isinstance(frame, pl.DataFrame):
+                    frame = self._watermarks.judged(lane.split.id, frame)
                 frames.append(frame)
                 self._last.append((lane.split.id, frame, due))
                 self.rows_read += due
@@ -496,7 +504,7 @@ class SourceReader:
         self._ahead.drop_empty([piece for piece, _ in takes])
         is_lazy = any(isinstance(frame, pl.LazyFrame) for frame in frames)
         if is_lazy and any(map(is_marked, frames)):
-            frames, unreadable = self._read_last()
+            frames[:], unreadable = self._read_last()
             refused += unreadable
             is_lazy = False
         if not is_lazy:
@@ -512,7 +520,7 @@ class SourceReader:
         self._parts, self._ends, self._found = [], [], []
 
     def _batches(
-        self, frames: list[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int
+        self, frames: Sequence[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int
     ) -> list[Message]:
         out: list[Message] = []
         if refused:
@@ -573,7 +581,7 @@ class SourceReader:
         return [Watermark(MAX_TIME_US), End()]
 
 
-def _joined(frames: list[pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame | pl.LazyFrame:
+def _joined(frames: Sequence[pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame | pl.LazyFrame:
     """Return frames behind each other, lazy if one of them is."""
     if len(frames) == 1:
         return frames[0]

@@ -19,7 +19,7 @@ from streamlab.connectors.lane import Lane
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.source import Source, Split
 from streamlab.core.messages import Message
-from streamlab.core.row_watermarks import is_marked, lowered
+from streamlab.core.row_watermarks import is_marked, lowered, raised
 from streamlab.core.time import MIN_TIME_US, tick_us
 from streamlab.core.watermarks import IdleClock, PartitionWatermarks, messages
 
@@ -46,6 +46,7 @@ class SplitWatermarks:
         self._delay_us = timing.watermark.fixed_us("watermark") if timing.watermark else None
         self._tick_us = tick_us(source.schema[timing.event_time]) if timing.event_time else 1
         self._idle_us = timing.idle_timeout.fixed_us("idle_timeout") if timing.idle_timeout else None
+        self._column = timing.event_time
         self._discovers = source.discovers
         self._discovery_clock = IdleClock(self._idle_us) if self._idle_us else None
         self._idle: set[str] = set()
@@ -110,11 +111,15 @@ class SplitWatermarks:
             self.combined.add(name)
         self.combined.on_watermark(name, max(self.behind(latest_us), MIN_TIME_US), deferred=True)
 
-    def judged(self, split: str, frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
+    def is_behind(self, split: str) -> bool:
+        """Return whether a split is behind what was last given out: it was found late, or has been idle."""
+        return self.follows_rows and self.of(split) < self.current_us
+
+    def judged(self, split: str, frame: pl.DataFrame) -> pl.DataFrame:
         """Return rows of a split with what their watermarks are when those of the other splits count, too."""
-        if not is_marked(frame) or isinstance(frame, pl.LazyFrame):
-            return frame
-        return lowered(frame, self.combined.others_of(split), self.current_us)
+        if is_marked(frame):
+            frame = lowered(frame, self.combined.others_of(split), self.current_us)
+        return raised(frame, self._column, self.current_us) if self.is_behind(split) else frame
 
     def end(self, split: str, *, is_last: bool) -> int:
         """Stop counting a split that has ended, the last of those that were counted or not; return its watermark."""

@@ -1,12 +1,15 @@
 """The watermark of a row: the one that stood before it, carried only by batches with a row that lies behind it.
 
-Lateness is judged row by row, as if rows came one by one, so that how they are cut into batches decides nothing. Watermark
-messages go out once a batch. So a row that lies behind the latest rows before it *in its own batch* must bring along
-what the watermark was when it came. Few rows do: batches in which none does have no extra column.
+Lateness is judged row by row, as if rows came one by one, so that how they are cut into batches decides nothing.
+Watermark messages go out once a batch. So a row that lies behind the latest rows before it *in its own batch* must
+bring along what the watermark was when it came. Few rows do: batches in which none does have no extra column.
 
-The column is Int64, in microseconds since the epoch, and never null: `MIN_TIME_US` stands for "ahead of it". Frames with
-it are DataFrames. Whoever makes watermarks of rows makes it; a task with other inputs lowers it to where they stand; steps
-that treat rows one by one carry it along; windows judge by it; nothing else sees it.
+The column is Int64, in microseconds since the epoch, and never null: `MIN_TIME_US` stands for "ahead of it". Frames
+with it are DataFrames. Whoever makes watermarks of rows makes it; a task with other inputs lowers it to where they
+stand; steps that treat rows one by one carry it along; windows judge by it; nothing else sees it.
+
+So a row that is not ahead of the last watermark message before it always brings its own along, and batches that wait
+can be put together over the watermarks between them.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
+from streamlab.core.time import MIN_TIME_US, time_us
 
 ROW_WATERMARK = "__watermark"
 """Name of the column."""
@@ -49,10 +52,10 @@ def marked(frame: pl.DataFrame, column: str, before_us: int | None, behind_us: i
     """
     if not frame.height:
         return frame
-    times = frame.select(time_us(column)).to_series()
-    if times.is_sorted() and (before_us is None or times[0] > before_us - behind_us):
+    column_us = frame.select(time_us(column)).to_series()
+    if column_us.is_sorted() and (before_us is None or column_us[0] > before_us - behind_us):
         return frame
-    times = times.to_numpy()
+    times = column_us.to_numpy()
     latest = np.empty_like(times)
     latest[0] = times[0] if before_us is None else before_us
     np.maximum.accumulate(times[:-1], out=latest[1:])
@@ -86,14 +89,25 @@ def lowered(frame: pl.DataFrame, others_us: int, current_us: int) -> pl.DataFram
     others_us
         The lowest watermark of the other inputs that count; `MAX_TIME_US` when there are none.
     current_us
-        What was last given out: marks that say no more than this are left out.
+        What was last given out, which no mark is below.
     """
-    if not is_marked(frame) or (others_us == MAX_TIME_US and current_us == MIN_TIME_US):
+    if not is_marked(frame):
         return frame
-    marks = frame.get_column(ROW_WATERMARK)
-    if others_us <= current_us or not (marks > current_us).any():
-        return frame.drop(ROW_WATERMARK)
-    return frame.with_columns(marks.clip(upper_bound=others_us))
+    mark = pl.col(ROW_WATERMARK)
+    merged = pl.when(mark > MIN_TIME_US).then(mark.clip(upper_bound=others_us).clip(lower_bound=current_us))
+    return frame.with_columns(merged.otherwise(mark))
+
+
+def raised(frame: pl.DataFrame, column: str | None, current_us: int) -> pl.DataFrame:
+    """Return rows of an input that is behind what was last given out: those that are behind it, too, bring it along.
+
+    Without the name of the event time all of them do.
+    """
+    own = pl.col(ROW_WATERMARK) if is_marked(frame) else pl.lit(MIN_TIME_US, pl.Int64)
+    mark = own.clip(lower_bound=current_us)
+    if column is not None:
+        mark = pl.when(time_us(column) <= current_us).then(mark).otherwise(own)
+    return frame.with_columns(mark.alias(ROW_WATERMARK))
 
 
 def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -357,6 +357,10 @@ class WatermarkMerger:
         others = (c.us for at, c in enumerate(self._channels) if at != channel and c.aligned and not c.ended)
         return min(others, default=MAX_TIME_US)
 
+    def is_behind(self, channel: int) -> bool:
+        """Return whether a channel is behind what was last given out, so that it does not count yet."""
+        return self._channels[channel].us < self._current
+
     def is_channel_idle(self, channel: int) -> bool:
         """Return whether a channel is idle."""
         return self._channels[channel].idle

@@ -1,8 +1,8 @@
 """Row-wise Polars methods, fused: what runs is the methods themselves, one after the other, in one Polars query.
 
-On an append-only stream a lazy batch stays lazy, so that Polars optimises the source's scan together with the steps. What
-rows bring along, the row kind of an updating stream or their watermarks, is a column that is kept out of the methods'
-sight (``pl.all()`` must not find it):
+On an append-only stream a lazy batch stays lazy, so that Polars optimises the source's scan together with the steps.
+What rows bring along, the row kind of an updating stream or their watermarks, is a column that is kept out of the
+methods' sight (``pl.all()`` must not find it):
 
 - methods that give one row for each row get the frame without it, and it is put back beside the result;
 - ``filter`` becomes a mask over the frame without it, applied to both;
@@ -112,7 +112,7 @@ def _filter(frame: pl.DataFrame, beside: str, args: tuple[Any, ...], kwargs: Map
 
 
 def _drop(method: str) -> _Reshape:
-    def drop(frame: pl.DataFrame, beside: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
+    def drop(frame: pl.DataFrame, _: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
         dropped: pl.DataFrame = getattr(frame, method)(*args, **kwargs)
         return dropped
 

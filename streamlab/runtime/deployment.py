@@ -77,10 +77,11 @@ class BuiltTask:
     turns: TurnLog | None = None
     trail: TurnTrail | None = None
     until_us: int | None = None
+    batch_rows: int = 500_000
 
     def runner(self, inboxes: Sequence[Inbox], **given: Any) -> TaskRunner:
         """Return what runs it, with the receiving ends of its channels and what else a runner takes."""
-        inputs = Inputs(self.task, inboxes, self.turns, self.trail, until_us=self.until_us)
+        inputs = Inputs(self.task, inboxes, self.turns, self.trail, until_us=self.until_us, batch_rows=self.batch_rows)
         return TaskRunner(self.task, reader=self.reader, writer=self.writer, inputs=inputs, **given)
 
 
@@ -314,7 +315,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             since, parallelism = restored.checkpoint_id, vertex.parallelism
             turns = TurnLog(folder, place.attempt, since, inputs=inputs, parallelism=parallelism)
         trail = origin.turns(vertex, subtask, inputs, restored.order)
-    return BuiltTask(task, reader, writer, turns, trail, origin.until_us)
+    return BuiltTask(task, reader, writer, turns, trail, origin.until_us, options.batch_rows)
 
 
 def _cut_log(vertex: Vertex, subtask: int, restored: Restored, place: Place) -> CutLog:

@@ -4,6 +4,9 @@
 *Following*   in a replay: as the job that is replayed took them, as long as that is known (see :mod:`.turns`).
 *By hand*     one input after the other up to its barrier, so that nothing depends on what arrives first.
 
+Batches that wait at an input behind each other are taken as one (but by hand): a step costs what it costs for one
+batch, and rows know their own watermarks.
+
 A task that follows takes barriers, and what says nothing new, as they come. A barrier between two messages that the
 other job took in the opposite order would be a contradiction, and so would be another message than was noted. Then, and
 at the end of the notes, it goes on in turn for good.
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamlab.core.messages import Barrier, Message, Watermark
+from streamlab.core.messages import Barrier, Batch, Message, Watermark
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.job_log import say
 from streamlab.runtime.task import Task
@@ -40,6 +43,8 @@ class Inputs:
     until_us
         The event time that sources read to: an input whose watermark has reached it gives nothing any more, and turns
         in which the other task took something from it are passed over.
+    batch_rows
+        Most rows that batches have together that are taken as one.
     """
 
     def __init__(
@@ -50,12 +55,14 @@ class Inputs:
         trail: TurnTrail | None,
         *,
         until_us: int | None = None,
+        batch_rows: int = 500_000,
     ) -> None:
         self._task = task
         self._inboxes = list(inboxes)
         self._log = log
         self._trail = trail
         self._until_us = until_us
+        self._batch_rows = batch_rows
         self._by_hand = False
         self._step = 0
         self._next = 0
@@ -94,14 +101,16 @@ class Inputs:
             at = self._next_in_turn()
         if at is None:
             return None
-        channel, message = self._inboxes[at].channel, self._inboxes[at].take()
+        inbox = self._inboxes[at]
+        channel, batches = inbox.channel, self._batches_of(inbox)
+        message = inbox.take_batches(batches) if batches else inbox.take()
         if isinstance(message, Barrier):
             return channel, message
         if self._by_hand:
             self._leave()
         if not self._task.is_known(channel, message):
             if self._log is not None:
-                self._log.note(Turn.of(at, message))
+                self._log.note(Turn.of(at, message, batches))
             if self._trail is not None:
                 self._trail.advance()
         return channel, message
@@ -130,6 +139,15 @@ class Inputs:
         """Close what is open."""
         if self._log is not None:
             self._log.close()
+
+    def _batches_of(self, inbox: Inbox) -> int:
+        """Return how many batches are taken as one; 0 when something else is next."""
+        if not isinstance(inbox.head, Batch):
+            return 0
+        if self._by_hand:
+            return 1
+        turn = None if self._trail is None else self._trail.next()
+        return inbox.batches_in_a_row(self._batch_rows) if turn is None else turn.batches
 
     # -- whose message is next -----------------------------------------------------------------------------------
 
@@ -169,8 +187,16 @@ class Inputs:
             inbox.take()
         if not self._has_message(inbox):
             return self._starve(now_us)
+        return self._follow(turn, inbox, now_us)
+
+    def _follow(self, turn: Turn, inbox: Inbox, now_us: int) -> int | None:
+        """Take what was noted from the input that it came from, all of it together."""
+        if turn.batches > 1 and isinstance(inbox.head, Batch) and inbox.batches_in_a_row() < turn.batches:
+            if inbox.holds_more_than_rows:
+                return self._deviate("batches that were taken as one come apart here")
+            return self._starve(now_us)
         self._starved_us = None
-        is_noted = Turn.of(turn.input, inbox.head) == turn
+        is_noted = Turn.of(turn.input, inbox.head, turn.batches) == turn
         return turn.input if is_noted else self._deviate(f"{type(inbox.head).__name__} came where another was noted")
 
     def _has_message(self, inbox: Inbox) -> bool:

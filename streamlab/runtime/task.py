@@ -6,8 +6,8 @@ comes out at the end. The same object runs in worker processes, in the seeded si
 
 The story of one task::
 
-    begin()                      every output is told that there is somebody; what comes of an input waits until all inputs
-                                 have been heard, so that one without rows (its source has no split) has said so before
+    begin()                      every output is told that there is somebody; an input waits until all have been heard,
+                                 so that one without rows (its source has no split) has said so before
     receive(channel, Batch)      operators in order → the sink, or the routers of every outgoing edge
     receive(channel, Watermark)  merged first; passed on only when the minimum over the inputs grows
     receive(channel, Idle)       the input no longer counts; when none counts any more the task itself is idle
@@ -39,7 +39,7 @@ from streamlab.core.aggregation import overflow_in
 from streamlab.core.errors import InternalError, StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.row_watermarks import is_marked, lowered, unmarked
+from streamlab.core.row_watermarks import is_marked, lowered, raised, unmarked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.watermarks import Signal
 from streamlab.graph.job_graph import JobGraph
@@ -417,10 +417,12 @@ class Task:
 
     def _merged(self, batch: Batch, index: int) -> Batch:
         """Return rows of an input with what their watermarks are when those of the other inputs count, too."""
-        frame = batch.collected()
-        if not is_marked(frame):
-            return batch
-        return replace(batch, frame=lowered(frame, self._merger.others_of(index), self._merger.current))
+        frame, merger = batch.collected(), self._merger
+        if is_marked(frame):
+            frame = lowered(frame, merger.others_of(index), merger.current)
+        if merger.is_behind(index):
+            frame = raised(frame, None, merger.current)
+        return batch if frame is batch.frame else replace(batch, frame=frame)
 
     def _feed(self, at: int, message: Message, port: int = 0) -> None:
         """Pass a message to operator number `at`, and what comes out of it to those that follow."""

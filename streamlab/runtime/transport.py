@@ -28,6 +28,7 @@ import zmq
 from streamlab.core.errors import InternalError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import MAIN, Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.core.row_watermarks import together
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.wire_rows import packed, unpacked
 
@@ -126,6 +127,41 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    @property
+    def holds_more_than_rows(self) -> bool:
+        """Whether something waits that is neither rows nor a watermark."""
+        return not all(isinstance(message, Batch | Watermark) for message in self._messages)
+
+    def batches_in_a_row(self, most_rows: int | None = None) -> int:
+        """Return how many batches wait at the head that can be taken as one.
+
+        They have one tag and, together, not more rows than that, unless there is one only. Between them are watermarks
+        at most, which say nothing that the last of them does not say.
+        """
+        count = rows = 0
+        tag = None
+        for message in self._messages:
+            if isinstance(message, Batch):
+                rows += message.collected().height
+                tag = tag or message.tag
+                if message.tag != tag or (count and most_rows is not None and rows > most_rows):
+                    break
+                count += 1
+            elif not (count and isinstance(message, Watermark)):
+                break
+        return count
+
+    def take_batches(self, count: int) -> Batch:
+        """Remove so many batches and the watermarks between them, and return their rows as one batch."""
+        batches: list[Batch] = []
+        while len(batches) < count:
+            message = self.take()
+            if isinstance(message, Batch):
+                batches.append(message)
+        ingested_us = [batch.ingested_us for batch in batches if batch.ingested_us is not None]
+        frame = together([batch.collected() for batch in batches])
+        return Batch(frame, batches[0].tag, min(ingested_us, default=None))
 
     def put(self, message: Message) -> None:
         """Append a message; a watermark replaces one that waits right before it, since it says more."""

@@ -42,7 +42,7 @@ class Turn(NamedTuple):
     input : int
         Number of the input that it came from.
     us : int
-        The watermark; 0 for other messages.
+        The watermark. Of a batch, how many more were taken with it as one; 0 for other messages.
     """
 
     kind: bytes
@@ -50,9 +50,15 @@ class Turn(NamedTuple):
     us: int
 
     @classmethod
-    def of(cls, at: int, message: Message) -> Turn:
-        """Return the turn in which a message is taken from an input."""
-        return cls(_KINDS[type(message)], at, message.us if isinstance(message, Watermark) else 0)
+    def of(cls, at: int, message: Message, batches: int = 0) -> Turn:
+        """Return the turn in which a message is taken from an input: of rows, so many batches as one."""
+        us = message.us if isinstance(message, Watermark) else max(0, batches - 1)
+        return cls(_KINDS[type(message)], at, us)
+
+    @property
+    def batches(self) -> int:
+        """How many batches were taken as one; 0 when something else was taken."""
+        return self.us + 1 if self.kind == _BATCH else 0
 
     @property
     def is_watermark(self) -> bool:

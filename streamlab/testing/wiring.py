@@ -220,7 +220,13 @@ class LocalTasks:
     def states(self) -> dict[TaskKey, Restored]:
         """Return the state of every task at the last barrier, in the form that `restored` takes."""
         return {
-            key: Restored(taken.checkpoint_id, taken.operators, finished=taken.finished, counters=taken.counters, order=taken.order)
+            key: Restored(
+                taken.checkpoint_id,
+                taken.operators,
+                finished=taken.finished,
+                counters=taken.counters,
+                order=taken.order,
+            )
             for key, taken in self.snapshotted.items()
         }
 

@@ -14,6 +14,7 @@ from streamlab.operators.windows.runs import Runs
 from streamlab.operators.windows.state import Limits, WindowState, row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
 
+
 class GridState(WindowState):
     """Keeps state rows until the last window of their pane takes no more rows.
 

@@ -45,7 +45,7 @@ def note_merged(notes: TimeNotes, plan: WindowPlan, taken: pl.DataFrame) -> None
 
 
 def _last_windows(plan: WindowPlan, rows: pl.DataFrame, which: pl.Expr | None = None) -> pl.DataFrame:
-    """Return, in the rows' order, number, start, end and limits of the last window of each row, of those with `which`."""
+    """Return, in the rows' order, number, start, end and limits of each row's last window, of those with `which`."""
     gap = plan.gap_us
     time = time_us(plan.index_column)
     fire, final = row_limits(plan)

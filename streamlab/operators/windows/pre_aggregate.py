@@ -116,10 +116,9 @@ class PreAggregate(Operator):
         panes, marks = frame.select(self._plan.pane().alias(PANE)).to_series(), frame.get_column(ROW_WATERMARK)
         latest = marks.max()
         closed_before = self._closing(latest) if isinstance(latest, int) else MIN_TIME_US
-        if self._bounds is None:
-            may_be_late = marks > MIN_TIME_US
-        else:
-            may_be_late = (marks > MIN_TIME_US) & (panes < closed_before)
+        may_be_late = marks > MIN_TIME_US
+        if self._bounds is not None:
+            may_be_late &= panes < closed_before
         may_be_late = (may_be_late | (panes < self._closed_before)).fill_null(value=False)
         return frame.filter(may_be_late), frame.filter(~may_be_late).drop(ROW_WATERMARK)
 

@@ -1,9 +1,10 @@
 """Which sessions late-coming rows join, as if rows came one by one.
 
-A session that has closed takes no row any more, even where the next row of its key touches it: that one is late, or opens
-another session. With rows that bring their watermarks along, sessions close *between* the rows of a batch. Rows that are
-ahead of the watermark never see that: a session they touch is open. Nor does their order matter to the others, since a
-row that comes later and is on time lies beyond all that had closed. So only rows behind their watermarks are looked at:
+A session that has closed takes no row any more, even where the next row of its key touches it: that one is late, or
+opens another session. With rows that bring their watermarks along, sessions close *between* the rows of a batch. Rows
+that are ahead of the watermark never see that: a session they touch is open. Nor does their order matter to the others,
+since a row that comes later and is on time lies beyond all that had closed. So only rows behind their watermarks are
+looked at:
 
 - most lie within a session that is open, and change nothing about which sessions there are;
 - of the others, those near no session that closes meanwhile may come in any order;
