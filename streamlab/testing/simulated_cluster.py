@@ -312,7 +312,9 @@ class Cluster:
                     self._wires[channel] = wire
         self.workers = [
             SimulatedWorker(
-                protocol.Hello("", index, command.attempt, b"", command.layout.graph, command.lists_splits),
+                protocol.Hello(
+                    "", index, command.attempt, b"", command.layout.graph, command.lists_splits, command.known_sources
+                ),
                 graph,
                 self._shell,
             )
