@@ -34,6 +34,9 @@ class Discovery:
         Of the source.
     """
 
+    look_every_us = LOOK_EVERY_US
+    """How often it asks."""
+
     def __init__(self, finder: SplitFinder) -> None:
         self._finder = finder
         self.next_look_us = MIN_TIME_US
@@ -47,14 +50,14 @@ class Discovery:
         SourceError
             If the source cannot tell.
         """
-        if self.next_look_us - LOOK_EVERY_US <= now_us < self.next_look_us:
+        if self.next_look_us - self.look_every_us <= now_us < self.next_look_us:
             return []
-        self.next_look_us = now_us + LOOK_EVERY_US
+        self.next_look_us = now_us + self.look_every_us
         return self._look()
 
     def found_now(self, now_us: int) -> Sequence[Split]:
         """Look at once, and return the splits that have appeared. Raises as :meth:`found`."""
-        self.next_look_us = now_us + LOOK_EVERY_US
+        self.next_look_us = now_us + self.look_every_us
         return self._finder.find()
 
     def close(self) -> None:
@@ -111,4 +114,4 @@ class BackgroundDiscovery(Discovery):
             except Exception as error:  # whatever it is, the reader raises it
                 self._answers.put(error)
             took_s = time.perf_counter() - began_s
-            pause_s = max(LOOK_EVERY_US / 1e6, min(took_s * _PAUSE_FACTOR, _LONGEST_PAUSE_S))
+            pause_s = max(self.look_every_us / 1e6, min(took_s * _PAUSE_FACTOR, _LONGEST_PAUSE_S))

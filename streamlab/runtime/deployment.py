@@ -11,7 +11,7 @@ from typing import Any
 
 from streamlab.connectors.cuts import FOLDER as CUTS
 from streamlab.connectors.cuts import CutLog, CutTrail
-from streamlab.connectors.discovery import BackgroundDiscovery
+from streamlab.connectors.discovery import BackgroundDiscovery, Discovery
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import FOLDER
@@ -57,12 +57,15 @@ class Place:
         Of the job.
     takes_notes : bool
         Whether tasks note for replays how they cut rows into batches, and in which order they took their inputs.
+    discovery : type[Discovery]
+        How sources that discover splits are asked for them.
     """
 
     folder: str
     attempt: int
     options: JobOptions
     takes_notes: bool = False
+    discovery: type[Discovery] = BackgroundDiscovery
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             until_us=origin.until_us,
             cuts=_cut_log(vertex, subtask, restored, place) if place.takes_notes else None,
             trail=origin.trail(vertex, subtask),
-            discovery=BackgroundDiscovery,
+            discovery=place.discovery,
         )
     if vertex.sink is not None:
         context = SinkContext(

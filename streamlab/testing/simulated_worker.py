@@ -15,6 +15,7 @@ from functools import partial
 
 import polars as pl
 
+from streamlab.connectors.discovery import Discovery
 from streamlab.connectors.timing import pace_factor
 from streamlab.core.errors import CheckpointError, StepFailed
 from streamlab.core.messages import Barrier, Batch, Message, Watermark
@@ -104,6 +105,12 @@ class StoreSteps(CheckpointThread):
         self.jobs.append(job)
 
 
+class _OftenAsked(Discovery):
+    """Asks for new splits as often as a simulation, in which little time passes, can make use of."""
+
+    look_every_us = 1_000
+
+
 @dataclass(frozen=True)
 class Shell:
     """What a worker finds around it: the store of checkpoints, the world outside, the job's options."""
@@ -127,7 +134,7 @@ class Shell:
 
     def place(self, attempt: int) -> Place:
         """Return where tasks run."""
-        return Place(self.folder, attempt, self.options, takes_notes=bool(self.folder))
+        return Place(self.folder, attempt, self.options, takes_notes=bool(self.folder), discovery=_OftenAsked)
 
 
 class SimulatedWorker:
