@@ -213,18 +213,18 @@ class SourceReader:
             return self._given_us + self._batch_us
         wishes = [] if not self.source.discovers else [self._finds().next_look_us]
         unsure = False
-        for lane in self._lanes.values():
-            wish = now_us
-            if lane.queued or lane.room == 0 or self._pacing.is_early(lane, now_us):
+        order = self._ahead.order
+        if order.has_ready(now_us):
+            wishes.append(now_us)
+        for lane in order.dry:
+            if lane.queued or lane.room == 0:
                 continue
-            if lane.dry:
-                if lane.clock is not None and lane.clock.due_us is not None:
-                    wishes.append(lane.clock.due_us)
-                known = lane.wakeup_us(now_us)
-                unsure = unsure or known is None
-                wish = known if known is not None else MAX_TIME_US
-            wishes.append(wish)
-        wishes += self._pacing.waits_until(self._lanes.values(), self._ahead.pieces, self._column)
+            if lane.clock is not None and lane.clock.due_us is not None:
+                wishes.append(lane.clock.due_us)
+            known = lane.wakeup_us(now_us)
+            unsure = unsure or known is None
+            wishes += [known] if known is not None else []
+        wishes += self._pacing.waits_until(self._ahead.pieces, self._column, order.first_early_us)
         earliest = min(wishes, default=None)
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
@@ -344,6 +344,7 @@ class SourceReader:
             lane.limit = self._limit_of(split.id)
             self._watermarks.add(lane, split, progress)
             self._lanes[split.id] = lane
+            self._ahead.order.add(lane)
 
     def _limit_of(self, split: str) -> int | None:
         """Return how many rows of a split are given out at most."""
@@ -355,7 +356,7 @@ class SourceReader:
         """Return whether rows that trickle in are to be gathered a little longer."""
         if not self._ahead.pieces or self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
             return False
-        dry = not self.source.keeps_batches and any(lane.dry for lane in self._lanes.values())
+        dry = not self.source.keeps_batches and bool(self._ahead.order.dry)
         waiting = self._pacing.factor is not None or dry
         return waiting and self._ahead.rows < self._batch_rows
 
@@ -426,17 +427,18 @@ class SourceReader:
     def _follow(self, now_us: int) -> list[Message] | None:
         """Do what another reader did next, if everything for it is there; None when that is not known any more."""
         trail, self._trail = self._trail, None
-        cut = None if trail is None else trail.next(self._rows_given)
-        if trail is not None and trail.stopped is not None:
+        if trail is None:
+            return [] if self._halts else None
+        cut = trail.next(self._rows_given)
+        if trail.stopped is not None:
             return self._look_again(trail, now_us)
-        alone: list[Message] | None = [] if self._halts else None
-        if trail is None or cut is None or not self._find([*trail.found, *cut.found]):
-            return alone
-        takes = planned(
-            cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
-        )
-        if takes is None:
-            return alone
+        takes = None
+        if cut is not None and self._find([*trail.found, *cut.found]):
+            takes = planned(
+                cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
+            )
+        if cut is None or takes is None:
+            return self._leave_trail()
         if isinstance(takes, Waiting) or not self._is_time(takes, now_us):
             return self._look_again(trail, now_us)
         self._trail = trail
@@ -448,6 +450,13 @@ class SourceReader:
         self._note(cut.idle)
         self._watermarks.leave_out(cut.idle)
         return out + self._say()
+
+    def _leave_trail(self) -> list[Message] | None:
+        """Follow the other reader no more: from here on it is decided here what is read next, if anything is."""
+        for lane in self._lanes.values():
+            if lane.opened:
+                self._ahead.order.was_read(lane, goes_on=False)
+        return [] if self._halts else None
 
     def _look_again(self, trail: CutTrail, now_us: int) -> list[Message]:
         self._trail, self._look_again_us = trail, now_us + _LOOK_US
@@ -538,10 +547,15 @@ class SourceReader:
         return out
 
     def _after_rows(self, finished: Collection[str] | None) -> list[Message]:
-        ended = [name for name, lane in self._lanes.items() if lane.finished and (finished is None or name in finished)]
-        self._ends += ended
-        for name in ended:
-            lane = self._lanes.pop(name)
+        if finished is None:
+            ended = self._ahead.order.finished()
+        else:
+            ended = [self._lanes[name] for name in finished if name in self._lanes and self._lanes[name].finished]
+        for lane in ended:
+            name = lane.split.id
+            self._ends.append(name)
+            del self._lanes[name]
+            self._ahead.order.remove(lane)
             watermark_us = self._watermarks.end(name, is_last=not self._lanes)
             progress = SplitProgress(lane.position, lane.skip, watermark_us, finished=True, rows=lane.rows_given)
             self._ended_splits.add(name, progress)
@@ -554,7 +568,8 @@ class SourceReader:
             self._note()
             return []
         awaits_none = self._parallelism > 1 and not self._ended_splits.last
-        self._note(self._watermarks.find_idle(self._lanes, now_us, awaits_none=awaits_none))
+        opened, is_empty = self._ahead.order.opened, not self._lanes
+        self._note(self._watermarks.find_idle(opened, now_us, awaits_none=awaits_none, is_empty=is_empty))
         return self._say()
 
     # -- up to an event time -------------------------------------------------------------------------------------
@@ -571,8 +586,12 @@ class SourceReader:
 
     def _stop_here(self) -> None:
         self._is_there = True
+        self._set_limits()
+
+    def _set_limits(self) -> None:
         for name, lane in self._lanes.items():
             lane.limit = self._limit_of(name)
+        self._ahead.order.limits_changed()
 
     @property
     def _waits_for_ever(self) -> bool:

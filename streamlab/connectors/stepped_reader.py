@@ -86,8 +86,7 @@ class SteppedReader(SourceReader):
     def read_to(self, goal: ReaderSnapshot | None) -> None:
         """Give out rows up to these positions only, until told otherwise; None: as far as is to be read at all."""
         self._goal, self._goal_finished = goal, FinishedIds(None if goal is None else goal.finished)
-        for name, lane in self._lanes.items():
-            lane.limit = self._limit_of(name)
+        self._set_limits()
 
     def advance_watermark(self, us: int) -> list[Message]:
         """Raise the watermark by hand; rows that come behind it are late like any others."""
