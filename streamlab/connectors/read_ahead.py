@@ -95,7 +95,12 @@ class ReadAhead:
     def _read(self, lane: Lane, limit: int, now_us: int) -> Piece | None:
         """Read once from a split; what comes waits to be given out."""
         lane.dry = False
-        piece = lane.fetch(limit, now_us)
+        try:
+            piece = lane.fetch(limit, now_us)
+        except Exception:
+            # Whoever takes the error as said may read on.
+            self.order.was_read(lane, goes_on=False)
+            raise
         if piece is None:
             return None
         self.pieces.append(piece)

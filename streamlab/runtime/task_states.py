@@ -73,8 +73,8 @@ def restored_task(
     """Return what a subtask of a vertex starts from; the query may be cut into other vertices, or other subtasks.
 
     State is matched by the names of steps, wherever they ran; figures by the name of the vertex, which means nothing
-    unless the checkpoint is one of the job's own (`is_own`); so are transactions, but those of another job go to the
-    sink that there is, which knows whether they are meant for its place.
+    unless the checkpoint is one of the job's own (`is_own`). Transactions go to the sink that there is, wherever it
+    ran; it knows whether those of another job are meant for its place.
 
     Raises
     ------
@@ -97,7 +97,8 @@ def restored_task(
             operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
     heirs = _heirs(same, subtask, vertex.parallelism)
     mine = heirs if in_place else same
-    writers = heirs if is_own or vertex.sink is None else _heirs(manifest.tasks, subtask, vertex.parallelism)
+    # A sink may run in another vertex than before, with the steps before it or apart from them.
+    writers = () if vertex.sink is None else _heirs(manifest.tasks, subtask, vertex.parallelism)
     return Restored(
         checkpoint_id=manifest.id,
         operators=operators,
