@@ -4,7 +4,7 @@
 # make soak   hours of random examples and faults, which the tests leave out
 # make simulate N=10000   recovery under that many seeds of faults
 # make faults  every failpoint: exceptions, SIGKILLs, hangs in real processes; ONLY="--point sink.commit" chooses
-# make storm N=300 SEED=1   that many random schedules of kills, freezes and full disks; JOBS=2 run at once
+# make storm N=300 SEED=1   that many random schedules of kills, freezes and full disks; ON=folders: of followed folders
 # make pictures   the pictures of docs/images anew, from the browser tests
 # Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
 
@@ -54,9 +54,10 @@ faults: $(VENV)/installed-test
 	$(BIN)/python tests/faults/matrix.py --jobs $(JOBS) $(ONLY)
 
 storm: N ?= 20
+storm: ON ?= sinks
 storm: $(VENV)/installed-test
 	.ci/install-postgresql
-	$(BIN)/python tests/faults/storm.py --storms $(N) --seed $(SEED) --jobs $(JOBS)
+	$(BIN)/python tests/faults/storm.py --storms $(N) --seed $(SEED) --jobs $(JOBS) --on $(ON)
 
 pictures: $(VENV)/installed-test
 	.ci/install-chromium

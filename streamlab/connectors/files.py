@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,8 +31,9 @@ from streamlab.connectors.formats.ipc import IpcFormat
 from streamlab.connectors.formats.ndjson import NdjsonFormat
 from streamlab.connectors.formats.parquet import ParquetFormat
 from streamlab.connectors.letters import letters
-from streamlab.connectors.paths import PathLike, absolute_paths, find_files
-from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader
+from streamlab.connectors.listing import FileListing
+from streamlab.connectors.paths import PathLike, absolute_paths
+from streamlab.connectors.source import START, Position, Read, Source, Split, SplitFinder, SplitReader
 from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
 from streamlab.core.errors import OptionError, explained
 
@@ -254,14 +255,16 @@ class FileSource(Source):
 
     def splits(self) -> Sequence[Split]:
         """List files, or their parts; looks into each for its times, if there is an event time."""
-        return self.new_splits(())
+        return self.splits_of(self.listing().new_files())
 
-    def new_splits(self, known: Collection[str]) -> Sequence[Split]:
-        """List files that are not `known`; a followed file is never cut."""
+    def listing(self) -> FileListing:
+        """Return what tells which files there are."""
+        return FileListing(self.name, self.paths, self.format.suffixes)
+
+    def splits_of(self, files: Iterable[str]) -> Sequence[Split]:
+        """Return files, or their parts, as splits; a followed file is never cut."""
         out = []
-        for path in find_files(self.name, self.paths, self.format.suffixes):
-            if self.follow and path in known:
-                continue
+        for path in files:
             parts = self.format.parts(self._target(path))
             if self.follow or len(parts) == 1:
                 first = parts[0]
@@ -269,6 +272,14 @@ class FileSource(Source):
             else:
                 out += [Split(f"{path}{_PART}{p.id}", p.rows, p.min_time_us, p.first_time_us) for p in parts]
         return out
+
+    def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
+        """Return what finds files that appear."""
+        return _FileFinder(self, wanted)
+
+    def find(self, ids: Collection[str]) -> Sequence[Split]:
+        """Return those of the files that are there."""
+        return self.splits_of(path for path in ids if os.path.exists(path)) if self.follow else super().find(ids)
 
     def open(self, split: Split, position: Position) -> SplitReader:
         """Start reading a file, or a part of it."""
@@ -282,6 +293,17 @@ class FileSource(Source):
 
     def _target(self, path: str) -> Target:
         return Target(self.name, path, self.schema, self.policy, self.timing)
+
+
+class _FileFinder(SplitFinder):
+    """Finds files that appear; only those that are wanted are looked into."""
+
+    def __init__(self, source: FileSource, wanted: Callable[[str], bool]) -> None:
+        self._source, self._wanted = source, wanted
+        self._listing = source.listing()
+
+    def find(self) -> Sequence[Split]:
+        return self._source.splits_of(path for path in self._listing.new_files() if self._wanted(path))
 
 
 class _FileReader(SplitReader):
@@ -372,7 +394,7 @@ def _scan(step: str, form: Format, paths: Paths, how: _Reading, said: Any) -> Fi
     else:
         schema = complete_schema(step, given)
         if not how.follow:
-            find_files(step, found, form.suffixes)
+            FileListing(step, found, form.suffixes).new_files()
     form.check_schema(schema)
     check_timing(step, schema, said)
     return FileSource(
@@ -389,7 +411,7 @@ def _scan(step: str, form: Format, paths: Paths, how: _Reading, said: Any) -> Fi
 
 def _learn(step: str, form: Format, paths: tuple[str, ...], event_time: str | None) -> pl.Schema:
     """Return the schema of the first file that has one."""
-    files = find_files(step, paths, form.suffixes)
+    files = FileListing(step, paths, form.suffixes).new_files()
     if not files:
         kinds = ", ".join(form.suffixes)
         raise cannot_infer(step, f"no file ({kinds}) in {', '.join(map(repr, paths))}")

@@ -46,6 +46,8 @@ class Piece:
     skip_after: int
     taken: int = 0
     min_time_us: int | None = None
+    _next: tuple[int, int | None] | None = None
+    """Rows taken, and the event time of the first row after these, which a pace asks for again and again."""
 
     @property
     def left(self) -> int:
@@ -56,13 +58,18 @@ class Piece:
         """Return how many of the rows left come before the first one later than `allowed_us`."""
         if self.max_time_us is None or self.max_time_us <= allowed_us:
             return self.left
+        first_us = self.next_time_us(column)
+        if first_us is not None and first_us > allowed_us:
+            return 0
         early = self._rest().select(time_us(column) <= allowed_us).to_series()
         return self.left if early.all() else early.arg_min() or 0
 
     def next_time_us(self, column: str) -> int | None:
         """Return the event time of the first row left."""
-        time: int | None = self._rest().head(1).select(time_us(column).first()).item() if self.left else None
-        return time
+        if self._next is None or self._next[0] != self.taken:
+            time = self._rest().head(1).select(time_us(column).first()).item() if self.left else None
+            self._next = self.taken, time
+        return self._next[1]
 
     def take(self, rows: int, column: str | None) -> tuple[pl.DataFrame | pl.LazyFrame, tuple[int | None, int | None]]:
         """Give out the next rows, with their earliest event time, if it is known, and their latest."""

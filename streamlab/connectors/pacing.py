@@ -66,18 +66,17 @@ class Pacing:
 
     def is_early(self, lane: Lane, now_us: int) -> bool:
         """Return whether a paced split need not be opened yet."""
-        first, allowed = _first_us(lane), self.allowed_us(now_us)
+        first, allowed = first_us(lane), self.allowed_us(now_us)
         if lane.opened or first is None or allowed is None or self.begins_us is None:
             return False
         return first > allowed
 
-    def waits_until(self, lanes: Iterable[Lane], queue: Sequence[Piece], column: str | None) -> list[int]:
-        """Return when the pace lets the next rows pass, one time for each split."""
+    def waits_until(self, queue: Sequence[Piece], column: str | None, unread_us: int | None) -> list[int]:
+        """Return when the pace lets the next rows pass; `unread_us` is the earliest time in splits not opened yet."""
         if self.factor is None or column is None:
             return []
         times = {piece.lane.split.id: piece.next_time_us(column) for piece in reversed(queue)}
-        unread = [_first_us(lane) for lane in lanes if not lane.opened]
-        return [self.clock_us(time) for time in (*times.values(), *unread) if time is not None]
+        return [self.clock_us(time) for time in (*times.values(), unread_us) if time is not None]
 
     # -- another pace --------------------------------------------------------------------------------------------
 
@@ -135,6 +134,6 @@ def reached(lanes: Iterable[Lane], queue: Collection[Piece], column: str | None,
     return min(places, default=latest_us)
 
 
-def _first_us(lane: Lane) -> int | None:
+def first_us(lane: Lane) -> int | None:
     """Return the earliest time of a split, as far as it is known beforehand."""
     return lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us

@@ -1,4 +1,4 @@
-"""Which files a path, glob, folder or list of them stands for.
+"""Paths of files, and what names say; which files a path, glob or folder stands for is told by :mod:`.listing`.
 
 In folders and globs, names that begin with ``.`` or ``_`` or end like a temporary file are left out: they are being
 written, or belong to a tool. A file that is named outright is always taken. Order is natural: ``part-2`` before
@@ -7,17 +7,15 @@ written, or belong to a tool. A file that is named outright is always taken. Ord
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from streamlab.core.errors import OptionError, SourceError, explained
+from streamlab.core.errors import OptionError, explained
 
 PathLike = str | os.PathLike[str]
 TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", "~")
-_GLOB = re.compile(r"[*?\[]")
+HAS_WILDCARD = re.compile(r"[*?\[]")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -44,31 +42,6 @@ def absolute_paths(step: str, paths: PathLike | Sequence[PathLike]) -> tuple[str
     return tuple(out)
 
 
-def find_files(step: str, paths: Iterable[str], suffixes: Sequence[str]) -> list[str]:
-    """Return the files there are now, each once, in natural order per path.
-
-    A folder stands for the files below it whose names end in one of `suffixes`.
-
-    Raises
-    ------
-    SourceError
-        If a path without wildcards does not exist.
-    """
-    found: dict[str, None] = {}
-    for path in paths:
-        if os.path.isdir(path):
-            some = [file for file in _below(path) if file.lower().endswith(tuple(suffixes))]
-        elif os.path.exists(path):
-            found[path] = None
-            continue
-        elif _GLOB.search(path):
-            some = [file for file in glob.iglob(path, recursive=True) if os.path.isfile(file) and not is_hidden(file)]
-        else:
-            raise SourceError(explained(step, needed="a file, folder or glob", got=f"{path!r}, which does not exist"))
-        found |= dict.fromkeys(sorted(some, key=natural))
-    return list(found)
-
-
 def is_hidden(path: PathLike) -> bool:
     """Return whether a file's name says that it is hidden or still being written.
 
@@ -86,9 +59,3 @@ def natural(path: str) -> list[tuple[int, int, str]]:
     ['f', 'f2', 'f10']
     """
     return [(1, int(part), part) if part.isdecimal() else (0, 0, part) for part in _DIGITS.split(path) if part]
-
-
-def _below(folder: str) -> Iterable[str]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        yield from (str(Path(root, name)) for name in names if not is_hidden(name))

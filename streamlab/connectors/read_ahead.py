@@ -6,12 +6,12 @@ is full; with a pace, each split is read as far as one piece that is not due yet
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from streamlab.connectors.lane import Lane, Piece
 from streamlab.connectors.pacing import Pacing, reached
+from streamlab.connectors.read_order import ReadOrder
 from streamlab.connectors.split_watermarks import SplitWatermarks
 
 
@@ -45,6 +45,7 @@ class ReadAhead:
         keeps_batches: bool,
     ) -> None:
         self.pieces: deque[Piece] = deque()
+        self.order = ReadOrder(pacing)
         self._lanes = lanes
         self._watermarks = watermarks
         self._pacing = pacing
@@ -61,27 +62,21 @@ class ReadAhead:
 
     def fill(self, now_us: int) -> None:
         """Read until a batch is full, or nothing more can be had now."""
-        lanes = [lane for lane in self._lanes.values() if self._can_read(lane, now_us)]
-        order = [(lane.order_us, at, lane) for at, lane in enumerate(lanes)]
-        heapq.heapify(order)
+        self.order.begin(now_us)
         rows = self.rows if self._pacing.factor is None else 0
-        while order and rows < self._batch_rows and not (self._keeps_batches and self._has_due(now_us)):
-            _, at, lane = heapq.heappop(order)
+        while rows < self._batch_rows and not (self._keeps_batches and self._has_due(now_us)):
+            lane = self.order.next(now_us)
+            if lane is None:
+                break
             left = lane.rows_left()
             if rows and left is not None and left > self._batch_rows - rows and self._pacing.factor is None:
+                self.order.was_read(lane, goes_on=False)
                 break
             piece = self._read(lane, self._batch_rows - rows, now_us)
-            if piece is None:
-                continue
-            if self._pacing.factor is None:
+            is_due = piece is not None and self._is_due(piece, now_us)
+            if piece is not None and is_due:
                 rows += piece.left
-            else:
-                allowed = self._pacing.allowed_us(now_us)
-                if allowed is None or not self._column or piece.due(self._column, allowed) < piece.left:
-                    continue
-                rows += piece.left
-            if not lane.exhausted:
-                heapq.heappush(order, (lane.order_us, at, lane))
+            self.order.was_read(lane, goes_on=is_due)
         if self._pacing.begins_us is None and self._pacing.factor is not None and self._column:
             times = [piece.next_time_us(self._column) for piece in self.pieces]
             self._pacing.begins_us = min((time for time in times if time is not None), default=None)
@@ -92,6 +87,7 @@ class ReadAhead:
         waiting = sum(piece.left for piece in self.pieces if piece.lane is lane)
         while waiting < wanted and not lane.exhausted and not (waiting and self._keeps_batches):
             piece = self._read(lane, wanted - waiting, now_us)
+            self.order.was_read(lane, goes_on=False)
             if piece is None:
                 break
             waiting += piece.left
@@ -99,7 +95,12 @@ class ReadAhead:
     def _read(self, lane: Lane, limit: int, now_us: int) -> Piece | None:
         """Read once from a split; what comes waits to be given out."""
         lane.dry = False
-        piece = lane.fetch(limit, now_us)
+        try:
+            piece = lane.fetch(limit, now_us)
+        except Exception:
+            # Whoever takes the error as said may read on.
+            self.order.was_read(lane, goes_on=False)
+            raise
         if piece is None:
             return None
         self.pieces.append(piece)
@@ -109,10 +110,12 @@ class ReadAhead:
             lane.is_fresh = False
         return piece
 
-    def _can_read(self, lane: Lane, now_us: int) -> bool:
-        if lane.exhausted or lane.room == 0:
-            return False
-        return self._pacing.factor is None or not (lane.queued or self._pacing.is_early(lane, now_us))
+    def _is_due(self, piece: Piece, now_us: int) -> bool:
+        """Return whether all rows of a piece may be given out now."""
+        if self._pacing.factor is None:
+            return True
+        allowed = self._pacing.allowed_us(now_us)
+        return allowed is not None and bool(self._column) and piece.due(self._column or "", allowed) == piece.left
 
     # -- giving out ----------------------------------------------------------------------------------------------
 
@@ -151,10 +154,12 @@ class ReadAhead:
                 blocked.add(name)
         return takes
 
-    def drop_empty(self, pieces: Iterable[Piece]) -> None:
+    def drop_empty(self, pieces: Collection[Piece]) -> None:
         """Forget those of the pieces that were given out to the last row."""
         gone = {id(piece) for piece in pieces if not piece.left}
         self.pieces = deque(piece for piece in self.pieces if id(piece) not in gone)
+        for piece in pieces:
+            self.order.was_given(piece.lane)
 
     def reached_us(self) -> int | None:
         """Return the event time that the slowest of the splits is at: see :func:`.pacing.reached`."""

@@ -18,19 +18,22 @@ The reader is pure with respect to time: the clock is an argument.
 
 from __future__ import annotations
 
-import zlib
+import copy
 from collections.abc import Collection, Sequence
 from typing import Literal
 
 import polars as pl
 
 from streamlab.connectors.cuts import END_OF_NOTES, Cut, CutLog, CutTrail
+from streamlab.connectors.discovery import Discovery
+from streamlab.connectors.ended_splits import EndedSplits
+from streamlab.connectors.finished_splits import FinishedIds
 from streamlab.connectors.following import Waiting, all_due, earliest, planned
 from streamlab.connectors.formats.base import UNREADABLE, first_line
 from streamlab.connectors.lane import Lane, Piece
 from streamlab.connectors.letters import letters, refuse
 from streamlab.connectors.pacing import Pacing
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, rows_of
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, owner_of, rows_of
 from streamlab.connectors.read_ahead import ReadAhead
 from streamlab.connectors.source import Source, Split
 from streamlab.connectors.split_figures import note_rows, source_clocks, split_statuses
@@ -42,9 +45,6 @@ from streamlab.core.row_watermarks import is_marked, together
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import TimeStatus
 from streamlab.observe.time_notes import TimeNotes
-
-DISCOVER_EVERY_US = 250_000
-"""How often a source that discovers splits is asked for new ones."""
 
 _LOOK_US = 5_000
 """How often it is looked whether what another reader gave out next is there, and due."""
@@ -58,7 +58,8 @@ class SourceReader:
     source
         What is read.
     splits
-        *All* splits of the source; the reader takes its own share.
+        *All* splits of the source; the reader takes its own share. Of a source that discovers splits those that the
+        snapshot knows count instead, if it knows any; all others are found in time.
     subtask, parallelism
         Which of how many readers this is.
     snapshot
@@ -77,6 +78,8 @@ class SourceReader:
         Takes note of what is given out.
     trail
         What another reader noted from this snapshot on: the same batches are given out.
+    discovery
+        How a source that discovers splits is asked for them.
     """
 
     def __init__(
@@ -94,19 +97,18 @@ class SourceReader:
         until_us: int | None = None,
         cuts: CutLog | None = None,
         trail: CutTrail | None = None,
+        discovery: type[Discovery] = Discovery,
     ) -> None:
         self.source = self._given_source = source
         self._cuts = cuts
         self._trail = trail
         self._found: list[str] = []
-        if trail is not None and source.discovers and snapshot is not None:
-            # What was found later is found where the trail says so.
-            splits = [split for split in splits if split.id in snapshot.splits]
         self._parts: list[tuple[str, int]] = []
         self._ends: list[str] = []
         self._look_again_us = MIN_TIME_US
         self._halts = False
         self._until, self._until_us = until, until_us
+        self._until_finished = FinishedIds(None if until is None else until.finished)
         self._is_there = False
         """Whether the watermark has reached the one that is read to."""
         self.rows_read = 0
@@ -119,9 +121,10 @@ class SourceReader:
         self._column = source.timing.event_time
         self._vetting = Vetting(source)
         self._restored = restored = snapshot or ReaderSnapshot()
-        self._known = {split.id for split in splits} | set(restored.splits)
         self._lanes: dict[str, Lane] = {}
-        self._finished: dict[str, SplitProgress] = {}
+        self._ended_splits = EndedSplits(restored.finished, keeps=subtask == 0)
+        self._discovery: Discovery | None = None
+        self._discovery_type = discovery
         self._last: list[tuple[str, pl.DataFrame | pl.LazyFrame, int]] = []
         self._watermarks = SplitWatermarks(source, restored)
         starts = [split.first_time_us for split in splits if split.first_time_us is not None]
@@ -136,10 +139,11 @@ class SourceReader:
             keeps_batches=source.keeps_batches,
         )
         self._given_us: int | None = None
-        self._next_look_us = MIN_TIME_US
         self._ended = False
-        self._adopt(assigned(splits, subtask, parallelism))
-        has_begun = bool(self._finished) or any(lane.begun for lane in self._lanes.values())
+        if source.discovers:
+            splits = restored.splits_found(splits)
+        self._adopt(assigned(splits, subtask, parallelism, discovers=source.discovers))
+        has_begun = bool(self._ended_splits.last) or any(lane.begun for lane in self._lanes.values())
         if until_us is not None and has_begun and self._watermarks.restored_us(self._lanes) >= until_us:
             self._stop_here()
 
@@ -217,20 +221,20 @@ class SourceReader:
             return now_us + _LOOK_US
         if self._must_wait(now_us) and self._given_us is not None:
             return self._given_us + self._batch_us
-        wishes = [self._next_look_us] if self.source.discovers else []
+        wishes = [] if not self.source.discovers else [self._finds().next_look_us]
         unsure = False
-        for lane in self._lanes.values():
-            wish = now_us
-            if lane.queued or lane.room == 0 or self._pacing.is_early(lane, now_us):
+        order = self._ahead.order
+        if order.has_ready(now_us):
+            wishes.append(now_us)
+        for lane in order.dry:
+            if lane.queued or lane.room == 0:
                 continue
-            if lane.dry:
-                if lane.clock is not None and lane.clock.due_us is not None:
-                    wishes.append(lane.clock.due_us)
-                known = lane.wakeup_us(now_us)
-                unsure = unsure or known is None
-                wish = known if known is not None else MAX_TIME_US
-            wishes.append(wish)
-        wishes += self._pacing.waits_until(self._lanes.values(), self._ahead.pieces, self._column)
+            if lane.clock is not None and lane.clock.due_us is not None:
+                wishes.append(lane.clock.due_us)
+            known = lane.wakeup_us(now_us)
+            unsure = unsure or known is None
+            wishes += [known] if known is not None else []
+        wishes += self._pacing.waits_until(self._ahead.pieces, self._column, order.first_early_us)
         earliest = min(wishes, default=None)
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
@@ -264,22 +268,26 @@ class SourceReader:
             for name, lane in self._lanes.items()
             if lane.begun
         }
-        return ReaderSnapshot(self._finished | running, self._watermarks.current_us, self._watermarks.latest_us)
+        return ReaderSnapshot(
+            {**self._ended_splits.last, **running},
+            self._watermarks.current_us,
+            self._watermarks.latest_us,
+            self._ended_splits.stored(),
+            tuple(lane.split for lane in self._lanes.values()) if self.source.discovers else None,
+        )
 
     def time_status(self, most_splits: int) -> TimeStatus:
         """Return the clock that the source is, and what is known of its splits."""
-        finished = {name: (one.rows, one.watermark_us) for name, one in self._finished.items()}
+        finished = {name: (one.rows, one.watermark_us) for name, one in self._ended_splits.last.items()}
         splits = split_statuses(self.source.name, self._lanes, finished, self._watermarks.combined, most_splits)
         return TimeStatus(
-            clocks=source_clocks(self.source), splits=splits, split_count=len(self._lanes) + len(self._finished)
+            clocks=source_clocks(self.source), splits=splits, split_count=len(self._lanes) + self._ended_splits.count
         )
 
     def passed(self, checkpoint_id: int) -> None:
         """Take note that a barrier was sent after what was given out."""
         if self._cuts is not None:
             self._cuts.passed(checkpoint_id)
-            if self.source.discovers:
-                self._found += [name for name, lane in self._lanes.items() if not lane.begun]
             self._note(self._watermarks.idle(self._lanes))
 
     def forget_before(self, checkpoint_id: int) -> None:
@@ -297,26 +305,45 @@ class SourceReader:
         """Release what is open."""
         for lane in self._lanes.values():
             lane.close()
+        if self._discovery is not None:
+            self._discovery.close()
         if self._cuts is not None:
             self._cuts.close()
 
     # -- splits --------------------------------------------------------------------------------------------------
 
     def _discover(self, now_us: int) -> None:
-        if not self.source.discovers or self._next_look_us - DISCOVER_EVERY_US <= now_us < self._next_look_us:
-            return
-        self._next_look_us = now_us + DISCOVER_EVERY_US
-        found = self.source.new_splits(self._known)
-        self._known |= {split.id for split in found}
-        mine = [split for split in found if zlib.crc32(split.id.encode()) % self._parallelism == self._subtask]
-        self._found += [split.id for split in mine]
-        self._adopt(mine)
+        if self.source.discovers:
+            self._take_in(self._finds().found(now_us))
+
+    def _take_in(self, found: Sequence[Split]) -> None:
+        """Begin to count splits that were found, those that are new."""
+        new = [split for split in found if not self._is_known(split.id)]
+        self._found += [split.id for split in new]
+        self._adopt(new)
+
+    def _finds(self) -> Discovery:
+        """Return what finds splits of this subtask that are new as of the first call, or later."""
+        if self._discovery is None:
+            subtask, parallelism = self._subtask, self._parallelism
+            open_now, ended = set(self._lanes), copy.deepcopy(self._ended_splits)
+
+            def wanted(split: str) -> bool:
+                return owner_of(split, parallelism) == subtask and split not in open_now and split not in ended
+
+            self._discovery = self._discovery_type(self._given_source.finder(wanted))
+        return self._discovery
+
+    def _is_known(self, split: str) -> bool:
+        return split in self._lanes or split in self._ended_splits
 
     def _adopt(self, splits: Sequence[Split]) -> None:
         for split in splits:
             progress = self._restored.splits.get(split.id)
             if progress is not None and progress.finished:
-                self._finished[split.id] = progress
+                self._ended_splits.add(split.id, progress)
+                continue
+            if split.id in self._ended_splits:
                 continue
             lane = Lane(self.source, split, self._vetting)
             if progress is not None:
@@ -332,18 +359,19 @@ class SourceReader:
             lane.limit = self._limit_of(split.id)
             self._watermarks.add(lane, split, progress)
             self._lanes[split.id] = lane
+            self._ahead.order.add(lane)
 
     def _limit_of(self, split: str) -> int | None:
         """Return how many rows of a split are given out at most."""
         if self._is_there:
             return self._rows_given(split)
-        return None if self._until is None else rows_of(self._until, split)
+        return None if self._until is None else rows_of(self._until, split, self._until_finished)
 
     def _must_wait(self, now_us: int) -> bool:
         """Return whether rows that trickle in are to be gathered a little longer."""
         if not self._ahead.pieces or self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
             return False
-        dry = not self.source.keeps_batches and any(lane.dry for lane in self._lanes.values())
+        dry = not self.source.keeps_batches and bool(self._ahead.order.dry)
         waiting = self._pacing.factor is not None or dry
         return waiting and self._ahead.rows < self._batch_rows
 
@@ -414,17 +442,18 @@ class SourceReader:
     def _follow(self, now_us: int) -> list[Message] | None:
         """Do what another reader did next, if everything for it is there; None when that is not known any more."""
         trail, self._trail = self._trail, None
-        cut = None if trail is None else trail.next(self._rows_given)
-        if trail is not None and trail.stopped is not None:
+        if trail is None:
+            return [] if self._halts else None
+        cut = trail.next(self._rows_given)
+        if trail.stopped is not None:
             return self._look_again(trail, now_us)
-        alone: list[Message] | None = [] if self._halts else None
-        if trail is None or cut is None or not self._find([*trail.found, *cut.found]):
-            return alone
-        takes = planned(
-            cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
-        )
-        if takes is None:
-            return alone
+        takes = None
+        if cut is not None and self._find([*trail.found, *cut.found]):
+            takes = planned(
+                cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
+            )
+        if cut is None or takes is None:
+            return self._leave_trail()
         if isinstance(takes, Waiting) or not self._is_time(takes, now_us):
             return self._look_again(trail, now_us)
         self._trail = trail
@@ -437,23 +466,27 @@ class SourceReader:
         self._watermarks.leave_out(cut.idle)
         return out + self._say()
 
+    def _leave_trail(self) -> list[Message] | None:
+        """Follow the other reader no more: from here on it is decided here what is read next, if anything is."""
+        for lane in self._lanes.values():
+            if lane.opened:
+                self._ahead.order.was_read(lane, goes_on=False)
+        return [] if self._halts else None
+
     def _look_again(self, trail: CutTrail, now_us: int) -> list[Message]:
         self._trail, self._look_again_us = trail, now_us + _LOOK_US
         return []
 
     def _find(self, names: Collection[str]) -> bool:
         """Take in these splits, and return whether they are there."""
-        if not all(name in self._known for name in names):
-            found = [split for split in self.source.new_splits(self._known) if split.id in names]
-            self._known |= {split.id for split in found}
-            self._found += [split.id for split in found]
-            self._adopt(found)
-        return all(name in self._known for name in names)
+        missing = [name for name in names if not self._is_known(name)]
+        if missing:
+            self._take_in(self.source.find(missing))
+        return all(self._is_known(name) for name in missing)
 
     def _rows_given(self, split: str) -> int:
         lane = self._lanes.get(split)
-        done = self._finished.get(split)
-        return lane.rows_given if lane is not None else 0 if done is None else done.rows
+        return lane.rows_given if lane is not None else self._ended_splits.rows_given(split)
 
     def _is_time(self, takes: Sequence[tuple[Piece, int]], now_us: int) -> bool:
         """Return whether a pace allows all of these rows."""
@@ -533,14 +566,18 @@ class SourceReader:
         return out
 
     def _after_rows(self, finished: Collection[str] | None) -> list[Message]:
-        ended = [name for name, lane in self._lanes.items() if lane.finished and (finished is None or name in finished)]
-        self._ends += ended
-        for name in ended:
-            lane = self._lanes.pop(name)
+        if finished is None:
+            ended = self._ahead.order.finished()
+        else:
+            ended = [self._lanes[name] for name in finished if name in self._lanes and self._lanes[name].finished]
+        for lane in ended:
+            name = lane.split.id
+            self._ends.append(name)
+            del self._lanes[name]
+            self._ahead.order.remove(lane)
             watermark_us = self._watermarks.end(name, is_last=not self._lanes)
-            self._finished[name] = SplitProgress(
-                lane.position, lane.skip, watermark_us, finished=True, rows=lane.rows_given
-            )
+            progress = SplitProgress(lane.position, lane.skip, watermark_us, finished=True, rows=lane.rows_given)
+            self._ended_splits.add(name, progress)
         said = self._say()
         self.notes.watermark_us = self._watermarks.current_us
         return said
@@ -549,8 +586,9 @@ class SourceReader:
         if self._is_there:
             self._note()
             return []
-        awaits_none = self._parallelism > 1 and not self._finished
-        self._note(self._watermarks.find_idle(self._lanes, now_us, awaits_none=awaits_none))
+        awaits_none = self._parallelism > 1 and not self._ended_splits.last
+        opened, is_empty = self._ahead.order.opened, not self._lanes
+        self._note(self._watermarks.find_idle(opened, now_us, awaits_none=awaits_none, is_empty=is_empty))
         return self._say()
 
     # -- up to an event time -------------------------------------------------------------------------------------
@@ -567,8 +605,12 @@ class SourceReader:
 
     def _stop_here(self) -> None:
         self._is_there = True
+        self._set_limits()
+
+    def _set_limits(self) -> None:
         for name, lane in self._lanes.items():
             lane.limit = self._limit_of(name)
+        self._ahead.order.limits_changed()
 
     @property
     def _waits_for_ever(self) -> bool:

@@ -18,7 +18,7 @@ notes of that (see :mod:`.cuts`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ import polars as pl
 from streamlab.connectors.logged_reads import LoggedReads
 from streamlab.connectors.recording_notes import check_recordable, split_folder, write_notes, write_split
 from streamlab.connectors.recording_writer import LogWriter
-from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader
+from streamlab.connectors.source import START, Position, Read, Source, Split, SplitFinder, SplitReader
 from streamlab.core.errors import SourceError, StreamlabError, explained
 from streamlab.core.options import JobOptions
 from streamlab.core.time import Duration
@@ -125,9 +125,13 @@ class RecordedSource(Source):
         """As the recorded source."""
         return self.source.splits()
 
-    def new_splits(self, known: Collection[str]) -> Sequence[Split]:
+    def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
         """As the recorded source."""
-        return self.source.new_splits(known)
+        return self.source.finder(wanted)
+
+    def find(self, ids: Collection[str]) -> Sequence[Split]:
+        """As the recorded source."""
+        return self.source.find(ids)
 
     def open(self, split: Split, position: Position) -> SplitReader:
         """Start at a record; the recorded source is opened when the log has been read.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamlab.connectors.durable_files import make_folder, replace_file
+from streamlab.connectors.finished_splits import FinishedIds, FinishedSplits
 from streamlab.connectors.recording_log import boundaries, segments
 from streamlab.connectors.recording_notes import read_splits, split_folder
 from streamlab.connectors.source import Position
@@ -25,15 +26,22 @@ def is_recording(folder: Path) -> bool:
     return folder.is_dir()
 
 
-def tail_of(folder: Path, positions: Mapping[str, Position]) -> Tail:
+def tail_of(folder: Path, positions: Mapping[str, Position], finished: FinishedSplits) -> Tail:
     """Return the records of a recording from some positions on; of a split that was not begun, all of them.
+
+    Of the splits that are `finished` nothing is needed.
 
     Raises
     ------
     SourceError
         If records are missing or damaged.
     """
-    return {split: _tail(at, _number(positions.get(split, 0))) for split, at in read_splits(folder).items()}
+    ended = FinishedIds(finished)
+    return {
+        split: _tail(at, _number(positions.get(split, 0)))
+        for split, at in read_splits(folder).items()
+        if split not in ended
+    }
 
 
 def put_tail(folder: Path, tail: Tail) -> None:

@@ -4,14 +4,15 @@ A :class:`Source` is the frozen, picklable description that a plan holds. It lis
 apart from each other; :meth:`Source.open` starts reading one from a *position*. Splits and positions are plain values
 (numbers, strings, tuples of them), so that a checkpoint can hold them and a reader can start again from them.
 
-Order of calls: ``splits()`` once (again and again when ``discovers``), ``open()`` once per split and attempt,
-``read()`` until ``done``, then ``close()``, which is also called after an error. Nothing is read after ``close()``.
+Order of calls: ``splits()`` once, ``open()`` once per split and attempt, ``read()`` until ``done``, then ``close()``,
+which is also called after an error. Nothing is read after ``close()``. A source that ``discovers`` is then asked for a
+``finder()``, which is asked again and again for the splits that have appeared.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -158,6 +159,22 @@ class SplitReader(ABC):
         """Release what is open. May be called more than once."""
 
 
+class SplitFinder(ABC):
+    """Finds the splits of a source that appear while it is read. Used by one thread at a time, not always the same."""
+
+    @abstractmethod
+    def find(self) -> Sequence[Split]:
+        """Return the splits that are new since the last call, at first all that there are, in the best order.
+
+        Nothing else waits for this, so it may take its time; what it costs should go by what is new.
+
+        Raises
+        ------
+        SourceError
+            If that cannot be told.
+        """
+
+
 @dataclass(frozen=True)
 class Source(ABC):
     """Description of a source, part of the plan.
@@ -225,9 +242,19 @@ class Source(ABC):
     def splits(self) -> Sequence[Split]:
         """List the splits there are now, in the order in which they are best read."""
 
-    def new_splits(self, known: Collection[str]) -> Sequence[Split]:
-        """List the splits there are now whose ids are not `known`; asked again and again when :attr:`discovers`."""
-        return [split for split in self.splits() if split.id not in known]
+    def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
+        """Return what finds the splits that appear; asked for when :attr:`discovers`.
+
+        Parameters
+        ----------
+        wanted
+            Whether a split with this id is to be found. It may be asked in any thread, and says the same every time.
+        """
+        return _ByListing(self, wanted)
+
+    def find(self, ids: Collection[str]) -> Sequence[Split]:
+        """Return those of the splits with these ids that are there now."""
+        return [split for split in self.splits() if split.id in ids]
 
     @abstractmethod
     def open(self, split: Split, position: Position) -> SplitReader:
@@ -236,3 +263,17 @@ class Source(ABC):
     def describe(self) -> str:
         """Return one line for plans: what is read and from where, without secrets."""
         return self.name
+
+
+class _ByListing(SplitFinder):
+    """Lists all splits each time: good for a source that has few."""
+
+    def __init__(self, source: Source, wanted: Callable[[str], bool]) -> None:
+        self._source, self._wanted = source, wanted
+        self._found: set[str] = set()
+
+    def find(self) -> Sequence[Split]:
+        listed = self._source.splits()
+        new = [split for split in listed if split.id not in self._found and self._wanted(split.id)]
+        self._found.update(split.id for split in new)
+        return new

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
 
 import polars as pl
@@ -47,20 +46,20 @@ def split_statuses(
     most
         How many are returned; of those that have ended the newest.
     """
-    places = ((watermarks.is_split_idle(name), watermarks.watermark_of(name), name) for name in lanes)
-    order = heapq.nsmallest(most, places)
+    # One more, since all that have ended may count as one there.
+    order = [name for name in watermarks.lowest(most + 1) if name in lanes][:most]
     shown = [
         SplitStatus(
             split=name,
             step=step,
             rows=lanes[name].rows_given,
-            watermark_us=_known(us),
+            watermark_us=_known(watermarks.watermark_of(name)),
             latest_us=lanes[name].latest_us,
             last_row_us=lanes[name].given_at_us,
             begun=lanes[name].begun,
-            idle=idle,
+            idle=watermarks.is_split_idle(name),
         )
-        for idle, us, name in order
+        for name in order
     ]
     ended = list(finished.items())[len(shown) - most :] if len(shown) < most else []
     shown += [

@@ -135,20 +135,22 @@ class SplitWatermarks:
 
     # -- idleness ------------------------------------------------------------------------------------------------
 
-    def find_idle(self, lanes: Mapping[str, Lane], now_us: int, *, awaits_none: bool) -> list[str]:
+    def find_idle(self, lanes: Mapping[str, Lane], now_us: int, *, awaits_none: bool, is_empty: bool) -> list[str]:
         """Leave out the splits that have become idle, and return them; all that have ended count as one.
 
         Parameters
         ----------
         lanes
-            The splits that have not ended.
+            The splits that were read and have not ended.
         now_us
             The wall clock.
+        is_empty
+            Whether there are none that have not ended, read or not.
         awaits_none
             Whether the subtask has never had a split and may well get none, so that nobody waits for it.
         """
         idle: set[str] = set()
-        for name, lane in lanes.items():
+        for name, lane in lanes.items() if self._idle_us is not None else ():
             if lane.clock is None:
                 continue
             if not lane.dry or lane.queued:
@@ -156,7 +158,7 @@ class SplitWatermarks:
             if lane.clock.is_idle(now_us):
                 self.combined.on_idle(name, deferred=True)
                 idle.add(name)
-        if self._discovers and not lanes:
+        if self._discovers and is_empty:
             if awaits_none or (self._discovery_clock is not None and self._discovery_clock.is_idle(now_us)):
                 self.combined.on_idle(_ENDED, deferred=True)
                 idle.add(_ENDED)

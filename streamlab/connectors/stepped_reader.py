@@ -12,16 +12,16 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from streamlab.connectors.lane import Lane
-from streamlab.connectors.progress import ReaderSnapshot, assigned, rows_of
+from streamlab.connectors.finished_splits import FinishedIds
+from streamlab.connectors.lane import Lane, Piece
+from streamlab.connectors.progress import ReaderSnapshot, in_order, rows_of
 from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.source import Source, Split
 from streamlab.core.messages import Batch, Message
-from streamlab.core.time import MIN_TIME_US
 
 
 class SteppedReader(SourceReader):
@@ -31,8 +31,9 @@ class SteppedReader(SourceReader):
         self.stepped: dict[str, int] = {}
         """Good rows that the last step gave out, by split."""
         self._goal: ReaderSnapshot | None = None
+        self._goal_finished = FinishedIds()
         self._by_hand = False
-        self._ranks = {split.id: at for at, split in enumerate(assigned(splits, 0, 1))}
+        self._ranks = {split.id: at for at, split in enumerate(in_order(splits))}
         super().__init__(source, splits, *arguments, **options)
 
     def poll(self, now_us: int) -> list[Message]:
@@ -57,9 +58,10 @@ class SteppedReader(SourceReader):
         self.stepped = {}
         if self._ended:
             return []
-        self._by_hand, self._next_look_us = True, MIN_TIME_US
-        self._discover(now_us)
-        before = {name: lane.rows_given for name, lane in self._lanes.items()}
+        self._by_hand = True
+        if self.source.discovers:
+            self._take_in(self._finds().found_now(now_us))
+        before = set(self._lanes)
         self._pacing.adopt()
         pace, self._pacing.factor = self._pacing.factor, None
         try:
@@ -69,13 +71,10 @@ class SteppedReader(SourceReader):
         if pace is not None and self._watermarks.latest_us is not None:
             # When it goes on at its pace, it does so from here.
             self._pacing.restart_at(self._watermarks.latest_us)
-        for name, rows_before in before.items():
-            rows_now = self._lanes[name].rows_given if name in self._lanes else self._finished[name].rows
-            if rows_now > rows_before:
-                self.stepped[name] = rows_now - rows_before
         if self.is_over and before:
             # The last rows of all still say what time it is, though their split no longer counts.
-            out += self.advance_watermark(max(self._finished[name].watermark_us for name in before))
+            ended = (one.watermark_us for name, one in self._ended_splits.last.items() if name in before)
+            out += self.advance_watermark(max(ended))
         # What a hand holds back says nothing about how long rows take.
         timeless = [replace(m, ingested_us=None) if isinstance(m, Batch) else m for m in out]
         return timeless + self._idleness(now_us)
@@ -86,9 +85,8 @@ class SteppedReader(SourceReader):
 
     def read_to(self, goal: ReaderSnapshot | None) -> None:
         """Give out rows up to these positions only, until told otherwise; None: as far as is to be read at all."""
-        self._goal = goal
-        for name, lane in self._lanes.items():
-            lane.limit = self._limit_of(name)
+        self._goal, self._goal_finished = goal, FinishedIds(None if goal is None else goal.finished)
+        self._set_limits()
 
     def advance_watermark(self, us: int) -> list[Message]:
         """Raise the watermark by hand; rows that come behind it are late like any others."""
@@ -127,8 +125,8 @@ class SteppedReader(SourceReader):
         limit = super()._limit_of(split)
         if self._goal is None:
             return limit
-        wanted = rows_of(self._goal, split)
-        return wanted if limit is None else min(limit, wanted)
+        wanted = rows_of(self._goal, split, self._goal_finished)
+        return min((most for most in (limit, wanted) if most is not None), default=None)
 
     def _step(self, now_us: int, rows: int | None) -> list[Message]:
         if rows is None:
@@ -145,6 +143,16 @@ class SteppedReader(SourceReader):
             if self.rows_read > read_before:
                 break
         return out
+
+    def _give(
+        self, now_us: int, takes: Sequence[tuple[Piece, int]], finished: Collection[str] | None = None
+    ) -> list[Message]:
+        if self._by_hand:
+            for piece, rows in takes:
+                if rows:
+                    name = piece.lane.split.id
+                    self.stepped[name] = self.stepped.get(name, 0) + rows
+        return super()._give(now_us, takes, finished)
 
     def _order_of(self, lane: Lane) -> tuple[int, int]:
         name = lane.split.id

@@ -20,6 +20,7 @@ Flink an ended channel beside an idle one closes every window, though the idle o
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from streamlab.core.messages import Idle, Message, Watermark
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 
 MergerState = dict[str, int | bool | list[tuple[int, bool, bool, bool]]]
+_MOST_OUTDATED = 64
 PartitionsState = dict[str, int | bool | list[tuple[str, int, bool]]]
 
 
@@ -186,6 +188,9 @@ class PartitionWatermarks:
 
     def __init__(self) -> None:
         self._splits: dict[str, _Partition] = {}
+        self._lowest: list[tuple[int, str]] = []
+        """Watermarks of active splits as a heap, among others that are out of date: so the minimum needs no search."""
+        self._active = 0
         self._current = MIN_TIME_US
         self._idle = False
 
@@ -198,6 +203,21 @@ class PartitionWatermarks:
     def is_idle(self) -> bool:
         """Whether all splits are idle."""
         return self._idle
+
+    def lowest(self, most: int) -> list[str]:
+        """Return so many splits that hold the watermark back the most: active ones first, then by their watermarks."""
+        found: list[tuple[int, str]] = []
+        while self._lowest and len(found) < most:
+            entry = heapq.heappop(self._lowest)
+            if self._counts(entry) and entry not in found[-1:]:
+                found.append(entry)
+        for entry in found:
+            heapq.heappush(self._lowest, entry)
+        names = [name for _, name in found]
+        if len(names) < most:
+            idle = ((part.us, name) for name, part in self._splits.items() if part.idle)
+            names += [name for _, name in heapq.nsmallest(most - len(names), idle)]
+        return names
 
     def watermark_of(self, split: str) -> int:
         """Return a split's own watermark."""
@@ -221,41 +241,54 @@ class PartitionWatermarks:
         if split in self._splits:
             raise InternalError(explained("watermarks", needed="a new split", got=f"{split!r}, which is known"))
         self._splits[split] = _Partition(start_us)
+        self._count(split)
 
     def remove(self, split: str) -> bool:
         """Stop counting a split, one that has ended or that another subtask reads, and return whether it was known.
 
         The combined watermark does not move before the next change or :meth:`emit`.
         """
-        return self._splits.pop(split, None) is not None
+        part = self._splits.pop(split, None)
+        self._active -= part is not None and not part.idle
+        return part is not None
 
     def on_watermark(self, split: str, us: int, *, deferred: bool = False) -> list[Signal]:
         """Take a split's watermark, which also makes it active. A lower one than before changes nothing."""
         part = self._split(split)
-        part.idle = False
         grown = us > part.us
         part.us = max(us, part.us)
+        if part.idle:
+            part.idle = False
+            self._count(split)
+        elif grown:
+            self._push(part.us, split)
         if deferred:
             return []
         return self.emit() if grown and us > self._current else self._wake()
 
     def on_idle(self, split: str, *, deferred: bool = False) -> list[Signal]:
         """Leave a split out until it is active again."""
-        self._split(split).idle = True
+        part = self._split(split)
+        self._active -= not part.idle
+        part.idle = True
         return [] if deferred else self.emit()
 
     def on_active(self, split: str, *, deferred: bool = False) -> list[Signal]:
         """Count a split again."""
-        self._split(split).idle = False
+        part = self._split(split)
+        if part.idle:
+            part.idle = False
+            self._count(split)
         return [] if deferred else self.emit()
 
     def emit(self) -> list[Signal]:
         """Combine what is known now, deferred changes and removed splits included. Nothing without splits."""
         if not self._splits:
             return []
-        active = [part.us for part in self._splits.values() if not part.idle]
-        if active:
-            return self._wake() + self._raise_to(min(active))
+        if self._active:
+            while not self._counts(self._lowest[0]):
+                heapq.heappop(self._lowest)
+            return self._wake() + self._raise_to(self._lowest[0][0])
         flushed = self._raise_to(max(part.us for part in self._splits.values()))
         already, self._idle = self._idle, True
         return flushed if already else [*flushed, Idle()]
@@ -278,9 +311,27 @@ class PartitionWatermarks:
             case {"current": int(current), "idle": bool(idle), "splits": list(splits)}:
                 self._current, self._idle = current, idle
                 self._splits = {str(name): _Partition(int(us), bool(asleep)) for name, us, asleep in splits}
+                for name, part in self._splits.items():
+                    if not part.idle:
+                        self._count(name)
             case _:
                 raise InternalError(explained("watermarks", needed="the state of splits", got=repr(state)))
         return self
+
+    def _count(self, split: str) -> None:
+        """Begin to count a split, as active."""
+        self._active += 1
+        self._push(self._splits[split].us, split)
+
+    def _push(self, us: int, split: str) -> None:
+        heapq.heappush(self._lowest, (us, split))
+        if len(self._lowest) > _MOST_OUTDATED + 2 * len(self._splits):
+            self._lowest = [(part.us, name) for name, part in self._splits.items() if not part.idle]
+            heapq.heapify(self._lowest)
+
+    def _counts(self, entry: tuple[int, str]) -> bool:
+        part = self._splits.get(entry[1])
+        return part is not None and not part.idle and part.us == entry[0]
 
     def _split(self, split: str) -> _Partition:
         try:

@@ -36,7 +36,15 @@ from streamlab.core.failpoints import reach
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, joined_splits, wished_layout
+from streamlab.runtime.attempt_state import (
+    AttemptState,
+    Hold,
+    Takeover,
+    WorkerState,
+    joined_splits,
+    wished_layout,
+    with_found_splits,
+)
 from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker, TaskKey
 from streamlab.runtime.gathering import Gathering
 from streamlab.runtime.heartbeat import Heartbeat
@@ -433,9 +441,6 @@ class Coordinator:
         history = status.checkpoints if status is not None else ()
         asked_again = status.savepoint if status is not None else ""
         self._checkpoints = CheckpointTracker(self._options, takeover.manifests, history, asked_again=asked_again)
-        newest = self._checkpoints.newest
-        if newest is not None:
-            self._splits = newest.splits
         if status is None:
             return
         self._past = JobPast.of(status)
@@ -465,6 +470,7 @@ class Coordinator:
         from_origin = not restored and self._origin is not None
         self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
         if newest is not None:
+            self._splits = newest.splits
             self._attempt.tasks = restored_figures(newest, self._plan.vertices)
         if self._hold is not None:
             self._checkpoints.request(self._hold.request)
@@ -475,6 +481,7 @@ class Coordinator:
             restored,
             from_origin,
             lists_splits=self._splits is None,
+            known_sources=tuple(self._origin.splits) if self._origin is not None else (),
         )
         return [start, *self._publish()]
 
@@ -534,6 +541,7 @@ class Coordinator:
         tasks = self._checkpoints.parts(self._plan.tasks, self._attempt.finished)
         if checkpoint_id is None or tasks is None:
             return []
+        splits, tasks = with_found_splits(self._splits or {}, tasks)
         self._storing = Manifest(
             polars=self._engine,
             job=self._id,
@@ -541,7 +549,7 @@ class Coordinator:
             attempt=self._attempt.number,
             fingerprint=self._fingerprint,
             parallelism={name: vertex.parallelism for name, vertex in self._plan.vertices.items()},
-            splits=self._splits or {},
+            splits=splits,
             steps=self._plan.layout.steps,
             tasks=tasks,
             triggered_us=self._checkpoints.triggered_us(),

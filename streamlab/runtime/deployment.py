@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from streamlab.connectors.cuts import FOLDER as CUTS
 from streamlab.connectors.cuts import CutLog, CutTrail
+from streamlab.connectors.discovery import BackgroundDiscovery, Discovery
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import FOLDER
@@ -28,7 +29,7 @@ from streamlab.runtime.placement import worker_count, worker_of
 from streamlab.runtime.protocol import Deploy, Splits, Step
 from streamlab.runtime.task import Task
 from streamlab.runtime.task_runner import TaskRunner
-from streamlab.runtime.task_states import restored_reader, restored_task, split_of
+from streamlab.runtime.task_states import known_split, restored_reader, restored_task, split_of
 from streamlab.runtime.task_values import Restored
 from streamlab.runtime.transport import Inbox
 from streamlab.runtime.turns import FOLDER as TURNS
@@ -56,12 +57,15 @@ class Place:
         Of the job.
     takes_notes : bool
         Whether tasks note for replays how they cut rows into batches, and in which order they took their inputs.
+    discovery : type[Discovery]
+        How sources that discover splits are asked for them.
     """
 
     folder: str
     attempt: int
     options: JobOptions
     takes_notes: bool = False
+    discovery: type[Discovery] = BackgroundDiscovery
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,17 @@ class Goals:
         return restored_reader(self._manifest, vertex)
 
 
+def listed_splits(graph: JobGraph, known_sources: Collection[str]) -> Splits:
+    """Ask the sources for their splits, those left out that discover them and are known to a checkpoint."""
+    return {
+        vertex.id: ()
+        if source.discovers and vertex.id in known_sources
+        else tuple(known_split(split) for split in source.splits())
+        for vertex in graph.vertices
+        if (source := vertex.source) is not None
+    }
+
+
 def share(graph: JobGraph, worker: int) -> list[tuple[Vertex, int]]:
     """Return the subtasks that run in a worker, in the order of the graph."""
     workers = worker_count(vertex.parallelism for vertex in graph.vertices)
@@ -287,6 +302,7 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             until_us=origin.until_us,
             cuts=_cut_log(vertex, subtask, restored, place) if place.takes_notes else None,
             trail=origin.trail(vertex, subtask),
+            discovery=place.discovery,
         )
     if vertex.sink is not None:
         context = SinkContext(

@@ -328,6 +328,8 @@ class StartWorkers(msgspec.Struct, frozen=True, tag=True):
     from_origin: bool = False
     """Whether it starts from the checkpoint, of another job or a savepoint, that the job itself started from."""
     lists_splits: bool = True
+    known_sources: tuple[str, ...] = ()
+    """See :class:`Hello`."""
 
 
 class EndWorkers(msgspec.Struct, frozen=True, tag=True):
@@ -489,6 +491,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     """Name of the graph's file in the job's folder."""
     lists_splits: bool = True
     """Whether worker 0 asks the sources for their splits; otherwise they are those of an earlier attempt."""
+    known_sources: tuple[str, ...] = ()
+    """Sources that go on from another job's checkpoint: one that discovers splits finds new ones while it reads."""
 
 
 ToWorker = Hello | ToWorkers

@@ -324,7 +324,13 @@ class Supervisor:
         self._workers[index] = worker
         self._selector.register(worker.events_fd, selectors.EVENT_READ, lambda: worker.read(self._selector, self._take))
         hello = protocol.Hello(
-            str(self._folder.path), index, command.attempt, self._key, command.layout.graph, command.lists_splits
+            str(self._folder.path),
+            index,
+            command.attempt,
+            self._key,
+            command.layout.graph,
+            command.lists_splits,
+            command.known_sources,
         )
         worker.send(hello)
 

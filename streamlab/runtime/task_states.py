@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from streamlab.connectors.finished_splits import FinishedSplits
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, merge_snapshots
 from streamlab.connectors.source import Split
 from streamlab.graph.job_graph import Vertex
@@ -13,6 +14,7 @@ from streamlab.runtime.task_values import Restored, Snapshotted
 from streamlab.state.checkpoints.manifest import (
     KnownSplit,
     Manifest,
+    StoredFinished,
     StoredSource,
     StoredSplit,
     StoredState,
@@ -71,8 +73,8 @@ def restored_task(
     """Return what a subtask of a vertex starts from; the query may be cut into other vertices, or other subtasks.
 
     State is matched by the names of steps, wherever they ran; figures by the name of the vertex, which means nothing
-    unless the checkpoint is one of the job's own (`is_own`); so are transactions, but those of another job go to the
-    sink that there is, which knows whether they are meant for its place.
+    unless the checkpoint is one of the job's own (`is_own`). Transactions go to the sink that there is, wherever it
+    ran; it knows whether those of another job are meant for its place.
 
     Raises
     ------
@@ -95,7 +97,8 @@ def restored_task(
             operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
     heirs = _heirs(same, subtask, vertex.parallelism)
     mine = heirs if in_place else same
-    writers = heirs if is_own or vertex.sink is None else _heirs(manifest.tasks, subtask, vertex.parallelism)
+    # A sink may run in another vertex than before, with the steps before it or apart from them.
+    writers = () if vertex.sink is None else _heirs(manifest.tasks, subtask, vertex.parallelism)
     return Restored(
         checkpoint_id=manifest.id,
         operators=operators,
@@ -128,12 +131,19 @@ def restored_reader(manifest: Manifest, vertex: str) -> ReaderSnapshot:
     return merge_snapshots([_reader_snapshot(part) for part in parts])
 
 
+def finished_of(source: StoredSource) -> FinishedSplits:
+    """Return the splits that have ended and of which only that is known."""
+    return FinishedSplits(source.finished.ranges, source.finished.packed)
+
+
 def _stored_source(source: ReaderSnapshot) -> StoredSource:
     splits = {
         name: StoredSplit(progress.position, progress.skip, progress.watermark_us, progress.finished, progress.rows)
         for name, progress in source.splits.items()
     }
-    return StoredSource(splits, source.watermark_us, source.latest_us)
+    finished = StoredFinished(dict(source.finished.ranges), source.finished.packed)
+    found = None if source.found is None else tuple(map(known_split, source.found))
+    return StoredSource(splits, source.watermark_us, source.latest_us, finished, found)
 
 
 def _reader_snapshot(stored: StoredSource) -> ReaderSnapshot:
@@ -141,4 +151,6 @@ def _reader_snapshot(stored: StoredSource) -> ReaderSnapshot:
         name: SplitProgress(split.position, split.skip, split.watermark_us, split.finished, split.rows)
         for name, split in stored.splits.items()
     }
-    return ReaderSnapshot(splits, stored.watermark_us, stored.latest_us)
+    finished = finished_of(stored)
+    found = None if stored.found is None else tuple(map(split_of, stored.found))
+    return ReaderSnapshot(splits, stored.watermark_us, stored.latest_us, finished, found)

@@ -29,7 +29,16 @@ from streamlab.observe.status import Failure
 from streamlab.runtime.black_box import BlackBox
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.checkpoint_tracker import TaskKey
-from streamlab.runtime.deployment import BuiltTask, Goals, Origin, Place, build_task, share, with_recordings
+from streamlab.runtime.deployment import (
+    BuiltTask,
+    Goals,
+    Origin,
+    Place,
+    build_task,
+    listed_splits,
+    share,
+    with_recordings,
+)
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder
@@ -55,7 +64,6 @@ from streamlab.runtime.protocol import (
 from streamlab.runtime.results import SideTables
 from streamlab.runtime.task import Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
-from streamlab.runtime.task_states import known_split
 from streamlab.runtime.task_values import Snapshotted
 from streamlab.runtime.transport import Outlet, Transport
 from streamlab.runtime.watchdog import Watchdog
@@ -314,12 +322,11 @@ class Worker:
         if not hello.lists_splits:
             self._watchdog.report(WorkerStarted(hello.worker, hello.attempt))
             return
-        splits = {v.id: tuple(v.source.splits()) for v in self._graph.vertices if v.source is not None}
+        splits = listed_splits(self._graph, hello.known_sources)
         rows = [split.rows for parts in splits.values() for split in parts]
         bounded = all(v.source.bounded for v in self._graph.vertices if v.source is not None)
         total = sum(r for r in rows if r is not None) if bounded and None not in rows else None
-        known = {vertex: tuple(known_split(split) for split in parts) for vertex, parts in splits.items()}
-        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, known, total))
+        self._watchdog.report(WorkerStarted(hello.worker, hello.attempt, splits, total))
 
     def _deploy(self, command: Deploy) -> None:
         graph = self._graph

@@ -7,9 +7,11 @@ from contextlib import suppress
 
 import polars as pl
 
+from streamlab.connectors.finished_splits import finished_names
 from streamlab.core.errors import CheckpointError, OptionError, explained
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import CheckpointStatus
+from streamlab.runtime.task_states import finished_of
 from streamlab.session.shown_state import shown_state
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import Manifest, StoredState
@@ -140,7 +142,8 @@ class Checkpoint:
     def sources(self) -> pl.DataFrame:
         """Return how far each split had been read: ``vertex, subtask, split, position, skip, watermark, finished``.
 
-        One that nobody had begun to read has no subtask and no position.
+        One that nobody had begun to read has no subtask and no position; of those that have ended the last 30 of a
+        subtask have one.
         """
         rows: list[tuple[object, ...]] = []
         begun = set()
@@ -149,6 +152,10 @@ class Checkpoint:
                 watermark = at.watermark_us if MIN_TIME_US < at.watermark_us < MAX_TIME_US else None
                 rows.append((task.vertex, task.subtask, split, str(at.position), at.skip, watermark, at.finished))
                 begun.add((task.vertex, split))
+            if task.source is not None:
+                ended = list(finished_names(finished_of(task.source)))
+                rows += [(task.vertex, task.subtask, split, None, 0, None, True) for split in ended]
+                begun.update((task.vertex, split) for split in ended)
         for vertex, splits in self._manifest.splits.items():
             left = [split.id for split in splits if (vertex, split.id) not in begun]
             rows += [(vertex, None, split, None, 0, None, False) for split in left]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import polars as pl
 
+from streamlab.connectors.finished_splits import FinishedIds
 from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.source import Source
 from streamlab.connectors.timing import Pace, pace_factor
@@ -152,7 +153,9 @@ def _watermark_at(manifest: Manifest, vertex: str, source: Source) -> int:
     """Return how far a source was at a checkpoint; the maximum when it had ended."""
     snapshot = restored_reader(manifest, vertex)
     running = [split.watermark_us for split in snapshot.splits.values() if not split.finished]
-    fresh = [split.min_time_us for split in manifest.splits.get(vertex, ()) if split.id not in snapshot.splits]
+    finished = FinishedIds(snapshot.finished)
+    unread = (split for split in manifest.splits.get(vertex, ()) if split.id not in snapshot.splits)
+    fresh = [split.min_time_us for split in unread if split.id not in finished]
     known = [*running, *(MIN_TIME_US if us is None else us for us in fresh)]
     ended = snapshot.splits and not source.discovers
     return max(snapshot.watermark_us, min(known, default=MAX_TIME_US if ended else MIN_TIME_US))

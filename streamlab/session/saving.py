@@ -11,6 +11,7 @@ from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.deployment import recording_folder
 from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.task_states import restored_reader
 from streamlab.session.restoring import refused
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 from streamlab.state.checkpoints.contents import put_contents, read_contents
@@ -86,7 +87,8 @@ def check_live_sources(location: str, manifest: Manifest, graph: JobGraph, *, ta
 def _tail(folder: Path, manifest: Manifest, vertex: str) -> Tail:
     parts = [task.source for task in manifest.tasks if task.vertex == vertex and task.source is not None]
     try:
-        return tail_of(folder, {split: at.position for part in parts for split, at in part.splits.items()})
+        positions = {split: at.position for part in parts for split, at in part.splits.items()}
+        return tail_of(folder, positions, restored_reader(manifest, vertex).finished)
     except SourceError as error:
         raise CheckpointError(str(error), file=str(folder), matter="missing") from error
 

@@ -20,6 +20,7 @@ from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, Sin
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.messages import MAIN
 from streamlab.runtime.attempts import Attempt, is_void
+from streamlab.testing.sources import Shelf
 
 Owner = tuple[int, int]
 """Attempt and worker (or subtask of the sink) that wrote something."""
@@ -57,12 +58,15 @@ class Ledger:
         Transactions that a durable manifest names.
     may_go_back : bool
         Whether a checkpoint was damaged, so that going back behind what was committed is no fault.
+    shelf : Shelf
+        Where splits appear, for a query that follows them.
     """
 
     complaints: list[str] = field(default_factory=list)
     complete: set[str] = field(default_factory=set)
     may_go_back: bool = False
     newest_attempt: int = 0
+    shelf: Shelf = field(default_factory=Shelf)
     _shown: list[ShownRows] = field(default_factory=list)
     _staged: dict[str, _Transaction] = field(default_factory=dict)
     _committed: dict[str, _Transaction] = field(default_factory=dict)

@@ -132,7 +132,7 @@ def _wrong_after(cluster: Cluster) -> str:
     last = _last_of(cluster)
     if last is None:
         return ""
-    successor = Cluster(cluster.scenario, cluster.steps, origin=(cluster.blobs, last))
+    successor = Cluster(cluster.scenario, cluster.steps, origin=(cluster.blobs, last), shelf=cluster.ledger.shelf)
     successor.start()
     successor.run()
     if successor.final is None or successor.final.state is not JobState.FINISHED:

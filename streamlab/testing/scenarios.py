@@ -15,13 +15,16 @@ from streamlab.frame.stream_frame import StreamFrame
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
 from streamlab.plan.nodes import Write
+from streamlab.session.sources import stream
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.ledger import Ledger, LedgerSink
 from streamlab.testing.oracle import oracle
-from streamlab.testing.sources import split_frames
+from streamlab.testing.sources import FollowedFrames, Shelf, split_frames
 
 _ROWS = 72
 _SPLITS = 4
+_APPEARING = 12
+"""Splits of a query that follows them."""
 _ALL_TIMES = "60s"
 """No row of the input is later than this."""
 
@@ -45,9 +48,12 @@ class Scenario:
 
     def graph(self, parallelism: int, ledger: Ledger) -> JobGraph:
         """Return its job graph, ending in a ledger."""
-        node = self.frame().plan
-        write = Write(node, LedgerSink("ledger", ledger), step="ledger", schema=node.schema, event_time=node.event_time)
-        return lower(write, parallelism)
+        return _graph(self.frame(), parallelism, ledger)
+
+    @property
+    def appearing(self) -> dict[str, pl.DataFrame]:
+        """Splits that appear while it runs."""
+        return {}
 
     def frame(self) -> StreamFrame:
         """Return the query."""
@@ -58,9 +64,30 @@ class Scenario:
         return _expected(self)
 
 
+@dataclass(frozen=True)
+class FollowedScenario(Scenario):
+    """A query over splits that appear while it runs, and whose outcome is that of all of them."""
+
+    def graph(self, parallelism: int, ledger: Ledger) -> JobGraph:
+        """Return its job graph, which reads from the ledger's shelf."""
+        return _graph(_followed(ledger.shelf), parallelism, ledger)
+
+    @property
+    def appearing(self) -> dict[str, pl.DataFrame]:
+        """The splits that appear, by name, in order."""
+        frames = pl.concat(_input()).iter_slices(_ROWS // _APPEARING)
+        return {f"part-{number}": frame for number, frame in enumerate(frames)}
+
+
 @lru_cache
 def _frame(scenario: Scenario) -> StreamFrame:
     return scenario.query()
+
+
+def _graph(frame: StreamFrame, parallelism: int, ledger: Ledger) -> JobGraph:
+    node = frame.plan
+    write = Write(node, LedgerSink("ledger", ledger), step="ledger", schema=node.schema, event_time=node.event_time)
+    return lower(write, parallelism)
 
 
 @lru_cache
@@ -127,6 +154,12 @@ def _first() -> StreamFrame:
     return _stream().head(11)
 
 
+def _followed(shelf: Shelf | None = None) -> StreamFrame:
+    """Return a query that ends when it has had as many rows as there are to be."""
+    source = FollowedFrames("followed", _input()[0].schema, shelf=shelf or Shelf())
+    return stream(source).with_columns((pl.col("n") * 2).alias("twice")).head(_ROWS)
+
+
 def _nulls(scenario: Scenario) -> int:
     return 6 if scenario.name in {"windows", "groups", "plain"} else 0
 
@@ -164,6 +197,10 @@ def _check_some(_: Scenario, outcome: Outcome) -> None:
         raise AssertionError(text)
 
 
+def _check_all(_: Scenario, outcome: Outcome) -> None:
+    assert_same_rows(outcome.rows.select("at", "key", "n"), pl.concat(_input()))
+
+
 SCENARIOS = (
     Scenario("windows", _windows, _check_exact),
     Scenario("groups", _groups, _check_exact),
@@ -174,5 +211,6 @@ SCENARIOS = (
     Scenario("late", _late, _check_conserved),
     Scenario("join", _static_join, _check_exact),
     Scenario("total", _total, _check_exact),
+    FollowedScenario("followed", _followed, _check_all),
 )
 """A seed takes the one that its remainder stands for."""

@@ -39,6 +39,7 @@ from streamlab.testing.faulty_blobs import Crash, FaultyBlobs
 from streamlab.testing.ledger import Ledger, joined
 from streamlab.testing.scenarios import Outcome, Scenario
 from streamlab.testing.simulated_worker import Shell, SimulatedWorker, Wire
+from streamlab.testing.sources import Shelf
 
 _MAX_STEPS = 20_000
 _ENGINE = pl.__version__
@@ -64,6 +65,8 @@ class Cluster:
         The job that this one replays from there.
     credit
         Of every channel; None: the seed decides.
+    shelf
+        What has appeared until now of the splits that a query follows.
     **fixed
         Options of the job that the seed does not decide.
     """
@@ -77,13 +80,14 @@ class Cluster:
         folder: str = "",
         replayed: Replayed | None = None,
         credit: int | None = None,
+        shelf: Shelf | None = None,
         **fixed: Any,
     ) -> None:
         self.scenario = scenario
         self.random = Random(seed)  # noqa: S311 - reproducible, not secret
         self.blobs = FaultyBlobs()
         self.manifests = ManifestStore(self.blobs)
-        self.ledger = Ledger()
+        self.ledger = Ledger(shelf=shelf or Shelf())
         self.steps = 0
         self.story: list[str] = []
         self.now_us = _START_US
@@ -100,6 +104,8 @@ class Cluster:
         self._wires: dict[Channel, Wire] = {}
         self._gone: list[SimulatedWorker] = []
         self._storing: Manifest | None = None
+        self._noted_splits: dict[int, set[str]] = {}
+        """By checkpoint the splits that it knows, so that they need not be listed again."""
         self._parallelism = self.random.choice((1, 2, 2, 3))
         chosen = self.random.choice((1, 2, 8))
         self.credit = chosen if credit is None else credit
@@ -188,6 +194,8 @@ class Cluster:
                 actions.append(partial(self._obey_too_late, worker))
         if self._storing is not None:
             actions.append(self._store_manifest)
+        if self.ledger.shelf.written or len(self.ledger.shelf.frames) < len(self.scenario.appearing):
+            actions.append(self._change_shelf)
         return actions
 
     def _tick(self) -> None:
@@ -195,6 +203,21 @@ class Cluster:
         self.now_us += elapsed_us
         self.note("tick", told=False)
         self.take(protocol.Tick(elapsed_us))
+
+    def _change_shelf(self) -> None:
+        """Let a split appear, grow, or be listed no more when every checkpoint knows it."""
+        shelf = self.ledger.shelf
+        changes: list[Action] = [partial(shelf.grow, name, 1 + self.random.randrange(9)) for name in shelf.written]
+        for name, frame in self.scenario.appearing.items():
+            if name not in shelf.frames:
+                changes.append(partial(shelf.put, name, frame, self.random.choice((None, 0, 3))))
+                break
+        known = set.intersection(*self._noted_splits.values()) if self._noted_splits else set()
+        changes += [partial(shelf.hidden.add, name) for name in sorted(known - shelf.hidden)]
+        self.random.choice(changes)()
+        self.note(
+            f"there are {list(shelf.frames)}, of which {shelf.written} grow and {sorted(shelf.hidden)} are hidden"
+        )
 
     def _arrive(self, wire: Wire) -> None:
         self.note(f"{wire.channel}: {type(wire.waiting[0]).__name__}", told=False)
@@ -250,6 +273,9 @@ class Cluster:
         self.note(f"the manifest of checkpoint {manifest.id} is durable")
         pending = (one for task in manifest.tasks for transaction in task.pending for one in transaction)
         self.ledger.complete |= {name for kind, name in pending if kind == "rows"}
+        known = {split.id for parts in manifest.splits.values() for split in parts}
+        known |= {name for task in manifest.tasks if task.source is not None for name in task.source.splits}
+        self._noted_splits[manifest.id] = known
 
     def _hear(self, worker: SimulatedWorker) -> None:
         event = worker.events.popleft()
@@ -297,6 +323,8 @@ class Cluster:
 
     def _start_workers(self, command: protocol.StartWorkers) -> None:
         self.note(f"attempt {command.attempt} starts from checkpoint {command.restored} with {command.count} workers")
+        if not (command.restored or command.from_origin):
+            self.ledger.shelf.hidden.clear()
         known = [attempt for attempt in self.attempts if attempt.number < command.attempt]
         self.attempts = [*known, Attempt(command.attempt, command.restored, command.layout)]
         graph = self._graphs[command.layout.graph]
@@ -312,7 +340,9 @@ class Cluster:
                     self._wires[channel] = wire
         self.workers = [
             SimulatedWorker(
-                protocol.Hello("", index, command.attempt, b"", command.layout.graph, command.lists_splits),
+                protocol.Hello(
+                    "", index, command.attempt, b"", command.layout.graph, command.lists_splits, command.known_sources
+                ),
                 graph,
                 self._shell,
             )
@@ -328,6 +358,7 @@ class Cluster:
         try:
             if self.manifests.retain(keep):
                 self.manifests.collect_garbage()
+            self._noted_splits = dict(sorted(self._noted_splits.items())[-keep:])
         except StateError:
             self.note("checkpoints that are no longer needed cannot be deleted now")
 

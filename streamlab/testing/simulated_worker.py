@@ -15,13 +15,14 @@ from functools import partial
 
 import polars as pl
 
+from streamlab.connectors.discovery import Discovery
 from streamlab.connectors.timing import pace_factor
 from streamlab.core.errors import CheckpointError, StepFailed
 from streamlab.core.messages import Barrier, Batch, Message, Watermark
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.checkpoint_thread import CheckpointThread
-from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, share
+from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, listed_splits, share
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.folder import Replayed
 from streamlab.runtime.protocol import (
@@ -45,7 +46,6 @@ from streamlab.runtime.protocol import (
 )
 from streamlab.runtime.task import Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
-from streamlab.runtime.task_states import known_split
 from streamlab.runtime.task_values import SideOutput, Snapshotted
 from streamlab.runtime.transport import Inbox
 from streamlab.state.checkpoints.blobs import Blobs
@@ -105,6 +105,12 @@ class StoreSteps(CheckpointThread):
         self.jobs.append(job)
 
 
+class _OftenAsked(Discovery):
+    """Asks for new splits as often as a simulation, in which little time passes, can make use of."""
+
+    look_every_us = 1_000
+
+
 @dataclass(frozen=True)
 class Shell:
     """What a worker finds around it: the store of checkpoints, the world outside, the job's options."""
@@ -128,7 +134,7 @@ class Shell:
 
     def place(self, attempt: int) -> Place:
         """Return where tasks run."""
-        return Place(self.folder, attempt, self.options, takes_notes=bool(self.folder))
+        return Place(self.folder, attempt, self.options, takes_notes=bool(self.folder), discovery=_OftenAsked)
 
 
 class SimulatedWorker:
@@ -163,7 +169,7 @@ class SimulatedWorker:
         self._reported: set[TaskKey] = set()
         splits = None
         if hello.worker == 0 and hello.lists_splits:
-            splits = {v.id: tuple(map(known_split, v.source.splits())) for v in graph.vertices if v.source is not None}
+            splits = listed_splits(graph, hello.known_sources)
         self.events.append(WorkerStarted(hello.worker, hello.attempt, splits))
 
     # -- what the scheduler may let it do --------------------------------------------------------------------------

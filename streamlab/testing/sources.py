@@ -1,4 +1,4 @@
-"""A source for tests: frames in memory in several splits, so that several subtasks read at once."""
+"""Sources for tests: frames in memory in several splits, all there from the start, or such as appear in time."""
 
 from __future__ import annotations
 
@@ -46,6 +46,85 @@ class SplitFrames(Source):
     def open(self, split: Split, position: Position) -> SplitReader:
         """Start at a row."""
         return _Reader(self.frames[int(split.id)], position if isinstance(position, int) else START)
+
+
+@dataclass
+class Shelf:
+    """What :class:`FollowedFrames` finds: frames that appear one after the other, and grow.
+
+    Attributes
+    ----------
+    frames : dict[str, pl.DataFrame]
+        All rows of each split that there is, by id.
+    written : dict[str, int]
+        How many of a split's rows can be read, as long as not all of them are there for good.
+    hidden : set[str]
+        Splits that are listed no more, as when a server has forgotten their names; what was found can be read.
+    """
+
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+
+    def put(self, name: str, frame: pl.DataFrame, written: int | None = None) -> None:
+        """Let a split appear, whole or with its first rows."""
+        self.frames[name] = frame
+        if written is not None:
+            self.written[name] = written
+
+    def grow(self, name: str, rows: int) -> None:
+        """Write more rows of a split; behind the last one nothing comes."""
+        written = self.written.pop(name) + rows
+        if written < self.frames[name].height:
+            self.written[name] = written
+
+
+@dataclass(frozen=True)
+class FollowedFrames(Source):
+    """Reads frames as they appear, without end, in as many subtasks as there are.
+
+    Attributes
+    ----------
+    shelf : Shelf
+        Where they appear.
+    """
+
+    shelf: Shelf = field(repr=False, compare=False, default_factory=Shelf)
+
+    @property
+    def bounded(self) -> bool:
+        """Never: another one may appear."""
+        return False
+
+    @property
+    def discovers(self) -> bool:
+        """Always."""
+        return True
+
+    def splits(self) -> Sequence[Split]:
+        """One for each frame that is listed."""
+        return [Split(name) for name in self.shelf.frames if name not in self.shelf.hidden]
+
+    def open(self, split: Split, position: Position) -> SplitReader:
+        """Start at a row."""
+        return _GrowingReader(self.shelf, split.id, position if isinstance(position, int) else 0)
+
+
+class _GrowingReader(SplitReader):
+    def __init__(self, shelf: Shelf, name: str, row: int) -> None:
+        self._shelf, self._name, self._row = shelf, name, row
+
+    @property
+    def done(self) -> bool:
+        """Whether all rows have been read, and no more will be written."""
+        return self._name not in self._shelf.written and self._row >= self._shelf.frames[self._name].height
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        """Return the next rows that were written."""
+        there = self._shelf.written.get(self._name, self._shelf.frames[self._name].height)
+        rows = self._shelf.frames[self._name].slice(self._row, min(limit, there - self._row))
+        self._row += rows.height
+        return Read(rows, self._row, rows.height) if rows.height else None
 
 
 class _Reader(SplitReader):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import psycopg
+from followed import Feeder, following
 from trickle import Trickle, all_rows
 
 import streamlab as sl
@@ -38,6 +39,8 @@ class Broken:
     expected: Callable[[], Rows]
     out: Path | None = None
     """A folder that the sink writes files to."""
+    feeder: Feeder | None = None
+    """What gives rows to a job that has no end: it is stopped when it has read them all."""
 
 
 Topology = Callable[[Path, str, dict[str, Any]], Broken]
@@ -57,8 +60,12 @@ def files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
 
 def windows_to_sqlite(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Windows by key, across an exchange, appended to a table of SQLite."""
+    return _windows_to_sqlite(folder, trickling(folder), options)
+
+
+def _windows_to_sqlite(folder: Path, rows: sl.StreamFrame, options: dict[str, Any]) -> Broken:
     path = folder / "table.db"
-    query = trickling(folder).group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
+    query = rows.group_by_dynamic("t", every="1s", group_by="k").agg(AGGREGATES).named("windows")
     job = query.select("k", "n", "v", second=pl.col("t").cast(pl.Int64) // 1_000_000).sink_sqlite(path, "t", **options)
 
     def expected() -> Rows:
@@ -119,6 +126,30 @@ def groups_to_results(folder: Path, dsn: str, options: dict[str, Any]) -> Broken
     return Broken(
         job, lambda: job.results().select("k", "n", "v").rows(), all_rows().group_by("k").agg(AGGREGATES).rows
     )
+
+
+def followed_rows(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Follow a folder, stateless, into Parquet files."""
+    return _followed_rows(folder, options, by_several=False)
+
+
+def rows_followed_by_several(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Follow a folder whose files several subtasks share."""
+    return _followed_rows(folder, options, by_several=True)
+
+
+def _followed_rows(folder: Path, options: dict[str, Any], *, by_several: bool) -> Broken:
+    out, feeder = folder / "out", Feeder(folder / "in")
+    query = stream(following(folder / "in", by_several=by_several)).select("v", twice=pl.col("v") * 2)
+    job = query.sink_parquet(out, roll_rows=700, **options)
+    expected = all_rows().select("v", twice=pl.col("v") * 2)
+    return Broken(job, lambda: pl.read_parquet(out / "part-*.parquet").rows(), expected.rows, out, feeder)
+
+
+def followed_windows(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Follow a folder, in windows by key, into a table of SQLite."""
+    feeder = Feeder(folder / "in")
+    return replace(_windows_to_sqlite(folder, stream(following(folder / "in")), options), feeder=feeder)
 
 
 TOPOLOGIES: dict[str, Topology] = {

@@ -1,6 +1,7 @@
 """Fault storms: ``make storm N=300 SEED=1``. Random schedules of 3 to 8 faults against jobs of real processes.
 
-One integer is a whole schedule; its sink is the remainder by three. What may happen in one:
+One integer is a whole schedule; its sink is the remainder by three. With ``ON=folders`` the jobs follow a folder, into
+which files are renamed meanwhile. What may happen in a storm:
 
 ==================  =================================================================================================
 fault               what it is
@@ -9,6 +10,7 @@ kill a process      SIGKILL to a worker, the coordinator or the guardian
 kill soon after     SIGKILL to a worker or the coordinator 0 to 500 ms after an attempt has begun
 freeze a process    SIGSTOP to a worker or the coordinator, SIGCONT 50 to 2,500 ms later: before or after it was missed
 zombie              SIGSTOP to a worker, SIGKILL to the coordinator; the worker wakes up under the next coordinator
+rescale             another number of subtasks is asked for, of jobs that follow a folder
 full disk           the job's folder has no byte left for 100 to 800 ms (a small tmpfs; without root a worker is killed)
 ==================  =================================================================================================
 """
@@ -27,20 +29,39 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
 sys.path.append(str(Path(__file__).parents[1]))  # workers find what stands here on the path of this process
 
-from fault_jobs import Topology, files, groups_to_postgres, rows_to_postgres, windows_to_sqlite
+from fault_jobs import (
+    Topology,
+    files,
+    followed_rows,
+    followed_windows,
+    groups_to_postgres,
+    rows_followed_by_several,
+    rows_to_postgres,
+    windows_to_sqlite,
+)
 from many_runs import run_all
 from watched_job import FROZEN, LawBroken, Outcome, Watched, place
+
+from streamlab.core.errors import JobError
 
 SINKS: dict[str, tuple[Topology, ...]] = {
     "files": (files,),
     "sqlite": (windows_to_sqlite,),
     "postgres": (rows_to_postgres, groups_to_postgres),
 }
+FOLDERS: dict[str, tuple[Topology, ...]] = {
+    "one subtask": (followed_rows,),
+    "several subtasks": (rows_followed_by_several,),
+    "windows": (followed_windows,),
+}
+"""Jobs that follow a folder."""
+ON = {"sinks": SINKS, "folders": FOLDERS}
 _KINDS = ("kill", "kill", "kill", "soon", "soon", "freeze", "freeze", "zombie", "disk")
 _DISK_BYTES = 48 * 2**20
 _MOST_COORDINATORS = 4
@@ -55,7 +76,7 @@ class Strike:
     Attributes
     ----------
     kind, who : str
-        What happens, and to which process; a worker is one of the two there are.
+        What happens, and to which process; a worker is one of the two there are. Of ``rescale``: how many subtasks.
     after_ms : int
         How long after the fault before; for ``soon``, after the next attempt has begun.
     hold_ms : int
@@ -68,13 +89,14 @@ class Strike:
     hold_ms: int = 0
 
 
-def schedule(seed: int) -> tuple[Strike, ...]:
+def schedule(seed: int, on: str) -> tuple[Strike, ...]:
     """Return the faults of a storm."""
     random = Random(f"storm {seed}")
+    kinds = (*_KINDS, "rescale", "rescale") if on == "folders" else _KINDS
     strikes: list[Strike] = []
     coordinators = 0
     for _ in range(random.randint(3, 8)):
-        kind = random.choice(_KINDS)
+        kind = random.choice(kinds)
         can_coordinator = coordinators < _MOST_COORDINATORS
         who = random.choice(("worker-0", "worker-1", "coordinator" if can_coordinator else "worker-0"))
         if kind == "kill" and random.random() < 0.2:
@@ -82,6 +104,8 @@ def schedule(seed: int) -> tuple[Strike, ...]:
         if kind == "zombie":
             who = random.choice(("worker-0", "worker-1"))
             kind = kind if can_coordinator else "freeze"
+        if kind == "rescale":
+            who = random.choice("123")
         coordinators += who == "coordinator" or kind == "zombie"
         hold = {"freeze": random.choice((200, 800, 2_500)), "zombie": 2_500, "disk": 800}.get(kind, 0)
         after = 500 if kind == "soon" else _PAUSE_MS
@@ -102,11 +126,12 @@ class Storm:
     failure: str = ""
 
 
-def run_storm(seed: int, dsn: str) -> Storm:
+def run_storm(seed: int, dsn: str, *, on: str) -> Storm:
     """Run a job under a schedule, let it come to its end, and judge it."""
-    sink = tuple(SINKS)[seed % len(SINKS)]
-    topologies = SINKS[sink]
-    topology = topologies[seed // len(SINKS) % len(topologies)]
+    sinks = ON[on]
+    sink = tuple(sinks)[seed % len(sinks)]
+    topologies = sinks[sink]
+    topology = topologies[seed // len(sinks) % len(topologies)]
     began = time.monotonic()
     happened: Counter[str] = Counter()
     outcome, recovery_s, failure = None, 0.0, ""
@@ -115,7 +140,7 @@ def run_storm(seed: int, dsn: str) -> Storm:
             watched = Watched(topology(folder, dsn, FROZEN), folder)
             watched.wait_for(watched.processes, "coordinator")
             with _Striking(watched, is_small=is_small) as striking:
-                for strike in schedule(seed):
+                for strike in schedule(seed, on):
                     happened[striking.strike(strike)] += 1
             over_us = time.time_ns() // 1_000
             watched.wait_for(lambda: watched.complete_since(over_us), "checkpoint after the storm")
@@ -150,6 +175,11 @@ class _Striking:
         if kind == "disk" and self._is_small:
             self._fill(strike.hold_ms / 1000)
             return "full disk"
+        if kind == "rescale":
+            # Refused while another one is under way, or given up when a process dies: it is asked for, no more.
+            with contextlib.suppress(JobError):
+                self._watched.job.rescale(int(strike.who), timeout=0)
+            return "rescale"
         if kind in {"freeze", "zombie"}:
             if kind == "zombie" or strike.who == "coordinator":
                 self._watched.wait_for(self._has_guardian, "guardian")
@@ -252,14 +282,14 @@ def _small_disk(folder: Path) -> Iterator[bool]:
         subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
 
 
-def run_storms(seeds: list[int], jobs: int) -> list[Storm]:
+def run_storms(seeds: list[int], jobs: int, on: str) -> list[Storm]:
     """Run storms, several at once, and tell of each one that fails."""
     done: list[Storm] = []
-    for storm in run_all(run_storm, seeds, jobs):
+    for storm in run_all(partial(run_storm, on=on), seeds, jobs):
         done.append(storm)
         if storm.failure:
             print(f"seed {storm.seed} ({storm.sink}): {storm.failure}", flush=True)
-            print("\n".join(f"    {strike}" for strike in schedule(storm.seed)), flush=True)
+            print("\n".join(f"    {strike}" for strike in schedule(storm.seed, on)), flush=True)
         if len(done) % 10 == 0:
             print(f"{len(done)} of {len(seeds)} storms", flush=True)
     return done
@@ -291,14 +321,15 @@ def main() -> int:
     parser.add_argument("--storms", type=int, default=30, help="how many")
     parser.add_argument("--seed", type=int, default=1, help="the first schedule; the others follow")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
+    parser.add_argument("--on", choices=tuple(ON), default="sinks", help="what sort of jobs")
     parser.add_argument("--show", action="store_true", help="only print the schedules")
     asked = parser.parse_args()
     seeds = list(range(asked.seed, asked.seed + asked.storms))
     if asked.show:
         for seed in seeds:
-            print(seed, *schedule(seed), sep="\n    ")
+            print(seed, *schedule(seed, asked.on), sep="\n    ")
         return 0
-    storms = run_storms(seeds, asked.jobs)
+    storms = run_storms(seeds, asked.jobs, asked.on)
     print(summary(storms))
     return int(any(storm.failure for storm in storms))
 

@@ -171,13 +171,28 @@ class Watched:
     def finish(self) -> Outcome:
         """Let all rows through, wait for the job's end, and judge it."""
         self.open_gate()
-        state = self.job.wait(PATIENCE_S)
-        if state != "finished":
+        state = self.job.wait(PATIENCE_S) if self.broken.feeder is None else self._stop_when_all_was_read()
+        if state != ("finished" if self.broken.feeder is None else "stopped"):
             self._fail(f"the job is {state}, {self.job.exception}")
         there, expected = Counter(self.broken.read()), Counter(self.broken.expected())
         lost, duplicated = (expected - there).total(), (there - expected).total()
         status = self.status()
         return Outcome(lost, duplicated, self._left(), 0 if status is None else status.restarts)
+
+    def _stop_when_all_was_read(self) -> str:
+        """Let all rows of a source without end be read, as far as they are, then stop the job."""
+        feeder = self.broken.feeder
+        assert feeder is not None
+        feeder.put_the_rest()
+
+        def has_read_all() -> bool:
+            status = self.status()
+            return status is not None and status.rows_in >= feeder.rows
+
+        # Rows that do not come are counted in the sink.
+        with contextlib.suppress(LawBroken):
+            self.wait_for(has_read_all, "last row")
+        return self.job.stop(PATIENCE_S, drain=True)
 
     def judge(self, outcome: Outcome) -> None:
         """Raise LawBroken unless the law holds."""

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from streamlab.connectors import recording_writer
+from streamlab.connectors.finished_splits import FinishedSplits
 from streamlab.connectors.generate import generate
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording_notes import read_splits
@@ -47,7 +48,7 @@ def test_every_position_can_be_gone_on_from(tmp_path, monkeypatch, segment_bytes
     assert len(before) > 2
     for at, position in enumerate([0, *(position for position, _ in before)]):
         folder = tmp_path / f"new {at}"
-        put_tail(folder, tail_of(tmp_path / "old", {"rows": position}))
+        put_tail(folder, tail_of(tmp_path / "old", {"rows": position}, FinishedSplits()))
         source = live(folder)
         new = source.open(SPLIT, position)
         rest = [n for _, rows in read(new, 60) for n in rows]
@@ -63,8 +64,8 @@ def test_only_what_is_needed_is_taken(tmp_path):
     reader = live(tmp_path).open(SPLIT, 0)
     before = read(reader, 8)
     reader.close()
-    whole = sum(len(data) for _, data in tail_of(tmp_path, {})["rows"])
-    last = tail_of(tmp_path, {"rows": before[-1][0]})["rows"]
+    whole = sum(len(data) for _, data in tail_of(tmp_path, {}, FinishedSplits())["rows"])
+    last = tail_of(tmp_path, {"rows": before[-1][0]}, FinishedSplits())["rows"]
     assert [len(last), sum(len(data) for _, data in last) < whole / 4] == [1, True]
     assert set(read_splits(tmp_path)) == {"rows"}
 
@@ -74,4 +75,4 @@ def test_records_that_are_gone_are_missed(tmp_path):
     read(reader, 8)
     reader.close()
     with pytest.raises(SourceError, match="record 99"):
-        tail_of(tmp_path, {"rows": 99})
+        tail_of(tmp_path, {"rows": 99}, FinishedSplits())

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from streamlab.connectors import ended_splits
+from streamlab.connectors.finished_splits import FinishedSplits
+from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.core.messages import Barrier
-from streamlab.runtime import deployment
+from streamlab.runtime import coordinator, deployment
 from streamlab.runtime.checkpoint_thread import CheckpointThread
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.protocol import CommitCheckpoint, StoreCheckpoint
@@ -117,6 +120,23 @@ def abandoned_transactions_dropped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Task, "_snapshot", only_the_last)
 
 
+def found_splits_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Keep in a checkpoint only the splits that were there when the job began, and read on with these."""
+    found = coordinator.with_found_splits
+
+    def only_listed(splits: Any, tasks: Any) -> Any:
+        return splits, found(splits, tasks)[1]
+
+    patch.setattr(coordinator, "with_found_splits", only_listed)
+    patch.setattr(ReaderSnapshot, "splits_found", lambda self, otherwise: list(otherwise))
+
+
+def old_finished_splits_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Leave out of a checkpoint the splits that have ended before the last ones, of which there are few here."""
+    patch.setattr(ended_splits, "_KNOWN_WELL", 1)
+    patch.setattr(ended_splits.EndedSplits, "stored", lambda self: FinishedSplits())
+
+
 @pytest.mark.parametrize(
     ("plant", "scenario"),
     [
@@ -126,6 +146,8 @@ def abandoned_transactions_dropped(patch: pytest.MonkeyPatch) -> None:
         (positions_after_the_read, "windows"),
         (finished_restored_as_unfinished, "first"),
         (abandoned_transactions_dropped, "join"),
+        (found_splits_forgotten, "followed"),
+        (old_finished_splits_forgotten, "followed"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:

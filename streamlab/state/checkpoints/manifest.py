@@ -11,8 +11,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-FORMAT = 1
-"""Version of the manifest's form. Later versions read earlier ones."""
+FORMAT = 2
+"""Version of the manifest's form. Later versions read earlier ones.
+
+2: splits that have ended may be known by their ids only (:class:`StoredFinished`), and `splits` of a source that
+discovers them names those that have not ended, whenever they were found.
+"""
 
 Scalar = int | float | str | bool | None
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -53,21 +57,32 @@ class StoredSplit(msgspec.Struct, frozen=True):
     """Good rows that were given out."""
 
 
-class StoredSource(msgspec.Struct, frozen=True):
-    """Positions and watermarks of the splits that one subtask has begun."""
+class StoredFinished(msgspec.Struct, frozen=True):
+    """Ids of splits that have ended: :class:`~streamlab.connectors.finished_splits.FinishedSplits`."""
 
-    splits: dict[str, StoredSplit]
-    watermark_us: int
-    latest_us: int | None
+    ranges: dict[str, tuple[int, ...]] = {}
+    packed: tuple[str, ...] = ()
 
 
 class KnownSplit(msgspec.Struct, frozen=True):
-    """A split as its source listed it when the job began; what is read is the same after a recovery."""
+    """A split as its source listed it when the job began, or found it later; so a recovery reads the same."""
 
     id: str
     rows: int | None = None
     min_time_us: int | None = None
     first_time_us: int | None = None
+
+
+class StoredSource(msgspec.Struct, frozen=True):
+    """Positions and watermarks of the splits that one subtask has begun; of those that have ended, of the last only."""
+
+    splits: dict[str, StoredSplit]
+    watermark_us: int
+    latest_us: int | None
+    finished: StoredFinished = StoredFinished()
+    """The splits besides that have ended."""
+    found: tuple[KnownSplit, ...] | None = None
+    """Of a source that discovers splits: those that have not ended. Manifests have them in `splits`, and None here."""
 
 
 class TaskOrder(msgspec.Struct, frozen=True):
@@ -169,7 +184,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parallelism: dict[str, int]
     """Subtasks of each vertex."""
     splits: dict[str, tuple[KnownSplit, ...]]
-    """Splits of each source, by vertex."""
+    """Splits of each source, by vertex; of one that discovers them all that are known and have not ended."""
     steps: tuple[StoredStep, ...] = ()
     """The steps that keep state; none in checkpoints that were taken before they were described."""
     recordings: dict[str, StoredRecording] = {}

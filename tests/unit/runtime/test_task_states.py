@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import polars as pl
@@ -24,6 +24,7 @@ from streamlab.state.checkpoints.manifest import Manifest, TaskState
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
 from streamlab.state.snapshot import Snapshot, subtask_of
+from streamlab.testing.ledger import Ledger, LedgerSink
 
 KEYED = pl.Schema({"k": pl.String, "x": pl.Float64})
 PARALLELISMS = st.integers(1, 8)
@@ -39,7 +40,7 @@ class Step(OperatorSpec):
 
 
 def vertex(name: str, parallelism: int, *steps: str) -> Vertex:
-    return Vertex(name, None, tuple(Step(step) for step in steps), None, parallelism)
+    return Vertex(name, None, tuple(Step(step) for step in steps), LedgerSink("sink", Ledger()), parallelism)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,15 @@ def test_state_is_the_same_rows_at_every_parallelism(files, rows, before, after,
     assert not any(one.finished for one in restored)
 
 
+@pytest.mark.parametrize("is_own", [True, False])
+def test_transactions_go_to_the_sink_wherever_it_runs(files, is_own):
+    """At another parallelism, steps may be chained to the sink that were apart from it."""
+    parts = stored(files, "count", {"count": cut([], 2, 1)})
+    chained = vertex("read and count", 1, "count")
+    restored = restored_task(manifest_of(*parts), chained, 0, files, is_own=is_own)
+    assert restored.pending == tuple(pending for part in parts for pending in part.pending)
+
+
 @settings(deadline=None)  # it writes files
 @given(rows=ROWS, before=PARALLELISMS, after=PARALLELISMS)
 def test_state_without_keys_goes_to_the_first_subtask(files, rows, before, after):
@@ -171,7 +181,7 @@ def test_a_task_has_ended_when_all_that_it_inherits_from_have(files, finished, a
 
 def test_a_step_that_the_checkpoint_does_not_know_starts_empty(files):
     manifest = manifest_of(*stored(files, "count", {"count": cut([("a", 1.0)], 2, 1)}))
-    (restored,) = restored_all(manifest, vertex("other", 1, "other"), files)
+    (restored,) = restored_all(manifest, replace(vertex("other", 1, "other"), sink=None), files)
     assert restored == Restored(checkpoint_id=4)
     widened = restored_all(manifest, vertex("count", 2, "count", "new"), files)
     assert [list(one.operators) for one in widened] == [["count"], ["count"]]
