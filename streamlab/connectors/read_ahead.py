@@ -1,7 +1,8 @@
 """What one source subtask has read and not yet given out: which split is read next, and which rows are due.
 
-The split whose watermark is lowest as far as rows were *read* comes next. At full speed splits are read until a batch
-is full; with a pace, each split is read as far as one piece that is not due yet, and not before its time.
+The split whose watermark is lowest as far as rows were *read* comes next, of several the one whose turn it is. At full
+speed splits are read until a batch is full; with a pace, each split is read as far as one piece that is not due yet,
+and not before its time.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ class ReadAhead:
     def fill(self, now_us: int) -> None:
         """Read until a batch is full, or nothing more can be had now."""
         lanes = [lane for lane in self._lanes.values() if self._can_read(lane, now_us)]
-        order = [(lane.order_us, at, lane) for at, lane in enumerate(lanes)]
+        order = [(lane.order_us, lane.turn_to_read, at, lane) for at, lane in enumerate(lanes)]
         heapq.heapify(order)
         rows = self.rows if self._pacing.factor is None else 0
         while order and rows < self._batch_rows and not (self._keeps_batches and self._has_due(now_us)):
-            _, at, lane = heapq.heappop(order)
+            _, _, at, lane = heapq.heappop(order)
             left = lane.rows_left()
             if rows and left is not None and left > self._batch_rows - rows and self._pacing.factor is None:
                 break
@@ -81,7 +82,7 @@ class ReadAhead:
                     continue
                 rows += piece.left
             if not lane.exhausted:
-                heapq.heappush(order, (lane.order_us, at, lane))
+                heapq.heappush(order, (lane.order_us, lane.turn_to_read, at, lane))
         if self._pacing.begins_us is None and self._pacing.factor is not None and self._column:
             times = [piece.next_time_us(self._column) for piece in self.pieces]
             self._pacing.begins_us = min((time for time in times if time is not None), default=None)
