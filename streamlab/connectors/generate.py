@@ -2,12 +2,17 @@
 
 The function depends on the row number alone, so the stream can be read again from any row; the clock only governs how
 fast rows are asked for.
+
+Several subtasks share a stream as `Stripes`: of the blocks of so many rows that it is cut into, each reads every n-th.
+So all of them go on in the order of the rows, and none is far ahead. In which stripes a stream was cut is in the ids of
+its splits, and stays so when a job goes on from a checkpoint with another number of subtasks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,6 +26,15 @@ from streamlab.core.errors import OptionError, PlanError, SourceError, explained
 
 STEP = "generate"
 _SAMPLE_ROWS = 10
+_BLOCK_ROWS = 32_768
+"""Rows of a block: enough that the function is called seldom, few enough that all subtasks are at about one time."""
+_BLOCK_S = 0.01
+"""How long it takes at most until the rows of a block are due."""
+_SHARED_RATE = 10_000
+"""Rows per second below which one subtask is enough: more would only make smaller batches."""
+
+_ALL_ROWS = "rows"
+_STRIPE = re.compile(rf"{_ALL_ROWS} (?P<split>\d+) of (?P<count>\d+) by (?P<block_rows>\d+)")
 
 Generator = Callable[[int, int], AnyFrame]
 """``function(start, n)``: rows number ``start`` to ``start + n - 1``; fewer than `n` end the stream."""
@@ -48,7 +62,7 @@ def generate(
         from number `start` on, `n` of them. Fewer than `n` rows end the stream. The same arguments must give the
         same rows: after a failure a job asks again for those behind its last checkpoint.
     rows_per_second
-        How fast; None means as fast as it goes.
+        How fast, all subtasks together; None means as fast as it goes.
     limit
         How many rows in all; None means without end.
     replayable
@@ -58,6 +72,13 @@ def generate(
         See :func:`~streamlab.connectors.timing.timing`.
     name
         Shown in plans.
+
+    Notes
+    -----
+    All subtasks of a job read the stream, each its share of blocks of 32,768 rows (with a rate: of 10 ms), and each
+    follows the event times of its own rows. So rows that are in order by their numbers are never late. Where they are
+    not, which ones are late depends on how the subtasks get on, as with several files. One subtask alone reads, in the
+    order of the numbers, with ``parallelism=1``, a pace or less than 10,000 rows per second, and what is recorded.
 
     Raises
     ------
@@ -93,6 +114,53 @@ def generate(
 
 
 @dataclass(frozen=True)
+class Stripes:
+    """Row numbers, cut into blocks of `block_rows`: of `count` splits, split k has the blocks k, k + count, ….
+
+    >>> Stripes(2, 10).first_of(1), Stripes(2, 10).rows_of(1, limit=35)
+    (10, 15)
+    >>> Stripes(2, 10).next_row(1, 20), Stripes(2, 10).next_row(1, 17)
+    (30, 17)
+    """
+
+    count: int = 1
+    block_rows: int = _BLOCK_ROWS
+
+    def ids(self) -> list[str]:
+        """Return the ids of the splits: ``"rows"`` for a single one."""
+        if self.count == 1:
+            return [_ALL_ROWS]
+        return [f"{_ALL_ROWS} {split} of {self.count} by {self.block_rows}" for split in range(self.count)]
+
+    @classmethod
+    def of(cls, split_id: str) -> tuple[Stripes, int]:
+        """Return the stripes that a split belongs to, and which one it is."""
+        found = _STRIPE.fullmatch(split_id)
+        if found is None:
+            return cls(), 0
+        return cls(int(found["count"]), int(found["block_rows"])), int(found["split"])
+
+    def next_row(self, split: int, number: int) -> int:
+        """Return the first row of a split from a row number on."""
+        block = number // self.block_rows
+        ahead = (split - block) % self.count
+        return (block + ahead) * self.block_rows if ahead else number
+
+    def end_of_block(self, number: int) -> int | None:
+        """Return the number behind the block of a row; None when one split has all blocks."""
+        return None if self.count == 1 else (number // self.block_rows + 1) * self.block_rows
+
+    def first_of(self, split: int) -> int:
+        """Return the first row of a split."""
+        return split * self.block_rows
+
+    def rows_of(self, split: int, limit: int) -> int:
+        """Return how many of the first `limit` rows a split has."""
+        rounds, rest = divmod(limit, self.count * self.block_rows)
+        return rounds * self.block_rows + min(max(rest - self.first_of(split), 0), self.block_rows)
+
+
+@dataclass(frozen=True)
 class GenerateSource(Source):
     """Calls a function for its rows.
 
@@ -106,12 +174,15 @@ class GenerateSource(Source):
         How many rows in all.
     is_replayable : bool
         Whether the function gives the same rows again.
+    stripes : Stripes
+        How it is cut into splits.
     """
 
     function: Generator
     rows_per_second: float | None = None
     limit: int | None = None
     is_replayable: bool = True
+    stripes: Stripes = Stripes()
 
     def at_pace(self, factor: float | None) -> Self:
         """Return it with another pace, which is that of its rows per second, too."""
@@ -142,16 +213,38 @@ class GenerateSource(Source):
 
     @property
     def max_parallelism(self) -> int | None:
-        """One: rows come in the order of their numbers."""
-        return 1
+        """One where rows come in the order of their numbers, whatever the parallelism; else any number."""
+        rate = self.rows_per_second
+        is_slow = rate is not None and rate < _SHARED_RATE
+        return 1 if is_slow or self.timing.pace is not None or not self.is_replayable else None
+
+    def shared(self, subtasks: int) -> Self:
+        """Return it with a split for each subtask."""
+        rate = self.rows_per_second
+        block_rows = _BLOCK_ROWS if rate is None else min(_BLOCK_ROWS, math.ceil(rate * _BLOCK_S))
+        return replace(self, stripes=Stripes(subtasks, block_rows))
 
     def splits(self) -> Sequence[Split]:
-        """One."""
-        return [Split("rows", self.limit)]
+        """List the stripes."""
+        return self._splits_of(self.stripes)
+
+    def resumed(self, splits: Sequence[Split], begun: Collection[str]) -> Sequence[Split]:
+        """List the stripes that some of these splits are of."""
+        return self._splits_of(Stripes.of(next(iter(begun)))[0]) if begun else splits
+
+    def _splits_of(self, stripes: Stripes) -> list[Split]:
+        limit = self.limit
+        rows = [None if limit is None else stripes.rows_of(split, limit) for split in range(stripes.count)]
+        return [Split(name, count) for name, count in zip(stripes.ids(), rows, strict=True)]
+
+    def turn_of(self, split: Split, position: Position, skip: int = 0) -> int:
+        """Return the number of the row."""
+        stripes, at = Stripes.of(split.id)
+        return stripes.next_row(at, int(str(position))) + skip
 
     def open(self, split: Split, position: Position) -> SplitReader:
         """Start at a row number."""
-        return _Generated(self, int(str(position)))
+        return _Generated(self, *Stripes.of(split.id), int(str(position)))
 
     def describe(self) -> str:
         """Say how fast and how many."""
@@ -160,9 +253,13 @@ class GenerateSource(Source):
 
 
 class _Generated(SplitReader):
-    def __init__(self, source: GenerateSource, position: int) -> None:
+    def __init__(self, source: GenerateSource, stripes: Stripes, split: int, position: int) -> None:
         self._source = source
-        self._at = self._first = position
+        self._stripes = stripes
+        self._split = split
+        self._at = stripes.next_row(split, position)
+        self._first = position
+        """The row that is due when reading starts: at the beginning the first of all, so that no split runs ahead."""
         self._started_us: int | None = None
         self._over = False
 
@@ -171,22 +268,23 @@ class _Generated(SplitReader):
         return self._over or (self._source.limit is not None and self._at >= self._source.limit)
 
     def read(self, limit: int, now_us: int) -> Read | None:
-        if self._started_us is None or now_us < self._started_us:
+        if self._started_us is None:
+            self._started_us = now_us
+        elif now_us < self._started_us:
             self._started_us, self._first = now_us, self._at
-        rows = min(limit, self._due(now_us))
-        if self._source.limit is not None:
-            rows = min(rows, self._source.limit - self._at)
+        ends = [self._at + limit, self._due_before(now_us), self._stripes.end_of_block(self._at), self._source.limit]
+        rows = min(end for end in ends if end is not None) - self._at
         if self.done or rows <= 0:
             return None
         frame = _frame(self._source.name, self._source.function(self._at, rows))
         self._check(frame, rows)
         self._over = frame.height < rows
-        self._at += frame.height
+        self._at = self._stripes.next_row(self._split, self._at + frame.height)
         return Read(frame.cast(self._source.schema), self._at, frame.height)
 
     def change_pace(self, source: Source) -> None:
         if isinstance(source, GenerateSource):
-            self._source, self._started_us = source, None
+            self._source, self._started_us, self._first = source, None, self._at
 
     def wakeup_us(self, now_us: int) -> int | None:
         rate = self._source.rows_per_second
@@ -194,12 +292,12 @@ class _Generated(SplitReader):
             return now_us
         return self._started_us + math.ceil((self._at - self._first) * 1e6 / rate)
 
-    def _due(self, now_us: int) -> int:
-        """Return how many rows should have come by now: one at once, then one every so often."""
+    def _due_before(self, now_us: int) -> int | None:
+        """Return the number of the first row that should not have come by now: one comes at once."""
         rate = self._source.rows_per_second
         if rate is None or self._started_us is None:
-            return 2**31
-        return int((now_us - self._started_us) * rate / 1e6) + 1 - (self._at - self._first)
+            return None
+        return self._first + int((now_us - self._started_us) * rate / 1e6) + 1
 
     def _check(self, frame: pl.DataFrame, rows: int) -> None:
         step = self._source.name

@@ -164,6 +164,16 @@ class Lane:
         """Whether all of it has been given out."""
         return self._exhausted and not self.queued
 
+    @property
+    def turn_to_read(self) -> int:
+        """The place of what is read next among what is there in all splits: see :meth:`.Source.turn_of`."""
+        return self._source.turn_of(self.split, self._at)
+
+    @property
+    def turn_to_give(self) -> int:
+        """The same of what is given out next."""
+        return self._source.turn_of(self.split, self.position, self.skip)
+
     def rows_left(self) -> int | None:
         """Return how many rows are still to be read, when that is known."""
         return None if self.split.rows is None else max(0, self.split.rows - self.rows_fetched)

@@ -1,7 +1,8 @@
 """What one source subtask has read and not yet given out: which split is read next, and which rows are due.
 
-The split whose watermark is lowest as far as rows were *read* comes next. At full speed splits are read until a batch
-is full; with a pace, each split is read as far as one piece that is not due yet, and not before its time.
+The split whose watermark is lowest as far as rows were *read* comes next, of several the one whose turn it is. At full
+speed splits are read until a batch is full; with a pace, each split is read as far as one piece that is not due yet,
+and not before its time.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from itertools import count
 from streamlab.connectors.lane import Lane
 from streamlab.connectors.pacing import Pacing, first_us
 
-_Entry = tuple[int, int, int, Lane]
-"""A time, the split's number, a ticket, the split; only the split's last ticket counts."""
+_Entry = tuple[int, int, int, int, Lane]
+"""A time, the turn of the split's next row, the split's number, a ticket, the split; only the last ticket counts."""
 
 
 class ReadOrder:
@@ -142,7 +142,7 @@ class ReadOrder:
             self._exhausted[name] = lane
         elif lane.room == 0:
             self._full[name] = lane
-        elif self._pacing.factor is None or entry[2] in self._go_on:
+        elif self._pacing.factor is None or entry[3] in self._go_on:
             return True
         elif lane.queued:
             self._held[name] = lane
@@ -164,8 +164,9 @@ class ReadOrder:
     def _push(self, lane: Lane, heap: list[_Entry] | None = None, time_us: int | None = None) -> None:
         name = lane.split.id
         ticket = self._tickets[name] = next(self._next_ticket)
-        entry = (lane.order_us if time_us is None else time_us, self._numbers[name], ticket, lane)
+        reached_us = lane.order_us if time_us is None else time_us
+        entry = (reached_us, lane.turn_to_read, self._numbers[name], ticket, lane)
         heapq.heappush(self._ready if heap is None else heap, entry)
 
     def _counts(self, entry: _Entry) -> bool:
-        return self._tickets.get(entry[-1].split.id) == entry[2]
+        return self._tickets.get(entry[-1].split.id) == entry[3]

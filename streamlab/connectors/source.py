@@ -238,9 +238,17 @@ class Source(ABC):
         """Return the source giving its rows so many times faster than they happened; None: as fast as it goes."""
         return replace(self, timing=replace(self.timing, pace=factor))
 
+    def shared(self, subtasks: int) -> Self:
+        """Return the source as so many subtasks read it; only what can be cut at will is another source then."""
+        return self
+
     @abstractmethod
     def splits(self) -> Sequence[Split]:
         """List the splits there are now, in the order in which they are best read."""
+
+    def resumed(self, splits: Sequence[Split], begun: Collection[str]) -> Sequence[Split]:
+        """Return the splits to read where those with the ids `begun` were: `splits`, unless it was cut otherwise."""
+        return splits
 
     def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
         """Return what finds the splits that appear; asked for when :attr:`discovers`.
@@ -255,6 +263,14 @@ class Source(ABC):
     def find(self, ids: Collection[str]) -> Sequence[Split]:
         """Return those of the splits with these ids that are there now."""
         return [split for split in self.splits() if split.id in ids]
+
+    def turn_of(self, split: Split, position: Position, skip: int = 0) -> int:
+        """Return the place of the row that is `skip` rows behind a position among the rows of all splits.
+
+        Of splits that are at one event time the one with the lowest is read next. 0 for all of them if they are best
+        read one after the other.
+        """
+        return 0
 
     @abstractmethod
     def open(self, split: Split, position: Position) -> SplitReader:

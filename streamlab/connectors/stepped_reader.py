@@ -4,8 +4,9 @@ Rules
 -----
 - A step gives out one batch at once, whatever the pace, and never the end together with rows.
 - A step of so many rows takes them from one split: the one whose watermark is lowest as far as rows were *given out*,
-  of several the first in the order of all splits. So what is read next depends on the positions alone, and is the same
-  for one reader as for several that share the splits, when the one with the lowest order is asked each time.
+  of several the one whose turn it is, else the first in the order of all splits. So what is read next depends on the
+  positions alone, and is the same for one reader as for several that share the splits, when the one with the lowest
+  order is asked each time.
 - A watermark that is raised by hand counts for the reader as a whole; the order of reading does not depend on it.
 - What was read ahead and not given out when the stream is stopped by hand stays unread.
 """
@@ -107,13 +108,13 @@ class SteppedReader(SourceReader):
         return self._watermarks.current_us if self._watermarks.follows_rows else None
 
     @property
-    def next_order(self) -> tuple[int, int] | None:
-        """What a step reads next: watermark of the split, and its place among all splits; None: nothing more."""
+    def next_order(self) -> tuple[int, int, int] | None:
+        """What a step reads next: watermark, turn and place among all splits of a split; None: nothing more."""
         if self._ended or self._waits_for_ever:
             return None
         orders = [self._order_of(lane) for lane in self._lanes.values() if lane.room != 0]
         if not orders and self.source.discovers and not self._lanes:
-            return (self._watermarks.current_us, len(self._ranks))
+            return (self._watermarks.current_us, 0, len(self._ranks))
         return min(orders, default=None)
 
     @property
@@ -154,6 +155,6 @@ class SteppedReader(SourceReader):
                     self.stepped[name] = self.stepped.get(name, 0) + rows
         return super()._give(now_us, takes, finished)
 
-    def _order_of(self, lane: Lane) -> tuple[int, int]:
+    def _order_of(self, lane: Lane) -> tuple[int, int, int]:
         name = lane.split.id
-        return self._watermarks.of(name), self._ranks.setdefault(name, len(self._ranks))
+        return self._watermarks.of(name), lane.turn_to_give, self._ranks.setdefault(name, len(self._ranks))

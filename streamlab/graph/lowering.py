@@ -159,7 +159,7 @@ class _Lowering:
     def _(self, node: nodes.Scan) -> _Chain:
         limit = node.source.max_parallelism
         chain = self._new(self._parallelism if limit is None else min(limit, self._parallelism))
-        chain.source = replace(node.source, name=self._step(node))
+        chain.source = replace(node.source.shared(chain.parallelism), name=self._step(node))
         return chain
 
     @_lower.register

@@ -160,8 +160,12 @@ class Origin:
         return cls(command.splits, blobs, own, is_own=True, **rest)
 
     def splits(self, vertex: Vertex) -> tuple[Split, ...]:
-        """Return the splits of a vertex' source."""
-        return tuple(split_of(known) for known in self._splits[vertex.id])
+        """Return the splits of a vertex' source, cut as they were when it was read first."""
+        splits = tuple(split_of(known) for known in self._splits[vertex.id])
+        reader = self.reader(vertex)
+        if vertex.source is None or reader is None:
+            return splits
+        return tuple(vertex.source.resumed(splits, reader.splits))
 
     def reader(self, vertex: Vertex) -> ReaderSnapshot | None:
         """Return how far a vertex' source had been read."""

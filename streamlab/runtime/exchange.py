@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from streamlab.core.messages import Batch, Message
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph
 from streamlab.state.snapshot import subtask_of
+
+_FEW_TARGETS = 4
+_MANY_ROWS = 50_000
+"""In a batch with so many rows a filter for each of few targets is quicker than one order for all of them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -66,6 +71,7 @@ class Router:
     def __init__(self, edge: Edge, index: int, subtask: int, parallelism: int) -> None:
         self._exchange = edge.exchange
         self._keys = edge.keys
+        self._target: tuple[tuple[pl.DataType, ...], pl.Expr] | None = None
         self.next = subtask % parallelism
         """Which subtask gets the next batch of a round robin."""
         targets = (subtask,) if edge.exchange is Exchange.FORWARD else range(parallelism)
@@ -79,10 +85,29 @@ class Router:
             channel = self.channels[self.next % len(self.channels)]
             self.next = (self.next + 1) % len(self.channels)
             return [Emission(channel, batch)]
-        frame = batch.collected()
-        target = frame.select(subtask_of(self._keys, len(self.channels), frame.schema).alias("target")).to_series()
-        parts = ((channel, frame.filter(_equals(target, channel.target_subtask))) for channel in self.channels)
+        parts = zip(self.channels, self._parts(batch.collected()), strict=True)
         return [Emission(channel, replace(batch, frame=part)) for channel, part in parts if part.height]
+
+    def _parts(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
+        """Return the rows of each target, in their order."""
+        targets = frame.select(self._target_of(frame)).to_series()
+        if len(self.channels) <= _FEW_TARGETS and frame.height >= _MANY_ROWS:
+            return [frame.filter(_equals(targets, channel.target_subtask)) for channel in self.channels]
+        # NumPy orders small numbers by counting them, which costs the same for any number of targets.
+        numbers = targets.to_numpy().astype(np.uint8 if len(self.channels) <= 1 << 8 else np.uint16)
+        counts = np.bincount(numbers, minlength=len(self.channels))
+        if counts.max() < frame.height:
+            frame = frame[np.argsort(numbers, kind="stable").astype(np.uint32)]
+        firsts = np.cumsum(counts) - counts
+        return [frame.slice(first, count) for first, count in zip(firsts.tolist(), counts.tolist(), strict=True)]
+
+    def _target_of(self, frame: pl.DataFrame) -> pl.Expr:
+        """Return the expression for each row's target; it is made anew only when the dtype of a key is another."""
+        dtypes = tuple(frame.get_column(key).dtype for key in self._keys)
+        if self._target is None or self._target[0] != dtypes:
+            schema = pl.Schema(zip(self._keys, dtypes, strict=True))
+            self._target = dtypes, subtask_of(self._keys, len(self.channels), schema)
+        return self._target[1]
 
     def broadcast(self, message: Message) -> list[Emission]:
         """Return a control message for every channel."""

@@ -121,8 +121,8 @@ class RestoreFailed(msgspec.Struct, frozen=True, tag=True):
 class SourceView(msgspec.Struct, frozen=True):
     """A source's subtask after a step."""
 
-    order: tuple[int, int] | None
-    """Watermark and place of the split that is read next; None: there is nothing more, or it is as far as it may go."""
+    order: tuple[int, int, int] | None
+    """Watermark, turn and place of the split that is read next; None: nothing more, or it may go no further."""
     is_over: bool
     """Whether only the end is still to come."""
     wakeup_us: int | None

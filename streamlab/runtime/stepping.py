@@ -217,8 +217,8 @@ class Stepper:
             if view.order is not None and key not in run.dry
         ]
         if ready:
-            # Ties go to the split that one reader alone would take: by its place, whoever has it.
-            (_, _, run.reader) = min(ready, key=lambda one: (one[0][0], one[1], one[0][1], one[2]))
+            # Ties go to the split that one reader alone would take: by its turn and place, whoever has it.
+            (_, _, run.reader) = min(ready, key=lambda one: (one[0][0], one[1], one[0][1:], one[2]))
             return self._wave(left, action="read", tasks=(run.reader,))
         if not run.dry:
             # Every source is where a checkpoint bounds it: that of this step, or the one at which a replay ends.

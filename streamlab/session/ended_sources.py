@@ -49,5 +49,5 @@ def check_goes_on(manifest: Manifest, graph: JobGraph) -> None:
 def _new_splits(source: Source, known: set[str]) -> list[str]:
     """Return what the source has to give besides; nothing when that cannot be told, since nobody would read it."""
     with suppress(SourceError):
-        return [split.id for split in source.splits() if split.id not in known]
+        return [split.id for split in source.resumed(source.splits(), known) if split.id not in known]
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from streamlab.connectors.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streamlab.connectors.frames import from_frame
-from streamlab.connectors.generate import generate
+from streamlab.connectors.generate import GenerateSource, Stripes, generate
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.recorded import recorded
@@ -43,6 +43,11 @@ def rows(start: int, count: int) -> pl.DataFrame:
 def with_gaps(start: int, count: int) -> pl.DataFrame:
     """Return the same, with event times missing."""
     return rows(start, count).with_columns(pl.when(pl.col("n") % 6 != 0).then("at").alias("at"))
+
+
+def in_stripes(source: GenerateSource, count: int, block_rows: int) -> GenerateSource:
+    """Return a generated source as so many subtasks share it, with blocks of another size."""
+    return replace(source, stripes=Stripes(count, block_rows))
 
 
 def _parquet(folder: Path, **timing: Any) -> Source:
@@ -155,6 +160,7 @@ MAKERS: dict[str, Callable[..., Source]] = {
     "several frames": lambda folder, **timing: from_frame([rows(0, 5), rows(0, 0), rows(5, 30)], **timing),
     "empty frame": lambda folder, **timing: from_frame(rows(0, 0), **timing),
     "generated": lambda folder, **timing: generate(rows, limit=40, **timing),
+    "generated in stripes": lambda folder, **timing: in_stripes(generate(rows, limit=40, **timing), 3, 7),
     "parquet": _parquet,
     "parquet without statistics": _parquet_without_statistics,
     "parquet with nulls": _parquet_with_nulls,

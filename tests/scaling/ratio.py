@@ -1,4 +1,4 @@
-"""How much more processor time something takes when there is more of it."""
+"""How much more processor time one call takes than another, in one process and at the same time of day."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ MOST = 3.0
 """By how much a cost that does not grow may seem to, on a machine that others use too."""
 
 
-def ratio(small: Callable[[], object], large: Callable[[], object], *, times: int = 5) -> float:
-    """Return how many times as much processor time the second call takes; each is called several times, in turns."""
-    pairs = [(_processor_s(small), _processor_s(large)) for _ in range(times)]
-    return min(second for _, second in pairs) / max(min(first for first, _ in pairs), 1e-6)
+def cost_ratio(dear: Callable[[], object], cheap: Callable[[], object], *, repeats: int = 5) -> float:
+    """Return the processor time of `dear` divided by that of `cheap`: the best of several of each, taken in turn.
+
+    Processor time, since other processes share the machine; the best, since what disturbs only ever adds to it. Both
+    are called once before, so that neither pays for what is done once.
+    """
+    dear()
+    cheap()
+    pairs = [(_processor_s(dear), _processor_s(cheap)) for _ in range(repeats)]
+    return min(pair[0] for pair in pairs) / max(min(pair[1] for pair in pairs), 1e-6)
 
 
 def _processor_s(call: Callable[[], object]) -> float:

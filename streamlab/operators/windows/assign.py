@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import polars as pl
 
@@ -16,7 +17,12 @@ from streamlab.operators.windows.grid import FixedGrid, Grid
 
 def grid_of(windows: HoppingWindows | CumulativeWindows, dtype: pl.DataType) -> Grid:
     """Return the grid of windows over a time column of `dtype`: integer arithmetic where the calendar allows it."""
-    time_zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    return _grid_in(windows, dtype.time_zone if isinstance(dtype, pl.Datetime) else None)
+
+
+@lru_cache(maxsize=64)
+def _grid_in(windows: HoppingWindows | CumulativeWindows, time_zone: str | None) -> Grid:
+    # Kept, since a calendar's grid remembers the windows that it has found.
     fixed = FixedGrid.of(windows) if time_zone in {None, "UTC"} else None
     return fixed or CalendarGrid(windows, time_zone)
 

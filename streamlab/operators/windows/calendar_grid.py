@@ -1,30 +1,40 @@
 """Windows that follow the calendar: months, and days and weeks of a time zone with daylight saving.
 
-Starts are those of Polars' ``dt.truncate`` (shifted by the offset), ends those of ``dt.offset_by``. Where daylight
-saving leaves tumbling windows of some hours with a gap or an overlap, a window ends where the next one starts.
+Starts are those of :class:`CalendarStarts`, ends those of Polars' ``dt.offset_by``. Where daylight saving leaves
+tumbling windows of some hours with a gap or an overlap, a window ends where the next one starts.
 
-Everything here works on the few distinct starts of a batch; only ``truncate`` itself runs for every row.
+The calendar is asked once about a stretch of time: its windows are then arrays (:class:`WindowTable`), in which rows,
+panes and watermarks are looked up, and which are kept as long as times lie in them.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from streamlab.core.time import Duration
 from streamlab.core.windows import CumulativeWindows, HoppingWindows
+from streamlab.operators.windows.calendar_starts import CalendarStarts
 from streamlab.operators.windows.columns import END, PANE, START
-from streamlab.operators.windows.grid import Grid
+from streamlab.operators.windows.grid import FixedGrid, Grid
+from streamlab.operators.windows.window_table import WindowTable
 
-_QUARTER_US = 900_000_000
-_HOUR_US = 4 * _QUARTER_US
-_DAY_US = 24 * _HOUR_US
+_DAY_US = 86_400_000_000
 _FURTHEST_US = 250_000 * 365 * _DAY_US
 """The calendar of Polars ends some 262,000 years from now, in both directions."""
-_ROWS_WORTH_A_STRETCH = 4
-"""How many rows a stretch of time must hold on average for asking about stretches to pay."""
+_AHEAD = 256
+"""How many windows behind the last that was asked about a table has at least."""
+_FEW = 65_536
+"""Distances of starts: within so many of them all windows are found, whether asked about or not."""
+_MANY_ROWS = 1_000
+"""For so many rows arithmetic is worth while where windows are as regular as in UTC: between changes of the clock."""
+_MOST_KEPT = 4 * _FEW
+"""A table with more windows is not kept."""
+_TABLES = 4
+"""How many tables are kept: rows, watermarks and late rows are at different times."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +51,14 @@ class CalendarGrid(Grid):
 
     spec: HoppingWindows | CumulativeWindows
     time_zone: str | None
+    _tables: list[WindowTable] = field(init=False, repr=False, compare=False, default_factory=list)
 
-    @property
+    @cached_property
     def has_gaps(self) -> bool:
         """When a window can end before the next one starts."""
         return not self._reaches_on
 
-    @property
+    @cached_property
     def is_disjoint(self) -> bool:
         """When no window is longer than the distance to the next start."""
         return isinstance(self.spec, HoppingWindows) and (self._is_tumbling or self._compare(longer=False))
@@ -57,103 +68,76 @@ class CalendarGrid(Grid):
         return pl.col(column).map_batches(self.panes_of, return_dtype=pl.Int64, is_elementwise=True)
 
     def panes_of(self, times: pl.Series) -> pl.Series:
-        """Return the start of the pane (Int64, µs) of each time; null where there is none.
-
-        Panes never go back, so a stretch of time whose first and last instants are in one pane lies in it whole: asking
-        the calendar about a few stretches is some ten times faster than about every row.
-        """
-        us = times.dt.epoch("us").alias("us")
-        stretches = (us - us % self._stretch_us).unique()
-        if stretches.len() * _ROWS_WORTH_A_STRETCH > us.len():
-            return self._panes(us)
-        first, last = self._panes(stretches), self._panes(stretches + (self._stretch_us - 1))
-        known = pl.DataFrame({"stretch": stretches, "first": first, "last": last}).filter(
-            pl.col("first") == pl.col("last")
-        )
-        rows = us.to_frame().with_columns((us - us % self._stretch_us).alias("stretch"))
-        panes = rows.join(known, on="stretch", how="left", maintain_order="left")["first"]
-        open_ = panes.is_null().arg_true()
-        return panes.scatter(open_, self._panes(us.gather(open_))) if open_.len() else panes
-
-    def _panes(self, us: pl.Series) -> pl.Series:
-        instants = self._instants(us)
-        starts = self._start_of(instants)
-        if self._is_tumbling:
-            return _us(starts)
-        edges = self._edges(starts.drop_nulls().unique()).unique().sort()
-        if not edges.len():
-            return _us(instants)
-        if self.has_gaps:
-            ends = self._ends(self._start_of(self._instants(edges)))
-            panes = edges.set(ends <= edges, None)
-        else:
-            panes = edges
-        return panes.gather(edges.search_sorted(us, side="right") - 1)
+        """Return the start of the pane (Int64, µs) of each time; null where there is none."""
+        us = times.dt.epoch("us")
+        is_known = us.is_not_null() if us.null_count() else None
+        at = (us if is_known is None else us.drop_nulls()).to_numpy()
+        if not len(at):
+            return us
+        table = self._table(at)
+        regular = table.regular_window(int(at.min()), int(at.max())) if len(at) >= _MANY_ROWS else None
+        if regular is not None:
+            start, end = regular
+            pane = FixedGrid(self._every_us, end - start, start).pane_of(pl.col(PANE))
+            return us.to_frame(PANE).select(pane).to_series()
+        panes, is_open = table.panes(at)
+        found = pl.Series(us.name, panes)
+        if not is_open.all():
+            found = found.set(pl.Series(~is_open), None)
+        return found if is_known is None else us.scatter(is_known.arg_true(), found)
 
     def windows(self, panes: pl.Series) -> pl.DataFrame:
-        """Return the windows of each pane, walking back from the last that starts before it."""
-        found = [pl.DataFrame(schema={PANE: pl.Int64, START: pl.Int64, END: pl.Int64})]
-        starts = self._start_of(self._instants(panes))
-        if isinstance(self.spec, CumulativeWindows):
-            tables = [
-                pl.DataFrame({START: start, END: self._step_ends(start)}, schema_overrides={START: pl.Int64})
-                for start in _us(starts).unique().sort()
-            ]
-            if not tables:
-                return found[0]
-            frame = pl.DataFrame({PANE: panes, START: _us(starts)})
-            return frame.join(pl.concat(tables), on=START, maintain_order="left_right").filter(
-                pl.col(END) > pl.col(PANE)
-            )
-        while len(panes):
-            frame = pl.DataFrame({PANE: panes, START: _us(starts), END: self._ends(starts)})
-            open_ = frame[END] > frame[PANE]
-            found.append(frame.filter(open_))
-            if self.is_disjoint:
-                break
-            panes, starts = panes.filter(open_), self._before(starts.filter(open_))
-        return pl.concat(found).sort(PANE, START)
+        """Return the windows of each pane."""
+        if not len(panes):
+            return pl.DataFrame(schema={PANE: pl.Int64, START: pl.Int64, END: pl.Int64})
+        us = panes.to_numpy()
+        table = self._table(us)
+        at, windows = table.windows(us)
+        return pl.DataFrame({PANE: us[at], START: table.starts[windows], END: table.ends[windows]})
 
     def ends(self, starts: pl.Series) -> pl.Series:
         """Return the end of each window."""
-        return self._ends(self._instants(starts))
+        if not len(starts):
+            return starts
+        us = starts.to_numpy()
+        table = self._table(us)
+        return pl.Series(starts.name, table.ends[np.searchsorted(table.starts, us)])
 
     def last_end(self, us: int) -> int:
-        """Return the latest end not after `us`, walking back from there."""
-        start = self._start_of(self._instants(pl.Series([_reachable(us)])))
-        if isinstance(self.spec, CumulativeWindows):
-            return max([int(_us(start)[0]), *(e for e in self._step_ends(int(_us(start)[0])) if e <= us)])
-        while (end := int(self._ends(start)[0])) > us:
-            start = self._before(start)
-        return end
+        """Return the latest end not after `us`."""
+        table = self._table_at(us)
+        return int(table.ends[table.first_open(_reachable(us)) - 1])
 
     def next_end(self, us: int) -> int:
-        """Return the earliest end after `us`."""
-        start = self.first_open_start(us)
-        if isinstance(self.spec, CumulativeWindows):
-            return min(end for end in self._step_ends(start) if end > us)
-        return int(self._ends(self._instants(pl.Series([start])))[0])
+        """Return the end of the first window that ends after `us`."""
+        table = self._table_at(us)
+        return int(table.ends[table.first_open(_reachable(us))])
 
     def first_open_start(self, us: int) -> int:
-        """Return the earliest start of a window that ends after `us`, walking back from there."""
-        start = self._start_of(self._instants(pl.Series([_reachable(us)])))
-        if isinstance(self.spec, CumulativeWindows):
-            return int(_us(start)[0])
-        found = self._after(start)
-        while int(self._ends(start)[0]) > us:
-            found, start = start, self._before(start)
-        return int(_us(found)[0])
+        """Return the earliest start of a window that ends after `us`."""
+        table = self._table_at(us)
+        return int(table.starts[table.first_open(_reachable(us))])
 
-    @property
-    def _stretch_us(self) -> int:
-        """A length that mostly fits between edges, which lie on quarters of an hour or finer multiples of `every`."""
-        return min(self.spec.every.us or _QUARTER_US, _QUARTER_US)
+    @cached_property
+    def _calendar(self) -> CalendarStarts:
+        return CalendarStarts(self.spec.every, self.spec.offset, self.time_zone)
 
-    @property
+    @cached_property
+    def _every_us(self) -> int:
+        """How far apart starts are asked for: mostly one by one."""
+        return self.spec.every.approximate_us(month_days=28)
+
+    @cached_property
+    def _length_us(self) -> int:
+        """How long the longest window is, but for changes of the clock."""
+        longest = self.spec.period if isinstance(self.spec, HoppingWindows) else self.spec.every
+        return longest.approximate_us(month_days=31)
+
+    @cached_property
     def _is_tumbling(self) -> bool:
         return isinstance(self.spec, HoppingWindows) and self.spec.period == self.spec.every
 
-    @property
+    @cached_property
     def _reaches_on(self) -> bool:
         """Whether every window reaches the next start at least."""
         return self._is_tumbling or isinstance(self.spec, CumulativeWindows) or self._compare(longer=True)
@@ -166,119 +150,101 @@ class CalendarGrid(Grid):
         ends, starts = months.dt.offset_by(self.spec.period.text), months.dt.offset_by(self.spec.every.text)
         return bool((ends >= starts if longer else ends <= starts).all())
 
-    def _instants(self, us: pl.Series) -> pl.Series:
-        times = us.cast(pl.Datetime("us"))
-        if self.time_zone is None:
-            return times
-        return times.dt.replace_time_zone("UTC").dt.convert_time_zone(self.time_zone)
+    def _table_at(self, us: int) -> WindowTable:
+        return self._table(np.array([_reachable(us)]))
 
-    def _start_of(self, times: pl.Series) -> pl.Series:
-        """Return the latest start of a window that is not after each time."""
-        offset = self.spec.offset
-        if offset.us == 0 and not self._repeats_starts:
-            return self._truncated(times)
-        # A guess, since the calendar moves back otherwise than on; without it a week is a walk of thousands of steps.
-        back = offset.text[1:] if offset.text.startswith("-") else f"-{offset.text}"
-        bases = self._truncated(times.dt.offset_by(back))
-        while (late := self._shifted(bases) > times).any():
-            bases = bases.zip_with(~late, self._truncated(_tick_before(bases)))
-        while (early := self._shifted(following := self._following(bases)) <= times).any():
-            bases = following.zip_with(early, bases)
-        return self._shifted(bases)
+    def _table(self, us: np.ndarray) -> WindowTable:
+        """Return a table with all windows that are open at some of the times, and with their neighbours."""
+        low, high = int(us.min()), int(us.max())
+        known = next((table for table in self._tables if table.covers(low, high)), None)
+        if known is not None:
+            return known
+        every, length = self._every_us, self._length_us
+        if (high - low) // every > max(_FEW, 4 * len(us)):
+            times = np.unique(us)
+            cuts = np.flatnonzero(np.diff(times) > length + _AHEAD * every)
+            return self._table_of(times[np.r_[0, cuts + 1]], times[np.r_[cuts, -1]])
+        ahead = max(_AHEAD * every, length)
+        table = self._table_of(np.array([low]), np.array([max(high, min(high + ahead, _FURTHEST_US))]))
+        if len(table.starts) <= _MOST_KEPT:
+            self._tables[:] = [table, *self._tables[: _TABLES - 1]]
+        return table
 
-    def _truncated(self, times: pl.Series) -> pl.Series:
-        """Return ``dt.truncate``, but never a later time, and of two midnights of one day (Havana) the first."""
-        every = self.spec.every
-        bases = times.dt.truncate(every.text)
-        if self.time_zone is None:
-            return bases
-        if every.us is None or every.us >= _DAY_US:
-            return bases.dt.replace_time_zone(None).dt.replace_time_zone(self.time_zone, ambiguous="earliest")
-        if (later := bases > times).any():
-            bases = times.dt.offset_by(f"-{every.text}").dt.truncate(every.text).zip_with(later, bases)
-        return bases
+    def _table_of(self, lows: np.ndarray, highs: np.ndarray) -> WindowTable:
+        """Return all windows that are open somewhere in some stretches of time, and the ones before and after."""
+        back = np.full(len(lows), self._length_us + 2 * self._every_us)
+        while True:
+            since = np.maximum(lows - back, -_FURTHEST_US)
+            table = WindowTable(*self._windows(*self._starts(*_joined(since, highs))), self._every_us)
+            first = table.starts[np.searchsorted(table.starts, since, side="right") - 1]
+            lacks = (table.first_open(lows) <= np.searchsorted(table.starts, first)) & (since > -_FURTHEST_US)
+            if not lacks.any():
+                return table
+            back[lacks] *= 2
 
-    def _following(self, bases: pl.Series) -> pl.Series:
-        """Return the boundary of ``truncate`` after each boundary."""
-        every = self.spec.every.text
-        times = bases.dt.offset_by(every)
-        while (stuck := (found := self._truncated(times)) <= bases).any():
-            times = times.dt.offset_by(every).zip_with(stuck, times)
-        return found
+    def _starts(self, lows: np.ndarray, highs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return all starts from that of each `low` to the one behind each `high`, and which start follows each."""
+        every = self._every_us
+        counts = (highs - lows) // every + 2
+        stretch = np.repeat(np.arange(len(lows)), counts)
+        within = np.arange(len(stretch)) - np.repeat(np.cumsum(counts) - counts, counts)
+        found = _us(self._calendar.at(self._instants(lows[stretch] + within * every)))
+        is_new = np.r_[True, (np.diff(found) != 0) | (np.diff(stretch) != 0)]
+        found, stretch = found[is_new], stretch[is_new]
+        same = np.diff(stretch) == 0
+        # Where two neighbours are not as far apart as usual, there may be others between them.
+        odd = np.flatnonzero(same & (np.diff(found) != every))
+        at, until, between = found[odd], found[odd + 1], [found]
+        while len(at):
+            at = self._after(at)
+            lies_before = at < until
+            at, until = at[lies_before], until[lies_before]
+            between.append(at)
+        last = self._after(found[np.r_[~same, True]])
+        starts = np.unique(np.concatenate([*between, last]))
+        following = np.r_[starts[1:], last[-1:]]
+        following[np.searchsorted(starts, last)] = self._after(last)
+        return starts, following
 
-    @property
-    def _repeats_starts(self) -> bool:
-        """Whether ``truncate`` can go back behind an earlier start in an hour that the clock shows twice."""
-        every = self.spec.every.us or _DAY_US
-        return self.time_zone is not None and every < _DAY_US and _HOUR_US % every != 0
-
-    def _shifted(self, bases: pl.Series) -> pl.Series:
-        """Return starts moved by the offset: on the wall clock where windows are whole days, in real time else."""
-        offset = self.spec.offset.text
-        moved = bases.dt.offset_by(offset)
-        if self.time_zone is None or (self.spec.every.us or _DAY_US) < _DAY_US:
-            return moved
-        wall = bases.dt.replace_time_zone(None).dt.offset_by(offset)
-        wall = wall.dt.replace_time_zone(self.time_zone, ambiguous="earliest", non_existent="null")
-        return wall.zip_with(wall.is_not_null(), moved)
-
-    def _before(self, starts: pl.Series) -> pl.Series:
-        return self._start_of(_tick_before(starts))
-
-    def _after(self, starts: pl.Series) -> pl.Series:
-        """Return the start that follows each start."""
-        every = self.spec.every.text
-        times = starts.dt.offset_by(every)
-        while (stuck := (found := self._start_of(times)) <= starts).any():
-            times = times.dt.offset_by(every).zip_with(stuck, times)
-        while (skipped := (before := self._before(found)) > starts).any():
-            found = before.zip_with(skipped, found)
-        return found
-
-    def _ends(self, starts: pl.Series) -> pl.Series:
-        if not isinstance(self.spec, HoppingWindows) or self._is_tumbling:
-            return _us(self._after(starts))
-        ends = _us(starts.dt.offset_by(self.spec.period.text))
-        if not self._reaches_on:
-            return ends
-        following = _us(self._after(starts))
-        return ends.zip_with(ends >= following, following)
-
-    def _step_ends(self, start: int) -> list[int]:
-        """Return the ends of the cumulative windows with this start, growing."""
-        if not isinstance(self.spec, CumulativeWindows):
-            return []
-        instant = self._instants(pl.Series([start]))
-        last = int(self._ends(instant)[0])
-        ends: list[int] = []
-        while (end := int(_us(instant.dt.offset_by(_times(self.spec.step, len(ends) + 1)))[0])) < last:
-            ends.append(end)
-        return [*ends, last]
-
-    def _edges(self, starts: pl.Series) -> pl.Series:
-        """Return the edges of panes from each start up to the next one, and perhaps some later ones (Int64, µs)."""
-        firsts = _us(starts)
+    def _windows(self, starts: np.ndarray, following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return start and end of each window with one of the starts."""
         if isinstance(self.spec, CumulativeWindows):
-            return pl.concat([firsts, *(pl.Series(self._step_ends(first)[:-1], dtype=pl.Int64) for first in firsts)])
-        found = [firsts]
-        while len(starts):
-            ends = self._ends(starts)
-            ahead = ends > firsts
-            found.append(ends.filter(ahead))
-            starts, firsts = self._before(starts.filter(ahead)), firsts.filter(ahead)
-        return pl.concat(found)
+            return self._steps(self.spec.step, starts, following)
+        if self._is_tumbling:
+            return starts, following
+        ends = _us(self._calendar.moved(self._instants(starts), self.spec.period.text))
+        return starts, np.maximum(ends, following) if self._reaches_on else ends
+
+    def _steps(self, step: Duration, starts: np.ndarray, following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return start and end of cumulative windows: ends are whole steps behind the start, and the next start."""
+        shortest = step.approximate_us(month_days=28)
+        clock_moves = 0 if shortest < _DAY_US else 2 * _DAY_US
+        counts = (following - starts + clock_moves) // shortest + 1
+        window = np.repeat(np.arange(len(starts)), counts)
+        number = np.arange(len(window)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+        times = [step.times(k) for k in range(1, int(counts.max()) + 1)]
+        by = pl.Series(times, dtype=pl.String).gather(number - 1)
+        ends = _us(self._calendar.moved(self._instants(starts[window]), by))
+        ends = np.minimum(ends, following[window])
+        is_new = np.r_[True, (np.diff(window) != 0) | (np.diff(ends) != 0)]
+        return starts[window][is_new], ends[is_new]
+
+    def _after(self, starts: np.ndarray) -> np.ndarray:
+        return _us(self._calendar.after(self._instants(starts)))
+
+    def _instants(self, us: np.ndarray) -> pl.Series:
+        return self._calendar.instants(pl.Series(us))
 
 
-def _times(duration: Duration, count: int) -> str:
-    return re.sub(r"\d+", lambda number: str(int(number[0]) * count), duration.text)
+def _joined(lows: np.ndarray, highs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return stretches of time, in order, with those made one that overlap."""
+    reach = np.maximum.accumulate(highs)
+    is_apart = lows[1:] > reach[:-1]
+    return lows[np.r_[True, is_apart]], reach[np.r_[is_apart, True]]
 
 
-def _tick_before(times: pl.Series) -> pl.Series:
-    return times.dt.offset_by("-1us")
-
-
-def _us(times: pl.Series) -> pl.Series:
-    return times.dt.epoch("us")
+def _us(times: pl.Series) -> np.ndarray:
+    return times.dt.epoch("us").to_numpy()
 
 
 def _reachable(us: int) -> int:

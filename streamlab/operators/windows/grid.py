@@ -142,7 +142,10 @@ class FixedGrid(Grid):
 
     def pane(self, column: str) -> pl.Expr:
         """Return the start of the pane, by integer arithmetic."""
-        time = time_us(column)
+        return self.pane_of(time_us(column))
+
+    def pane_of(self, time: pl.Expr) -> pl.Expr:
+        """Return the start of the pane of a time in microseconds."""
         phase = (time - self.origin) % self.every if self.origin % self.every else time % self.every
         if self.step is not None:
             return time - phase % self.step

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from streamlab.core.messages import Batch, Watermark
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.runtime.exchange import Channel, Router, input_channels
+from streamlab.state.snapshot import subtask_of
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(-3, 3)), max_size=40)
 
@@ -32,6 +33,28 @@ def test_hash_exchange_keeps_rows_keys_together_and_order(keys: list[int | None]
         ]
     )
     assert homes.group_by("k").agg(pl.col("home").n_unique()).filter(pl.col("home") > 1).is_empty()
+
+
+@pytest.mark.parametrize(("parallelism", "height"), [(2, 2000), (2, 100_000), (5, 2000), (5, 100_000), (300, 2000)])
+@pytest.mark.parametrize("keys", [("k",), ("k", "c"), ("c",)])
+def test_each_part_is_what_a_filter_for_its_target_finds(keys: tuple[str, ...], parallelism: int, height: int) -> None:
+    """State in savepoints lies where these targets say."""
+    numbers = pl.int_range(height, eager=True)
+    frame = pl.DataFrame({"k": numbers % 700, "c": (numbers % 97).cast(pl.String).cast(pl.Categorical), "at": numbers})
+    targets = frame.select(subtask_of(keys, parallelism, frame.schema)).to_series()
+    router = Router(Edge("a", "b", Exchange.HASH, keys), 0, 0, parallelism)
+    parts = {e.channel.target_subtask: e.message.collected() for e in router.route(Batch(frame))}
+    assert sorted(parts) == sorted(set(targets))
+    assert all(part.equals(frame.filter(targets == target)) for target, part in parts.items())
+
+
+def test_rows_of_one_target_are_not_moved_and_no_rows_go_nowhere() -> None:
+    router = _router(Exchange.HASH)
+    frame = pl.DataFrame({"k": [7, 7, 7], "at": [1, 2, 3]})
+    (only,) = router.route(Batch(frame, "late_rows", 5))
+    assert only.message == Batch(only.message.collected(), "late_rows", 5)
+    assert only.message.collected().equals(frame)
+    assert router.route(Batch(frame.clear())) == []
 
 
 @pytest.mark.parametrize(
