@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -34,14 +32,19 @@ from streamlab.runtime.folder import (
     remove_sockets_folder,
     sockets_folder,
 )
-from streamlab.runtime.guarding import guardian_command
+from streamlab.runtime.guarding import guardian_arguments
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.pickling import pickled_graph, pickled_query
+from streamlab.runtime.placement import worker_count
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.retention import KEEP_ENDED_JOBS, EndedJob, bytes_to_keep, folder_bytes, surplus
+from streamlab.runtime.spare_pool import Crew
+from streamlab.runtime.spares import SPARES, start_crew
+from streamlab.runtime.standby import Standby
+from streamlab.runtime.surroundings import Surroundings
 from streamlab.runtime.table_reader import TableReader, write_table_facts
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.pins import Pins
@@ -51,9 +54,9 @@ _ALONE_GRACE_US = 15_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
 
-_coordinators: dict[str, subprocess.Popen[bytes]] = {}
-"""Coordinators that this process has started, by job id. They live as long as their jobs, not as long as handles: a
-coordinator ends its job when the pipe that is held here closes."""
+_coordinators: dict[str, Standby] = {}
+"""Coordinators, or their guardians, that this process has started, by job id. They live as long as their jobs, not as
+long as handles: a coordinator ends its job when the pipe that is held here closes."""
 
 
 class JobHandle:
@@ -194,9 +197,9 @@ class JobHandle:
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
-        coordinator = _coordinators.get(self.meta.id)
-        if coordinator is not None and coordinator.poll() is not None and not self._goes_on_alone():
-            return self._unless_ended(f"its coordinator process ended: {exit_reason(coordinator.returncode)}")
+        root = _coordinators.get(self.meta.id)
+        if root is not None and root.has_ended and not self._goes_on_alone():
+            return self._unless_ended(f"its coordinator process ended: {exit_reason(root.process.returncode)}")
         processes = self.folder.read_processes()
         if processes is not None and not processes.can_go_on:
             return self._unless_ended("its coordinator process ended unexpectedly")
@@ -244,17 +247,17 @@ class JobHandle:
         remove_sockets_folder(self.meta.sockets)
 
     def _reap(self) -> None:
-        coordinator = _coordinators.pop(self.meta.id, None)
-        if coordinator is None:
+        root = _coordinators.pop(self.meta.id, None)
+        if root is None:
             return
         try:
-            coordinator.wait(_REAP_S)
+            root.process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
             # It hangs, and there is nothing left for it to do.
-            coordinator.kill()
-            coordinator.wait()
-        if coordinator.stdin is not None:
-            coordinator.stdin.close()
+            root.process.kill()
+            root.process.wait()
+        root.close()
+        SPARES.job_ended()
 
 
 def _settled(checkpoint: CheckpointStatus) -> CheckpointStatus:
@@ -361,8 +364,9 @@ def launch(
             if prepare is not None:
                 prepare(folder)
             folder.write_meta(meta)
-            _coordinators[folder.id] = _start_coordinator(folder, options)
-            _hand_over(_coordinators[folder.id], options)
+            crew = Crew(options.checkpoint_every_ms is not None, worker_count(v.parallelism for v in graph.vertices))
+            _start_coordinator(folder, crew)
+            _hand_over(folder, options, crew)
         except BaseException:
             _abandon(folder)
             held.release()
@@ -371,25 +375,38 @@ def launch(
     return JobHandle(folder)
 
 
-def _hand_over(coordinator: subprocess.Popen[bytes], options: JobOptions) -> None:
-    """Give the coordinator, or the guardian that starts it, the job's key."""
-    # One that has died already is found out by whoever asks for the status.
-    with contextlib.suppress(BrokenPipeError):
-        if coordinator.stdin is not None:
-            coordinator.stdin.write(secrets.token_bytes(KEY_BYTES))
-            coordinator.stdin.flush()
-            if options.detach:
-                coordinator.stdin.close()
+def _start_coordinator(folder: JobFolder, crew: Crew, *, fresh: bool = False) -> None:
+    """Start the processes of a job, or take those that wait for one; they are told of it by `_hand_over`."""
+    surroundings = Surroundings.now()
+    root = None if fresh else SPARES.take(crew, surroundings)
+    if root is None:
+        with (folder.log / "coordinator.log").open("ab") as log:
+            root = start_crew(crew, surroundings, log)
+    _coordinators[folder.id] = root
+
+
+def _hand_over(folder: JobFolder, options: JobOptions, crew: Crew) -> None:
+    """Tell the coordinator, or the guardian that has started it, of the job."""
+    arguments = guardian_arguments(folder.path, options) if crew.guarded else [str(folder.path)]
+    key = secrets.token_bytes(KEY_BYTES)
+    if not _coordinators[folder.id].hand_over(arguments, key):
+        _coordinators.pop(folder.id).end()
+        _start_coordinator(folder, crew, fresh=True)
+        # One that dies right away is found out by whoever asks for the status.
+        _coordinators[folder.id].hand_over(arguments, key)
+    if options.detach:
+        _coordinators[folder.id].close()
 
 
 def _abandon(folder: JobFolder) -> None:
-    """End what was started of a job that did not come to be: without its key no coordinator begins."""
-    coordinator = _coordinators.pop(folder.id, None)
-    if coordinator is not None:
-        kill_group(coordinator.pid)
-        coordinator.wait()
-        if coordinator.stdin is not None:
-            coordinator.stdin.close()
+    """End what was started of a job that did not come to be."""
+    root = _coordinators.pop(folder.id, None)
+    if root is not None:
+        root.end()
+    processes = folder.read_processes()
+    for process in processes.all if processes is not None else ():
+        if process.is_alive:
+            kill_group(process.pid)
     remove_sockets_folder(sockets_folder(folder.id))
 
 
@@ -471,22 +488,3 @@ def _refuse_taken(name: str) -> None:
                 hint=f"stop that one first: sl.attach({name!r}).stop()",
             )
             raise OptionError(text)
-
-
-def _start_coordinator(folder: JobFolder, options: JobOptions) -> subprocess.Popen[bytes]:
-    """Start the coordinator, or the guardian that starts it and takes care that there is one."""
-    command = [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", str(folder.path)]
-    if options.checkpoint_every_ms is not None:
-        command = guardian_command(folder.path, options)
-    # User code that was imported from somewhere on this process's path must be found by the workers, too.
-    inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-    search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    with (folder.log / "coordinator.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": search, **inherited},
-            start_new_session=True,
-        )

@@ -35,7 +35,7 @@ import msgspec
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime.folder import JobFolder, remove_sockets_folder
-from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
+from streamlab.runtime.pipes import READY, FrameBuffer, PipeWriter, framed, read_available
 from streamlab.runtime.processes import kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
 from streamlab.runtime.step_clock import StepClock
@@ -81,6 +81,7 @@ class Watchdog(threading.Thread):
         self._event_fd, self._event_signal = os.pipe()
         for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, commands_fd):
             os.set_blocking(fd, False)
+        os.write(events_fd, framed(READY))
         self.hello = self._wait_for_hello()
         self._folder = JobFolder(Path(self.hello.folder))
         self._meta = self._folder.read_meta()
@@ -97,6 +98,11 @@ class Watchdog(threading.Thread):
     def sockets(self) -> Path:
         """The folder for the job's sockets."""
         return Path(self._meta.sockets)
+
+    @property
+    def log(self) -> Path:
+        """Where this process prints."""
+        return self._folder.worker_log(self.hello.worker)
 
     def report(self, event: WorkerEvent) -> None:
         """Send an event; from any thread."""

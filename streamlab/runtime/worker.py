@@ -1,4 +1,4 @@
-"""A worker process: ``python -m streamlab.runtime.worker <events fd> <job id> <parent>``, started by a coordinator.
+"""A worker process: ``python -m streamlab.runtime.worker <events fd> <whose> <parent>``, started by a coordinator.
 
 One cooperative loop over its tasks, last in the graph first, so that rows leave before new ones are read. In each round
 everything that has arrived is taken in before any task runs, so two workers that send to each other cannot block.
@@ -33,6 +33,7 @@ from streamlab.runtime.deployment import BuiltTask, Goals, Origin, Place, build_
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.job_log import print_to
 from streamlab.runtime.pane_files import PaneWriter
 from streamlab.runtime.pipes import read_available
 from streamlab.runtime.placement import worker_count, worker_of
@@ -423,6 +424,8 @@ def main(events_fd: int, coordinator: int) -> None:
     if "STREAMLAB_PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.environ.pop("STREAMLAB_PYTHONPATH")
     watchdog = Watchdog(commands_fd, events_fd, coordinator)
+    # It may have been started before there was a job.
+    print_to(watchdog.log)
     faulthandler.enable(watchdog.fault_log)
     watchdog.start()
     arm_from_environment(f"worker-{watchdog.hello.worker}")
