@@ -42,8 +42,7 @@ from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.retention import KEEP_ENDED_JOBS, EndedJob, bytes_to_keep, folder_bytes, surplus
 from streamlab.runtime.spare_pool import Crew
-from streamlab.runtime.spares import SPARES, start_crew
-from streamlab.runtime.standby import Standby
+from streamlab.runtime.spares import SPARES, StartedCrew, start_crew
 from streamlab.runtime.surroundings import Surroundings
 from streamlab.runtime.table_reader import TableReader, write_table_facts
 from streamlab.state.checkpoints.blobs import open_blobs
@@ -54,9 +53,9 @@ _ALONE_GRACE_US = 15_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
 
-_coordinators: dict[str, Standby] = {}
-"""Coordinators, or their guardians, that this process has started, by job id. They live as long as their jobs, not as
-long as handles: a coordinator ends its job when the pipe that is held here closes."""
+_crews: dict[str, StartedCrew] = {}
+"""The processes that this one has started, by job id. They live as long as their jobs, not as long as handles: a
+coordinator ends its job when the pipe that is held here closes."""
 
 
 class JobHandle:
@@ -113,7 +112,7 @@ class JobHandle:
             status = self.status()
             if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
                 return status
-            time.sleep(_POLL_S)
+            self._await_news()
 
     def request(self, request: Request) -> None:
         """Have the coordinator take a request. Raises JobError when the job has ended, refuses or does not answer."""
@@ -163,13 +162,19 @@ class JobHandle:
                 return True
             if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
                 return False
-            time.sleep(_POLL_S)
+            self._await_news()
 
     def remove(self) -> None:
         """Delete everything that is stored of an ended job."""
         if self.status().state.is_final:
             self._reap()
             self.folder.remove()
+
+    def _await_news(self) -> None:
+        """Wait for a moment, less when its processes say that they have come to an end."""
+        started = _crews.get(self.meta.id)
+        if started is None or not started.root.listen(_POLL_S):
+            time.sleep(_POLL_S)
 
     def _first_status(self) -> JobStatus:
         return JobStatus(
@@ -197,9 +202,10 @@ class JobHandle:
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
-        root = _coordinators.get(self.meta.id)
-        if root is not None and root.has_ended and not self._goes_on_alone():
-            return self._unless_ended(f"its coordinator process ended: {exit_reason(root.process.returncode)}")
+        started = _crews.get(self.meta.id)
+        if started is not None and started.root.has_ended and not self._goes_on_alone():
+            code = started.root.process.returncode
+            return self._unless_ended(f"its coordinator process ended: {exit_reason(code)}")
         processes = self.folder.read_processes()
         if processes is not None and not processes.can_go_on:
             return self._unless_ended("its coordinator process ended unexpectedly")
@@ -247,16 +253,17 @@ class JobHandle:
         remove_sockets_folder(self.meta.sockets)
 
     def _reap(self) -> None:
-        root = _coordinators.pop(self.meta.id, None)
-        if root is None:
+        started = _crews.pop(self.meta.id, None)
+        if started is None or SPARES.take_back(started):
             return
+        root = started.root
+        root.close()
         try:
             root.process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
             # It hangs, and there is nothing left for it to do.
             root.process.kill()
             root.process.wait()
-        root.close()
         SPARES.job_ended()
 
 
@@ -378,31 +385,31 @@ def launch(
 def _start_coordinator(folder: JobFolder, crew: Crew, *, fresh: bool = False) -> None:
     """Start the processes of a job, or take those that wait for one; they are told of it by `_hand_over`."""
     surroundings = Surroundings.now()
-    root = None if fresh else SPARES.take(crew, surroundings)
-    if root is None:
+    started = None if fresh else SPARES.take(crew, surroundings)
+    if started is None:
         with (folder.log / "coordinator.log").open("ab") as log:
-            root = start_crew(crew, surroundings, log)
-    _coordinators[folder.id] = root
+            started = start_crew(crew, surroundings, log)
+    _crews[folder.id] = started
 
 
 def _hand_over(folder: JobFolder, options: JobOptions, crew: Crew) -> None:
     """Tell the coordinator, or the guardian that has started it, of the job."""
     arguments = guardian_arguments(folder.path, options) if crew.guarded else [str(folder.path)]
     key = secrets.token_bytes(KEY_BYTES)
-    if not _coordinators[folder.id].hand_over(arguments, key):
-        _coordinators.pop(folder.id).end()
+    if not _crews[folder.id].root.hand_over(arguments, key):
+        _crews.pop(folder.id).root.end()
         _start_coordinator(folder, crew, fresh=True)
         # One that dies right away is found out by whoever asks for the status.
-        _coordinators[folder.id].hand_over(arguments, key)
+        _crews[folder.id].root.hand_over(arguments, key)
     if options.detach:
-        _coordinators[folder.id].close()
+        _crews[folder.id].root.close()
 
 
 def _abandon(folder: JobFolder) -> None:
     """End what was started of a job that did not come to be."""
-    root = _coordinators.pop(folder.id, None)
-    if root is not None:
-        root.end()
+    started = _crews.pop(folder.id, None)
+    if started is not None:
+        started.root.end()
     processes = folder.read_processes()
     for process in processes.all if processes is not None else ():
         if process.is_alive:

@@ -29,10 +29,9 @@ import time
 from typing import IO, Any, NoReturn
 
 from streamlab.core.failpoints import reach
-from streamlab.runtime.coordinator_process import COMMAND as COORDINATOR
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.job_log import print_to
-from streamlab.runtime.standby import Standby, read_exactly, read_or_end, wait_for_arguments
+from streamlab.runtime.standby import COORDINATOR, Standby, read_exactly, read_or_end, wait_for_arguments
 
 CLIENT_ENDED = b"!"
 """What a coordinator is told when the client has ended; without it, it was the guardian that ended."""

@@ -1,9 +1,10 @@
 """The processes that this session keeps ready for its next jobs, so that a job need not wait for imports.
 
 A spare is a coordinator, with its guardian if the last job had one, and as many workers as the last job had; all of
-them have imported everything, have read nothing of any job, and wait (see `standby`). The next job that is started in
-the same surroundings (environment, current folder, limits, where modules are found) takes them. Which spares there are
-to be, the `spare_pool` says; a thread of this process starts and ends them.
+them have imported everything, know nothing of any job, and wait (see `standby`). The next job that is started in the
+same surroundings (environment, current folder, limits, where modules are found) takes them. Which spares there are to
+be, the `spare_pool` says; a thread of this process starts and ends them. The processes of a job without checkpoints
+that has ended well, and in which no code but streamlab's own and Polars' has run, are spares again (see `untouched`).
 
 They end when this process does, however it ends. The environment variable STREAMLAB_SPARES, ``on`` or ``off``, says
 whether there are any.
@@ -21,27 +22,37 @@ from dataclasses import dataclass
 from typing import IO
 
 from streamlab.core.errors import OptionError, explained
-from streamlab.runtime.coordinator_process import COMMAND as COORDINATOR
 from streamlab.runtime.folder import home
 from streamlab.runtime.guardian import STANDBY
 from streamlab.runtime.guarding import COMMAND as GUARDIAN
 from streamlab.runtime.spare_pool import Crew, SparePool
-from streamlab.runtime.standby import Standby
+from streamlab.runtime.standby import COORDINATOR, Standby
 from streamlab.runtime.surroundings import Surroundings
 
 VARIABLE = "STREAMLAB_SPARES"
 _AFTER_START_S = 1.0
 """How long after the start of a job its replacement is started: until then the job needs the processors itself."""
+_RETURN_S = 2.0
+"""How long the processes of a job that has ended may take to be ready for another one."""
 
 
 @dataclass(frozen=True)
-class _Spare:
-    """One spare crew."""
+class StartedCrew:
+    """The processes of a job, or of one that is to come.
+
+    Attributes
+    ----------
+    crew : Crew
+        Which.
+    surroundings : Surroundings
+        Those in which they were started.
+    root : Standby
+        The process that has started the others.
+    """
 
     crew: Crew
     surroundings: Surroundings
     root: Standby
-    """The process that has started the others."""
 
 
 class Spares:
@@ -49,14 +60,14 @@ class Spares:
 
     def __init__(self) -> None:
         self._pool = SparePool()
-        self._held: list[_Spare] = []
+        self._held: list[StartedCrew] = []
         self._changed = threading.Condition()
         self._keeper: threading.Thread | None = None
         self._starts_s = 0.0
         self._jobs = 0
 
-    def take(self, crew: Crew, surroundings: Surroundings) -> Standby | None:
-        """Return the root of a crew that a job can have, and have another one started later; None when there is none.
+    def take(self, crew: Crew, surroundings: Surroundings) -> StartedCrew | None:
+        """Return a crew that a job can have, and have another one started later; None when there is none.
 
         Parameters
         ----------
@@ -80,13 +91,27 @@ class Spares:
                 self._held.remove(taken)
             self._jobs += 1
             self._expect(crew, _AFTER_START_S)
-        return None if taken is None else taken.root
+        return taken
 
     def expect(self, crew: Crew) -> None:
         """Have a spare started now, for a job that will come."""
         if is_on():
             with self._changed:
                 self._expect(crew, 0.0)
+
+    def take_back(self, started: StartedCrew) -> bool:
+        """Keep the crew of a job that has ended, if it waits for another one; return whether it is kept."""
+        root = started.root
+        deadline = time.monotonic() + _RETURN_S
+        while not root.is_ready:
+            if not root.listen(_RETURN_S) or time.monotonic() > deadline:
+                return False
+        with self._changed:
+            if not is_on() or any(spare.crew.guarded == started.crew.guarded for spare in self._held):
+                return False
+            self._held.append(started)
+            self._changed.notify()
+        return True
 
     def job_ended(self) -> None:
         """Have what is missing started now: a job needs the processors no longer. A single job may be the only one."""
@@ -144,13 +169,13 @@ class Spares:
 
     def _start(self, crew: Crew, surroundings: Surroundings) -> None:
         try:
-            root = start_crew(crew, surroundings, subprocess.DEVNULL)
+            started = start_crew(crew, surroundings, subprocess.DEVNULL)
         except OSError:
             # Nobody has asked for it. The next job says why no process can be started.
             self.close()
             return
         with self._changed:
-            self._held.append(_Spare(crew, surroundings, root))
+            self._held.append(started)
 
 
 def is_on() -> bool:
@@ -161,8 +186,8 @@ def is_on() -> bool:
     return said == "on"
 
 
-def start_crew(crew: Crew, surroundings: Surroundings, log: IO[bytes] | int) -> Standby:
-    """Start the processes of a job, of which they are told nothing yet, and return the first of them. Raises OSError.
+def start_crew(crew: Crew, surroundings: Surroundings, log: IO[bytes] | int) -> StartedCrew:
+    """Start the processes of a job, of which they are told nothing yet. Raises OSError.
 
     Parameters
     ----------
@@ -175,10 +200,10 @@ def start_crew(crew: Crew, surroundings: Surroundings, log: IO[bytes] | int) -> 
     """
     workers = str(crew.workers)
     command = [*GUARDIAN, str(home()), f"{STANDBY}{workers}"] if crew.guarded else [*COORDINATOR, str(home()), workers]
-    return Standby.start(command, surroundings.environment, log)
+    return StartedCrew(crew, surroundings, Standby.start(command, surroundings.environment, log))
 
 
-def _end(spares: list[_Spare]) -> None:
+def _end(spares: list[StartedCrew]) -> None:
     for spare in spares:
         with contextlib.suppress(ProcessLookupError):
             spare.root.process.terminate()

@@ -27,10 +27,13 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+COORDINATOR = (sys.executable, "-P", "-m", "streamlab.runtime.coordinator_process")
+"""Starts one that will be a coordinator; the folder of all jobs and the number of workers follow."""
 READY, TAKEN = b"r", b"t"
 _LENGTH = 4
 _ANSWER_S = 0.5
@@ -57,7 +60,8 @@ class Standby:
         self.process = process
         self.channel = channel
         self._started_s = time.monotonic()
-        self._is_ready = False
+        self._said = b""
+        self._jobs = 0
 
     @classmethod
     def start(
@@ -82,10 +86,8 @@ class Standby:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has imported everything; only to be asked before it is handed anything."""
-        if not self._is_ready:
-            self._is_ready = self._hears(READY, 0)
-        return self._is_ready
+        """Whether it waits for a job, with everything imported."""
+        return self._hears(READY, self._jobs + 1, 0)
 
     def hand_over(self, arguments: Sequence[str], key: bytes) -> bool:
         """Make it what it is to be, and return whether it is; if not, it must be ended.
@@ -100,10 +102,11 @@ class Standby:
         is_ready = self.is_ready
         if self.has_ended or not (is_ready or time.monotonic() - self._started_s < _IMPORTS_S):
             return False
+        self._jobs += 1
         body = b"\0".join(os.fsencode(argument) for argument in arguments)
         if not self.tell(len(body).to_bytes(_LENGTH, "little") + body):
             return False
-        if is_ready and not self._hears(TAKEN, _ANSWER_S):
+        if is_ready and not self._hears(TAKEN, self._jobs, _ANSWER_S):
             return False
         return self.tell(key)
 
@@ -131,15 +134,31 @@ class Standby:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def _hears(self, word: bytes, wait_s: float) -> bool:
-        """Return whether it says a word in time."""
+    def listen(self, wait_s: float) -> bool:
+        """Wait until it says something or ends; return whether there is more to be waited for."""
+        if self.channel.fileno() < 0:
+            return False
         self.channel.settimeout(wait_s)
         try:
-            return self.channel.recv(1) == word
+            said = self.channel.recv(64)
+        except (TimeoutError, BlockingIOError):
+            return True
         except OSError:
             return False
         finally:
             self.channel.settimeout(None)
+        self._said += said
+        return bool(said)
+
+    def _hears(self, word: bytes, times: int, wait_s: float) -> bool:
+        """Return whether it has said a word so many times, or does so in time."""
+        deadline = time.monotonic() + wait_s
+        while self._said.count(word) < times:
+            left_s = max(deadline - time.monotonic(), 0.0)
+            before = len(self._said)
+            if not self.listen(left_s) or (left_s == 0.0 and len(self._said) == before):
+                return False
+        return True
 
 
 def wait_for_arguments(fd: int) -> list[str] | None:

@@ -52,6 +52,7 @@ from streamlab.state.checkpoints.manifests import ManifestStore
 
 _TICK_S = 0.05
 _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
+_CLOSING_S = 0.002
 _SHORT_DISMISSAL_S = 0.3
 """How long workers may take to close: long after success, short when one of them may hang."""
 _DISK_PATIENCE_S = 30.0
@@ -116,6 +117,8 @@ class Supervisor:
         self._guarding = Guarding(folder.path, self._meta.options, guardian)
         self._key = key
         self._standing_by = deque(standing_by)
+        self.ready_again: list[StartedWorker] = []
+        """Workers that can have another job, now that this one has ended."""
         self._is_guarded = self._meta.options.checkpoint_every_ms is not None
         self._watches_client = not hears_client and not self._meta.options.detach
         self._workers: dict[int, WorkerProcess] = {}
@@ -157,6 +160,8 @@ class Supervisor:
         reach("coordinator.finish")
         self._folder.write_status(self._final)
         self._guarding.dismiss()
+        self._selector.close()
+        os.close(self._lock)
 
     def end_after_defect(self, report: str) -> None:
         """End everything when this process itself has failed."""
@@ -410,14 +415,17 @@ class Supervisor:
         alive = [worker for worker in self._workers.values() if not worker.lost]
         state = self._final.state if self._final else JobState.FAILED
         deadline = time.monotonic() + _DISMISSAL_S.get(state, _SHORT_DISMISSAL_S)
-        while time.monotonic() < deadline and not all(worker.has_ended for worker in alive):
+        while time.monotonic() < deadline and not all(worker.is_ready_again or worker.has_ended for worker in alive):
             for worker in alive:
                 worker.send()
-                if worker.events_fd >= 0:
-                    read_available(worker.events_fd)
-            time.sleep(0.002)
+                worker.read(self._selector, lambda _: None)
+            # It speaks, or the end of its pipe is there, when it has come to its end.
+            self._selector.select(_CLOSING_S)
         for worker in alive:
-            worker.kill()
+            if worker.is_ready_again and not worker.has_ended and state is JobState.FINISHED:
+                self.ready_again.append(worker.stand_by(self._selector))
+            else:
+                worker.kill()
 
 
 def read_is_empty(fd: int) -> bool:
@@ -440,8 +448,14 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def main(path: str, *flags: str, key: bytes = b"", standing_by: Sequence[StartedWorker] = ()) -> None:
-    """Run this process as the coordinator of the job in a folder; for the last two see :class:`Supervisor`."""
+def main(path: str, *flags: str, key: bytes = b"", standing_by: Sequence[StartedWorker] = ()) -> list[StartedWorker]:
+    """Run this process as the coordinator of the job in a folder; for the last two see :class:`Supervisor`.
+
+    Returns
+    -------
+    list[StartedWorker]
+        Workers that can have another job.
+    """
     arm_from_environment("coordinator")
     supervisor = None
     try:
@@ -450,7 +464,7 @@ def main(path: str, *flags: str, key: bytes = b"", standing_by: Sequence[Started
         status = _last_status(folder)
         if status is not None and status.state.is_final:
             # The coordinator before was killed after its last word.
-            return
+            return []
         supervisor = Supervisor(
             folder,
             client_fd=0,
@@ -472,6 +486,7 @@ def main(path: str, *flags: str, key: bytes = b"", standing_by: Sequence[Started
         if supervisor is not None:
             supervisor.end_after_defect(report)
         sys.exit(1)
+    return supervisor.ready_again
 
 
 if __name__ == "__main__":

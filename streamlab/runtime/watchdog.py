@@ -77,6 +77,7 @@ class Watchdog(threading.Thread):
         self._armed_s = -_ARM_S
         self._reported_s = 0.0
         self._hanging = False
+        self._ends = False
         self.command_fd, self._command_signal = os.pipe()
         self._event_fd, self._event_signal = os.pipe()
         for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, commands_fd):
@@ -113,10 +114,20 @@ class Watchdog(threading.Thread):
         """Set the figures that go with the next sign of life."""
         self._tasks, self._first_row_us = tasks, first_row_us
 
+    def stop(self) -> None:
+        """End this thread, once everything that was reported has been said, and let go of what it holds."""
+        self._ends = True
+        _wake(self._event_signal)
+        self.join()
+        faulthandler.cancel_dump_traceback_later()
+        faulthandler.disable()
+        for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, self.fault_log):
+            os.close(fd)
+
     def run(self) -> None:
-        """Speak with the coordinator until the process ends."""
+        """Speak with the coordinator until the process ends, or this is stopped."""
         try:
-            while True:
+            while not self._ends or self._events or self._writer.pending:
                 self._round()
         except BaseException:
             traceback.print_exc()

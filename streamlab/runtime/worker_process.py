@@ -50,6 +50,8 @@ class WorkerProcess:
         Whether it has ended and its return code was taken.
     inspected : bool
         Whether it was ended because it was silent.
+    is_ready_again : bool
+        Whether it has done all that there was to do, and waits to be told who it is next.
     answers_by_s : float
         When it must have said something, on the monotonic clock, or a fresh one takes its place.
     """
@@ -62,6 +64,7 @@ class WorkerProcess:
     lost: bool = False
     inspected: bool = False
     answers_by_s: float = math.inf
+    is_ready_again: bool = False
     _frames: FrameBuffer = field(default_factory=FrameBuffer)
 
     @classmethod
@@ -107,7 +110,9 @@ class WorkerProcess:
             self._close_events(selector)
             return
         for frame in self._frames.feed(data):
-            if frame != READY:
+            if frame == READY:
+                self.is_ready_again = math.isinf(self.answers_by_s)
+            else:
                 self.answers_by_s = math.inf
                 take(_decoder.decode(frame))
 
@@ -125,6 +130,12 @@ class WorkerProcess:
         kill_group(self.process.pid)
         self.lost = True
         return self.process.wait()
+
+    def stand_by(self, selector: selectors.BaseSelector) -> StartedWorker:
+        """Return it as one that waits to be told who it is."""
+        selector.unregister(self.events_fd)
+        self.lost = True
+        return StartedWorker(self.process, self.commands.fd, self.events_fd, time.monotonic())
 
     def close(self, selector: selectors.BaseSelector) -> None:
         """Close the pipes."""

@@ -31,7 +31,7 @@ class StartedWorker:
     commands_fd, events_fd : int
         The pipe to it, and the one from it, which does not block.
     started_s : float
-        When it was started, on the monotonic clock.
+        When it was started, or was ready once more, on the monotonic clock.
     """
 
     process: subprocess.Popen[bytes]
