@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,6 +26,7 @@ from streamlab.runtime.folder import (
     checked_name,
     create_folder,
     create_sockets_folder,
+    folder_of,
     list_folders,
     registry_lock,
     remove_sockets_folder,
@@ -40,13 +40,11 @@ from streamlab.runtime.placement import worker_count
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
-from streamlab.runtime.retention import KEEP_ENDED_JOBS, EndedJob, bytes_to_keep, folder_bytes, surplus
+from streamlab.runtime.running_jobs import forget_running, note_running, noted_running
 from streamlab.runtime.spare_pool import Crew
 from streamlab.runtime.spares import SPARES, StartedCrew, start_crew
 from streamlab.runtime.surroundings import Surroundings
 from streamlab.runtime.table_reader import TableReader, write_table_facts
-from streamlab.state.checkpoints.blobs import open_blobs
-from streamlab.state.checkpoints.pins import Pins
 
 _START_GRACE_US = 30_000_000
 _ALONE_GRACE_US = 15_000_000
@@ -339,8 +337,7 @@ def launch(
     name = checked_name(options.name)
     pickled = pickled_graph(graph)
     with registry_lock():
-        _refuse_taken(name)
-        sweep(spared=[place for place in (origin, until) if place is not None])
+        check_is_free(name)
         folder = create_folder()
         held = HeldCheckpoints(folder, origin, until)
         # From here on, whatever happens (Ctrl-C, too) leaves a job that runs, or nothing.
@@ -361,6 +358,7 @@ def launch(
                 fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
                 engine=pl.__version__,
             )
+            note_running(folder.id)
             held.hold(meta.client)
             folder.write_graph(pickled)
             if query is not None:
@@ -376,6 +374,7 @@ def launch(
             _hand_over(folder, options, crew)
         except BaseException:
             _abandon(folder)
+            forget_running(folder.id)
             held.release()
             folder.remove()
             raise
@@ -419,9 +418,13 @@ def _abandon(folder: JobFolder) -> None:
 
 def find(name_or_id: str) -> JobHandle:
     """Return a job by its id, or the newest by its name, running ones first. Raises JobError when there is none."""
+    folder = folder_of(name_or_id)
+    handle = None if folder is None else _found(folder)
+    if handle is not None:
+        return handle
     handles = list_jobs()
     matching = [h for h in handles if name_or_id in {h.meta.id, h.meta.name}]
-    running = [h for h in matching if _is_running(h)]
+    running = [h for h in matching if is_running(h)]
     if matching:
         return (running or matching)[-1]
     known = ", ".join(sorted({h.meta.name for h in handles})) or "none"
@@ -430,53 +433,10 @@ def find(name_or_id: str) -> JobHandle:
 
 def list_jobs() -> list[JobHandle]:
     """Return all jobs whose folders there are, oldest first."""
-    handles = []
-    for folder in list_folders():
-        # A folder that another version wrote, or that is being removed right now, is not one of our jobs.
-        with contextlib.suppress(StateError, FileNotFoundError):
-            handles.append(JobHandle(folder))
-    return handles
+    return [handle for handle in map(_found, list_folders()) if handle is not None]
 
 
-def sweep(
-    keep: int = KEEP_ENDED_JOBS,
-    keep_bytes: int | None = None,
-    *,
-    spared: Sequence[CheckpointPlace] = (),
-    dry: bool = False,
-) -> tuple[list[EndedJob], list[EndedJob]]:
-    """Delete the folders of ended jobs except for the newest, and return which were deleted and which are left.
-
-    Parameters
-    ----------
-    keep
-        How many jobs stay at most.
-    keep_bytes
-        How many bytes stay at most, but for the newest job; None leaves it to the environment.
-    spared
-        Checkpoints whose jobs stay in any case, like those that a running job has started from.
-    dry
-        Whether nothing is deleted, and it is only said what would be.
-    """
-    handles = {handle.meta.id: handle for handle in list_jobs()}
-    running = {id_: _is_running(handle) for id_, handle in handles.items()}
-    metas = [handles[id_].meta for id_, runs in running.items() if runs]
-    places = [*spared, *(place for meta in metas for place in (meta.origin, meta.until) if place is not None)]
-    needed = {place.location.rstrip("/").rpartition("/")[2] for place in places}
-    ended = [_ended_job(handles[id_], needed) for id_, runs in running.items() if runs is False]
-    old = surplus(ended, keep, bytes_to_keep() if keep_bytes is None else keep_bytes)
-    for job in () if dry else old:
-        handles[job.id].remove()
-    return old, [job for job in ended if job not in old]
-
-
-def _ended_job(handle: JobHandle, needed: Collection[str]) -> EndedJob:
-    folder, status = handle.folder, handle.status()
-    is_needed = folder.id in needed or Pins(open_blobs(folder.path)).in_use
-    return EndedJob(folder.id, handle.meta.name, status.ended_us or 0, folder_bytes(folder.path), is_needed)
-
-
-def _is_running(handle: JobHandle) -> bool | None:
+def is_running(handle: JobHandle) -> bool | None:
     """Return whether a job runs; None when its folder is damaged or has just been removed, which harms no other job."""
     try:
         handle.folder.read_status()
@@ -485,9 +445,16 @@ def _is_running(handle: JobHandle) -> bool | None:
         return None
 
 
-def _refuse_taken(name: str) -> None:
-    for handle in list_jobs():
-        if handle.meta.name == name and _is_running(handle):
+def check_is_free(name: str) -> None:
+    """Look through the jobs that run. Raises OptionError if one of them has a name.
+
+    To be called while nobody else starts a job: see `registry_lock`.
+    """
+    for folder in noted_running():
+        handle = _found(folder)
+        if handle is None or is_running(handle) is False:
+            forget_running(folder.id)
+        elif handle.meta.name == name and is_running(handle):
             text = explained(
                 "start",
                 needed="a name that no running job has",
@@ -495,3 +462,11 @@ def _refuse_taken(name: str) -> None:
                 hint=f"stop that one first: sl.attach({name!r}).stop()",
             )
             raise OptionError(text)
+
+
+def _found(folder: JobFolder) -> JobHandle | None:
+    """Return the job of a folder; None if another version wrote it, or it is being removed right now."""
+    try:
+        return JobHandle(folder)
+    except (StateError, FileNotFoundError):
+        return None

@@ -18,7 +18,7 @@ import os
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from streamlab.core.errors import OptionError, explained
@@ -91,7 +91,8 @@ class Spares:
                 self._held.remove(taken)
             self._jobs += 1
             self._expect(crew, _AFTER_START_S)
-        return taken
+        # Its coordinator starts the workers that are missing, and ends those that are not needed.
+        return None if taken is None else replace(taken, crew=crew)
 
     def expect(self, crew: Crew) -> None:
         """Have a spare started now, for a job that will come."""
@@ -107,10 +108,12 @@ class Spares:
             if not root.listen(_RETURN_S) or time.monotonic() > deadline:
                 return False
         with self._changed:
-            if not is_on() or any(spare.crew.guarded == started.crew.guarded for spare in self._held):
+            others = [spare for spare in self._held if spare.crew.guarded == started.crew.guarded]
+            if not is_on() or any(spare.root.is_ready for spare in others):
                 return False
-            self._held.append(started)
+            self._held = [spare for spare in self._held if spare not in others] + [started]
             self._changed.notify()
+        _end(others)
         return True
 
     def job_ended(self) -> None:
@@ -148,13 +151,13 @@ class Spares:
         while True:
             with self._changed:
                 now = time.monotonic()
-                alive = [spare for spare in self._held if not spare.root.has_ended]
                 surroundings = Surroundings.now()
-                surplus = self._pool.surplus([s.crew for s in alive], now)
-                ending = [s for s in alive if s.surroundings != surroundings]
-                for crew in surplus:
-                    ending += [s for s in alive if s.crew == crew and s not in ending][:1]
-                self._held = [s for s in alive if s not in ending]
+                ending = [s for s in self._held if s.root.has_ended or s.surroundings != surroundings]
+                self._held = [s for s in self._held if s not in ending]
+                for crew in self._pool.surplus([s.crew for s in self._held], now):
+                    surplus = next(s for s in self._held if s.crew == crew)
+                    self._held.remove(surplus)
+                    ending.append(surplus)
                 wait_s = self._starts_s - now
                 missing = self._pool.missing([s.crew for s in self._held], now) if wait_s <= 0 else set()
                 if not ending and not missing:

@@ -28,6 +28,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import IO
@@ -61,6 +62,7 @@ class Standby:
         self.channel = channel
         self._started_s = time.monotonic()
         self._said = b""
+        self._listening = threading.Lock()
         self._jobs = 0
 
     @classmethod
@@ -135,19 +137,20 @@ class Standby:
             self.process.wait()
 
     def listen(self, wait_s: float) -> bool:
-        """Wait until it says something or ends; return whether there is more to be waited for."""
-        if self.channel.fileno() < 0:
-            return False
-        self.channel.settimeout(wait_s)
+        """Wait until it says something or ends; return whether there is more to be waited for. From any thread."""
+        channel = select.poll()
         try:
-            said = self.channel.recv(64)
-        except (TimeoutError, BlockingIOError):
+            channel.register(self.channel, select.POLLIN)
+            if not channel.poll(wait_s * 1000):
+                return True
+            with self._listening:
+                said = self.channel.recv(64, socket.MSG_DONTWAIT)
+                self._said += said
+        except BlockingIOError:
+            # Another thread has heard it.
             return True
-        except OSError:
+        except (OSError, ValueError):
             return False
-        finally:
-            self.channel.settimeout(None)
-        self._said += said
         return bool(said)
 
     def _hears(self, word: bytes, times: int, wait_s: float) -> bool:
