@@ -159,7 +159,7 @@ class _FrameReader(SplitReader):
 def _each(frames: object) -> list[pl.DataFrame]:
     if isinstance(frames, str | bytes | dict) or not isinstance(frames, Iterable):
         raise _no_frame(frames)
-    import psutil  # noqa: PLC0415 - as long to import as it takes to start a small job otherwise
+    import psutil  # noqa: PLC0415 - a worker that reads frames does not need it
 
     budget = psutil.virtual_memory().available // 2
     out: list[pl.DataFrame] = []

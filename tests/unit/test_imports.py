@@ -20,7 +20,7 @@ RARE = {"http.server", "statistics", "ssl", "duckdb", "psycopg", "deltalake", "s
         ("streamlab.runtime.coordinator_process", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq", "msgspec"}),
         ("streamlab.runtime.supervisor", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq"}),
         ("streamlab.runtime.worker", NOTEBOOK | LIBRARIES | RARE),
-        ("streamlab.session.sources", NOTEBOOK | (LIBRARIES | RARE) - {"cloudpickle"}),
+        ("streamlab.session.sources", NOTEBOOK | (LIBRARIES | RARE) - {"cloudpickle", "psutil"}),
     ],
 )
 def test_what_is_not_needed_is_not_imported(module: str, unwanted: set[str]) -> None:
