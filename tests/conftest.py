@@ -43,10 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # pytest's own temporary folders stay where they are, to be looked at after a failure.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     places = {"STREAMLAB_HOME": root / "home", "XDG_RUNTIME_DIR": root / "run", "TMPDIR": root / "tmp"}
-    for variable, folder in places.items():
+    for folder in places.values():
         folder.mkdir(mode=0o700)
+    # Most tests start one job: spares for the next would only take processor time. Those about spares say "on".
+    for variable, value in {**places, "STREAMLAB_SPARES": "off"}.items():
         _saved[variable] = os.environ.get(variable)
-        os.environ[variable] = str(folder)
+        os.environ[variable] = str(value)
     tempfile.tempdir = None
     config.stash[_ROOT] = root
 

@@ -31,8 +31,9 @@ from streamlab.observe.preview import Preview, plain
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
-from streamlab.runtime.client import list_jobs, sweep
+from streamlab.runtime.client import list_jobs
 from streamlab.runtime.retention import KEEP_ENDED_JOBS, VARIABLE, parse_bytes
+from streamlab.runtime.sweeping import sweep
 from streamlab.session.job import Job
 
 _EPILOG = (

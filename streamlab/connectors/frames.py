@@ -9,8 +9,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import polars as pl
-import psutil
-import pyarrow as pa
 
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
 from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
@@ -161,6 +159,8 @@ class _FrameReader(SplitReader):
 def _each(frames: object) -> list[pl.DataFrame]:
     if isinstance(frames, str | bytes | dict) or not isinstance(frames, Iterable):
         raise _no_frame(frames)
+    import psutil  # noqa: PLC0415 - a worker that reads frames does not need it
+
     budget = psutil.virtual_memory().available // 2
     out: list[pl.DataFrame] = []
     for frame in frames:
@@ -208,6 +208,8 @@ def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise PlanError(explained(STEP, needed="column names that differ", got=f"{twice[0]!r} twice"))
+    import pyarrow as pa  # noqa: PLC0415 - Polars needs it for frames of pandas, and nothing else here does
+
     try:
         return pl.from_pandas(frame)
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError) as error:
@@ -219,6 +221,8 @@ def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
 
 
 def _converts(column: pd.Series) -> bool:
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
     try:
         pl.from_pandas(column)
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
+
+_MOST_BY_DEFAULT = 4
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,9 @@ class JobOptions:
     restart_delay_ms: int = 1_000
     max_restart_delay_ms: int = 60_000
     stable_ms: int = 600_000
+
+
+def default_parallelism() -> int:
+    """Return how many subtasks a step gets when nobody says so: one per processor that we may use, at most four."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_BY_DEFAULT, processors))

@@ -14,12 +14,21 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.core.errors import OptionError, PlanError, explained
+from streamlab.core.instants import MAX_TIME_US, MIN_TIME_US, show_us
 
-MIN_TIME_US = -(2**63)
-"""The watermark before any row; also "no watermark yet"."""
-
-MAX_TIME_US = 2**63 - 1
-"""The watermark after the end of bounded input: everything fires."""
+__all__ = [
+    "FARTHEST_TIME_US",
+    "MAX_TIME_US",
+    "MIN_TIME_US",
+    "Duration",
+    "from_us",
+    "is_time",
+    "is_usable",
+    "show_us",
+    "tick_us",
+    "time_bounds",
+    "time_us",
+]
 
 FARTHEST_TIME_US = 2**62
 """How far from 1970 an event time may lie, 146,000 years: beyond it the edges of windows would overflow."""
@@ -205,15 +214,3 @@ def from_us(expression: pl.Expr, dtype: pl.DataType) -> pl.Expr:
             instant = instant.dt.convert_time_zone(dtype.time_zone)
         return instant.cast(dtype)
     return expression.cast(pl.Datetime("us")).cast(dtype)
-
-
-def show_us(us: int | None) -> str:
-    """Return a point in time as text for people: ``2013-01-01 05:00:00``, ``start`` or ``end``."""
-    if us is None or us <= MIN_TIME_US + 10**15:
-        return "start"
-    if us >= MAX_TIME_US - 10**15:
-        return "end"
-    try:
-        return str(dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)).removesuffix("+00:00")
-    except OverflowError:
-        return f"{us} µs"

@@ -15,8 +15,17 @@ _ATTRIBUTE = "_streamlab_magics"
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Give the shell the ``stream`` magic: what ``%load_ext streamlab`` does. Loading twice changes nothing."""
-    from streamlab.notebook.magics import StreamMagics  # noqa: PLC0415 - costs a second, and only notebooks need it
+    """Give the shell the ``stream`` magic, and get the processes of a first job ready: ``%load_ext streamlab``.
+
+    Loading twice changes nothing.
+    """
+    from streamlab.core.options import default_parallelism  # noqa: PLC0415 - only notebooks need all this
+    from streamlab.runtime.spare_pool import Crew  # noqa: PLC0415
+    from streamlab.runtime.spares import SPARES  # noqa: PLC0415
+
+    # They import what the first job will need, while this process does the same.
+    SPARES.expect(Crew(guarded=True, workers=default_parallelism()))
+    from streamlab.notebook.magics import StreamMagics  # noqa: PLC0415 - costs a second
 
     if not hasattr(shell, _ATTRIBUTE):
         magics = StreamMagics(shell)

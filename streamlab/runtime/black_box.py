@@ -47,6 +47,10 @@ class BlackBox:
         record += framed(sample.encode()[: _SIZE - len(record) - 4])
         self._map[: len(record)] = record
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._map.close()
+
 
 def read_black_box(path: Path) -> tuple[str, str]:
     """Return the step and the sample that were noted last; empty when there are none."""

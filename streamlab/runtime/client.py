@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import secrets
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -29,30 +26,33 @@ from streamlab.runtime.folder import (
     checked_name,
     create_folder,
     create_sockets_folder,
+    folder_of,
     list_folders,
     registry_lock,
     remove_sockets_folder,
     sockets_folder,
 )
-from streamlab.runtime.guarding import guardian_command
+from streamlab.runtime.guarding import guardian_arguments
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.pickling import pickled_graph, pickled_query
+from streamlab.runtime.placement import worker_count
 from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
-from streamlab.runtime.retention import KEEP_ENDED_JOBS, EndedJob, bytes_to_keep, folder_bytes, surplus
+from streamlab.runtime.running_jobs import forget_running, note_running, noted_running
+from streamlab.runtime.spare_pool import Crew
+from streamlab.runtime.spares import SPARES, StartedCrew, start_crew
+from streamlab.runtime.surroundings import Surroundings
 from streamlab.runtime.table_reader import TableReader, write_table_facts
-from streamlab.state.checkpoints.blobs import open_blobs
-from streamlab.state.checkpoints.pins import Pins
 
 _START_GRACE_US = 30_000_000
 _ALONE_GRACE_US = 15_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
 
-_coordinators: dict[str, subprocess.Popen[bytes]] = {}
-"""Coordinators that this process has started, by job id. They live as long as their jobs, not as long as handles: a
+_crews: dict[str, StartedCrew] = {}
+"""The processes that this one has started, by job id. They live as long as their jobs, not as long as handles: a
 coordinator ends its job when the pipe that is held here closes."""
 
 
@@ -110,7 +110,7 @@ class JobHandle:
             status = self.status()
             if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
                 return status
-            time.sleep(_POLL_S)
+            self._await_news()
 
     def request(self, request: Request) -> None:
         """Have the coordinator take a request. Raises JobError when the job has ended, refuses or does not answer."""
@@ -160,13 +160,19 @@ class JobHandle:
                 return True
             if status.state.is_final or (deadline is not None and time.monotonic() >= deadline):
                 return False
-            time.sleep(_POLL_S)
+            self._await_news()
 
     def remove(self) -> None:
         """Delete everything that is stored of an ended job."""
         if self.status().state.is_final:
             self._reap()
             self.folder.remove()
+
+    def _await_news(self) -> None:
+        """Wait for a moment, less when its processes say that they have come to an end."""
+        started = _crews.get(self.meta.id)
+        if started is None or not started.root.listen(_POLL_S):
+            time.sleep(_POLL_S)
 
     def _first_status(self) -> JobStatus:
         return JobStatus(
@@ -194,9 +200,10 @@ class JobHandle:
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
-        coordinator = _coordinators.get(self.meta.id)
-        if coordinator is not None and coordinator.poll() is not None and not self._goes_on_alone():
-            return self._unless_ended(f"its coordinator process ended: {exit_reason(coordinator.returncode)}")
+        started = _crews.get(self.meta.id)
+        if started is not None and started.root.has_ended and not self._goes_on_alone():
+            code = started.root.process.returncode
+            return self._unless_ended(f"its coordinator process ended: {exit_reason(code)}")
         processes = self.folder.read_processes()
         if processes is not None and not processes.can_go_on:
             return self._unless_ended("its coordinator process ended unexpectedly")
@@ -244,17 +251,18 @@ class JobHandle:
         remove_sockets_folder(self.meta.sockets)
 
     def _reap(self) -> None:
-        coordinator = _coordinators.pop(self.meta.id, None)
-        if coordinator is None:
+        started = _crews.pop(self.meta.id, None)
+        if started is None or SPARES.take_back(started):
             return
+        root = started.root
+        root.close()
         try:
-            coordinator.wait(_REAP_S)
+            root.process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
             # It hangs, and there is nothing left for it to do.
-            coordinator.kill()
-            coordinator.wait()
-        if coordinator.stdin is not None:
-            coordinator.stdin.close()
+            root.process.kill()
+            root.process.wait()
+        SPARES.job_ended()
 
 
 def _settled(checkpoint: CheckpointStatus) -> CheckpointStatus:
@@ -329,8 +337,7 @@ def launch(
     name = checked_name(options.name)
     pickled = pickled_graph(graph)
     with registry_lock():
-        _refuse_taken(name)
-        sweep(spared=[place for place in (origin, until) if place is not None])
+        check_is_free(name)
         folder = create_folder()
         held = HeldCheckpoints(folder, origin, until)
         # From here on, whatever happens (Ctrl-C, too) leaves a job that runs, or nothing.
@@ -351,6 +358,7 @@ def launch(
                 fingerprint=hashlib.sha256(plan.encode()).hexdigest(),
                 engine=pl.__version__,
             )
+            note_running(folder.id)
             held.hold(meta.client)
             folder.write_graph(pickled)
             if query is not None:
@@ -361,43 +369,62 @@ def launch(
             if prepare is not None:
                 prepare(folder)
             folder.write_meta(meta)
-            _coordinators[folder.id] = _start_coordinator(folder, options)
-            _hand_over(_coordinators[folder.id], options)
+            crew = Crew(options.checkpoint_every_ms is not None, worker_count(v.parallelism for v in graph.vertices))
+            _start_coordinator(folder, crew)
+            _hand_over(folder, options, crew)
         except BaseException:
             _abandon(folder)
+            forget_running(folder.id)
             held.release()
             folder.remove()
             raise
     return JobHandle(folder)
 
 
-def _hand_over(coordinator: subprocess.Popen[bytes], options: JobOptions) -> None:
-    """Give the coordinator, or the guardian that starts it, the job's key."""
-    # One that has died already is found out by whoever asks for the status.
-    with contextlib.suppress(BrokenPipeError):
-        if coordinator.stdin is not None:
-            coordinator.stdin.write(secrets.token_bytes(KEY_BYTES))
-            coordinator.stdin.flush()
-            if options.detach:
-                coordinator.stdin.close()
+def _start_coordinator(folder: JobFolder, crew: Crew, *, fresh: bool = False) -> None:
+    """Start the processes of a job, or take those that wait for one; they are told of it by `_hand_over`."""
+    surroundings = Surroundings.now()
+    started = None if fresh else SPARES.take(crew, surroundings)
+    if started is None:
+        with (folder.log / "coordinator.log").open("ab") as log:
+            started = start_crew(crew, surroundings, log)
+    _crews[folder.id] = started
+
+
+def _hand_over(folder: JobFolder, options: JobOptions, crew: Crew) -> None:
+    """Tell the coordinator, or the guardian that has started it, of the job."""
+    arguments = guardian_arguments(folder.path, options) if crew.guarded else [str(folder.path)]
+    key = secrets.token_bytes(KEY_BYTES)
+    if not _crews[folder.id].root.hand_over(arguments, key):
+        _crews.pop(folder.id).root.end()
+        _start_coordinator(folder, crew, fresh=True)
+        # One that dies right away is found out by whoever asks for the status.
+        _crews[folder.id].root.hand_over(arguments, key)
+    if options.detach:
+        _crews[folder.id].root.close()
 
 
 def _abandon(folder: JobFolder) -> None:
-    """End what was started of a job that did not come to be: without its key no coordinator begins."""
-    coordinator = _coordinators.pop(folder.id, None)
-    if coordinator is not None:
-        kill_group(coordinator.pid)
-        coordinator.wait()
-        if coordinator.stdin is not None:
-            coordinator.stdin.close()
+    """End what was started of a job that did not come to be."""
+    started = _crews.pop(folder.id, None)
+    if started is not None:
+        started.root.end()
+    processes = folder.read_processes()
+    for process in processes.all if processes is not None else ():
+        if process.is_alive:
+            kill_group(process.pid)
     remove_sockets_folder(sockets_folder(folder.id))
 
 
 def find(name_or_id: str) -> JobHandle:
     """Return a job by its id, or the newest by its name, running ones first. Raises JobError when there is none."""
+    folder = folder_of(name_or_id)
+    handle = None if folder is None else _found(folder)
+    if handle is not None:
+        return handle
     handles = list_jobs()
     matching = [h for h in handles if name_or_id in {h.meta.id, h.meta.name}]
-    running = [h for h in matching if _is_running(h)]
+    running = [h for h in matching if is_running(h)]
     if matching:
         return (running or matching)[-1]
     known = ", ".join(sorted({h.meta.name for h in handles})) or "none"
@@ -406,53 +433,10 @@ def find(name_or_id: str) -> JobHandle:
 
 def list_jobs() -> list[JobHandle]:
     """Return all jobs whose folders there are, oldest first."""
-    handles = []
-    for folder in list_folders():
-        # A folder that another version wrote, or that is being removed right now, is not one of our jobs.
-        with contextlib.suppress(StateError, FileNotFoundError):
-            handles.append(JobHandle(folder))
-    return handles
+    return [handle for handle in map(_found, list_folders()) if handle is not None]
 
 
-def sweep(
-    keep: int = KEEP_ENDED_JOBS,
-    keep_bytes: int | None = None,
-    *,
-    spared: Sequence[CheckpointPlace] = (),
-    dry: bool = False,
-) -> tuple[list[EndedJob], list[EndedJob]]:
-    """Delete the folders of ended jobs except for the newest, and return which were deleted and which are left.
-
-    Parameters
-    ----------
-    keep
-        How many jobs stay at most.
-    keep_bytes
-        How many bytes stay at most, but for the newest job; None leaves it to the environment.
-    spared
-        Checkpoints whose jobs stay in any case, like those that a running job has started from.
-    dry
-        Whether nothing is deleted, and it is only said what would be.
-    """
-    handles = {handle.meta.id: handle for handle in list_jobs()}
-    running = {id_: _is_running(handle) for id_, handle in handles.items()}
-    metas = [handles[id_].meta for id_, runs in running.items() if runs]
-    places = [*spared, *(place for meta in metas for place in (meta.origin, meta.until) if place is not None)]
-    needed = {place.location.rstrip("/").rpartition("/")[2] for place in places}
-    ended = [_ended_job(handles[id_], needed) for id_, runs in running.items() if runs is False]
-    old = surplus(ended, keep, bytes_to_keep() if keep_bytes is None else keep_bytes)
-    for job in () if dry else old:
-        handles[job.id].remove()
-    return old, [job for job in ended if job not in old]
-
-
-def _ended_job(handle: JobHandle, needed: Collection[str]) -> EndedJob:
-    folder, status = handle.folder, handle.status()
-    is_needed = folder.id in needed or Pins(open_blobs(folder.path)).in_use
-    return EndedJob(folder.id, handle.meta.name, status.ended_us or 0, folder_bytes(folder.path), is_needed)
-
-
-def _is_running(handle: JobHandle) -> bool | None:
+def is_running(handle: JobHandle) -> bool | None:
     """Return whether a job runs; None when its folder is damaged or has just been removed, which harms no other job."""
     try:
         handle.folder.read_status()
@@ -461,9 +445,16 @@ def _is_running(handle: JobHandle) -> bool | None:
         return None
 
 
-def _refuse_taken(name: str) -> None:
-    for handle in list_jobs():
-        if handle.meta.name == name and _is_running(handle):
+def check_is_free(name: str) -> None:
+    """Look through the jobs that run. Raises OptionError if one of them has a name.
+
+    To be called while nobody else starts a job: see `registry_lock`.
+    """
+    for folder in noted_running():
+        handle = _found(folder)
+        if handle is None or is_running(handle) is False:
+            forget_running(folder.id)
+        elif handle.meta.name == name and is_running(handle):
             text = explained(
                 "start",
                 needed="a name that no running job has",
@@ -473,20 +464,9 @@ def _refuse_taken(name: str) -> None:
             raise OptionError(text)
 
 
-def _start_coordinator(folder: JobFolder, options: JobOptions) -> subprocess.Popen[bytes]:
-    """Start the coordinator, or the guardian that starts it and takes care that there is one."""
-    command = [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", str(folder.path)]
-    if options.checkpoint_every_ms is not None:
-        command = guardian_command(folder.path, options)
-    # User code that was imported from somewhere on this process's path must be found by the workers, too.
-    inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-    search = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    with (folder.log / "coordinator.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": search, **inherited},
-            start_new_session=True,
-        )
+def _found(folder: JobFolder) -> JobHandle | None:
+    """Return the job of a folder; None if another version wrote it, or it is being removed right now."""
+    try:
+        return JobHandle(folder)
+    except (StateError, FileNotFoundError):
+        return None

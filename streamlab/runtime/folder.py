@@ -346,6 +346,12 @@ def list_folders() -> list[JobFolder]:
     return [JobFolder(path) for when, path in sorted(made) if when]
 
 
+def folder_of(job_id: str) -> JobFolder | None:
+    """Return the folder of a job; None when there is none, or no job can have that id."""
+    path = home() / "jobs" / job_id
+    return JobFolder(path) if _ID.fullmatch(job_id) and path.is_dir() else None
+
+
 def _layout_name(graph: str) -> str:
     return f"{graph.removesuffix('.pickle')}.layout.json"
 

@@ -1,5 +1,8 @@
 """The guardian of a job that takes checkpoints: ``python -m streamlab.runtime.guardian <job folder> [flags]``.
 
+A client starts it as ``python -m streamlab.runtime.guardian <home> --standby=<workers>``: it starts a coordinator with
+so many workers at once, so that all import what they need while it waits for its arguments (see `standby`).
+
 It starts the job's coordinator, and another one when that is killed or fails, which takes the job over from its last
 checkpoint. A coordinator that hangs is ended by its workers; one that has none, by its guardian, which sees that the
 job's status is no longer written.
@@ -23,9 +26,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import IO, Any, NoReturn
 
 from streamlab.core.failpoints import reach
 from streamlab.runtime.fault_injection import arm_from_environment
+from streamlab.runtime.job_log import print_to
+from streamlab.runtime.standby import COORDINATOR, Standby, read_exactly, read_or_end, wait_for_arguments
 
 CLIENT_ENDED = b"!"
 """What a coordinator is told when the client has ended; without it, it was the guardian that ended."""
@@ -45,6 +51,8 @@ DETACHED = "--detached"
 """Tells a guardian that the job goes on when the client has ended."""
 DISMISSED = b"."
 """What a successor is told when the job has ended."""
+STANDBY = "--standby="
+"""Says how many workers the coordinator of a guardian will need that does not know its job yet."""
 _KEY_BYTES = 32
 _MOST_TAKEOVERS = 10
 _MOST_DEFECTS = 5
@@ -70,15 +78,25 @@ class Guardian:
         For how long the status may stay as it is.
     follows
         For a successor, the number of the coordinator that there is, which holds the pipe; else 0.
+    standby
+        A process that can be the first coordinator.
     """
 
     def __init__(
-        self, folder: str, client_fd: int, *, detached: bool, patience_s: float = math.inf, follows: int = 0
+        self,
+        folder: str,
+        client_fd: int,
+        *,
+        detached: bool,
+        patience_s: float = math.inf,
+        follows: int = 0,
+        standby: Standby | None = None,
     ) -> None:
         self._folder = folder
         self._client_fd = client_fd
         self._hears_client = not detached and not follows
         self._follows = follows
+        self._standby = standby
         self._patience_s = patience_s
         self._seen = (0, 0.0, 0.0)
         """When the status was written, when that was looked up, and for how long it has been the latest."""
@@ -117,24 +135,15 @@ class Guardian:
             if self._is_silent():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(coordinator, signal.SIGKILL)
-        return os.read(self._client_fd, 64) == DISMISSED
+        return read_or_end(self._client_fd, 64) == DISMISSED
 
     def _run_coordinator(self, key: bytes, *, followed: bool) -> int:
         flags = [f"{GUARDIAN}{os.getpid()}", *([FOLLOWED] if followed else []), *([NO_CLIENT] if self._follows else [])]
-        coordinator = subprocess.Popen(
-            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", self._folder, *flags],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        coordinator, pipe = self._start_coordinator(flags, key)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: coordinator.terminate())
-        pipe = coordinator.stdin
-        if pipe is None:
-            return 1
         # Closing the pipe writes what could not be written before, and fails once more.
         with contextlib.suppress(BrokenPipeError), pipe:
-            pipe.write(key)
-            pipe.flush()
             self._seen = (0, time.monotonic(), 0.0)
             while coordinator.poll() is None and not self._client_ended:
                 self._wait()
@@ -145,6 +154,25 @@ class Guardian:
                 pipe.write(CLIENT_ENDED)
         return coordinator.wait()
 
+    def _start_coordinator(self, flags: list[str], key: bytes) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        """Return a coordinator that has the job's key, and the pipe to it."""
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            if standby.hand_over([self._folder, *flags], key):
+                return standby.process, os.fdopen(standby.channel.detach(), "wb")
+            standby.end()
+        coordinator = subprocess.Popen(
+            [sys.executable, "-P", "-m", "streamlab.runtime.supervisor", self._folder, *flags],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        pipe: Any = coordinator.stdin
+        # One that has died already is found out by whoever waits for it.
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(key)
+            pipe.flush()
+        return coordinator, pipe
+
     def _wait(self) -> None:
         """Wait until a child or the client has ended."""
         watched = [self._woken, self._client_fd] if self._hears_client else [self._woken]
@@ -154,7 +182,7 @@ class Guardian:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._woken, 64)
         if self._client_fd in ready:
-            self._client_ended = not os.read(self._client_fd, 64)
+            self._client_ended = not read_or_end(self._client_fd, 64)
 
     def _is_silent(self) -> bool:
         """Return whether the coordinator has written no status for too long, not counting time in which all slept."""
@@ -169,17 +197,31 @@ class Guardian:
         return silent_s > self._patience_s
 
     def _read_key(self) -> bytes:
-        key = b""
-        while len(key) < _KEY_BYTES:
-            piece = os.read(self._client_fd, _KEY_BYTES - len(key))
-            if not piece:
-                sys.exit("the client ended before it had handed over the job")
-            key += piece
-        return key
+        try:
+            return read_exactly(self._client_fd, _KEY_BYTES)
+        except EOFError:
+            if self._standby is not None:
+                _leave(self._standby)
+            sys.exit("the client ended before it had handed over the job")
+
+
+def _leave(standby: Standby) -> NoReturn:
+    """End this process, which has no job, and the coordinator that it has started."""
+    standby.end()
+    os._exit(0)
 
 
 def main(folder: str, *flags: str) -> int:
-    """Run this process as the guardian of the job in a folder."""
+    """Run this process as the guardian of the job in a folder, or of one that it will be told."""
+    standby = None
+    if flags and flags[0].startswith(STANDBY):
+        standby = Standby.start([*COORDINATOR, folder, flags[0].removeprefix(STANDBY)])
+        signal.signal(signal.SIGTERM, lambda *_: _leave(standby))
+        arguments = wait_for_arguments(0)
+        if arguments is None:
+            _leave(standby)
+        folder, *flags = arguments  # type: ignore[assignment]
+        print_to(os.path.join(folder, "log", "coordinator.log"))
     arm_from_environment("guardian")
     patience = [float(flag.partition("=")[2]) for flag in flags if flag.startswith(PATIENCE)]
     follows = [int(flag.removeprefix(FOLLOWS)) for flag in flags if flag.startswith(FOLLOWS)]
@@ -189,6 +231,7 @@ def main(folder: str, *flags: str) -> int:
         detached=DETACHED in flags,
         patience_s=min(patience, default=math.inf),
         follows=max(follows, default=0),
+        standby=standby,
     )
     return guardian.run()
 

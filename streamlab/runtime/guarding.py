@@ -26,14 +26,20 @@ _MOST_SUCCESSORS = 10
 _LEAST_LIFE_S = 1.0
 """From one successor to the next, lest one that cannot run is started over and over."""
 _END_S = 5.0
+COMMAND = (sys.executable, "-P", "-m", "streamlab.runtime.guardian")
+"""Starts a guardian."""
+
+
+def guardian_arguments(folder: Path, options: JobOptions, *flags: str) -> list[str]:
+    """Return what a guardian is told of its job."""
+    patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
+    detached = [DETACHED] if options.detach else []
+    return [str(folder), f"{PATIENCE}{patience_s:g}", *detached, *flags]
 
 
 def guardian_command(folder: Path, options: JobOptions, *flags: str) -> list[str]:
     """Return what starts a guardian of a job."""
-    patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
-    detached = [DETACHED] if options.detach else []
-    module = "streamlab.runtime.guardian"
-    return [sys.executable, "-P", "-m", module, str(folder), f"{PATIENCE}{patience_s:g}", *detached, *flags]
+    return [*COMMAND, *guardian_arguments(folder, options, *flags)]
 
 
 class Guarding:

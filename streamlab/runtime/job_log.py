@@ -7,6 +7,7 @@ file is emptied in place, so whoever holds it open writes on in it. What is prin
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def say(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def print_to(path: str | Path) -> None:
+    """Have this process, and those that it starts from now on, print to the end of a file."""
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    for fd in (1, 2):
+        os.dup2(log, fd)
+    os.close(log)
 
 
 def read_log(path: Path, newest: int | None = None) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 MAX_FRAME = 256 * 1024 * 1024
 _LENGTH = 4
+READY = b""
+"""The frame with which a worker says that it has imported everything, before anybody has told it who it is."""
 
 
 def framed(data: bytes) -> bytes:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
+from streamlab.core.instants import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.observe.status import Failure, JobState, SplitRead, StepStatus
 from streamlab.runtime.attempt_state import AttemptState
 from streamlab.runtime.placement import LaidOut, TaskKey

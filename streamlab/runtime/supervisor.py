@@ -20,6 +20,8 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,14 +43,16 @@ from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log, say
 from streamlab.runtime.pipes import read_available
-from streamlab.runtime.processes import kill_group, process_id
+from streamlab.runtime.processes import has_ended, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
 from streamlab.runtime.worker_process import WorkerProcess
+from streamlab.runtime.worker_start import StartedWorker
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 
 _TICK_S = 0.05
 _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
+_CLOSING_S = 0.002
 _SHORT_DISMISSAL_S = 0.3
 """How long workers may take to close: long after success, short when one of them may hang."""
 _DISK_PATIENCE_S = 30.0
@@ -67,6 +71,10 @@ class Supervisor:
         Number of the process that starts another coordinator; 0: there is none.
     hears_client
         Whether it is told by that pipe when the client ends.
+    key
+        What authenticates messages of this job; without it, it is read from that pipe.
+    standing_by
+        Workers that wait to be told who they are.
 
     Raises
     ------
@@ -74,7 +82,16 @@ class Supervisor:
         If another coordinator works in the folder, or its files cannot be read.
     """
 
-    def __init__(self, folder: JobFolder, client_fd: int, guardian: int = 0, *, hears_client: bool = True) -> None:
+    def __init__(
+        self,
+        folder: JobFolder,
+        client_fd: int,
+        guardian: int = 0,
+        *,
+        hears_client: bool = True,
+        key: bytes = b"",
+        standing_by: Sequence[StartedWorker] = (),
+    ) -> None:
         # Before anything else: what an earlier coordinator has left is ended here, and that one must be dead.
         self._lock = claim(folder.path)
         self._folder = folder
@@ -98,7 +115,10 @@ class Supervisor:
         )
         self._client_fd = client_fd
         self._guarding = Guarding(folder.path, self._meta.options, guardian)
-        self._key = b""
+        self._key = key
+        self._standing_by = deque(standing_by)
+        self.ready_again: list[StartedWorker] = []
+        """Workers that can have another job, now that this one has ended."""
         self._is_guarded = self._meta.options.checkpoint_every_ms is not None
         self._watches_client = not hears_client and not self._meta.options.detach
         self._workers: dict[int, WorkerProcess] = {}
@@ -109,6 +129,8 @@ class Supervisor:
         self._ticked = time.monotonic()
         self._full_since: float | None = None
         """Since when the status cannot be written for want of space."""
+        self._started: protocol.StartWorkers | None = None
+        """What the workers of the present attempt were started by."""
         self._failed_start: protocol.WorkerLost | None = None
 
     def run(self) -> None:
@@ -138,6 +160,8 @@ class Supervisor:
         reach("coordinator.finish")
         self._folder.write_status(self._final)
         self._guarding.dismiss()
+        self._selector.close()
+        os.close(self._lock)
 
     def end_after_defect(self, report: str) -> None:
         """End everything when this process itself has failed."""
@@ -237,6 +261,9 @@ class Supervisor:
         """See whether a worker still runs, and report its loss once everything that it said has been read."""
         if worker.lost:
             return
+        if time.monotonic() > worker.answers_by_s and read_is_empty(worker.events_fd):
+            self._replace(worker)
+            return
         if not worker.has_ended:
             worker.send()
             limit_log(self._folder.worker_log(worker.index))
@@ -275,13 +302,20 @@ class Supervisor:
                         worker.send(command)
 
     def _start_workers(self, command: protocol.StartWorkers) -> None:
-        try:
+        self._started = command
+        with self._failing_start(command):
             record_attempt(self._folder.results, Attempt(command.attempt, command.restored, command.layout))
             for index in range(command.count):
                 self._start_worker(index, command)
+            self._let_go()
             self._write_processes()
+
+    @contextlib.contextmanager
+    def _failing_start(self, command: protocol.StartWorkers) -> Iterator[None]:
+        """Note what keeps workers from being started: above all a full disk, which may be emptier the next time."""
+        try:
+            yield
         except OSError as error:
-            # Above all a full disk, which the next attempt may find less full.
             text = explained("start", needed="to start its workers", got=error.strerror or str(error))
             failure = Failure(message=text, kind="WorkerLost")
             self._failed_start = protocol.WorkerLost(0, command.attempt, failure, from_outside=True)
@@ -320,7 +354,9 @@ class Supervisor:
             say(str(error))
 
     def _start_worker(self, index: int, command: protocol.StartWorkers) -> None:
-        worker = WorkerProcess.start(self._folder, self._meta.id, index, command.attempt)
+        worker = self._standby(index, command.attempt)
+        if worker is None:
+            worker = WorkerProcess.start(self._folder, self._meta.id, index, command.attempt)
         self._workers[index] = worker
         self._selector.register(worker.events_fd, selectors.EVENT_READ, lambda: worker.read(self._selector, self._take))
         hello = protocol.Hello(
@@ -333,6 +369,30 @@ class Supervisor:
             command.known_sources,
         )
         worker.send(hello)
+
+    def _standby(self, index: int, attempt: int) -> WorkerProcess | None:
+        """Return a worker that stands by; None when there is none that lives."""
+        while self._standing_by:
+            started = self._standing_by.popleft()
+            if not has_ended(started.process.pid):
+                return WorkerProcess.standing_by(started, index, attempt)
+            started.end()
+        return None
+
+    def _let_go(self) -> None:
+        """End workers that stand by and are not needed."""
+        while self._standing_by:
+            self._standing_by.popleft().end()
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        """Have a fresh worker do what one that stood by and does not answer was to do; that one has done nothing."""
+        say(f"worker {worker.index} stood by, but does not answer: another one starts")
+        worker.kill()
+        worker.close(self._selector)
+        if self._started is not None:
+            with self._failing_start(self._started):
+                self._start_worker(worker.index, self._started)
+                self._write_processes()
 
     def _publish(self, status: JobStatus) -> None:
         self._history.note(status)
@@ -361,14 +421,17 @@ class Supervisor:
         alive = [worker for worker in self._workers.values() if not worker.lost]
         state = self._final.state if self._final else JobState.FAILED
         deadline = time.monotonic() + _DISMISSAL_S.get(state, _SHORT_DISMISSAL_S)
-        while time.monotonic() < deadline and not all(worker.has_ended for worker in alive):
+        while time.monotonic() < deadline and not all(worker.is_ready_again or worker.has_ended for worker in alive):
             for worker in alive:
                 worker.send()
-                if worker.events_fd >= 0:
-                    read_available(worker.events_fd)
-            time.sleep(0.002)
+                worker.read(self._selector, lambda _: None)
+            # It speaks, or the end of its pipe is there, when it has come to its end.
+            self._selector.select(_CLOSING_S)
         for worker in alive:
-            worker.kill()
+            if worker.is_ready_again and not worker.has_ended and state is JobState.FINISHED:
+                self.ready_again.append(worker.stand_by(self._selector))
+            else:
+                worker.kill()
 
 
 def read_is_empty(fd: int) -> bool:
@@ -391,8 +454,14 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def main(path: str, *flags: str) -> None:
-    """Run this process as the coordinator of the job in a folder."""
+def main(path: str, *flags: str, key: bytes = b"", standing_by: Sequence[StartedWorker] = ()) -> list[StartedWorker]:
+    """Run this process as the coordinator of the job in a folder; for the last two see :class:`Supervisor`.
+
+    Returns
+    -------
+    list[StartedWorker]
+        Workers that can have another job.
+    """
     arm_from_environment("coordinator")
     supervisor = None
     try:
@@ -401,8 +470,15 @@ def main(path: str, *flags: str) -> None:
         status = _last_status(folder)
         if status is not None and status.state.is_final:
             # The coordinator before was killed after its last word.
-            return
-        supervisor = Supervisor(folder, client_fd=0, guardian=guardian, hears_client=NO_CLIENT not in flags)
+            return []
+        supervisor = Supervisor(
+            folder,
+            client_fd=0,
+            guardian=guardian,
+            hears_client=NO_CLIENT not in flags,
+            key=key,
+            standing_by=standing_by,
+        )
         supervisor.run()
     except Exception as error:
         if supervisor is None and isinstance(error, StateError) and not isinstance(error, CheckpointError):
@@ -416,6 +492,7 @@ def main(path: str, *flags: str) -> None:
         if supervisor is not None:
             supervisor.end_after_defect(report)
         sys.exit(1)
+    return supervisor.ready_again
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ import msgspec
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime.folder import JobFolder, remove_sockets_folder
-from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
+from streamlab.runtime.pipes import READY, FrameBuffer, PipeWriter, framed, read_available
 from streamlab.runtime.processes import kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
 from streamlab.runtime.step_clock import StepClock
@@ -77,10 +77,12 @@ class Watchdog(threading.Thread):
         self._armed_s = -_ARM_S
         self._reported_s = 0.0
         self._hanging = False
+        self._ends = False
         self.command_fd, self._command_signal = os.pipe()
         self._event_fd, self._event_signal = os.pipe()
         for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, commands_fd):
             os.set_blocking(fd, False)
+        os.write(events_fd, framed(READY))
         self.hello = self._wait_for_hello()
         self._folder = JobFolder(Path(self.hello.folder))
         self._meta = self._folder.read_meta()
@@ -98,6 +100,11 @@ class Watchdog(threading.Thread):
         """The folder for the job's sockets."""
         return Path(self._meta.sockets)
 
+    @property
+    def log(self) -> Path:
+        """Where this process prints."""
+        return self._folder.worker_log(self.hello.worker)
+
     def report(self, event: WorkerEvent) -> None:
         """Send an event; from any thread."""
         self._events.append(event)
@@ -107,10 +114,20 @@ class Watchdog(threading.Thread):
         """Set the figures that go with the next sign of life."""
         self._tasks, self._first_row_us = tasks, first_row_us
 
+    def stop(self) -> None:
+        """End this thread, once everything that was reported has been said, and let go of what it holds."""
+        self._ends = True
+        _wake(self._event_signal)
+        self.join()
+        faulthandler.cancel_dump_traceback_later()
+        faulthandler.disable()
+        for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, self.fault_log):
+            os.close(fd)
+
     def run(self) -> None:
-        """Speak with the coordinator until the process ends."""
+        """Speak with the coordinator until the process ends, or this is stopped."""
         try:
-            while True:
+            while not self._ends or self._events or self._writer.pending:
                 self._round()
         except BaseException:
             traceback.print_exc()

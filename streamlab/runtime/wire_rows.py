@@ -1,7 +1,8 @@
 """Rows as they travel between workers: an Arrow IPC stream, uncompressed.
 
 Polars writes and reads any column. Where all values have a fixed width PyArrow does both in a fraction of the time, for
-it writes into memory of the right size and reads without a copy.
+it writes into memory of the right size and reads without a copy. It is imported by the first rows that travel: a worker
+may have none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from io import BytesIO
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from streamlab.core.errors import StepFailed, explained
 
@@ -35,6 +35,8 @@ def packed(frame: pl.DataFrame) -> tuple[memoryview, bool]:
         )
         raise StepFailed(text, step="exchange")
     if all(_is_plain(dtype) for dtype in frame.dtypes):
+        import pyarrow as pa  # noqa: PLC0415 - see above
+
         table: Any = frame.to_arrow(compat_level=_NEWEST)
         size = pa.MockOutputStream()
         _write(table, size)
@@ -50,6 +52,8 @@ def unpacked(body: bytes | memoryview, *, plain: bool) -> pl.DataFrame:
     """Return the rows that :func:`packed` has made bytes of."""
     if not plain:
         return pl.read_ipc_stream(bytes(body))
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
     # Into memory of Arrow's own, which a thread of Polars can give back without waiting for Python.
     own = pa.allocate_buffer(len(body))
     memoryview(own).cast("B")[:] = memoryview(body).cast("B")
@@ -58,6 +62,8 @@ def unpacked(body: bytes | memoryview, *, plain: bool) -> pl.DataFrame:
 
 
 def _write(table: Any, sink: Any) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
 

@@ -1,4 +1,4 @@
-"""A worker process: ``python -m streamlab.runtime.worker <events fd> <job id> <parent>``, started by a coordinator.
+"""A worker process: ``python -m streamlab.runtime.worker <events fd> <whose> <parent>``, started by a coordinator.
 
 One cooperative loop over its tasks, last in the graph first, so that rows leave before new ones are read. In each round
 everything that has arrived is taken in before any task runs, so two workers that send to each other cannot block.
@@ -11,10 +11,12 @@ import faulthandler
 import os
 import pickle
 import resource
+import select
 import signal
 import sys
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
@@ -42,6 +44,7 @@ from streamlab.runtime.deployment import (
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.job_log import print_to
 from streamlab.runtime.pane_files import PaneWriter
 from streamlab.runtime.pipes import read_available
 from streamlab.runtime.placement import worker_count, worker_of
@@ -66,6 +69,7 @@ from streamlab.runtime.task import Task
 from streamlab.runtime.task_runner import TaskRunner, failure_of
 from streamlab.runtime.task_values import Snapshotted
 from streamlab.runtime.transport import Outlet, Transport
+from streamlab.runtime.untouched import is_untouched
 from streamlab.runtime.watchdog import Watchdog
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
@@ -74,6 +78,21 @@ _SAMPLE_ROWS = 5
 _PUBLISH_NS = 100_000_000
 _MAX_WAIT_MS = 100
 _TURNS = 8
+_MOSTLY_NEEDED = (
+    "pyarrow.parquet",
+    "streamlab.connectors.files",
+    "streamlab.connectors.frames",
+    "streamlab.connectors.generate",
+    "streamlab.operators.group_aggregate",
+    "streamlab.operators.head",
+    "streamlab.operators.map_batches",
+    "streamlab.operators.static_join",
+    "streamlab.operators.steps",
+    "streamlab.operators.watermarks",
+    "streamlab.operators.windows",
+    "streamlab.connectors.sinks.batches",
+)
+"""What the graph of a job is made of, and what rows between workers travel with."""
 
 
 class Worker:
@@ -109,6 +128,7 @@ class Worker:
         )
         self._panes = PaneWriter(self._folder.path, self._hello.worker, self._hello.attempt)
         self._graph: JobGraph | None = None
+        self.pickled_graph = b""
         self._runners: list[TaskRunner] = []
         self._current: Task | None = None
         self._starting = "start"
@@ -119,6 +139,8 @@ class Worker:
         """Where the clock stands, while the job goes by steps."""
         self._goals = Goals()
         self._published_ns = 0
+        self.has_failed = False
+        """Whether something has gone wrong in this process."""
         self._poller = zmq.Poller()
         self._poller.register(self._transport.socket, zmq.POLLIN)
         self._poller.register(watchdog.command_fd, zmq.POLLIN)
@@ -143,6 +165,7 @@ class Worker:
             runner.task.close()
         self._side_tables.close()
         self._transport.close()
+        self._black_box.close()
 
     # -- rounds --------------------------------------------------------------------------------------------------
 
@@ -197,6 +220,7 @@ class Worker:
             self._checkpoints.finish(runner.last, runner.status(self._now_us()), runner.first_row_us)
 
     def _fail(self, error: BaseException) -> None:
+        self.has_failed = True
         self._watchdog.clock.end()
         task = self._current
         step = task.current_step if task is not None else self._starting
@@ -312,7 +336,8 @@ class Worker:
 
     def _load(self) -> None:
         reach("worker.start")
-        graph: JobGraph = pickle.loads(self._folder.read_graph(self._hello.graph))  # noqa: S301 - the client's own
+        self.pickled_graph = self._folder.read_graph(self._hello.graph)
+        graph: JobGraph = pickle.loads(self.pickled_graph)  # noqa: S301 - the client's own
         options = self._watchdog.options
         self._graph = with_recordings(graph, self._folder.path, options) if self._checkpointing else graph
         hello = self._hello
@@ -429,7 +454,18 @@ def main(events_fd: int, coordinator: int) -> None:
     os.environ.pop("PYTHONPATH", None)
     if "STREAMLAB_PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.environ.pop("STREAMLAB_PYTHONPATH")
-    watchdog = Watchdog(commands_fd, events_fd, coordinator)
+    if not is_told(commands_fd):
+        preload()
+    while work(Watchdog(commands_fd, events_fd, coordinator)):
+        pass
+    # Threads and exit handlers of user code must not keep the job from ending.
+    os._exit(0)
+
+
+def work(watchdog: Watchdog) -> bool:
+    """Work for one job, and return whether this process can work for another one."""
+    # It may have been started before there was a job.
+    print_to(watchdog.log)
     faulthandler.enable(watchdog.fault_log)
     watchdog.start()
     arm_from_environment(f"worker-{watchdog.hello.worker}")
@@ -438,8 +474,21 @@ def main(events_fd: int, coordinator: int) -> None:
     worker.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads and exit handlers of user code must not keep the job from ending.
-    os._exit(0)
+    if worker.has_failed or watchdog.options.checkpoint_every_ms is not None:
+        return False
+    watchdog.stop()
+    return is_untouched(worker.pickled_graph)
+
+
+def is_told(commands_fd: int) -> bool:
+    """Return whether the coordinator has said already who this process is."""
+    return bool(select.select([commands_fd], [], [], 0)[0])
+
+
+def preload() -> None:
+    """Import what most jobs need, while there is time."""
+    for module in _MOSTLY_NEEDED:
+        import_module(module)
 
 
 if __name__ == "__main__":

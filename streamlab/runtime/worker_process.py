@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,14 +19,15 @@ from streamlab.observe.status import Failure
 from streamlab.runtime import protocol
 from streamlab.runtime.black_box import read_black_box, read_fault, shown_fault
 from streamlab.runtime.folder import JobFolder
-from streamlab.runtime.pipes import FrameBuffer, PipeWriter, read_available
+from streamlab.runtime.pipes import READY, FrameBuffer, PipeWriter, read_available
 from streamlab.runtime.processes import exit_reason, has_ended, kill_group
+from streamlab.runtime.worker_start import StartedWorker, start_worker
 
 _INSPECTION_S = 0.2
-_ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:5000"}
-"""Has Polars keep freed memory for 5 s, not half a second: the next batch needs it, and to get it anew costs a tenth of
-the time where batches change hundreds of thousands of keys. A setting of the user's own goes before.
-"""
+_ANSWER_S = 1.0
+"""For how long a worker that stood by may leave its coordinator without an answer."""
+_IMPORTS_S = 60.0
+"""How old it may be before it has imported everything and can answer at all."""
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(protocol.WorkerEvent)
 
@@ -49,6 +50,10 @@ class WorkerProcess:
         Whether it has ended and its return code was taken.
     inspected : bool
         Whether it was ended because it was silent.
+    is_ready_again : bool
+        Whether it has done all that there was to do, and waits to be told who it is next.
+    answers_by_s : float
+        When it must have said something, on the monotonic clock, or a fresh one takes its place.
     """
 
     index: int
@@ -58,28 +63,32 @@ class WorkerProcess:
     events_fd: int
     lost: bool = False
     inspected: bool = False
+    answers_by_s: float = math.inf
+    is_ready_again: bool = False
     _frames: FrameBuffer = field(default_factory=FrameBuffer)
 
     @classmethod
     def start(cls, folder: JobFolder, job_id: str, index: int, attempt: int) -> WorkerProcess:
         """Start a worker; what it prints goes to its log in the job's folder. Raises OSError."""
-        commands_read, commands_write = os.pipe()
-        events_read, events_write = os.pipe()
-        facts = (str(events_write), job_id, str(os.getpid()))
         with folder.worker_log(index).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-u", "-m", "streamlab.runtime.worker", *facts],
-                stdin=commands_read,
-                stdout=log,
-                stderr=log,
-                pass_fds=(events_write,),
-                env={**_ALLOCATOR, **os.environ, "POLARS_MAX_THREADS": "1"},
-                start_new_session=True,
-            )
-        os.close(commands_read)
-        os.close(events_write)
-        os.set_blocking(events_read, False)
-        return cls(index, attempt, process, PipeWriter(commands_write), events_read)
+            started = start_worker(job_id, log)
+        return cls(index, attempt, started.process, PipeWriter(started.commands_fd), started.events_fd)
+
+    @classmethod
+    def standing_by(cls, started: StartedWorker, index: int, attempt: int) -> WorkerProcess:
+        """Take one that was started before it was known what for; it is told with the first command."""
+        frames = FrameBuffer()
+        is_ready = READY in frames.feed(read_available(started.events_fd) or b"")
+        answers_by_s = time.monotonic() + _ANSWER_S if is_ready else started.started_s + _IMPORTS_S
+        return cls(
+            index,
+            attempt,
+            started.process,
+            PipeWriter(started.commands_fd),
+            started.events_fd,
+            answers_by_s=answers_by_s,
+            _frames=frames,
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -101,7 +110,11 @@ class WorkerProcess:
             self._close_events(selector)
             return
         for frame in self._frames.feed(data):
-            take(_decoder.decode(frame))
+            if frame == READY:
+                self.is_ready_again = math.isinf(self.answers_by_s)
+            else:
+                self.answers_by_s = math.inf
+                take(_decoder.decode(frame))
 
     def inspect(self) -> None:
         """End a silent one, but have its interpreter tell its tracebacks first, also while native code hogs it."""
@@ -117,6 +130,12 @@ class WorkerProcess:
         kill_group(self.process.pid)
         self.lost = True
         return self.process.wait()
+
+    def stand_by(self, selector: selectors.BaseSelector) -> StartedWorker:
+        """Return it as one that waits to be told who it is."""
+        selector.unregister(self.events_fd)
+        self.lost = True
+        return StartedWorker(self.process, self.commands.fd, self.events_fd, time.monotonic())
 
     def close(self, selector: selectors.BaseSelector) -> None:
         """Close the pipes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import deque
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import polars as pl
@@ -22,7 +22,9 @@ from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
 from streamlab.runtime.note_reader import NoteReader
 from streamlab.runtime.pane_files import PaneReader, ask, wait_for_answer
-from streamlab.session.metrics_server import MetricsServer
+
+if TYPE_CHECKING:
+    from streamlab.session.metrics_server import MetricsServer
 
 _TIME = pl.Datetime("us", "UTC")
 _RECENT = 600
@@ -272,6 +274,8 @@ class Insight:
         OptionError
             If the port is none, or taken.
         """
+        from streamlab.session.metrics_server import MetricsServer  # noqa: PLC0415 - a web server, for few
+
         return MetricsServer(lambda: [self._handle.status()], port)
 
     def lateness(self) -> pl.DataFrame:

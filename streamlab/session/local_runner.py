@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import polars as pl
 
 from streamlab.connectors.sink import Sink
 from streamlab.core.errors import OptionError, explained
-from streamlab.core.options import JobOptions
+from streamlab.core.options import JobOptions, default_parallelism
 from streamlab.frame.runner import RunOptions
 from streamlab.graph.explain import explain_graph
 from streamlab.graph.job_graph import JobGraph
@@ -23,6 +22,7 @@ from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.client import JobHandle, launch
 from streamlab.runtime.folder import CheckpointPlace
 from streamlab.runtime.results import ResultTable
+from streamlab.runtime.sweeping import sweep_later
 from streamlab.session.ended_sources import check_goes_on
 from streamlab.session.job import Job
 from streamlab.session.places import check_shared, checkpoint_store
@@ -31,7 +31,6 @@ from streamlab.session.row_stream import discard, stream_rows
 from streamlab.session.saving import check_live_sources, taking_up
 from streamlab.state.checkpoints.savepoints import find_savepoint
 
-_MOST_BY_DEFAULT = 4
 _MOST_AT_ALL = 256
 _OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "paused", "checkpoint_every_ms"})
 _MAY_BE_ZERO = frozenset({"max_restarts", "restart_delay_ms"})
@@ -83,13 +82,9 @@ class LocalRunner:
             check_live_sources(location, manifest, graph, takes_checkpoints=records)
             origin, prepare = CheckpointPlace(location, manifest.id), taking_up(location, manifest)
         text = f"{explain_plan(query.input)}\n\n{explain_graph(graph)}"
-        return launch(graph, job_options, plan=text, query=query, origin=origin, prepare=prepare)
-
-
-def default_parallelism() -> int:
-    """Return how many subtasks a step gets when nobody says so: one per processor that we may use, at most four."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_MOST_BY_DEFAULT, processors))
+        handle = launch(graph, job_options, plan=text, query=query, origin=origin, prepare=prepare)
+        sweep_later()
+        return handle
 
 
 def _subtasks(parallelism: int | None) -> int:

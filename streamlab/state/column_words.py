@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 Block = npt.NDArray[np.uint64]
 """Words of some slots, one row each."""
@@ -47,6 +46,8 @@ class ColumnWords:
     def series(self, words: Block) -> pl.Series:
         """Return the series that some words are; they must not change any more, since Polars may not copy them."""
         if self._is_decimal:
+            import pyarrow as pa  # noqa: PLC0415 - only decimals need it, and it takes long to import
+
             arrow = pl.Series([], dtype=self.dtype).to_arrow().type
             # Memory of Arrow's own, which a thread of Polars can give back without waiting for Python.
             own = pa.allocate_buffer(words.nbytes)

@@ -15,7 +15,7 @@ from patience import eventually
 
 from streamlab.core.errors import JobError, SinkError, StateError, StepFailed, WorkerLost
 from streamlab.core.options import JobOptions
-from streamlab.runtime.client import _coordinators, launch, list_jobs
+from streamlab.runtime.client import _crews, launch, list_jobs
 from streamlab.session.job import Job
 
 
@@ -140,7 +140,7 @@ def test_a_job_whose_folder_vanishes_ends(tmp_path):
     job._handle.folder.path.rename(tmp_path / "elsewhere")
     with pytest.raises(JobError, match="its folder"):
         job.wait(60)
-    assert job.id not in _coordinators
+    assert job.id not in _crews
 
 
 def test_an_empty_source_is_no_failure(start):

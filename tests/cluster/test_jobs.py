@@ -22,8 +22,9 @@ from patience import eventually
 
 from streamlab.core.errors import JobError, OptionError, PlanError
 from streamlab.observe.status import JobState
-from streamlab.runtime.client import find, list_jobs, sweep
+from streamlab.runtime.client import find, list_jobs
 from streamlab.runtime.job_log import LOG_BYTES
+from streamlab.runtime.sweeping import sweep
 from streamlab.session.job import Job
 
 

@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from ratio import cost_ratio
+from ratio import MOST, cost_ratio
 
 from streamlab.core.messages import Batch
 from streamlab.graph.job_graph import Edge, Exchange
 from streamlab.runtime.exchange import Router
-
-MOST = 3.0
 
 
 def rows(height: int) -> pl.DataFrame:

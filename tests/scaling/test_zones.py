@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from ratio import cost_ratio
+from ratio import MOST, cost_ratio
 
 from streamlab.core.messages import Batch, Watermark
 from streamlab.core.time import Duration
@@ -17,7 +17,7 @@ from streamlab.operators.base import OperatorContext
 from streamlab.operators.windows import window_operators
 from streamlab.plan.expressions.split import split_aggregates
 
-MOST = 3.0
+
 BATCHES = 20
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import polars as pl
-import pyarrow as pa
 
 from streamlab.connectors.source import Position, Split, SplitReader, Timing
 from streamlab.core.errors import PlanError, SourceError, explained
@@ -16,7 +15,7 @@ from streamlab.core.time import time_us
 
 SchemaPolicy = Literal["strict", "coerce"]
 
-UNREADABLE = (OSError, pl.exceptions.PolarsError, pa.ArrowException)
+UNREADABLE = (OSError, pl.exceptions.PolarsError)
 """What opening or reading a damaged file raises."""
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from streamlab.connectors.convert import converted
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Target, differences
@@ -198,9 +197,20 @@ class _ParquetReader(SplitReader):
         return earliest, latest, sum(nulls for _, _, nulls in known)
 
 
+def _footer(path: str) -> Any:
+    """Return what a file says of itself. Raises one of `UNREADABLE` if that is damaged."""
+    import pyarrow as pa  # noqa: PLC0415 - only for files of this format: it takes as long to import as Polars
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        return pq.read_metadata(path)
+    except pa.ArrowException as error:
+        raise pl.exceptions.ComputeError(str(error)) from error
+
+
 def _parts(target: Target, part_rows: int | None = PART_ROWS) -> list[RowGroups]:
     """Return the runs of row groups that a file is cut into; one run when `part_rows` is None."""
-    footer = pq.read_metadata(target.path)
+    footer = _footer(target.path)
     column = _column(footer, target.timing.event_time)
     sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
     times = [_times(footer.row_group(i), column) for i in range(footer.num_row_groups)]

@@ -8,17 +8,19 @@ is 0 and 1; times are text in ISO format, those with a time zone in UTC; decimal
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
 from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, check_table_name, listed, quoted
 from streamlab.connectors.sinks.tables import TableSink, Unfit
 from streamlab.core.errors import OptionError, SinkError, explained
+
+if TYPE_CHECKING:
+    import sqlite3
 
 LOCK_TIMEOUT_MS = 30_000
 _NUMBERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -75,6 +77,8 @@ class SqliteSink(TableSink):
     @contextmanager
     def connect(self) -> Iterator[SqlTable]:
         """Open the file."""
+        import sqlite3  # noqa: PLC0415 - only who writes to such a file needs it
+
         try:
             new = not os.path.exists(self.path)
             with closing(
@@ -97,6 +101,8 @@ class _SqliteTable(SqlTable):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
+        import sqlite3  # noqa: PLC0415 - as above
+
         return (sqlite3.Error,)
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

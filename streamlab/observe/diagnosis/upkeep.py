@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import fmean
 
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity, percent, quoted, steps_of
 from streamlab.observe.history import Sample
@@ -116,7 +115,8 @@ def growing_state(facts: Facts) -> list[Finding]:
     if len(samples) < 2 * _PARTS or samples[-1].at_us - samples[0].at_us < _GROWTH_US:
         return []
     length = len(samples) // _PARTS
-    means = [fmean(one.state_bytes for one in samples[at * length : (at + 1) * length]) for at in range(_PARTS)]
+    parts = [samples[at * length : (at + 1) * length] for at in range(_PARTS)]
+    means = [sum(one.state_bytes for one in part) / length for part in parts]
     grows = all(before < after for before, after in pairwise(means))
     first, last = samples[0], samples[-1]
     if not grows or means[-1] < _GROWTH_BYTES or means[-1] < _GROWTH * means[0]:

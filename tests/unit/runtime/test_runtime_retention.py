@@ -12,10 +12,11 @@ from streamlab.core.errors import OptionError
 from streamlab.core.options import JobOptions
 from streamlab.core.process_id import process_id
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.runtime.client import list_jobs, sweep
+from streamlab.runtime.client import list_jobs
 from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta, JobProcesses, create_folder
 from streamlab.runtime.protocol import Layout
 from streamlab.runtime.retention import EndedJob, bytes_to_keep, folder_bytes, parse_bytes, surplus
+from streamlab.runtime.sweeping import sweep
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 

@@ -11,10 +11,11 @@ from streamlab.core.errors import JobError, OptionError, StateError, StepFailed
 from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
 from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobStatus, TaskStatus
-from streamlab.runtime.client import JobHandle, find, list_jobs, sweep
+from streamlab.runtime.client import JobHandle, find, list_jobs
 from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
 from streamlab.runtime.processes import ProcessId, process_id
 from streamlab.runtime.protocol import Layout
+from streamlab.runtime.sweeping import sweep
 from streamlab.session.job import Job
 
 

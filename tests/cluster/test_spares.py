@@ -1,0 +1,240 @@
+"""Processes that wait for a job: the next one has them, and nobody notices; nobody else ever sees them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cluster_jobs
+import polars as pl
+import psutil
+import pytest
+from patience import eventually
+
+import streamlab as sl
+from conftest import processes_of
+from streamlab.core.errors import OptionError
+from streamlab.runtime import spares as module
+from streamlab.runtime.spare_pool import Crew
+from streamlab.runtime.spares import SPARES
+
+FRAME = pl.DataFrame({"k": ["a", "b"] * 5, "v": range(10)})
+TOTALS = [("a", 20), ("b", 25)]
+STOPPED = signal.SIGSTOP
+WORKERS = 2
+
+
+@pytest.fixture(autouse=True)
+def spares(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("STREAMLAB_SPARES", "on")
+    yield
+    SPARES.close()
+
+
+def totals(**options: object) -> sl.Job:
+    return sl.from_frame(FRAME).group_by("k").agg(pl.col("v").sum()).start(parallelism=WORKERS, **options)
+
+
+def finished(job: sl.Job) -> list[tuple[str, int]]:
+    assert job.wait(60) == "finished"
+    return sorted(job.results().rows())
+
+
+def pids(home: Path, role: str) -> set[int]:
+    """Return the processes of this home whose module has this name."""
+    lines = [line.split() for line in processes_of(home)]
+    return {int(line[0]) for line in lines if f"streamlab.runtime.{role}" in line}
+
+
+def wait_for_spare(home: Path, *, guarded: bool) -> None:
+    """Have a spare, and wait until each of its processes has nothing left to do but wait."""
+    SPARES.expect(Crew(guarded, WORKERS))
+    eventually(lambda: len(pids(home, "worker")) == WORKERS, "workers")
+    eventually(lambda: all(is_waiting(pid) for pid in pids(home, "worker")), "workers have imported everything")
+    eventually(lambda: any(spare.root.is_ready for spare in SPARES._held), "the first process says so")
+    eventually(lambda: all(is_waiting(pid) for pid in pids(home, "coordinator_process")), "so has the coordinator")
+
+
+def is_waiting(pid: int) -> bool:
+    """Return whether a process sleeps, after it has imported what a job is run by."""
+    process = psutil.Process(pid)
+    libraries = " ".join(entry.path for entry in process.memory_maps())
+    return process.status() == psutil.STATUS_SLEEPING and "msgspec" in libraries
+
+
+@pytest.mark.parametrize("checkpoint_every", [None, "10s"])
+def test_a_job_of_spares_is_like_any_other(home: Path, checkpoint_every: str | None) -> None:
+    guarded = checkpoint_every is not None
+    cold = totals(checkpoint_every=checkpoint_every)
+    first = cold.processes()
+    assert finished(cold) == TOTALS
+    SPARES.close()
+    wait_for_spare(home, guarded=guarded)
+    waiting = {int(line.split()[0]) for line in processes_of(home)}
+    assert [job.id for job in sl.jobs()] == [cold.id]
+    warm = totals(checkpoint_every=checkpoint_every)
+    folder = warm._handle.folder
+    assert finished(warm) == TOTALS
+    ran = folder.read_processes()
+    assert {process.pid for process in ran.all} == waiting
+    assert len(ran.workers) == WORKERS
+    assert (ran.guardian is not None) == guarded
+    assert set(first["role"]) <= {"guardian", "coordinator", "worker"}
+    assert warm.report().attempt == cold.report().attempt == 1
+    assert [c.state for c in warm.report().checkpoints] == [c.state for c in cold.report().checkpoints]
+    assert {path.name for path in folder.log.iterdir()} == {path.name for path in cold._handle.folder.log.iterdir()}
+
+
+@pytest.fixture
+def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no spare started while a job runs, however long it takes on a busy machine."""
+    monkeypatch.setattr(module, "_AFTER_START_S", 1000.0)
+
+
+def test_processes_that_ran_no_code_of_the_users_are_spares_again(home: Path, no_others: None) -> None:
+    ran = []
+    for _ in range(3):
+        job = totals(checkpoint_every=None)
+        assert finished(job) == TOTALS
+        ran.append(job._handle.folder.read_processes())
+    assert ran[0] == ran[1] == ran[2]
+
+
+def test_nothing_piles_up_in_processes_that_do_one_job_after_the_other(home: Path, no_others: None) -> None:
+    query = sl.from_frame(FRAME).group_by("k").agg(pl.col("v").sum())
+    open_files = []
+    for _ in range(6):
+        assert sorted(query.collect(parallelism=WORKERS).rows()) == TOTALS
+        open_files.append([psutil.Process(pid).num_fds() for pid in sorted(pids(home, "worker"))])
+        root = SPARES._held[0].root.process.pid
+        open_files[-1].append(psutil.Process(root).num_fds())
+    assert open_files[2:] == [open_files[2]] * 4
+    assert len(processes_of(home)) == 1 + WORKERS
+
+
+def test_processes_that_ran_code_of_the_users_end(home: Path) -> None:
+    text = sl.from_frame(FRAME).with_columns(
+        pl.col("v").map_elements(lambda number: f"{number:02}", return_dtype=pl.String)
+    )
+    job = text.start(parallelism=WORKERS, checkpoint_every=None)
+    assert job.wait(60) == "finished"
+    ran = job._handle.folder.read_processes()
+    assert not any(process.is_alive for process in ran.all)
+
+
+def test_a_failed_jobs_processes_end(home: Path, start) -> None:
+    job = start(cluster_jobs.rows(cluster_jobs.raises))
+    with pytest.raises(sl.StepFailed):
+        job.wait(60)
+    assert not any(process.is_alive for process in job._handle.folder.read_processes().all)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, STOPPED])
+@pytest.mark.parametrize(
+    ("role", "guarded"), [("coordinator_process", False), ("worker", False), ("guardian", True), ("worker", True)]
+)
+def test_a_spare_that_died_or_hangs_is_no_harm(home: Path, role: str, guarded: bool, number: int) -> None:
+    wait_for_spare(home, guarded=guarded)
+    victims = pids(home, role)
+    for pid in victims:
+        os.kill(pid, number)
+    job = totals(checkpoint_every="10s" if guarded else None)
+    assert finished(job) == TOTALS
+    assert job.report().attempt == 1
+    assert not victims & {process.pid for process in job._handle.folder.read_processes().all}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, STOPPED])
+def test_a_guardian_whose_waiting_coordinator_died_or_hangs_starts_another(home: Path, number: int) -> None:
+    wait_for_spare(home, guarded=True)
+    (victim,) = pids(home, "coordinator_process")
+    os.kill(victim, number)
+    job = totals()
+    assert finished(job) == TOTALS
+    assert job._handle.folder.read_processes().coordinator.pid != victim
+
+
+def changed_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def changed_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("POLARS_VERBOSE", "0")
+
+
+def changed_search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", [changed_folder, changed_variable, changed_search])
+def test_a_spare_from_other_surroundings_is_not_used(home, monkeypatch, tmp_path, change) -> None:
+    wait_for_spare(home, guarded=False)
+    waiting = {int(line.split()[0]) for line in processes_of(home)}
+    change(monkeypatch, tmp_path)
+    job = totals(checkpoint_every=None)
+    assert finished(job) == TOTALS
+    assert not waiting & {process.pid for process in job._handle.folder.read_processes().all}
+
+
+def test_without_spares_nothing_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLAB_SPARES", "off")
+    assert finished(totals(checkpoint_every=None)) == TOTALS
+    SPARES.expect(Crew(guarded=True, workers=WORKERS))
+    assert processes_of(home) == []
+
+
+def test_neither_on_nor_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLAB_SPARES", "many")
+    with pytest.raises(OptionError, match="STREAMLAB_SPARES: needs 'on' or 'off', got 'many'"):
+        totals()
+
+
+CLIENT = """
+import sys
+import polars as pl
+import streamlab as sl
+from streamlab.runtime.spare_pool import Crew
+from streamlab.runtime.spares import SPARES
+frame = pl.DataFrame({"k": [1], "v": [1]})
+sl.from_frame(frame).group_by("k").agg(pl.col("v").sum()).collect(parallelism=2)
+SPARES.expect(Crew(guarded=True, workers=2))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def client(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a process in a group of its own, as a kernel is, with spares of both kinds."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    eventually(lambda: len(pids(home, "worker")) == 2 * WORKERS, "spares of both kinds")
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "restarted", "ends"])
+def test_spares_end_with_their_session(home: Path, client: subprocess.Popen[str], how: str) -> None:
+    if how == "killed":
+        os.killpg(client.pid, signal.SIGKILL)
+    elif how == "restarted":
+        os.killpg(client.pid, signal.SIGTERM)
+    else:
+        client.stdin.close()
+    client.wait(30)
+    eventually(lambda: not processes_of(home), lambda: f"the end of {processes_of(home)}")
+
+
+def test_spares_outlive_an_interrupt_of_their_session(home: Path, client: subprocess.Popen[str]) -> None:
+    before = pids(home, "worker") | pids(home, "guardian") | pids(home, "coordinator_process")
+    assert {os.getpgid(pid) for pid in before}.isdisjoint({client.pid})

@@ -1,0 +1,46 @@
+"""What a start costs does not grow with the jobs that have ended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from ratio import MOST, processor_s
+
+import streamlab as sl
+from streamlab.runtime.client import check_is_free, find
+from streamlab.runtime.folder import home
+
+FEW, MANY = 10, 1_000
+
+
+@pytest.fixture
+def ended() -> sl.Job:
+    """Return a job that has ended, whose folder is then copied: to run so many would take minutes."""
+    job = sl.from_frame(pl.DataFrame({"n": [1]})).start("ended", parallelism=1)
+    job.wait(60)
+    check_is_free("other")
+    return job
+
+
+def copy_until(job: sl.Job, number: int) -> None:
+    first: Path = home() / "jobs" / job.id
+    for at in range(len(list(first.parent.iterdir())), number):
+        shutil.copytree(first, first.with_name(f"j-20010101-{at:06x}"))
+
+
+def test_names_are_checked_and_jobs_found_without_a_look_at_ended_ones(ended: sl.Job) -> None:
+    def start() -> None:
+        # Short, so that the clock's own steps do not count.
+        for _ in range(20):
+            check_is_free("new")
+            find(ended.id)
+
+    copy_until(ended, FEW)
+    few = processor_s(start, repeats=7)
+    copy_until(ended, MANY)
+    many = processor_s(start, repeats=7)
+    assert many < MOST * few, f"{many / few:.1f} times as long with {MANY} ended jobs as with {FEW}"
+    assert len(sl.jobs()) == MANY
