@@ -17,7 +17,6 @@ from streamlab.operators.base import OperatorContext
 from streamlab.operators.windows import window_operators
 from streamlab.plan.expressions.split import split_aggregates
 
-
 BATCHES = 20
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from streamlab.core.messages import Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.core.messages import LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
+from streamlab.core.row_watermarks import ROW_WATERMARK
+from streamlab.core.time import MIN_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.runtime.inputs import Inputs
 from streamlab.runtime.task import Task
@@ -32,10 +34,12 @@ def noted(folder, *turns: Turn) -> TurnTrail:
 
 
 class Case:
-    def __init__(self, trail: TurnTrail | None = None, log: TurnLog | None = None, until_us: int | None = None) -> None:
+    def __init__(
+        self, trail: TurnTrail | None = None, log: TurnLog | None = None, until_us: int | None = None, **options: int
+    ) -> None:
         self.task = task()
         self.inboxes = [Inbox(channel, 2) for channel in self.task.inputs]
-        self.inputs = Inputs(self.task, self.inboxes, log, trail, until_us=until_us)
+        self.inputs = Inputs(self.task, self.inboxes, log, trail, until_us=until_us, **options)
 
     def put(self, at: int, *messages: Message) -> None:
         for message in messages:
@@ -54,14 +58,77 @@ def test_in_turn_one_input_comes_after_the_other(tmp_path):
     case = Case(log=log)
     case.put(0, Batch(FRAME), Batch(FRAME), Watermark(3), Watermark(4))
     case.put(1, Batch(FRAME))
-    taken = [case.take() for _ in range(4)]
+    taken = [case.take() for _ in range(3)]
     log.close()
-    assert [at for at, _ in taken] == [0, 1, 0, 0]
+    assert [at for at, _ in taken] == [0, 1, 0]
+    assert taken[0][1].collected().height == 2  # what waits is taken as one
     trail, found = TurnTrail([tmp_path], 0, inputs=2, parallelism=1), []
     while (turn := trail.next()) is not None:
         found.append(turn)
         trail.advance()
-    assert found == [Turn(b"B", 0, 0), Turn(b"B", 1, 0), Turn(b"B", 0, 0), Turn(b"W", 0, 4)]
+    assert found == [Turn(b"B", 0, 1), Turn(b"B", 1, 0), Turn(b"W", 0, 4)]
+
+
+def rows_taken(case: Case, times: int) -> list[int | type]:
+    """Return how many rows each batch that is taken has, and what kind everything else is."""
+    taken = [message for _, message in (case.take() for _ in range(times))]
+    return [m.collected().height if isinstance(m, Batch) else type(m) for m in taken]
+
+
+def test_nothing_is_taken_before_every_input_has_been_heard():
+    case = Case()
+    case.put(0, Watermark(MIN_TIME_US), Batch(FRAME))
+    assert case.take() == (0, Watermark(MIN_TIME_US))
+    assert case.take() is None
+    case.put(1, End())
+    assert case.take() == (1, End())
+    assert rows_taken(case, 1) == [1]
+
+
+def test_batches_are_taken_as_one_up_to_a_barrier_another_tag_or_too_many_rows():
+    case = Case(batch_rows=3)
+    case.put(1, End())
+    case.take()
+    case.put(0, Batch(FRAME), Watermark(1), Batch(FRAME), Watermark(2), Barrier(1))
+    assert rows_taken(case, 3) == [2, Watermark, Barrier]
+    case.put(0, Batch(FRAME), Batch(FRAME, LATE_ROWS), *[Batch(FRAME)] * 4, Idle(), Batch(FRAME))
+    assert rows_taken(case, 6) == [1, 1, 3, 1, Idle, 1]
+
+
+def test_a_batch_keeps_the_time_at_which_its_oldest_row_was_read_and_rows_their_watermarks():
+    case = Case()
+    case.put(1, End())
+    case.take()
+    marked = FRAME.with_columns(pl.lit(7, pl.Int64).alias(ROW_WATERMARK))
+    case.put(0, Batch(FRAME, ingested_us=5), Watermark(8), Batch(marked, ingested_us=6))
+    batch = case.take()[1]
+    assert batch.ingested_us == 5
+    assert batch.collected()[ROW_WATERMARK].to_list() == [MIN_TIME_US, 7]
+
+
+def test_by_hand_each_batch_is_taken_by_itself():
+    case = Case()
+    case.put(1, End())
+    case.take()
+    case.inputs.go_by_hand(by_hand=True)
+    case.put(0, Batch(FRAME), Batch(FRAME))
+    assert rows_taken(case, 2) == [1, 1]
+
+
+def test_following_takes_together_what_was_taken_together(tmp_path):
+    case = Case(noted(tmp_path, Turn(b"B", 0, 1), Turn(b"W", 0, 4), Turn(b"B", 0, 0), Turn(b"B", 0, 0)))
+    case.put(0, Batch(FRAME), Watermark(2))
+    assert case.take() is None
+    case.put(0, Batch(FRAME), Watermark(4), Batch(FRAME), Batch(FRAME))
+    assert rows_taken(case, 4) == [2, Watermark, 1, 1]
+    assert case.inputs.followed == 4
+
+
+def test_batches_that_come_apart_end_it_with_a_word(tmp_path, capsys):
+    case = Case(noted(tmp_path, Turn(b"B", 0, 1)))
+    case.put(0, Batch(FRAME), End())
+    assert rows_taken(case, 1) == [1]
+    assert "come apart" in capsys.readouterr().err
 
 
 def test_following_waits_for_the_input_whose_turn_it_was(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from streamlab.connectors.sink import Pending, Sink, SinkContext, SinkWriter
 from streamlab.core.errors import InternalError, StepFailed
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.steps import PolarsStepsSpec
@@ -117,9 +117,13 @@ def _rows(*values: int) -> Batch:
     return Batch(pl.DataFrame({"n": list(values)}))
 
 
+GREETING = Watermark(MIN_TIME_US)
+"""What a task sends first: that there is somebody."""
+
+
 def _messages(outputs: list[Output]) -> list[object]:
-    """Return what went downstream, with batches as lists of numbers."""
-    sent = [output.message for output in outputs if isinstance(output, Emission)]
+    """Return what went downstream but for the greeting, with batches as lists of numbers."""
+    sent = [output.message for output in outputs if isinstance(output, Emission) and output.message != GREETING]
     return [message.collected()["n"].to_list() if isinstance(message, Batch) else message for message in sent]
 
 
@@ -329,3 +333,12 @@ def test_side_outputs_say_which_checkpoint_they_follow() -> None:
         task.receive(TWO, Barrier(checkpoint_id))
     epochs += [o.epoch for o in task.receive(ONE, _rows(1)) if isinstance(o, SideOutput)]
     assert epochs == [0, 2, 5]
+
+
+def test_an_input_waits_until_every_input_has_been_heard_and_then_those_behind_hear_of_the_task() -> None:
+    task = _task()
+    assert [task.is_blocked(channel) for channel in (ONE, TWO)] == [False, False]
+    assert task.receive(ONE, GREETING) == []
+    assert [task.is_blocked(channel) for channel in (ONE, TWO)] == [True, False]
+    assert [output.message for output in task.receive(TWO, End()) if isinstance(output, Emission)] == [GREETING]
+    assert not task.is_blocked(ONE)
