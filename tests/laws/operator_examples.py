@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import polars as pl
@@ -13,6 +13,7 @@ import polars as pl
 import streamlab as sl
 import streamlab.operators
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN, Batch, Message, Watermark
+from streamlab.core.row_watermarks import unmarked
 from streamlab.core.time import MAX_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
@@ -162,8 +163,10 @@ def feed(operator: Operator, messages: Sequence[Message]) -> list[Message]:
 
 
 def one(operator: Operator, message: Message) -> list[Message]:
-    """Give one message to an operator."""
+    """Give one message to an operator, without what only those see that carry it, as a task does."""
     if isinstance(message, Batch):
+        if not operator.carries_row_watermarks:
+            message = replace(message, frame=unmarked(message.collected()))
         return operator.process(message)
     assert isinstance(message, Watermark)
     return operator.on_watermark(message.us)
@@ -176,5 +179,5 @@ def main_and_side(messages: Sequence[Message]) -> tuple[list[Message], list[Batc
 
 
 def rows_of(messages: Sequence[Message], tag: str = MAIN) -> list[pl.DataFrame]:
-    """Return the frames of all batches with a tag."""
-    return [m.collected() for m in messages if isinstance(m, Batch) and m.tag == tag]
+    """Return the frames of all batches with a tag, as a sink sees them."""
+    return [unmarked(m.collected()) for m in messages if isinstance(m, Batch) and m.tag == tag]

@@ -35,9 +35,17 @@ def noted(folder, *turns: Turn) -> TurnTrail:
 
 class Case:
     def __init__(
-        self, trail: TurnTrail | None = None, log: TurnLog | None = None, until_us: int | None = None, **options: int
+        self,
+        trail: TurnTrail | None = None,
+        log: TurnLog | None = None,
+        until_us: int | None = None,
+        *,
+        heard: bool = True,
+        **options: int,
     ) -> None:
         self.task = task()
+        for channel in self.task.inputs if heard else ():
+            self.task.receive(channel, Watermark(MIN_TIME_US))
         self.inboxes = [Inbox(channel, 2) for channel in self.task.inputs]
         self.inputs = Inputs(self.task, self.inboxes, log, trail, until_us=until_us, **options)
 
@@ -76,7 +84,7 @@ def rows_taken(case: Case, times: int) -> list[int | type]:
 
 
 def test_nothing_is_taken_before_every_input_has_been_heard():
-    case = Case()
+    case = Case(heard=False)
     case.put(0, Watermark(MIN_TIME_US), Batch(FRAME))
     assert case.take() == (0, Watermark(MIN_TIME_US))
     assert case.take() is None
@@ -97,8 +105,6 @@ def test_batches_are_taken_as_one_up_to_a_barrier_another_tag_or_too_many_rows()
 
 def test_a_batch_keeps_the_time_at_which_its_oldest_row_was_read_and_rows_their_watermarks():
     case = Case()
-    case.put(1, End())
-    case.take()
     marked = FRAME.with_columns(pl.lit(7, pl.Int64).alias(ROW_WATERMARK))
     case.put(0, Batch(FRAME, ingested_us=5), Watermark(8), Batch(marked, ingested_us=6))
     batch = case.take()[1]
@@ -108,8 +114,6 @@ def test_a_batch_keeps_the_time_at_which_its_oldest_row_was_read_and_rows_their_
 
 def test_by_hand_each_batch_is_taken_by_itself():
     case = Case()
-    case.put(1, End())
-    case.take()
     case.inputs.go_by_hand(by_hand=True)
     case.put(0, Batch(FRAME), Batch(FRAME))
     assert rows_taken(case, 2) == [1, 1]

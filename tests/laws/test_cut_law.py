@@ -1,0 +1,133 @@
+"""The cut law: what a stream gives, its late rows included, does not depend on how rows were cut into batches.
+
+Over random queries, rows, watermarks that many rows come behind, cuts, schedules and parallelism. What all others are
+compared with is the stream whose rows come one by one: so does Flink judge them, with a watermark after each row.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from streamlab.core.changelog import ROW_KIND
+from streamlab.testing.compare import assert_same_rows
+from streamlab.testing.simulation import SimulationResult, simulate
+from streamlab.testing.sources import split_frames
+from streamlab.testing.strategies import Stream, queries, streams
+
+seeds = st.integers(0, 2**32)
+delays = st.sampled_from(["0s", "1us", "1s", "4s"])
+sizes = st.one_of(st.integers(2, 12), st.just(1_000))
+_quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+_long = settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+
+NUMBER = pl.col("number")
+COUNTS = pl.len().alias("rows"), NUMBER.sum(), pl.col("value").mean()
+
+
+def _double(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, frame])
+
+
+def _same(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(NUMBER * 2)
+
+
+WINDOWS = {
+    "tumbling": lambda f: f.group_by_dynamic("at", every="5s", group_by="key").agg(*COUNTS),
+    "hopping": lambda f: f.group_by_dynamic("at", every="2s", period="7s", group_by="key").agg(*COUNTS),
+    "gaps": lambda f: f.group_by_dynamic("at", every="5s", period="3s").agg(*COUNTS),
+    "cumulative": lambda f: f.group_by_cumulative(
+        "at", step="2s", every="6s", group_by="key", include_boundaries=True
+    ).agg(*COUNTS),
+    "session": lambda f: f.group_by_session("at", gap="3s", group_by="key").agg(*COUNTS),
+    "session of all": lambda f: f.group_by_session("at", gap="1s").agg(*COUNTS),
+    "median": lambda f: f.group_by_dynamic("at", every="2s", period="7s", group_by="key").agg(NUMBER.median()),
+    "median session": lambda f: f.group_by_session("at", gap="3s", group_by="key").agg(NUMBER.median()),
+    "late hopping": lambda f: f.group_by_dynamic(
+        "at", every="2s", period="7s", group_by="key", allowed_lateness="2s"
+    ).agg(*COUNTS),
+    "late session": lambda f: f.group_by_session("at", gap="2s", group_by="key", allowed_lateness="3s").agg(*COUNTS),
+    "of a zone": lambda f: (
+        f.with_columns(pl.col("at").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Kolkata"))
+        .group_by_dynamic("at", every="3s", period="9s", group_by="key")
+        .agg(*COUNTS)
+    ),
+    "behind steps": lambda f: (
+        f.filter(NUMBER.is_not_null())
+        .with_columns(pl.col("key").fill_null("none"), twice=pl.concat_list(NUMBER, NUMBER))
+        .explode("twice")
+        .select(pl.all().exclude("flag"))
+        .rename({"key": "k"})
+        .group_by_session("at", gap="3s", group_by="k")
+        .agg(*COUNTS)
+    ),
+    "behind a function": lambda f: (
+        f.map_batches(_same, schema=f.collect_schema())
+        .map_batches(_double, schema=f.collect_schema())
+        .group_by_dynamic("at", every="5s", group_by="key")
+        .agg(*COUNTS)
+    ),
+    "behind a join": lambda f: (
+        f.join(_TABLE, on="key", how="left").group_by_dynamic("at", every="5s", group_by="label").agg(*COUNTS)
+    ),
+    "own watermark": lambda f: (
+        f.with_watermark("at", "1s").group_by_session("at", gap="3s", group_by="key").agg(*COUNTS)
+    ),
+    "a window of windows": lambda f: (
+        f.group_by_dynamic("at", every="2s", group_by="key")
+        .agg(*COUNTS)
+        .group_by_dynamic("at", every="6s")
+        .agg(pl.len(), NUMBER.sum())
+    ),
+}
+_TABLE = pl.DataFrame({"key": ["hot", "a", "b"], "label": ["H", "A", "B"]})
+
+
+def _run(query, stream: Stream, delay: str, seed: int, rows: int | None, parallelism: int = 1) -> SimulationResult:
+    source = split_frames([stream.frame], event_time="at", watermark=delay)
+    return simulate(query(source), seed, parallelism=parallelism, batch_rows=rows)
+
+
+def _late(result: SimulationResult) -> pl.DataFrame:
+    frames = [frame.drop(ROW_KIND, strict=False) for frame in result.late_rows]
+    return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def _check(query, stream: Stream, delay: str, seed: int, rows: int, parallelism: int) -> None:
+    one_by_one = _run(query, stream, delay, seed, 1)
+    cut = _run(query, stream, delay, seed, rows, parallelism)
+    note(f"late rows: {one_by_one.late_count}")
+    assert cut.late_count == one_by_one.late_count
+    assert_same_rows(_late(cut), _late(one_by_one))
+    assert_same_rows(cut.table, one_by_one.table)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@_quick
+@given(stream=streams(), delay=delays, seed=seeds, rows=sizes, parallelism=st.integers(1, 3))
+def test_cuts_change_neither_results_nor_late_rows(
+    name: str, stream: Stream, delay: str, seed: int, rows: int, parallelism: int
+) -> None:
+    _check(WINDOWS[name], stream, delay, seed, rows, parallelism)
+
+
+@_quick
+@given(data=st.data(), stream=streams(), delay=delays, seed=seeds, rows=sizes, parallelism=st.integers(1, 3))
+def test_cuts_change_no_random_query(
+    data: st.DataObject, stream: Stream, delay: str, seed: int, rows: int, parallelism: int
+) -> None:
+    query = data.draw(queries())
+    note(repr(query))
+    _check(query, stream, delay, seed, rows, parallelism)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", WINDOWS)
+@_long
+@given(stream=streams(max_rows=120), delay=delays, seed=seeds, rows=sizes, parallelism=st.integers(1, 3))
+def test_cuts_of_longer_streams(name: str, stream: Stream, delay: str, seed: int, rows: int, parallelism: int) -> None:
+    _check(WINDOWS[name], stream, delay, seed, rows, parallelism)
