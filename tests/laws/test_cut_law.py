@@ -20,7 +20,7 @@ from streamlab.testing.strategies import Stream, queries, streams
 seeds = st.integers(0, 2**32)
 delays = st.sampled_from(["0s", "1us", "1s", "4s"])
 sizes = st.one_of(st.integers(2, 12), st.just(1_000))
-_quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+_quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 _long = settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 NUMBER = pl.col("number")
