@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
@@ -83,15 +83,27 @@ class FrameSource(Source):
         All with the source's schema.
     cut : bool
         Whether each frame is a batch of its own.
+    joined : bool
+        Whether that is seen in steps by hand only.
     """
 
     frames: tuple[pl.DataFrame, ...] = field(repr=False)
     cut: bool = False
+    joined: bool = False
 
     @property
     def bounded(self) -> bool:
         """Always."""
         return True
+
+    def joining(self) -> FrameSource:
+        """Give out frames together where nobody sees it."""
+        return replace(self, joined=True)
+
+    @property
+    def joins_batches(self) -> bool:
+        """As it was told."""
+        return self.joined
 
     @property
     def keeps_batches(self) -> bool:
@@ -146,10 +158,23 @@ class _FrameReader(SplitReader):
         """Return rows of one frame."""
         if self.done:
             return None
+        part = self._next(limit)
+        return Read(part, (self._frame, self._row), part.height)
+
+    def _next(self, limit: int) -> pl.DataFrame:
         part = self._frames[self._frame].slice(self._row, limit)
         self._row += part.height
         self._skip_read()
-        return Read(part, (self._frame, self._row), part.height)
+        return part
+
+    def read_on(self, limit: int, now_us: int) -> Read | None:
+        """Return rows of as many frames as it takes."""
+        parts: list[pl.DataFrame] = []
+        rows = 0
+        while rows < limit and not self.done:
+            parts.append(self._next(limit - rows))
+            rows += parts[-1].height
+        return Read(pl.concat(parts), (self._frame, self._row), rows) if parts else None
 
     def _skip_read(self) -> None:
         while not self.done and self._row >= self._frames[self._frame].height:

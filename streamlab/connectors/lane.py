@@ -178,13 +178,13 @@ class Lane:
         """Return how many rows are still to be read, when that is known."""
         return None if self.split.rows is None else max(0, self.split.rows - self.rows_fetched)
 
-    def fetch(self, limit: int, now_us: int) -> Piece | None:
+    def fetch(self, limit: int, now_us: int, *, joins_batches: bool = False) -> Piece | None:
         """Read the next rows; None when there are none now, or none at all."""
         if self._reader is None:
             self._reader = self._source.open(self.split, self._at)
         start, read = self._at, None
         if not self._reader.done:
-            read = self._reader.read(limit, now_us)
+            read = (self._reader.read_on if joins_batches else self._reader.read)(limit, now_us)
         if self._reader.done:
             self.close()
             self._exhausted = True

@@ -53,6 +53,8 @@ class ReadAhead:
         self._column = column
         self._batch_rows = batch_rows
         self._keeps_batches = keeps_batches
+        self.joins_batches = False
+        """Whether pieces that are there at once are given out as one nevertheless."""
 
     @property
     def rows(self) -> int:
@@ -65,7 +67,8 @@ class ReadAhead:
         """Read until a batch is full, or nothing more can be had now."""
         self.order.begin(now_us)
         rows = self.rows if self._pacing.factor is None else 0
-        while rows < self._batch_rows and not (self._keeps_batches and self._has_due(now_us)):
+        keeps = self._keeps_batches and not self.joins_batches
+        while rows < self._batch_rows and not (keeps and self._has_due(now_us)):
             lane = self.order.next(now_us)
             if lane is None:
                 break
@@ -73,7 +76,7 @@ class ReadAhead:
             if rows and left is not None and left > self._batch_rows - rows and self._pacing.factor is None:
                 self.order.was_read(lane, goes_on=False)
                 break
-            piece = self._read(lane, self._batch_rows - rows, now_us)
+            piece = self._read(lane, self._batch_rows - rows, now_us, joins_batches=self.joins_batches)
             is_due = piece is not None and self._is_due(piece, now_us)
             if piece is not None and is_due:
                 rows += piece.left
@@ -93,11 +96,11 @@ class ReadAhead:
                 break
             waiting += piece.left
 
-    def _read(self, lane: Lane, limit: int, now_us: int) -> Piece | None:
+    def _read(self, lane: Lane, limit: int, now_us: int, *, joins_batches: bool = False) -> Piece | None:
         """Read once from a split; what comes waits to be given out."""
         lane.dry = False
         try:
-            piece = lane.fetch(limit, now_us)
+            piece = lane.fetch(limit, now_us, joins_batches=joins_batches)
         except Exception:
             # Whoever takes the error as said may read on.
             self.order.was_read(lane, goes_on=False)

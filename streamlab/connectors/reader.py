@@ -167,6 +167,7 @@ class SourceReader:
         if followed is not None:
             return followed if self._lanes or self.source.discovers else followed + self._end()
         self._discover(now_us)
+        self._ahead.joins_batches = self.source.joins_batches
         self._ahead.fill(now_us)
         self._change_pace(now_us)
         if self._must_wait(now_us):

@@ -128,6 +128,10 @@ class SplitReader(ABC):
             If the split cannot be read and the source was told to fail on that.
         """
 
+    def read_on(self, limit: int, now_us: int) -> Read | None:
+        """Return the next rows as :meth:`read` does, over the cuts that the user made if the source joins batches."""
+        return self.read(limit, now_us)
+
     @property
     @abstractmethod
     def done(self) -> bool:
@@ -214,6 +218,18 @@ class Source(ABC):
     @property
     def discovers(self) -> bool:
         """Whether new splits can appear while a job runs, so that :meth:`splits` must be asked again."""
+        return False
+
+    def joining(self) -> Self:
+        """Return the source for a query in which nothing shows how the user cut rows into batches.
+
+        Batches that are there at once may then be given out as one; a step by hand still takes one.
+        """
+        return self
+
+    @property
+    def joins_batches(self) -> bool:
+        """Whether batches that are there at once are given out as one, though the user made the cuts."""
         return False
 
     @property

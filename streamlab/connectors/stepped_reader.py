@@ -134,6 +134,7 @@ class SteppedReader(SourceReader):
             followed = self._follow(now_us)
             if followed is not None:
                 return followed
+            self._ahead.joins_batches = False
             self._ahead.fill(now_us)
             return self._give(now_us, self._ahead.due(None))
         out: list[Message] = []

@@ -86,6 +86,7 @@ class _Lowering:
         self._names: Counter[str] = Counter(self._own_names.values())
         self._stateful: list[tuple[nodes.Node, _Chain]] = []
         self._upserted = _upserted(plan)
+        self._shows_cuts = _shows_cuts(plan)
         self._consumers = Counter(id(child) for node in plan.walk() for child in node.inputs)
 
     def graph(self) -> JobGraph:
@@ -159,7 +160,8 @@ class _Lowering:
     def _(self, node: nodes.Scan) -> _Chain:
         limit = node.source.max_parallelism
         chain = self._new(self._parallelism if limit is None else min(limit, self._parallelism))
-        chain.source = replace(node.source.shared(chain.parallelism), name=self._step(node))
+        source = node.source if self._shows_cuts else node.source.joining()
+        chain.source = replace(source.shared(chain.parallelism), name=self._step(node))
         return chain
 
     @_lower.register
@@ -281,6 +283,11 @@ def _upserted(plan: nodes.Write) -> set[int]:
     """
     readers = [node for node in plan.walk() if plan.input in node.inputs]
     return {id(plan.input)} if readers == [plan] and not plan.sink.needs_update_before else set()
+
+
+def _shows_cuts(plan: nodes.Write) -> bool:
+    """Return whether a user can see how rows were cut into batches: by what a function is given, or by updates."""
+    return plan.sink.is_user_code or any(node.updating or isinstance(node, nodes.MapBatches) for node in plan.walk())
 
 
 def _can_idle(node: nodes.Node) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import polars as pl
 
 from streamlab.core.row_watermarks import is_marked
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.windows.columns import CLOSED, END, FINAL, PANE, START
 from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.runs import Runs
@@ -30,6 +30,7 @@ class GridState(WindowState):
         self._runs = Runs(PANE, lambda rows: plan.merged(rows, PANE), frames.get("panes", ()))
         self._partly_late = Runs(PANE, lambda rows: plan.merged(rows, PANE, CLOSED), frames.get("partly_late", ()))
         self._bounds = Bounds(self._grid)
+        self._first_open = MIN_TIME_US
 
     def add(self, state_rows: pl.DataFrame) -> None:
         """Add state rows."""
@@ -48,13 +49,13 @@ class GridState(WindowState):
         if is_marked(rows):
             return self._judge_marked(rows)
         first_open = self._bounds.at(limits.final)[1]
-        placed = rows.with_columns(self.plan.pane().alias(PANE))
+        placed = rows.with_columns(self.plan.pane.alias(PANE))
         is_late = pl.col(PANE) < first_open
         return placed.filter(~is_late).drop(PANE), placed.filter(is_late).drop(PANE)
 
     def _judge_marked(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Tell late rows by the windows that had closed when each came."""
-        placed = rows.with_columns(self.plan.pane().alias(PANE), row_limits(self.plan)[1].alias(FINAL))
+        placed = rows.with_columns(self.plan.pane.alias(PANE), row_limits(self.plan)[1].alias(FINAL))
         placed = placed.drop_nulls(PANE)  # in no window: neither taken nor late
         windows = self._grid.windows(placed[PANE].unique())
         ends = windows.group_by(PANE).agg(first=pl.col(END).min(), last=pl.col(END).max())
@@ -69,13 +70,16 @@ class GridState(WindowState):
         own = ["first", "last", FINAL, PANE]
         return taken.drop(own), late.drop(own)
 
-    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.LazyFrame]]:
+    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.DataFrame | pl.LazyFrame]]:
         """Yield all at once: rows know which windows they are not in."""
-        yield None, self.plan.state_rows(taken.lazy(), *([CLOSED] * (CLOSED in taken.columns)), keyed=True)
+        extra = [CLOSED] * (CLOSED in taken.columns)
+        yield None, self.plan.state_rows(self.plan.small_or_lazy(taken), *extra, keyed=True)
 
     def fire(self, before: Limits, now: Limits) -> pl.DataFrame | None:
         """Merge the panes of the windows whose end lies between the two limits."""
         low, high = self._bounds.at(before.fire)[1], self._bounds.at(now.fire)[0]
+        if high <= low:
+            return None  # most watermarks close no window
         due = None if self._grid.is_disjoint else (pl.col(END) > before.fire) & (pl.col(END) <= now.fire)
         parts = [self._placed(pl.concat(panes), due) for panes in self._between(low, high) if panes]
         placed = pl.concat(parts) if parts else None
@@ -100,8 +104,11 @@ class GridState(WindowState):
 
     def forget(self, limits: Limits) -> None:
         """Drop the panes before the first window that is not final."""
-        for runs in (self._runs, self._partly_late):
-            runs.take_before(self._bounds.at(limits.final)[1])
+        first_open = self._bounds.at(limits.final)[1]
+        if first_open > self._first_open:
+            self._first_open = first_open
+            for runs in (self._runs, self._partly_late):
+                runs.take_before(first_open)
 
     def promise(self, watermark: int, limits: Limits) -> int:
         """Return one tick before the earliest start of a window that is not final."""

@@ -53,7 +53,7 @@ def _last_windows(plan: WindowPlan, rows: pl.DataFrame, which: pl.Expr | None = 
     if gap is not None:
         own = rows.select(time.alias(START), (time + gap).alias(END), *limits).with_row_index(_AT)
         return own if which is None else own.filter(which)
-    placed = rows.select(plan.pane().alias(PANE), *limits).with_row_index(_AT)
+    placed = rows.select(plan.pane.alias(PANE), *limits).with_row_index(_AT)
     cases = placed.select(PANE, _FIRE, FINAL).unique()
     windows = plan.grid.windows(cases[PANE].drop_nulls().unique())
     if which is not None:

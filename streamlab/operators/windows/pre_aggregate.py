@@ -66,30 +66,30 @@ class PreAggregate(Operator):
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         """Return at most one batch of state rows, then at most one of keyed rows and one of dead letters."""
-        rows = batch.frame.lazy()
         plan = self._plan
+        rows = plan.small_or_lazy(batch.frame)
         timed = pl.col(plan.index_column).is_not_null()
         out: list[Message] = []
         if not self._combines:
-            keyed = plan.keyed(rows).collect()
+            keyed = plan.keyed(rows).lazy().collect()
             refused = self._refused(keyed, batch)
             keyed = keyed.filter(timed) if refused else keyed
             return [*([replace(batch, frame=keyed, tag=UNAGGREGATED)] if keyed.height else []), *refused]
         if isinstance(batch.frame, pl.DataFrame) and is_marked(batch.frame):
             behind, frame = self._told_apart(batch.frame)
             if behind.height:
-                out.append(replace(batch, frame=plan.keyed(behind.lazy()).collect(), tag=UNAGGREGATED))
+                out.append(replace(batch, frame=plan.keyed(behind), tag=UNAGGREGATED))
             batch = replace(batch, frame=frame)
-            rows = frame.lazy()
+            rows = plan.small_or_lazy(frame)
         state_rows = plan.collected(plan.state_rows(rows, keyed=False), large=plan.is_large(batch.frame))
         if state_rows[PANE].null_count():
-            out += self._refused(rows.filter(~timed).collect(), batch)
+            out += self._refused(rows.filter(~timed).lazy().collect(), batch)
             rows, state_rows = rows.filter(timed), state_rows.filter(pl.col(PANE).is_not_null())
         if not state_rows.height:
             return out
         first = state_rows[PANE].min()
         if isinstance(first, int) and first < self._closed_before:
-            closed = plan.keyed(rows.filter(plan.pane() < self._closed_before)).collect()
+            closed = plan.keyed(rows.filter(plan.pane < self._closed_before)).lazy().collect()
             out.insert(0, replace(batch, frame=closed, tag=UNAGGREGATED))
             state_rows = state_rows.filter(pl.col(PANE) >= self._closed_before)
         if state_rows.height:
@@ -113,7 +113,7 @@ class PreAggregate(Operator):
 
     def _told_apart(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the rows that may be in a window that had closed when they came, and the others, unmarked."""
-        panes, marks = frame.select(self._plan.pane().alias(PANE)).to_series(), frame.get_column(ROW_WATERMARK)
+        panes, marks = frame.select(self._plan.pane.alias(PANE)).to_series(), frame.get_column(ROW_WATERMARK)
         latest = marks.max()
         closed_before = self._closing(latest) if isinstance(latest, int) else MIN_TIME_US
         may_be_late = marks > MIN_TIME_US

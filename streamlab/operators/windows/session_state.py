@@ -70,14 +70,14 @@ class SessionState(WindowState):
         numbered = frame.join(keys, on=names, how="left", nulls_equal=True, maintain_order="left")
         return numbered.drop(names).with_columns(pl.col(_KEY).cast(pl.Int64))
 
-    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.LazyFrame]]:
+    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.DataFrame | pl.LazyFrame]]:
         """Yield round after round; before each, the sessions close that its rows must not join."""
         if _ROUND not in taken.columns:
-            yield None, self.plan.state_rows(taken.lazy(), keyed=True)
+            yield None, self.plan.state_rows(self.plan.small_or_lazy(taken), keyed=True)
             return
         for number, rows in sorted(taken.partition_by(_ROUND, as_dict=True, include_key=False).items()):
             closed = self._close(self._alone(rows)) if number[0] else None
-            yield closed, self.plan.state_rows(rows.drop(FINAL).lazy(), keyed=True)
+            yield closed, self.plan.state_rows(self.plan.small_or_lazy(rows.drop(FINAL)), keyed=True)
 
     def _alone(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return keys and limits of rows, and the session that each would be alone."""

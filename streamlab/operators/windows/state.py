@@ -71,7 +71,7 @@ class WindowState(ABC):
         """
 
     @abstractmethod
-    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.LazyFrame]]:
+    def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.DataFrame | pl.LazyFrame]]:
         """Yield state rows of rows that :meth:`judge` took, to be added one part after the other.
 
         Before each part stand the results of the windows that had closed before its rows came, if it needs that.

@@ -107,7 +107,8 @@ class WindowAggregate(Operator):
         self._watermark = self._notes.watermark_us = us
         out = self._given(self._state.fire(before, self._limits))
         self._state.forget(self._limits)
-        self._emitted.forget(self._limits.final, self._state.goes_on)
+        if self._plan.updating:
+            self._emitted.forget(self._limits.final, self._state.goes_on)
         promised = self._state.promise(us, self._limits)
         if promised > self._promised:
             self._promised = promised

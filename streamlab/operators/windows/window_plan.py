@@ -106,7 +106,7 @@ class WindowPlan:
         """One tick of event time."""
         return tick_us(self.index_dtype)
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """The windows that do not depend on the data.
 
@@ -144,12 +144,13 @@ class WindowPlan:
         """Whether state rows carry how many input rows they stand for."""
         return isinstance(self.trigger, EveryRows)
 
-    def keyed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def keyed(self, rows: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
         """Return keyed rows: input rows with their keys beside them."""
         return rows.with_columns(*self._named_keys())
 
+    @cached_property
     def pane(self) -> pl.Expr:
-        """Return the expression for the pane of an input row (Int64, µs); for sessions, its multiple of the gap.
+        """The expression for the pane of an input row (Int64, µs); for sessions, its multiple of the gap.
 
         Rows of one such stretch are closer than the gap, so they are always in one session.
         """
@@ -158,7 +159,7 @@ class WindowPlan:
             return self.grid.pane(self.index_column)
         return time_us(self.index_column) - time_us(self.index_column) % gap
 
-    def state_rows(self, rows: pl.LazyFrame, *extra: str, keyed: bool) -> pl.LazyFrame:
+    def state_rows(self, rows: pl.DataFrame | pl.LazyFrame, *extra: str, keyed: bool) -> pl.DataFrame | pl.LazyFrame:
         """Return state rows of input rows, with ``__pane``; rows in no window are left out, but for those without time.
 
         Of the latter ``__pane`` is null. Rows that differ in `extra` columns are not combined. `keyed` says whether the
@@ -168,7 +169,7 @@ class WindowPlan:
         keys += map(pl.col, extra)
         gap = self.gap_us
         time = time_us(self.index_column)
-        pane = self.pane().alias(PANE)
+        pane = self.pane.alias(PANE)
         if gap is None and self.grid.has_gaps:
             rows = rows.with_columns(pane).filter(pl.col(PANE).is_not_null() | time.is_null())
             pane = pl.col(PANE)
@@ -182,8 +183,10 @@ class WindowPlan:
             own += [time.alias(START), (time + gap).alias(END)]
         return rows.select(*keys, pane, *own, *self._buffered_columns())
 
-    def collected(self, state_rows: pl.LazyFrame, *, large: bool) -> pl.DataFrame:
+    def collected(self, state_rows: pl.DataFrame | pl.LazyFrame, *, large: bool) -> pl.DataFrame:
         """Run a query of :meth:`state_rows`; order within groups is kept where results depend on it."""
+        if isinstance(state_rows, pl.DataFrame):
+            return state_rows
         streaming = large and self.split.is_incremental and not self.split.ordered
         return state_rows.collect(engine="streaming" if streaming else "in-memory")
 
@@ -226,6 +229,10 @@ class WindowPlan:
         columns.append(from_us(pl.col(START), self.index_dtype).alias(self.index_column))
         own = {*self.key_columns, START, END, ROWS, *extra}
         return results.select(*columns, *(name for name in results.columns if name not in own), *extra)
+
+    def small_or_lazy(self, frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
+        """Return rows in the form in which queries on them are cheapest: no optimiser pays for itself on a few rows."""
+        return frame.lazy() if self.is_large(frame) else frame
 
     def is_large(self, frame: pl.DataFrame | pl.LazyFrame) -> bool:
         """Return whether the streaming engine is worth starting for a batch."""
