@@ -163,9 +163,8 @@ class ReadAhead:
 
     def wakeups_us(self, now_us: int) -> tuple[list[int], bool]:
         """Return when there may be something to read or to give out, and whether a split cannot tell."""
-        wishes = self._pacing.waits_until(self.pieces, self._column, self.order.first_early_us)
-        if self.order.has_ready(now_us):
-            wishes.append(now_us)
+        wishes = [now_us] if self.order.has_ready(now_us) else []
+        wishes += self._pacing.waits_until(self.pieces, self._column, self.order.first_early_us)
         unsure = False
         for lane in self.order.dry:
             if lane.queued or lane.room == 0:

@@ -216,7 +216,7 @@ class SourceReader:
             return self._given_us + self._batch_us
         wishes, unsure = self._ahead.wakeups_us(now_us)
         if self.source.discovers:
-            wishes.append(self._finds().next_look_us)
+            wishes.append(self._finder().next_look_us)
         earliest = min(wishes, default=None)
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
@@ -291,7 +291,7 @@ class SourceReader:
 
     def _discover(self, now_us: int) -> None:
         if self.source.discovers:
-            self._take_in(self._finds().found(now_us))
+            self._take_in(self._finder().found(now_us))
 
     def _take_in(self, found: Sequence[Split]) -> None:
         """Begin to count splits that were found, those that are new."""
@@ -299,8 +299,8 @@ class SourceReader:
         self._found += [split.id for split in new]
         self._adopt(new)
 
-    def _finds(self) -> Discovery:
-        """Return what finds splits of this subtask that are new as of the first call, or later."""
+    def _finder(self) -> Discovery:
+        """Return what finds the splits of this subtask that are not known at the first call."""
         if self._discovery is None:
             subtask, parallelism = self._subtask, self._parallelism
             open_now, ended = set(self._lanes), copy.deepcopy(self._ended_splits)
