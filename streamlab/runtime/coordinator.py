@@ -252,10 +252,7 @@ class Coordinator:
         commands: list[Command] = [protocol.RetainCheckpoints(self._options.checkpoint_keep)]
         if self._restart_in_us is not None:
             return [*commands, *self._publish(), *self._restart_if_due()]
-        ends_here = self._hold is not None and self._hold.id == manifest.id
-        if ends_here:
-            self._attempt.tasks = counted_figures(manifest, self._attempt.tasks)
-        if ends_here or all(task.finished for task in manifest.tasks):
+        if all(task.finished for task in manifest.tasks) or (self._hold is not None and self._hold.id == manifest.id):
             return [*commands, *self._commit_last(manifest.id)]
         commands += [protocol.CommitCheckpoint(manifest.id), *self._publish()]
         # Tasks may have ended after their part of it: what they left since then is in the one at the end.
@@ -282,6 +279,9 @@ class Coordinator:
             reach("rescale.stop")
             self._state = JobState.RESTARTING
             return [protocol.EndWorkers(attempt.number), *self._begin()]
+        if self._hold is not None and self._checkpoints.newest is not None:
+            # Nothing was read after it, and what workers last reported may be older.
+            self._attempt.tasks = counted_figures(self._checkpoints.newest, self._attempt.tasks)
         ended = JobState.FINISHED if self._all_ended else JobState.CANCELLED
         return self._end(JobState.STOPPED if self._stopping else ended)
 

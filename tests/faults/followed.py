@@ -26,9 +26,9 @@ class FollowedBySeveral(FileSource):
         return None
 
 
-def following(folder: Path, *, by_several: bool = False) -> FileSource:
+def following(folder: Path, *, by_several: bool = False, pace: str = "max") -> FileSource:
     """Return a source that follows a folder."""
-    source = scan_parquet(folder, schema=SCHEMA, follow=True, event_time="t", watermark="1s")
+    source = scan_parquet(folder, schema=SCHEMA, follow=True, event_time="t", watermark="1s", pace=pace)
     if not by_several:
         return source
     shown = {name: getattr(source, name) for name in ("name", "schema", "format", "paths", "follow", "policy")}
