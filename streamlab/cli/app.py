@@ -197,11 +197,9 @@ def stop(
         str | None, typer.Option(help="Folder or URL: end with a savepoint, and leave open windows in it.")
     ] = None,
     *,
-    drain: Annotated[
-        bool, typer.Option("--drain", help="With --savepoint: fire what is open first; the query will not go on.")
-    ] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="Fire what is open first; the query will not go on.")] = False,
 ) -> None:
-    """Stop a job: read no more, finish what was read, end."""
+    """Stop a job where it stands: read no more, finish what was read, end; what is open is in its last checkpoint."""
     _end(name, "stop", savepoint, drain=drain)
 
 

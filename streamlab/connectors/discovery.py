@@ -23,6 +23,8 @@ _PAUSE_FACTOR = 50
 """A look that takes long is followed by a pause so many times as long: so it takes a fiftieth of a core at most."""
 _LONGEST_PAUSE_S = 5.0
 """But by no longer one than this."""
+_LAST_LOOK_S = 2.0
+"""For so long the end of a look is waited for when no more are wanted."""
 
 
 class Discovery:
@@ -84,8 +86,11 @@ class BackgroundDiscovery(Discovery):
             return [*self._answered(), *super().found_now(now_us)]
 
     def close(self) -> None:
-        """End the thread; a look that is under way comes to nothing."""
+        """End the thread; what a look that is under way finds is dropped."""
         self._closed.set()
+        if self._thread is not None:
+            # A disk that does not answer must not keep the process: it is a daemon.
+            self._thread.join(_LAST_LOOK_S)
 
     def _look(self) -> Sequence[Split]:
         if self._thread is None:

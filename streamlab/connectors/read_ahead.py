@@ -165,6 +165,21 @@ class ReadAhead:
         for piece in pieces:
             self.order.was_given(piece.lane)
 
+    def wakeups_us(self, now_us: int) -> tuple[list[int], bool]:
+        """Return when there may be something to read or to give out, and whether a split cannot tell."""
+        wishes = [now_us] if self.order.has_ready(now_us) else []
+        wishes += self._pacing.waits_until(self.pieces, self._column, self.order.first_early_us)
+        unsure = False
+        for lane in self.order.dry:
+            if lane.queued or lane.room == 0:
+                continue
+            if lane.clock is not None and lane.clock.due_us is not None:
+                wishes.append(lane.clock.due_us)
+            known = lane.wakeup_us(now_us)
+            unsure = unsure or known is None
+            wishes += [known] if known is not None else []
+        return wishes, unsure
+
     def reached_us(self) -> int | None:
         """Return the event time that the slowest of the splits is at: see :func:`.pacing.reached`."""
         return reached(self._lanes.values(), self.pieces, self._column, self._watermarks.latest_us)

@@ -203,10 +203,13 @@ class SourceReader:
             return pl.DataFrame(schema=self.source.schema)
 
     def stop(self, now_us: int) -> list[Message]:
-        """Stop reading: give out what was read, then the last watermark and the end."""
+        """Stop reading: give out what was read and is due, then the last watermark and the end.
+
+        What a pace holds back stays unread.
+        """
         if self._ended:
             return []
-        out = self._give(now_us, self._ahead.due(None))
+        out = self._give(now_us, self._ahead.due(self._pacing.allowed_us(now_us)))
         self._note()
         return out + self._end()
 
@@ -222,20 +225,9 @@ class SourceReader:
             return now_us + _LOOK_US
         if self._must_wait(now_us) and self._given_us is not None:
             return self._given_us + self._batch_us
-        wishes = [] if not self.source.discovers else [self._finds().next_look_us]
-        unsure = False
-        order = self._ahead.order
-        if order.has_ready(now_us):
-            wishes.append(now_us)
-        for lane in order.dry:
-            if lane.queued or lane.room == 0:
-                continue
-            if lane.clock is not None and lane.clock.due_us is not None:
-                wishes.append(lane.clock.due_us)
-            known = lane.wakeup_us(now_us)
-            unsure = unsure or known is None
-            wishes += [known] if known is not None else []
-        wishes += self._pacing.waits_until(self._ahead.pieces, self._column, order.first_early_us)
+        wishes, unsure = self._ahead.wakeups_us(now_us)
+        if self.source.discovers:
+            wishes.append(self._finder().next_look_us)
         earliest = min(wishes, default=None)
         return None if unsure and (earliest is None or earliest > now_us) else earliest
 
@@ -315,7 +307,7 @@ class SourceReader:
 
     def _discover(self, now_us: int) -> None:
         if self.source.discovers:
-            self._take_in(self._finds().found(now_us))
+            self._take_in(self._finder().found(now_us))
 
     def _take_in(self, found: Sequence[Split]) -> None:
         """Begin to count splits that were found, those that are new."""
@@ -323,8 +315,8 @@ class SourceReader:
         self._found += [split.id for split in new]
         self._adopt(new)
 
-    def _finds(self) -> Discovery:
-        """Return what finds splits of this subtask that are new as of the first call, or later."""
+    def _finder(self) -> Discovery:
+        """Return what finds the splits of this subtask that are not known at the first call."""
         if self._discovery is None:
             subtask, parallelism = self._subtask, self._parallelism
             open_now, ended = set(self._lanes), copy.deepcopy(self._ended_splits)

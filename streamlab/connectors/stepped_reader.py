@@ -61,7 +61,7 @@ class SteppedReader(SourceReader):
             return []
         self._by_hand = True
         if self.source.discovers:
-            self._take_in(self._finds().found_now(now_us))
+            self._take_in(self._finder().found_now(now_us))
         before = set(self._lanes)
         self._pacing.adopt()
         pace, self._pacing.factor = self._pacing.factor, None

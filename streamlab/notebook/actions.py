@@ -91,7 +91,7 @@ def _told(step: Step) -> str:
 
 def _stop(job: Job) -> Outcome:
     job.stop(timeout=0)
-    return Outcome("Stopping: what was read is drained.")
+    return Outcome("Stopping where it stands.")
 
 
 def _cancel(job: Job) -> Outcome:

@@ -97,8 +97,8 @@ class StreamMagics(Magics):
         and its live view stands below the cell. Running the cell again replaces the job. The body sees the variables of
         the notebook; in a function of yours, call NAME = frame.start("NAME") instead, and end a cell with the job.
 
-        As a line: `%stream` lists jobs, `%stream NAME` or `%stream show NAME` shows one, `%stream stop NAME` drains and
-        ends one, `%stream cancel NAME` ends one now.
+        As a line: `%stream` lists jobs, `%stream NAME` or `%stream show NAME` shows one, `%stream stop NAME` ends one
+        where it stands, `%stream cancel NAME` ends one now.
         """
         if cell is None:
             return self._line(_split(line))

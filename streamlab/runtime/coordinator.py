@@ -36,22 +36,15 @@ from streamlab.core.failpoints import reach
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime import protocol
-from streamlab.runtime.attempt_state import (
-    AttemptState,
-    Hold,
-    Takeover,
-    WorkerState,
-    joined_splits,
-    wished_layout,
-    with_found_splits,
-)
+from streamlab.runtime.attempt_state import AttemptState, Hold, Takeover, WorkerState, wished_layout
 from streamlab.runtime.checkpoint_tracker import LAST, CheckpointTracker, TaskKey
 from streamlab.runtime.gathering import Gathering
 from streamlab.runtime.heartbeat import Heartbeat
 from streamlab.runtime.job_failures import folder_failed, held_checkpoint_failed, last_checkpoint_failed
-from streamlab.runtime.job_figures import job_figures, restored_figures
+from streamlab.runtime.job_figures import counted_figures, job_figures, restored_figures
 from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.job_past import JobPast
+from streamlab.runtime.known_splits import joined_splits, with_found_splits
 from streamlab.runtime.placement import LaidOut
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
@@ -286,9 +279,11 @@ class Coordinator:
             reach("rescale.stop")
             self._state = JobState.RESTARTING
             return [protocol.EndWorkers(attempt.number), *self._begin()]
-        if self._stopping:
-            return self._end(JobState.STOPPED)
-        return self._end(JobState.FINISHED if self._all_ended else JobState.CANCELLED)
+        if self._hold is not None and self._checkpoints.newest is not None:
+            # Nothing was read after it, and what workers last reported may be older.
+            self._attempt.tasks = counted_figures(self._checkpoints.newest, self._attempt.tasks)
+        ended = JobState.FINISHED if self._all_ended else JobState.CANCELLED
+        return self._end(JobState.STOPPED if self._stopping else ended)
 
     @_on.register
     def _(self, event: protocol.RestoreFailed) -> list[Command]:
@@ -462,14 +457,13 @@ class Coordinator:
             self._hold = None
         newest = self._checkpoints.newest
         restored = 0 if newest is None else newest.id
-        if restored:
-            self._checkpoints.restore(restored)
         workers = {index: WorkerState() for index in range(self._plan.workers)}
         self._restart_in_us = None
         self._gathering.begin_attempt()
         from_origin = not restored and self._origin is not None
         self._attempt = AttemptState(self._attempt.number + 1, workers, restored, from_origin)
         if newest is not None:
+            self._checkpoints.restore(newest.id)
             self._splits = newest.splits
             self._attempt.tasks = restored_figures(newest, self._plan.vertices)
         if self._hold is not None:

@@ -39,6 +39,12 @@ def job_figures(tasks: Mapping[TaskKey, TaskStatus], vertices: Sequence[VertexLa
     }
 
 
+def counted_figures(manifest: Manifest, tasks: Mapping[TaskKey, TaskStatus]) -> dict[TaskKey, TaskStatus]:
+    """Return what tasks have reported, with what they had counted at a checkpoint: of a job that ends there, all."""
+    counted = {(task.vertex, task.subtask): task.counters for task in manifest.tasks}
+    return {key: msgspec.structs.replace(task, **counted.get(key, {})) for key, task in tasks.items()}
+
+
 def restored_figures(manifest: Manifest, vertices: Mapping[str, VertexLayout]) -> dict[TaskKey, TaskStatus]:
     """Return what tasks had counted at a checkpoint, to be shown until they report themselves.
 

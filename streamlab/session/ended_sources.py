@@ -31,7 +31,7 @@ def check_goes_on(manifest: Manifest, graph: JobGraph) -> None:
                 "from_savepoint",
                 needed=f"a checkpoint from which {vertex.id!r} can go on",
                 got="one that was taken when it had been stopped and drained: every window has fired",
-                hint="take one before that, job.checkpoints[…], or leave open what is open: job.stop(savepoint=…)",
+                hint="take one before that, job.checkpoints[…]; to go on later, stop() without drain=True",
             )
             raise refused(text, manifest)
         new = _new_splits(source, {split.id for split in manifest.splits.get(vertex.id, ())})

@@ -19,7 +19,7 @@ from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import JobState, JobStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
-from streamlab.runtime.protocol import CancelRequested, PauseRequested, ResumeRequested, StopRequested
+from streamlab.runtime.protocol import CancelRequested, PauseRequested, ResumeRequested
 from streamlab.runtime.table_reader import read_late_rows
 from streamlab.session.checkpoints import Checkpoint, Checkpoints
 from streamlab.session.comparing import TOLERANCE, differing
@@ -31,7 +31,14 @@ from streamlab.session.moments import Moment
 from streamlab.session.pacing import PacedJob
 from streamlab.session.replaying import Until, replay
 from streamlab.session.rescaling import rescale
-from streamlab.session.savepoints import end, stop_with_savepoint, take_checkpoint, take_savepoint, takes_checkpoints
+from streamlab.session.savepoints import (
+    end,
+    stop_in_place,
+    stop_with_savepoint,
+    take_checkpoint,
+    take_savepoint,
+    takes_checkpoints,
+)
 from streamlab.session.stepping import SteppedJob
 
 if TYPE_CHECKING:
@@ -481,29 +488,31 @@ class Job(Insight, PacedJob, SteppedJob):
         savepoint: str | os.PathLike[str] | None = None,
         drain: bool = False,
     ) -> JobState:
-        """Stop reading sources, drain what was read, end; wait for that, and return the state.
+        """Stop reading sources and end where the job stands; wait for that, and return the state.
 
-        A job that has ended already stays as it is.
+        All that was read is worked through and committed; rows that a pace still holds back are unread. Open windows
+        are not fired: what is open is in the last checkpoint, ``job.checkpoints[-1]``, from which
+        ``start(from_savepoint=…)`` goes on. A job that takes no checkpoints has no place for it, and fires it. One that
+        has ended already stays as it is.
 
         Parameters
         ----------
         timeout
             Longest time to wait; 0 does not wait.
         savepoint
-            Folder or URL for a savepoint. The job then ends with it: open windows are not fired, their state waits
-            there for ``start(from_savepoint=…)``.
+            Folder or URL for a savepoint, to which the last checkpoint is copied.
         drain
-            Whether what is open is fired before the savepoint is taken, as if the sources had come to their end; for
-            when the query will not go on. Without a savepoint that is always so.
+            Whether what is open is fired before the end, as if the sources had come to theirs; for when the query will
+            not go on. No more is read for that either.
 
         Raises
         ------
         JobError
-            If there is to be a savepoint, and the job takes no checkpoints, or has ended before it could be taken, or
-            does not end in time.
+            If the last checkpoint cannot be taken: the job then goes on. If there is to be a savepoint, and the job
+            takes no checkpoints, or has ended before it could be taken, or does not end in time.
         """
         if savepoint is None:
-            return end(self._handle, StopRequested(), seconds(timeout))
+            return stop_in_place(self._handle, seconds(timeout), drain=drain)
         return stop_with_savepoint(self._handle, savepoint, seconds(timeout), drain=drain)
 
     def cancel(self, timeout: float | str | dt.timedelta | None = None) -> JobState:

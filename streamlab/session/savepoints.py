@@ -6,7 +6,7 @@ import os
 import secrets
 
 from streamlab.core.errors import CheckpointError, JobError, explained
-from streamlab.observe.status import JobState
+from streamlab.observe.status import JobState, JobStatus
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.protocol import CheckpointRequested, Request, StopRequested
 from streamlab.session.checkpoints import Checkpoint
@@ -70,6 +70,36 @@ def end(handle: JobHandle, request: Request, timeout_s: float | None) -> JobStat
     if not status.state.is_final:
         handle.request(request)
         status = handle.wait(timeout_s)
+    return status.state
+
+
+def stop_in_place(handle: JobHandle, timeout_s: float | None, *, drain: bool) -> JobState:
+    """Let a job end where it stands, with a last checkpoint; with `drain`, or without checkpoints, what is open fires.
+
+    Raises
+    ------
+    JobError
+        If the checkpoint cannot be taken.
+    """
+    if drain or handle.status().state.is_final or not takes_checkpoints(handle):
+        return end(handle, StopRequested(), timeout_s)
+    token = secrets.token_hex(8)
+    handle.request(StopRequested(token))
+
+    def failure(status: JobStatus) -> str:
+        taken = next((one for one in reversed(status.checkpoints) if one.request == token), None)
+        return taken.reason if taken is not None and taken.state in {"failed", "abandoned"} else ""
+
+    handle.wait_until(lambda status: bool(failure(status)), timeout_s)
+    status = handle.status()
+    if not status.state.is_final and failure(status):
+        text = explained(
+            f"job {handle.meta.name}",
+            needed="a last checkpoint, to end with what is open in it",
+            got=failure(status),
+            hint="stop(drain=True) ends without, and fires what is open; cancel() drops it",
+        )
+        raise JobError(text)
     return status.state
 
 

@@ -43,8 +43,8 @@ def test_a_source_that_was_drained_does_not_go_on(tmp_path):
     job = stream.start(parallelism=1)
     eventually(lambda: job.report().rows_in > 10, "rows")
     before = job.checkpoint()
-    assert job.stop() == "stopped"
-    with pytest.raises(CheckpointError, match=r"stopped and drained(?s:.)*job\.stop\(savepoint=…\)"):
+    assert job.stop(drain=True) == "stopped"
+    with pytest.raises(CheckpointError, match=r"stopped and drained(?s:.)*stop\(\) without drain=True"):
         stream.start(parallelism=1, from_savepoint=job.checkpoints[-1])
     on = stream.start(parallelism=1, from_savepoint=before)
     eventually(lambda: on.report().rows_in > 0, "rows go on")

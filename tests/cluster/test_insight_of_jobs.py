@@ -37,7 +37,7 @@ def test_a_job_shows_its_time_its_windows_and_its_late_rows() -> None:
         assert (split["split"], split["begun"], split["ended"]) == ("rows", True, False)
         assert split["watermark"] is not None
     finally:
-        job.stop()
+        job.stop(drain=True)
     windows = job.panes()
     assert windows["state"].unique().to_list() == ["closed"]
     assert windows["refinements"].max() > 0

@@ -110,7 +110,7 @@ def test_pause_holds_the_sources_and_resume_goes_on(start):
     eventually(lambda: job.report().rows_in > paused_at, "rows again")
 
 
-def test_stop_drains_what_was_read(start):
+def test_stop_works_through_what_was_read(start):
     job = start(totals(slow, total=ENDLESS))
     eventually(lambda: has_rows(job), "rows arrive")
     assert job.stop() == "stopped"

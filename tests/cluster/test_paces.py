@@ -82,3 +82,28 @@ def test_what_cannot_be_paced_says_so() -> None:
                 job.set_pace(wrong)
     finally:
         job.cancel()
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_a_stop_leaves_unread_what_the_pace_held_back(job: Job, drain: bool) -> None:
+    job.set_pace("600x")
+    eventually(lambda: job.results().height >= 2, "windows")
+    before = job.report().rows_in
+    assert job.stop(60, drain=drain) == "stopped"
+    rows = job.report().rows_in
+    # A little of event time passes while the job is told; nothing like all that was read ahead.
+    assert before <= rows < SECONDS / 2
+    whole = windows(ROWS.head(rows)).cast(dict(job.result_schema))
+    assert job.results().sort("at").equals(whole if drain else whole.head(-1))
+
+
+def test_a_job_goes_on_from_where_another_one_was_stopped(job: Job) -> None:
+    job.set_pace("600x")
+    eventually(lambda: job.results().height >= 2, "windows")
+    assert job.stop(60) == "stopped"
+    stream = sl.from_frame(ROWS, event_time="at", watermark="0s", pace="max")
+    on = stream.group_by_dynamic("at", every="1m").agg(pl.len().alias("rows"), pl.col("n").sum())
+    rest = on.start(from_savepoint=job.checkpoints[-1])
+    assert rest.wait(60) == "finished"
+    together = pl.concat([job.results(), rest.results()]).sort("at")
+    assert together.equals(windows(ROWS).cast(dict(job.result_schema)))

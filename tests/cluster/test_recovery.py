@@ -92,7 +92,7 @@ def test_a_job_goes_on_from_its_last_checkpoint(start, query, who, number):
     eventually(lambda: is_under_way(job), "a first checkpoint")
     os.kill(processes(job)[who], number)
     eventually(lambda: is_under_way(job, 2), "a checkpoint of the second attempt")
-    assert job.stop() == "stopped"
+    assert job.stop(drain=True) == "stopped"
     report = job.report()
     total = report.rows_in
     assert report.restarts >= 1

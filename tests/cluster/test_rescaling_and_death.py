@@ -83,7 +83,7 @@ def test_a_rescale_under_way_outlives_the_coordinator_and_refuses_another_one(jo
     assert (report.parallelism, report.rescale, report.restarts) == (3, "", 1)
     before = report.rows_in
     eventually(lambda: job.report().rows_in > before, "rows go on")
-    assert job.stop() == "stopped"
+    assert job.stop(drain=True) == "stopped"
     rows = job.report().rows_in
     assert (job.results()["n"].sum(), job.results()["v"].sum()) == (rows, sum(range(rows)))
 

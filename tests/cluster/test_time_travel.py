@@ -69,7 +69,7 @@ def test_another_parallelism_while_it_runs(run):
         has_read(job, 200 * at)
         job.rescale(parallelism)
         assert job.report().parallelism == parallelism
-    assert job.stop() == "stopped"
+    assert job.stop(drain=True) == "stopped"
     rows = job.report().rows_in
     assert counted(job) == (rows, sum(range(rows)))
     assert job.results().height == job.results().select("t", "k").n_unique()

@@ -140,7 +140,9 @@ def rows_followed_by_several(folder: Path, dsn: str, options: dict[str, Any]) ->
 
 def _followed_rows(folder: Path, options: dict[str, Any], *, by_several: bool) -> Broken:
     out, feeder = folder / "out", Feeder(folder / "in")
-    query = stream(following(folder / "in", by_several=by_several)).select("v", twice=pl.col("v") * 2)
+    # About as fast as they come, so that whatever dies some file is half read.
+    source = following(folder / "in", by_several=by_several, pace="realtime")
+    query = stream(source).select("v", twice=pl.col("v") * 2)
     job = query.sink_parquet(out, roll_rows=700, **options)
     expected = all_rows().select("v", twice=pl.col("v") * 2)
     return Broken(job, lambda: pl.read_parquet(out / "part-*.parquet").rows(), expected.rows, out, feeder)

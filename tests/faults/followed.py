@@ -12,6 +12,7 @@ from trickle import SCHEMA, all_rows
 from streamlab.connectors.files import FileSource, scan_parquet
 
 FILES = 64
+_FIRST = 4
 _HELD_BACK = 12
 """Files that do not come before the rest is asked for: however slow the machine is, not all rows are read by then."""
 _PAUSE_S = 0.1
@@ -26,9 +27,9 @@ class FollowedBySeveral(FileSource):
         return None
 
 
-def following(folder: Path, *, by_several: bool = False) -> FileSource:
+def following(folder: Path, *, by_several: bool = False, pace: str = "max") -> FileSource:
     """Return a source that follows a folder."""
-    source = scan_parquet(folder, schema=SCHEMA, follow=True, event_time="t", watermark="1s")
+    source = scan_parquet(folder, schema=SCHEMA, follow=True, event_time="t", watermark="1s", pace=pace)
     if not by_several:
         return source
     shown = {name: getattr(source, name) for name in ("name", "schema", "format", "paths", "follow", "policy")}
@@ -36,7 +37,7 @@ def following(folder: Path, *, by_several: bool = False) -> FileSource:
 
 
 class Feeder:
-    """Renames files into a folder, in a thread; the first ones are there from the start.
+    """Renames files into a folder, in a thread, once it is told to; the first ones are there from the start.
 
     Parameters
     ----------
@@ -53,9 +54,12 @@ class Feeder:
         self.rows = rows.height
         for path in (self._folder, self._staged):
             path.mkdir()
-        for number in range(2):
+        for number in range(_FIRST):
             self._put(number)
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def begin(self) -> None:
+        """Let further files come, all of which are found after the job's start."""
         self._thread.start()
 
     def put_the_rest(self) -> None:
@@ -64,7 +68,7 @@ class Feeder:
         self._thread.join()
 
     def _run(self) -> None:
-        for number in range(2, len(self._parts)):
+        for number in range(_FIRST, len(self._parts)):
             self._hurry.wait(_PAUSE_S if number < len(self._parts) - _HELD_BACK else None)
             self._put(number)
 

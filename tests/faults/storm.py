@@ -139,9 +139,19 @@ def run_storm(seed: int, dsn: str, *, on: str) -> Storm:
         with place() as folder, _small_disk(folder / "home") as is_small:
             watched = Watched(topology(folder, dsn, FROZEN), folder)
             watched.wait_for(watched.processes, "coordinator")
+            if on == "folders":
+                # What is to be lost or doubled is a file that was found after the start.
+                watched.wait_for(watched.is_under_way, "first checkpoint")
+                if watched.broken.feeder is not None:
+                    watched.broken.feeder.begin()
             with _Striking(watched, is_small=is_small) as striking:
+                over_us = time.time_ns() // 1_000
                 for strike in schedule(seed, on):
+                    if on == "folders" and strike.kind in {"kill", "rescale"}:
+                        # Rows have been read since the strike before, however slow the machine is.
+                        watched.wait_for(partial(watched.complete_since, over_us), "checkpoint between strikes")
                     happened[striking.strike(strike)] += 1
+                    over_us = time.time_ns() // 1_000
             over_us = time.time_ns() // 1_000
             watched.wait_for(lambda: watched.complete_since(over_us), "checkpoint after the storm")
             recovery_s = ((watched.complete_since(over_us) or over_us) - over_us) / 1e6

@@ -25,7 +25,7 @@ from streamlab.connectors.recorded import recorded
 from streamlab.connectors.source import Source, Split
 from streamlab.connectors.stepped_reader import SteppedReader
 from streamlab.core.messages import Batch
-from streamlab.runtime.attempt_state import with_found_splits
+from streamlab.runtime.known_splits import with_found_splits
 from streamlab.runtime.task_states import known_split, restored_reader, split_of, stored_part
 from streamlab.runtime.task_values import Snapshotted
 from streamlab.state.checkpoints.manifest import Manifest

@@ -120,6 +120,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.shoot(VIEW, "replay-light")
     page.page.click(f"{VIEW} .sl-trail button >> nth=0")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused] [data-command=step]", timeout=WAIT_MS)
+    assert page.page.input_value(f"{VIEW} [placeholder=all]") == "1"
     page.page.fill(f"{VIEW} [placeholder=all]", "3")
     page.page.click(f"{VIEW} [data-command=step]")
     page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 3 from')", timeout=WAIT_MS)

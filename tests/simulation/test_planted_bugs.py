@@ -11,6 +11,7 @@ import pytest
 from streamlab.connectors import ended_splits
 from streamlab.connectors.finished_splits import FinishedSplits
 from streamlab.connectors.progress import ReaderSnapshot
+from streamlab.connectors.reader import SourceReader
 from streamlab.core.messages import Barrier
 from streamlab.runtime import coordinator, deployment
 from streamlab.runtime.checkpoint_thread import CheckpointThread
@@ -121,14 +122,15 @@ def abandoned_transactions_dropped(patch: pytest.MonkeyPatch) -> None:
 
 
 def found_splits_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """Keep in a checkpoint only the splits that were there when the job began, and read on with these."""
-    found = coordinator.with_found_splits
+    """Keep in a checkpoint only the splits that were there when the job began, and take others for known afterwards."""
+    found, is_known = coordinator.with_found_splits, SourceReader._is_known
 
     def only_listed(splits: Any, tasks: Any) -> Any:
         return splits, found(splits, tasks)[1]
 
     patch.setattr(coordinator, "with_found_splits", only_listed)
     patch.setattr(ReaderSnapshot, "splits_found", lambda self, otherwise: list(otherwise))
+    patch.setattr(SourceReader, "_is_known", lambda self, name: is_known(self, name) or name in self._restored.splits)
 
 
 def old_finished_splits_forgotten(patch: pytest.MonkeyPatch) -> None:

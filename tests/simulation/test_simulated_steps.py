@@ -12,6 +12,7 @@ from streamlab.observe.status import JobState, StepStatus
 from streamlab.runtime.protocol import ResumeRequested, StepRequested
 from streamlab.testing.scenarios import SCENARIOS, Outcome, Scenario
 from streamlab.testing.simulated_cluster import Cluster
+from streamlab.testing.sources import Shelf
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 _LATER = 40
@@ -35,7 +36,9 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def start(scenario: Scenario, seed: int, parallelism: int, batch_rows: int = 3) -> Cluster:
-    cluster = Cluster(scenario, seed, parallelism=parallelism, batch_rows=batch_rows, paused=True)
+    # What appears meanwhile would be up to the seed.
+    shelf = Shelf(dict(scenario.appearing))
+    cluster = Cluster(scenario, seed, shelf=shelf, parallelism=parallelism, batch_rows=batch_rows, paused=True)
     cluster.start()
     return cluster
 

@@ -5,7 +5,7 @@ import { drawOptions, makeSelect } from "./results.js";
 const CONTROLS = {
   pause: ["❚❚", "Pause", "stop reading; what was read goes on its way"],
   resume: ["▶", "Resume", "read on"],
-  stop: ["■", "Stop", "stop reading, drain what was read, end"],
+  stop: ["■", "Stop", "stop reading and end; what is open is in the last checkpoint"],
   cancel: ["✕", "Cancel", "end now; what is on its way is dropped"],
 };
 
@@ -86,6 +86,7 @@ const makeSteps = (parent, act) => {
   step(rowTools, "step", "⇥ Step", "read one batch, with everything that follows from it", size);
   step(rowTools, "step_watermark", "⇥ To next watermark", "read on until the watermark has risen", size);
   rows = field(rowTools, "rows a batch", "all", "56px");
+  rows.value = "1";
   let to;
   const advance = () => ({ to: to.value });
   step(timeTools, "advance_watermark", "⇡ Advance watermark", "raise the watermark: windows before it fire", advance);

@@ -72,10 +72,9 @@ def test_a_slow_look_holds_nobody_up() -> None:
     finder.answers.put(["c"])
     assert until_found(discovery, now_us)[0] == ["c"]
     assert threading.get_ident() not in finder.threads
-    discovery.close()
     finder.answers.put([])
+    discovery.close()
     assert discovery._thread is not None
-    discovery._thread.join(PATIENCE_S)
     assert not discovery._thread.is_alive()
 
 
@@ -87,8 +86,8 @@ def test_what_went_wrong_is_raised_in_the_readers_turn() -> None:
     with pytest.raises(SourceError, match="the folder is gone"):
         until_found(discovery, 0)
     assert until_found(discovery, 10**9)[0] == ["a"]
-    discovery.close()
     finder.answers.put([])
+    discovery.close()
 
 
 def test_looking_at_once_gives_what_was_found_before_too() -> None:
@@ -102,5 +101,5 @@ def test_looking_at_once_gives_what_was_found_before_too() -> None:
     if found == {"a"}:
         found |= set(until_found(discovery, 1)[0])
     assert found == {"a", "b"}
-    discovery.close()
     finder.answers.put([])
+    discovery.close()

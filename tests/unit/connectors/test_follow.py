@@ -11,7 +11,9 @@ import pytest
 from reading import Run
 
 from streamlab.connectors.files import FileSource, scan_csv
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.source import Split
 from streamlab.core.messages import Batch, Idle, Watermark
 
 SCHEMA = {"at": pl.Datetime("us"), "n": pl.Int64}
@@ -121,3 +123,21 @@ def test_stopping_ends_the_stream(tmp_path: Path) -> None:
 def test_following_needs_a_schema_when_there_is_nothing_yet(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="schema"):
         scan_csv(tmp_path, follow=True)
+
+
+def test_what_an_earlier_version_found_after_the_start_is_read_on(tmp_path: Path) -> None:
+    """Its checkpoints listed the splits of the start, and knew others by their progress only."""
+    paths = [
+        put(tmp_path, name, second, mtime_us=0) for second, name in enumerate(("a.csv", "b.csv", "c.csv"), start=1)
+    ]
+    with paths[1].open("a") as file:
+        file.write("1970-01-01 00:00:05,5\n")
+    os.utime(paths[1], ns=(0, 0))
+    begun = {
+        str(paths[0]): SplitProgress(0, 0, SECOND_US - 1, finished=True, rows=1),
+        str(paths[1]): SplitProgress(0, 1, 2 * SECOND_US - 1, finished=False, rows=1),
+    }
+    snapshot = ReaderSnapshot(begun, SECOND_US - 1, 2 * SECOND_US)
+    reader = SourceReader(follow(tmp_path), [Split(str(paths[0]))], snapshot=snapshot)
+    rows = [m.collected()["n"].to_list() for m in reader.poll(60 * SECOND_US) if isinstance(m, Batch)]
+    assert sorted(n for some in rows for n in some) == [3, 5]
