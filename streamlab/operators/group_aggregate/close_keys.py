@@ -108,15 +108,21 @@ class CloseKeys:
             if reduced is None:
                 return None
             results[name] = reduced
-        return self._frame(np.arange(first, last + 1), results, counts > 0)
+        return self._frame(first, results, counts > 0)
 
-    def _frame(self, keys: _Array, results: dict[str, _Array], is_held: _Array) -> pl.DataFrame:
+    def _frame(self, first: int, results: dict[str, _Array], is_held: _Array) -> pl.DataFrame:
         """Return the keys that are there and their results, in memory that does not change with the next batch."""
-        columns = {self._key: keys, **results}
         if is_held.all():
-            columns = {name: values.copy() for name, values in columns.items()}
-        series = [pl.Series(name, columns[name]).cast(dtype) for name, dtype in self._schema.items()]
-        return pl.DataFrame(series) if is_held.all() else pl.DataFrame(series).filter(pl.Series(is_held))
+            columns = {name: values.copy() for name, values in results.items()}
+            held = np.arange(len(is_held))
+        else:
+            held = np.flatnonzero(is_held)
+            # Several results can be one array: a count of rows, and of values of which none is null.
+            taken = {id(values): values[held] for values in results.values()}
+            columns = {name: taken[id(values)] for name, values in results.items()}
+        held += first
+        columns[self._key] = held
+        return pl.DataFrame([pl.Series(name, columns[name]).cast(dtype) for name, dtype in self._schema.items()])
 
     def _reduced(self, values: pl.Series, places: _Array, counts: _Array) -> _Array | None:
         how = self._reductions[values.name]

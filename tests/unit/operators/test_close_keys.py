@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.messages import Batch
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.group_aggregate import GroupPlan, group_operators
@@ -149,3 +150,29 @@ def test_keys_that_lie_far_apart_are_tried_again_after_some_batches() -> None:
         (message,) = local.process(Batch(rows))
         assert isinstance(message, Batch)
         assert message.collected()["__p0"].sum() == rows.height
+
+
+@settings(deadline=None, max_examples=25)
+@given(batches=st.lists(st.lists(st.integers(-40, 40), min_size=1, max_size=40), min_size=1, max_size=6))
+def test_changes_of_keys_that_come_by_place(batches: list[list[int]]) -> None:
+    """Rows as they were are not asked for, so sums are added to the state as they come."""
+    split = split_aggregates((pl.col("k"),), [pl.len().alias("n"), pl.col("x").sum().alias("s")], SCHEMA)
+    before, _, behind = group_operators(
+        "g", keys=[pl.col("k")], split=split, input_schema=SCHEMA, updating=False, emit_update_before=False
+    )
+    local, keyed = before.build(OperatorContext()), behind.build(OperatorContext())
+    rows = [frame([(k, 1, float(k), k, 1, True, None) for k in keys]) for keys in batches]
+    table: dict[int, tuple[int, float]] = {}
+    for at, batch in enumerate(rows):
+        if at == len(rows) // 2:
+            keyed = behind.build(OperatorContext(), keyed.snapshot())
+        (partial,) = local.process(Batch(batch))
+        assert isinstance(partial, Batch)
+        (changes,) = keyed.process(partial)
+        assert isinstance(changes, Batch)
+        for key, count, total, kind in changes.collected().select("k", "n", "s", ROW_KIND).iter_rows():
+            assert kind == (RowKind.UPDATE_AFTER if key in table else RowKind.INSERT)
+            table[key] = (count, total)
+        assert set(changes.collected()["k"]) == set(batch["k"])
+    wanted = pl.concat(rows).group_by("k").agg(pl.len().alias("n"), pl.col("x").sum().alias("s"))
+    assert table == {key: (count, total) for key, count, total in wanted.iter_rows()}
