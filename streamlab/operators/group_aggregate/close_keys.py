@@ -53,8 +53,14 @@ class CloseKeys:
             if not single.meta.root_names() and self._reductions[name] == "sum"
         }
         """A count of rows adds the same for each row, which need not be made a column."""
-        self._counted = {p.meta.output_name(): column for p in plan.split.partial if (column := _counted_column(p))}
+        self._counted = {p.meta.output_name(): column for p in plan.split.partial if (column := _column_in(p, _count))}
         """Which column the values are counted of: all rows, if it has no nulls."""
+        self._summed = {
+            partial.meta.output_name(): pl.col(column).fill_null(0).alias(partial.meta.output_name())
+            for partial in plan.split.partial
+            if (column := _column_in(partial, _long_sum)) and plan.input_schema[column] == pl.Int64
+        }
+        """Sums of whole numbers, which are exact in any case, without the detour by 128 bits."""
         self._arrays: dict[str, _Array] = {}
         self._varying = {name: single for name, single in singles.items() if name not in self._constants}
 
@@ -75,14 +81,15 @@ class CloseKeys:
         if not self._plan.passes_rows:
             return passed.select(self._key, *self._varying)
         whole = {name for name, column in self._counted.items() if not passed.get_column(column).null_count()}
-        varying = [single for name, single in self._varying.items() if name not in whole]
+        varying = [self._summed.get(name, single) for name, single in self._varying.items() if name not in whole]
         return passed.select(self._key, *varying)
 
     def grouped(self, singles: pl.DataFrame) -> pl.DataFrame:
         """Return the partial results of each key as Polars groups them."""
         constants = [pl.lit(value.item(), value.dtype).alias(name) for name, value in self._constants.items()]
         whole = [pl.lit(1, pl.Int64).alias(name) for name in self._counted if name not in singles.columns]
-        merged = singles.with_columns(*constants, *whole).group_by(self._key).agg(*self._plan.split.merge)
+        sums = [pl.col(name).cast(self._schema[name]) for name in self._summed]
+        merged = singles.with_columns(*constants, *whole, *sums).group_by(self._key).agg(*self._plan.split.merge)
         return merged.select(self._schema.names())
 
     def combined(self, singles: pl.DataFrame) -> pl.DataFrame | None:
@@ -164,13 +171,20 @@ def _of_all(counts: _Array, value: int) -> _Array:
     return counts if value == 1 else counts * value
 
 
-def _counted_column(partial: pl.Expr) -> str | None:
-    """Return the column whose values a partial result counts; None if it does not do that."""
+def _count(column: pl.Expr) -> pl.Expr:
+    return column.count().cast(pl.Int64)
+
+
+def _long_sum(column: pl.Expr) -> pl.Expr:
+    return column.cast(pl.Int128, strict=False).sum().cast(pl.Decimal(38, 0))
+
+
+def _column_in(partial: pl.Expr, form: Callable[[pl.Expr], pl.Expr]) -> str | None:
+    """Return the one column that a partial result is this form of; None if it is another expression."""
     roots = partial.meta.root_names()
     if len(roots) != 1:
         return None
-    counted = pl.col(roots[0]).count().cast(pl.Int64)
-    return roots[0] if partial.meta.undo_aliases().meta.eq(counted) else None
+    return roots[0] if partial.meta.undo_aliases().meta.eq(form(pl.col(roots[0]))) else None
 
 
 def _can(reduction: Reduction | None, dtype: pl.DataType) -> bool:
