@@ -30,7 +30,7 @@ _BLOCK_ROWS = 32_768
 """Rows of a block: enough that the function is called seldom, few enough that all subtasks are at about one time."""
 _BLOCK_S = 0.01
 """How long it takes at most until the rows of a block are due."""
-_SHARED_RATE = 10_000
+_SHARED_RATE = 100_000
 """Rows per second below which one subtask is enough: more would only make smaller batches."""
 
 _ALL_ROWS = "rows"
@@ -78,7 +78,7 @@ def generate(
     All subtasks of a job read the stream, each its share of blocks of 32,768 rows (with a rate: of 10 ms), and each
     follows the event times of its own rows. So rows that are in order by their numbers are never late. Where they are
     not, which ones are late depends on how the subtasks get on, as with several files. One subtask alone reads, in the
-    order of the numbers, with ``parallelism=1``, a pace or less than 10,000 rows per second, and what is recorded.
+    order of the numbers, with ``parallelism=1``, a pace or less than 100,000 rows per second, and what is recorded.
 
     Raises
     ------

@@ -124,7 +124,7 @@ class DenseColumns:
         return not nulls and all(column.can_add for column in self._columns)
 
     def add(self, slots: Slots, values: pl.DataFrame) -> pl.DataFrame:
-        """Add values to the rows of some slots, each given once, in rising order, and return the rows as they are now.
+        """Add values to the rows of some slots, each given once, and return the rows as they are now.
 
         Raises
         ------

@@ -78,9 +78,13 @@ class DenseGroups:
     def add(self, slots: Slots, rows: pl.DataFrame) -> None:
         """Set the rows of some slots that have none, each given once, in rising order."""
         if len(slots):
-            self._rows += len(slots)
-            self._held[slots] = True
+            self.begin(slots)
             self.put(slots, rows)
+
+    def begin(self, slots: Slots) -> None:
+        """Give some slots that have never had one a row of zeros, each given once."""
+        self._rows += len(slots)
+        self._held[slots] = True
 
     def put(self, slots: Slots, rows: pl.DataFrame) -> None:
         """Set the rows of some slots that have one, each given once, in rising order."""
@@ -93,7 +97,7 @@ class DenseGroups:
         return self._values.can_add(rows)
 
     def increase(self, slots: Slots, rows: pl.DataFrame) -> pl.DataFrame:
-        """Add to the rows of some slots that have one, each given once, in rising order, and return them as they are.
+        """Add to the rows of some slots that have one, each given once, and return them as they are.
 
         It is :meth:`get`, a sum of columns and :meth:`put` at half the price.
         """

@@ -173,13 +173,13 @@ def test_steps_by_hand_go_by_the_order_of_the_rows(block_rows: int, count: int, 
 
 
 def test_a_rate_is_that_of_all_subtasks_together() -> None:
-    source = generate(numbers, rows_per_second=20_000).shared(3)
-    assert source.stripes == Stripes(3, 200)
-    every = Subtasks(source, 3, batch_rows=1_000)
+    source = generate(numbers, rows_per_second=100_000).shared(3)
+    assert source.stripes == Stripes(3, 1_000)
+    every = Subtasks(source, 3, batch_rows=5_000)
     for ms in range(51):
         for at in range(3):
             every.poll(at, ms * 1_000)
-        assert every.rows == list(range(ms * 20 + 1))
+        assert every.rows == list(range(ms * 100 + 1))
 
 
 def test_a_stream_that_ends_by_itself_ends_in_all_subtasks() -> None:
@@ -195,8 +195,8 @@ def test_who_reads_alone() -> None:
 
     assert most() is None
     assert most(limit=10) is None
-    assert most(rows_per_second=10_000) is None
-    assert most(rows_per_second=9_999) == 1
+    assert most(rows_per_second=100_000) is None
+    assert most(rows_per_second=99_999) == 1
     assert most(pace="60x") == 1
     assert most(replayable=False) == 1
     assert [split.id for split in generate(numbers).shared(1).splits()] == ["rows"]

@@ -9,6 +9,7 @@ import polars as pl
 
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.group_aggregate.close_keys import CloseKeys
 from streamlab.operators.group_aggregate.group_plan import COUNT, GroupPlan
 from streamlab.state.snapshot import Snapshot
 
@@ -51,6 +52,9 @@ class _LocalAggregate(Operator):
     def __init__(self, plan: GroupPlan) -> None:
         self._plan = plan
         self._passing = 0
+        self._close_keys = CloseKeys(plan) if CloseKeys.fits(plan) else None
+        self._far_apart = 0
+        """How many batches are grouped by hash before it is tried again whether their keys lie close together."""
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         plan = self._plan
@@ -61,6 +65,10 @@ class _LocalAggregate(Operator):
             if not self._passing:
                 passed = self._looked_at(passed.collect())
             return [Batch(passed, batch.tag, batch.ingested_us)]
+        if self._close_keys is not None and not self._far_apart:
+            partials = self._by_place(self._close_keys, rows)
+            return [Batch(partials, batch.tag, batch.ingested_us)] if partials.height else []
+        self._far_apart = max(0, self._far_apart - 1)
         large = isinstance(batch.frame, pl.LazyFrame) or batch.frame.height >= _STREAMING_ROWS
         # The streaming engine groups in any order, which first and last must not see.
         streaming = large and not plan.split.ordered
@@ -70,6 +78,16 @@ class _LocalAggregate(Operator):
             count = int(partials.drop_in_place(COUNT).sum())
             self._pass_on(count, partials.height)
         return [Batch(partials, batch.tag, batch.ingested_us)] if partials.height else []
+
+    def _by_place(self, close_keys: CloseKeys, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Return the partial results of a batch whose keys may lie close together."""
+        singles = close_keys.singles(rows)
+        partials = close_keys.combined(singles)
+        if partials is None:
+            self._far_apart = _PASSED_BATCHES
+            partials = close_keys.grouped(singles)
+        self._pass_on(singles.height, partials.height)
+        return partials
 
     def _looked_at(self, passed: pl.DataFrame) -> pl.LazyFrame:
         """Decide what is done with the following batches from rows that are passed on, and return those."""

@@ -7,12 +7,16 @@ all other merges are given to.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import polars as pl
 
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.state.hash_table import Slots
 from streamlab.state.slot_runs import SLOT
+
+Reduction = Literal["sum", "min", "max"]
 
 
 class PairMerge:
@@ -31,7 +35,7 @@ class PairMerge:
         pairs = [_columnwise(merge) for merge in self._grouped]
         self._pairs = [pair for pair in pairs if pair is not None]
         self._is_columnwise = len(self._pairs) == len(pairs)
-        self.adds = all(_is_sum(merge) for merge in self._grouped)
+        self.adds = all(reduction_of(merge) == "sum" for merge in self._grouped)
         """Whether every merge is a sum of one column."""
 
     def pairs(self, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -66,19 +70,23 @@ def _of_old(name: str) -> str:
     return f"{name}_old"
 
 
-def _is_sum(merge: pl.Expr) -> bool:
-    return merge.meta.undo_aliases().meta.eq(pl.col(merge.meta.output_name()).sum())
+def reduction_of(merge: pl.Expr) -> Reduction | None:
+    """Return what a merge does to its column, if it is that of one column alone."""
+    column, plain = pl.col(merge.meta.output_name()), merge.meta.undo_aliases().meta
+    known: dict[Reduction, pl.Expr] = {"sum": column.sum(), "min": column.min(), "max": column.max()}
+    return next((name for name, expression in known.items() if plain.eq(expression)), None)
 
 
 def _columnwise(merge: pl.Expr) -> pl.Expr | None:
     """Return the merge of a column and its former values, side by side; None when it is not known how."""
     name = merge.meta.output_name()
-    plain = merge.meta.undo_aliases().meta
     new, old = pl.col(name), pl.col(_of_old(name))
-    if _is_sum(merge):
-        return (old.fill_null(0) + new.fill_null(0)).alias(name)
-    if plain.eq(new.min()):
-        return pl.min_horizontal(old, new).alias(name)
-    if plain.eq(new.max()):
-        return pl.max_horizontal(old, new).alias(name)
-    return None
+    match reduction_of(merge):
+        case "sum":
+            return (old.fill_null(0) + new.fill_null(0)).alias(name)
+        case "min":
+            return pl.min_horizontal(old, new).alias(name)
+        case "max":
+            return pl.max_horizontal(old, new).alias(name)
+        case None:
+            return None

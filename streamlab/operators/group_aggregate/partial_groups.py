@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.core.changelog import ADDS, ROW_KIND
+from streamlab.core.changelog import ADDS, ROW_KIND, RowKind
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog, differing
@@ -86,9 +86,26 @@ class PartialGroups(Operator):
         """Merge what has come into the state and return the changes."""
         groups = self._groups
         size = groups.index.size
-        slots, partials = self._once(rows, *in_order(groups.slots(rows)))
+        found = groups.slots(rows)
+        if isinstance(groups, DenseGroups) and self._can_increase(groups, rows):
+            # Each key is there once, and keys that were new together lie in the state as they come: no need for order.
+            is_new = found >= size
+            new_slots, new = _picked(found, rows, is_new)
+            if _is_rising(new_slots):
+                groups.extend(new)
+                return self._increased(groups, found, rows, is_new)
+        slots, partials = self._once(rows, *in_order(found))
         groups.extend(partials[int(np.searchsorted(slots, size)) :])
         return self._update(slots, partials)
+
+    def _can_increase(self, groups: DenseGroups, rows: pl.DataFrame) -> bool:
+        """Return whether these are partial results that add to every row, by rising key, as close keys come."""
+        (key, dtype), *others = self._plan.key_schema.items()
+        if not self._merge.adds or others or not dtype.is_integer():
+            return False
+        if any(name not in rows.columns for name in self._plan.partial_schema) or rows.get_column(key).null_count():
+            return False
+        return _is_rising(rows.get_column(key).to_numpy()) and groups.can_increase(rows) and self._all_differ(rows)
 
     def _once(self, rows: pl.DataFrame, places: Places, slots: Slots) -> tuple[Slots, pl.DataFrame]:
         """Return the slots, each once, and their partial results, those of a slot that is repeated merged."""
@@ -150,6 +167,15 @@ class PartialGroups(Operator):
         exact = (partials[name] for name, dtype in self._plan.partial_schema.items() if dtype == pl.Int64)
         return any((column != 0).all() for column in exact)
 
+    def _increased(
+        self, groups: DenseGroups, slots: Slots, partials: pl.DataFrame, is_new: npt.NDArray[np.bool_]
+    ) -> pl.DataFrame:
+        """Add partial results that change every row, of distinct keys, to the state and return the changes."""
+        groups.begin(slots[is_new])
+        merged = partials[self._plan.key_columns].hstack(groups.increase(slots, partials))
+        kinds = np.where(is_new, np.int8(RowKind.INSERT), np.int8(RowKind.UPDATE_AFTER))
+        return self._results(merged).hstack([pl.Series(ROW_KIND, kinds)])
+
     def _with_rows(self, slots: Slots, partials: pl.DataFrame) -> tuple[Slots, pl.DataFrame]:
         """Leave out groups without rows, and count the retractions that have made one less than empty."""
         count = partials.get_column(ROWS)
@@ -193,6 +219,10 @@ class PartialGroups(Operator):
     def _empty_groups(self) -> DenseGroups | RunGroups:
         keys, values = self._plan.key_schema, self._plan.partial_schema
         return DenseGroups(keys, values) if fits(values) else RunGroups(keys, values)
+
+
+def _is_rising(numbers: npt.NDArray[np.int64]) -> bool:
+    return bool((numbers[1:] > numbers[:-1]).all())
 
 
 def _picked(slots: Slots, rows: pl.DataFrame, which: npt.NDArray[np.bool_]) -> tuple[Slots, pl.DataFrame]:
