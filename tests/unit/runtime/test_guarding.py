@@ -46,8 +46,8 @@ def heard(tmp_path, monkeypatch) -> Path:
 def new(tmp_path) -> Iterator:
     made: list[Guarding] = []
 
-    def guarding(parent: int) -> Guarding:
-        made.append(Guarding(tmp_path, JobOptions(name="job"), parent))
+    def guarding(parent: int, *, wanted: bool = True) -> Guarding:
+        made.append(Guarding(tmp_path, JobOptions(name="job"), parent, wanted=wanted))
         return made[-1]
 
     yield guarding
@@ -62,8 +62,17 @@ def test_a_guardian_that_lives_is_the_parent(new, clock, heard):
     assert guarding.process.pid == os.getppid()
 
 
-def test_without_a_guardian_there_is_no_successor(new, clock, heard):
+def test_a_coordinator_that_a_client_has_started_starts_one(new, clock, heard):
     guarding = new(0)
+    assert guarding.process is None
+    assert guarding.renew(KEY)
+    assert not guarding.renew(KEY)
+    guarding.dismiss()
+    assert heard.read_bytes() == KEY + b"."
+
+
+def test_a_job_that_cannot_be_recovered_has_none(new, clock, heard):
+    guarding = new(0, wanted=False)
     assert not guarding.renew(KEY)
     assert guarding.process is None
 
@@ -102,8 +111,6 @@ def test_what_cannot_be_started_is_tried_again(new, clock, heard, monkeypatch, c
     assert "no guardian can be started" in "".join(capfd.readouterr())
 
 
-def test_a_guardian_knows_how_long_silence_may_last_and_whether_the_job_is_detached(tmp_path):
-    plain = guardian_command(tmp_path, JobOptions(name="job"))
-    detached = guardian_command(tmp_path, JobOptions(name="job", detach=True, heartbeat_timeout_ms=20_000))
-    assert "--detached" not in plain
-    assert {"--detached", "--patience=30"} <= set(detached)
+def test_a_guardian_knows_how_long_silence_may_last_and_whom_it_follows(tmp_path):
+    command = guardian_command(tmp_path, JobOptions(name="job", heartbeat_timeout_ms=20_000), 4_711)
+    assert {"--patience=30", "--follows=4711"} <= set(command)
