@@ -163,7 +163,9 @@ def test_a_job_ends_with_its_client_although_it_could_be_restarted(tmp_path):
     eventually(lambda: is_under_way(job), "a first checkpoint")
     pids = processes(job)
     client._crews[job.id].coordinator.close()
-    eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values() if pid != pids["coordinator"]), "the end")
+    eventually(
+        lambda: not any(psutil.pid_exists(pid) for pid in pids.values() if pid != pids["coordinator"]), "the end"
+    )
     assert job.wait(60) == "cancelled"
 
 

@@ -13,10 +13,10 @@ import cluster_jobs
 import polars as pl
 import psutil
 import pytest
+from home_processes import processes_of
 from patience import eventually
 
 import streamlab as sl
-from conftest import processes_of
 from streamlab.core.errors import OptionError
 from streamlab.runtime import spares as module
 from streamlab.runtime.spares import SPARES
