@@ -6,9 +6,9 @@ that has none, by its guardian, which sees that the job's status is no longer wr
 It does nothing else and imports next to nothing, so that there is little that could end it.
 
 Standard input is a pipe from the coordinator that has started it: first the job's key, which it hands on to each
-coordinator that it starts, then one word when the job has ended. If the pipe ends without it, that one has died.
-Coordinators that it starts see for themselves whether the client lives. When it is killed itself, the coordinator that
-there is starts another guardian (`guarding`).
+coordinator that it starts, then nothing. When the pipe ends, that coordinator has died: one whose job has ended ends
+its guardian first. Coordinators that the guardian starts see for themselves whether the client lives. When it is killed
+itself, the coordinator that there is starts another guardian (`guarding`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ FOLLOWED = "--followed"
 """Tells a coordinator that there is a next one when it fails."""
 FOLLOWS = "--follows="
 """Tells a guardian which process the coordinator is."""
-DISMISSED = b"."
-"""What a guardian is told when the job has ended."""
 _KEY_BYTES = 32
 _MOST_TAKEOVERS = 10
 _MOST_DEFECTS = 5
@@ -83,8 +81,7 @@ class Guardian:
             key = read_exactly(self._coordinator_fd, _KEY_BYTES)
         except EOFError:
             sys.exit("the coordinator ended before it had handed over the job")
-        if self._ends_in_order(self._coordinator):
-            return 0
+        self._wait_for_death(self._coordinator)
         deaths, code = 1, 0
         while deaths <= _MOST_TAKEOVERS:
             time.sleep(min(_DELAY_S * 2 ** (deaths - 1), _MAX_DELAY_S))
@@ -95,8 +92,8 @@ class Guardian:
             deaths = 1 if time.monotonic() - began > _STABLE_S else deaths + 1
         return code
 
-    def _ends_in_order(self, coordinator: int) -> bool:
-        """Wait for the end of the coordinator that has started this process, and return whether the job has ended."""
+    def _wait_for_death(self, coordinator: int) -> None:
+        """Wait until the coordinator that has started this process has died, and see to it that it does not hang."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: os.kill(coordinator, signal.SIGTERM))
         self._seen = (0, time.monotonic(), 0.0)
@@ -106,7 +103,6 @@ class Guardian:
             if self._is_silent():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(coordinator, signal.SIGKILL)
-        return os.read(self._coordinator_fd, 64) == DISMISSED
 
     def _run_coordinator(self, key: bytes, *, followed: bool) -> int:
         flags = [f"{GUARDIAN}{os.getpid()}", *([FOLLOWED] if followed else [])]
@@ -161,5 +157,4 @@ def main(folder: str, *flags: str) -> int:
 
 
 if __name__ == "__main__":
-    # There is nothing to tidy up, and the coordinator waits for the end.
-    os._exit(abs(main(*sys.argv[1:])))
+    sys.exit(abs(main(*sys.argv[1:])))

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from streamlab.core.options import JobOptions
-from streamlab.runtime.guardian import DISMISSED, FOLLOWS, PATIENCE
+from streamlab.runtime.guardian import FOLLOWS, PATIENCE
 from streamlab.runtime.job_log import say
 from streamlab.runtime.processes import ProcessId, process_id
 
@@ -25,7 +25,6 @@ waits for them in the end."""
 _MOST_SUCCESSORS = 10
 _LEAST_LIFE_S = 1.0
 """From one successor to the next, lest one that cannot run is started over and over."""
-_END_S = 5.0
 
 
 def guardian_command(folder: Path, options: JobOptions, coordinator: int) -> list[str]:
@@ -91,17 +90,13 @@ class Guarding:
         return True
 
     def dismiss(self) -> None:
-        """Let the successor go: the job has ended. A guardian that is this process's parent sees how it ends."""
-        if self._successor is None:
-            return
-        self._tell(DISMISSED)
-        self._close()
-        try:
-            self._successor.wait(_END_S)
-        except subprocess.TimeoutExpired:
+        """End the guardian that this process has started: the job has ended. One that is its parent sees that."""
+        self._wanted = False
+        if self._successor is not None:
             self._successor.kill()
             self._successor.wait()
-        self._successor, self._wanted = None, False
+            self._close()
+            self._successor = None
 
     @property
     def _lives(self) -> bool:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from streamlab.runtime import guardian as module
-from streamlab.runtime.guardian import DEFECT, DISMISSED, FOLLOWED, GUARDIAN, Guardian
+from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN, Guardian
 
 KEY = bytes(range(32))
 KILLED = -signal.SIGKILL
@@ -177,12 +177,6 @@ def test_a_coordinator_that_dies_before_it_takes_the_key_is_followed_by_another(
     world.codes = [KILLED, KILLED, 0]
     assert run(world) == 0
     assert len(world.started) == 3
-
-
-def test_it_ends_with_its_job(world):
-    os.write(world.first, DISMISSED)
-    assert run(world) == 0
-    assert world.started == []
 
 
 def test_a_first_coordinator_that_writes_no_status_for_too_long_is_ended(world, monkeypatch, tmp_path):
