@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+_ALLOCATOR = "_RJEM_MALLOC_CONF"
+_ALLOCATOR_OF_POLARS = re.compile("dirty_decay_ms:500,muzzy_decay_ms:1000(,thp:always,metadata_thp:always)?,?")
+"""What Polars puts in front of that variable in each process that imports it: it is not for those that this one starts,
+which get what it was before, or what is best for workers.
+"""
 _LIMITS = sorted(number for name, number in vars(resource).items() if name.startswith("RLIMIT_"))
 
 
@@ -59,7 +65,9 @@ def _environment() -> dict[str, str]:
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     search = os.pathsep.join(entry or _current_folder() for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": search, **inherited}
+    environment = {**os.environ, "PYTHONPATH": search, **inherited}
+    own = _ALLOCATOR_OF_POLARS.sub("", environment.pop(_ALLOCATOR, ""), count=1)
+    return {**environment, _ALLOCATOR: own} if own else environment
 
 
 def _current_folder() -> str:
