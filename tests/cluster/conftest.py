@@ -14,6 +14,7 @@ from patience import eventually
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
+from streamlab.runtime import sweeping
 from streamlab.runtime.client import launch
 from streamlab.session.job import Job
 
@@ -25,6 +26,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sockets = Path(tempfile.mkdtemp(prefix="sl", dir="/tmp"))
     monkeypatch.setenv("STREAMLAB_HOME", str(path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
+    # Whoever looks at a job that has lost its processes ends it; here only the test looks.
+    monkeypatch.setattr(sweeping, "_AFTER_S", 3600.0)
     try:
         yield path
         eventually(lambda: not processes_of(path), lambda: f"the end of {processes_of(path)}")
