@@ -1,4 +1,7 @@
-"""What a process gets from the one that starts it: two that were started in the same surroundings do not differ."""
+"""What a process gets from the one that starts it: two that were started in the same surroundings do not differ.
+
+Its priority is left out: machines change that of processes that work a lot, and it changes no result.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Surroundings:
         The environment, sorted; where modules are found is part of it.
     folder : str
         The current folder; empty when it was removed.
-    umask, nice : int
+    umask : int
         As it is.
     limits : tuple[tuple[int, int], ...]
         The limits of resources.
@@ -38,7 +41,6 @@ class Surroundings:
     variables: tuple[tuple[str, str], ...]
     folder: str
     umask: int
-    nice: int
     limits: tuple[tuple[int, int], ...]
     processors: frozenset[int]
 
@@ -50,7 +52,6 @@ class Surroundings:
             variables=tuple(sorted(_environment().items())),
             folder=_current_folder(),
             umask=_umask(),
-            nice=os.getpriority(os.PRIO_PROCESS, 0),
             limits=tuple(resource.getrlimit(number) for number in _LIMITS),
             processors=frozenset(affinity(0)) if affinity is not None else frozenset(),
         )

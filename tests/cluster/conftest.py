@@ -14,8 +14,8 @@ from patience import eventually
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
-from streamlab.runtime import sweeping
 from streamlab.runtime.client import launch
+from streamlab.session import local_runner
 from streamlab.session.job import Job
 
 
@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("STREAMLAB_HOME", str(path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
     # Whoever looks at a job that has lost its processes ends it; here only the test looks.
-    monkeypatch.setattr(sweeping, "_AFTER_S", 3600.0)
+    monkeypatch.setattr(local_runner, "sweep_later", lambda: None)
     try:
         yield path
         eventually(lambda: not processes_of(path), lambda: f"the end of {processes_of(path)}")
