@@ -25,13 +25,14 @@ from streamlab.notebook.panel.choice import Mode
 from streamlab.notebook.pump import EAGER_S, SOONEST_S
 from streamlab.notebook.screen import Screen
 from streamlab.notebook.widget import PanelWidget
+from streamlab.notebook.wire import Frame
 from streamlab.session.job import Job
 
 STATIC_EVERY_S = 1.0
 FIRST_COPY_S, COPY_EVERY_S = 3.0, 10.0
 """When the copy beside a widget is renewed."""
 NEW_S = 2.0
-"""How long a view is drawn more often, so that first rows are there at once."""
+"""For how long first rows are waited for so that they are there at once."""
 LINGER_S = 90.0
 """How long after the last click the panel of an ended job stays a panel."""
 _REST = 9
@@ -81,7 +82,7 @@ class LiveView:
         self._widget: PanelWidget | None = None
         saved = self._screen.saved()
         if mode == "widget":
-            self._widget = PanelWidget(self._screen.frame(), self._screen.said)
+            self._widget = PanelWidget(self._drawn(self._screen.frame()), self._screen.said)
         self._output = Output(self._bundle(saved), self._widget)
         if mode == "text" or (mode == "static" and saved["final"]):
             self.ended = True
@@ -137,7 +138,7 @@ class LiveView:
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def _draw_widget(self, widget: PanelWidget, now: float) -> None:
-        frame = self._screen.frame()
+        frame = self._drawn(self._screen.frame())
         if widget.frame.get("seq") != frame["seq"]:
             widget.frame = frame
         elif self._screen.resend:
@@ -146,6 +147,12 @@ class LiveView:
         if now >= self._copy_at_s:
             self._copy_at_s = now + COPY_EVERY_S
             self._output.renew(self._bundle(self._screen.saved()))
+
+    def _drawn(self, frame: Frame) -> Frame:
+        """Note whether a frame has rows."""
+        if frame["body"].get("height"):
+            self._new_until_s = 0.0
+        return frame
 
     def _end(self) -> None:
         self.ended = True
