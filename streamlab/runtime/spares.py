@@ -144,7 +144,9 @@ class Spares:
         """Let go of spares that belong to the process that this one was forked from."""
         if self._held is not None:
             self._held.coordinator.close()
-        self.__init__()  # type: ignore[misc]
+        # Another thread may have held the lock, and there is no other thread any more.
+        self._changed = threading.Condition()
+        self._pool, self._held, self._keeper, self._jobs = SparePool(), None, None, 0
 
     def _expect(self, workers: int, delay_s: float) -> None:
         now = time.monotonic()
