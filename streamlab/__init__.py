@@ -1,6 +1,7 @@
 """Stateful stream processing in a notebook, on Polars.
 
-``import streamlab as sl`` is quick: what is named here is imported when it is first used.
+``import streamlab as sl`` is quick: what is named here is imported when it is first used. With the first stream the
+processes of a first job start, too, so that they import what they need while this one does.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         system_metrics,
     )
 
+_SOURCES = "streamlab.session.sources"
 _HOMES = {
     "streamlab.core.errors": (
         "CheckpointError",
@@ -64,7 +66,7 @@ _HOMES = {
     "streamlab.notebook": ("load_ipython_extension", "unload_ipython_extension"),
     "streamlab.session": ("attach", "jobs"),
     "streamlab.session.job": ("Job",),
-    "streamlab.session.sources": (
+    _SOURCES: (
         "from_frame",
         "generate",
         "scan_csv",
@@ -119,6 +121,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = import_module("importlib.metadata").version("streamlab")
     elif name in _HOME_OF:
+        if _HOME_OF[name] == _SOURCES:
+            import_module("streamlab.runtime.spares").warm_up()
         value = getattr(import_module(_HOME_OF[name]), name)
     else:
         text = f"module 'streamlab' has no attribute {name!r}"

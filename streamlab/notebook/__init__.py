@@ -19,12 +19,10 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
     Loading twice changes nothing.
     """
-    from streamlab.core.options import default_parallelism  # noqa: PLC0415 - only notebooks need all this
-    from streamlab.runtime.spare_pool import Crew  # noqa: PLC0415
-    from streamlab.runtime.spares import SPARES  # noqa: PLC0415
+    from streamlab.runtime.spares import warm_up  # noqa: PLC0415 - only notebooks need all this
 
     # They import what the first job will need, while this process does the same.
-    SPARES.expect(Crew(guarded=True, workers=default_parallelism()))
+    warm_up()
     from streamlab.notebook.magics import StreamMagics  # noqa: PLC0415 - costs a second
 
     if not hasattr(shell, _ATTRIBUTE):

@@ -84,6 +84,11 @@ class LiveFigure:
         if mode == "static" and job.status.is_final:
             self.ended = True
 
+    @property
+    def is_new(self) -> bool:
+        """Not: a chart is not waited for row by row."""
+        return False
+
     def tick(self) -> None:
         """Draw what is new."""
         with self._drawing:

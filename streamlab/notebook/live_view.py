@@ -22,14 +22,17 @@ from typing import Any
 from streamlab.notebook import static_view
 from streamlab.notebook.output import Output
 from streamlab.notebook.panel.choice import Mode
-from streamlab.notebook.pump import SOONEST_S
+from streamlab.notebook.pump import EAGER_S, SOONEST_S
 from streamlab.notebook.screen import Screen
 from streamlab.notebook.widget import PanelWidget
+from streamlab.notebook.wire import Frame
 from streamlab.session.job import Job
 
 STATIC_EVERY_S = 1.0
 FIRST_COPY_S, COPY_EVERY_S = 3.0, 10.0
 """When the copy beside a widget is renewed."""
+NEW_S = 2.0
+"""For how long first rows are waited for so that they are there at once."""
 LINGER_S = 90.0
 """How long after the last click the panel of an ended job stays a panel."""
 _REST = 9
@@ -73,15 +76,21 @@ class LiveView:
         self._drawing = threading.Lock()
         self._quiet_until_s = 0.0
         now = time.monotonic()
+        self._new_until_s = now + NEW_S
         self._copy_at_s = now + FIRST_COPY_S
         self._touched_s = now if job.status.is_final else -LINGER_S
         self._widget: PanelWidget | None = None
         saved = self._screen.saved()
         if mode == "widget":
-            self._widget = PanelWidget(self._screen.frame(), self._screen.said)
+            self._widget = PanelWidget(self._drawn(self._screen.frame()), self._screen.said)
         self._output = Output(self._bundle(saved), self._widget)
         if mode == "text" or (mode == "static" and saved["final"]):
             self.ended = True
+
+    @property
+    def is_new(self) -> bool:
+        """Whether somebody waits for its first rows."""
+        return self._widget is not None and time.monotonic() < self._new_until_s
 
     def tick(self) -> None:
         """Draw what is new; called by the pump, and by the shell at the end of each cell."""
@@ -100,7 +109,7 @@ class LiveView:
                 self._draw_widget(self._widget, now)
                 # On a machine that is busy with other things, drawing takes long and costs little.
                 took_s = min(time.monotonic() - now, time.process_time() - worked_s)
-                self._quiet_until_s = now + max(SOONEST_S, took_s * _REST)
+                self._quiet_until_s = now + max(EAGER_S if self.is_new else SOONEST_S, took_s * _REST)
 
     def close(self) -> None:
         """Draw no more; the output stays as it is now, as plain HTML."""
@@ -129,7 +138,7 @@ class LiveView:
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def _draw_widget(self, widget: PanelWidget, now: float) -> None:
-        frame = self._screen.frame()
+        frame = self._drawn(self._screen.frame())
         if widget.frame.get("seq") != frame["seq"]:
             widget.frame = frame
         elif self._screen.resend:
@@ -138,6 +147,12 @@ class LiveView:
         if now >= self._copy_at_s:
             self._copy_at_s = now + COPY_EVERY_S
             self._output.renew(self._bundle(self._screen.saved()))
+
+    def _drawn(self, frame: Frame) -> Frame:
+        """Note whether a frame has rows."""
+        if frame["body"].get("height"):
+            self._new_until_s = 0.0
+        return frame
 
     def _end(self) -> None:
         self.ended = True

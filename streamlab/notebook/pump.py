@@ -11,6 +11,8 @@ TICK_S = 0.2
 """How often views are drawn."""
 SOONEST_S = 0.1
 """How soon a click may have views drawn again: ten times a second at most."""
+EAGER_S = 0.03
+"""How often they are drawn while somebody waits for first rows."""
 
 
 _ATTRIBUTE = "_streamlab_pump"
@@ -20,6 +22,11 @@ class View(Protocol):
     """Something to keep up to date."""
 
     ended: bool
+
+    @property
+    def is_new(self) -> bool:
+        """Whether somebody waits for its first rows."""
+        ...
 
     def tick(self) -> None:
         """Draw what is new."""
@@ -82,9 +89,13 @@ class Pump:
                 if not self._views or self._stopped.is_set():
                     self._thread = None
                     return
+                is_awaited = any(view.is_new for view in self._views)
             self.tick()
-            self._stopped.wait(SOONEST_S)
-            self._woken.wait(TICK_S - SOONEST_S)
+            if is_awaited:
+                self._stopped.wait(EAGER_S)
+            else:
+                self._stopped.wait(SOONEST_S)
+                self._woken.wait(TICK_S - SOONEST_S)
             self._woken.clear()
 
 

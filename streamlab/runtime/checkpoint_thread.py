@@ -64,9 +64,10 @@ class CheckpointThread:
         self._report = report
         self._writer = writer
         self._files: dict[int, set[StoredFrame]] = {}
-        self._queue: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         if writer is not None:
-            threading.Thread(target=self._run, name="checkpoints", daemon=True).start()
+            self._thread.start()
 
     def store(self, vertex: str, subtask: int, taken: Snapshotted, alignment_us: int) -> None:
         """Store a task's snapshot and report its part of the checkpoint."""
@@ -83,6 +84,12 @@ class CheckpointThread:
         """Only files of this checkpoint are sure to stay from now on."""
         self._do(lambda: self._forget(checkpoint_id))
 
+    def stop(self) -> None:
+        """End the thread, once it has done what there is to do."""
+        if self._writer is not None:
+            self._queue.put(None)
+            self._thread.join()
+
     def _do(self, job: _Job) -> None:
         if self._writer is None:
             job()
@@ -92,6 +99,8 @@ class CheckpointThread:
     def _run(self) -> None:
         while True:
             job = self._queue.get()
+            if job is None:
+                return
             try:
                 with contextlib.nullcontext() if self._clock is None else self._clock.storing(threading.get_ident()):
                     job()

@@ -32,7 +32,7 @@ from streamlab.runtime.folder import (
     remove_sockets_folder,
     sockets_folder,
 )
-from streamlab.runtime.guarding import guardian_arguments
+from streamlab.runtime.guardian import FOLLOWED
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.pickling import pickled_graph, pickled_query
@@ -41,8 +41,7 @@ from streamlab.runtime.processes import exit_reason, kill_group, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.running_jobs import forget_running, note_running, noted_running
-from streamlab.runtime.spare_pool import Crew
-from streamlab.runtime.spares import SPARES, StartedCrew, start_crew
+from streamlab.runtime.spares import SPARES, Crew, start_crew
 from streamlab.runtime.surroundings import Surroundings
 from streamlab.runtime.table_reader import TableReader, write_table_facts
 
@@ -51,7 +50,7 @@ _ALONE_GRACE_US = 15_000_000
 _POLL_S = 0.01
 _REAP_S = 5.0
 
-_crews: dict[str, StartedCrew] = {}
+_crews: dict[str, Crew] = {}
 """The processes that this one has started, by job id. They live as long as their jobs, not as long as handles: a
 coordinator ends its job when the pipe that is held here closes."""
 
@@ -170,8 +169,8 @@ class JobHandle:
 
     def _await_news(self) -> None:
         """Wait for a moment, less when its processes say that they have come to an end."""
-        started = _crews.get(self.meta.id)
-        if started is None or not started.root.listen(_POLL_S):
+        crew = _crews.get(self.meta.id)
+        if crew is None or not crew.coordinator.listen(_POLL_S):
             time.sleep(_POLL_S)
 
     def _first_status(self) -> JobStatus:
@@ -200,9 +199,9 @@ class JobHandle:
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
-        started = _crews.get(self.meta.id)
-        if started is not None and started.root.has_ended and not self._goes_on_alone():
-            code = started.root.process.returncode
+        crew = _crews.get(self.meta.id)
+        if crew is not None and crew.coordinator.has_ended and not self._goes_on_alone():
+            code = crew.coordinator.process.returncode
             return self._unless_ended(f"its coordinator process ended: {exit_reason(code)}")
         processes = self.folder.read_processes()
         if processes is not None and not processes.can_go_on:
@@ -219,7 +218,7 @@ class JobHandle:
         return ""
 
     def _goes_on_alone(self) -> bool:
-        """Return whether a coordinator runs, or is about to, although the guardian that was started here has ended."""
+        """Return whether a coordinator runs, or is about to, although the one that was started here has ended."""
         processes = self.folder.read_processes()
         if processes is None:
             return self._is_guarded and time.time_ns() // 1000 - self.meta.created_us < _ALONE_GRACE_US
@@ -251,17 +250,17 @@ class JobHandle:
         remove_sockets_folder(self.meta.sockets)
 
     def _reap(self) -> None:
-        started = _crews.pop(self.meta.id, None)
-        if started is None or SPARES.take_back(started):
+        crew = _crews.pop(self.meta.id, None)
+        if crew is None or SPARES.take_back(crew):
             return
-        root = started.root
-        root.close()
+        process = crew.coordinator.process
+        crew.coordinator.close()
         try:
-            root.process.wait(_REAP_S)
+            process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
             # It hangs, and there is nothing left for it to do.
-            root.process.kill()
-            root.process.wait()
+            process.kill()
+            process.wait()
         SPARES.job_ended()
 
 
@@ -369,9 +368,9 @@ def launch(
             if prepare is not None:
                 prepare(folder)
             folder.write_meta(meta)
-            crew = Crew(options.checkpoint_every_ms is not None, worker_count(v.parallelism for v in graph.vertices))
-            _start_coordinator(folder, crew)
-            _hand_over(folder, options, crew)
+            workers = worker_count(vertex.parallelism for vertex in graph.vertices)
+            _start_coordinator(folder, workers)
+            _hand_over(folder, options, workers)
         except BaseException:
             _abandon(folder)
             forget_running(folder.id)
@@ -381,34 +380,34 @@ def launch(
     return JobHandle(folder)
 
 
-def _start_coordinator(folder: JobFolder, crew: Crew, *, fresh: bool = False) -> None:
+def _start_coordinator(folder: JobFolder, workers: int, *, fresh: bool = False) -> None:
     """Start the processes of a job, or take those that wait for one; they are told of it by `_hand_over`."""
     surroundings = Surroundings.now()
-    started = None if fresh else SPARES.take(crew, surroundings)
-    if started is None:
+    crew = None if fresh else SPARES.take(workers, surroundings)
+    if crew is None:
         with (folder.log / "coordinator.log").open("ab") as log:
-            started = start_crew(crew, surroundings, log)
-    _crews[folder.id] = started
+            crew = start_crew(workers, surroundings, log)
+    _crews[folder.id] = crew
 
 
-def _hand_over(folder: JobFolder, options: JobOptions, crew: Crew) -> None:
-    """Tell the coordinator, or the guardian that has started it, of the job."""
-    arguments = guardian_arguments(folder.path, options) if crew.guarded else [str(folder.path)]
+def _hand_over(folder: JobFolder, options: JobOptions, workers: int) -> None:
+    """Tell the coordinator of the job; it starts a guardian for itself if the job can be recovered."""
+    arguments = [str(folder.path), *([FOLLOWED] if options.checkpoint_every_ms is not None else [])]
     key = secrets.token_bytes(KEY_BYTES)
-    if not _crews[folder.id].root.hand_over(arguments, key):
-        _crews.pop(folder.id).root.end()
-        _start_coordinator(folder, crew, fresh=True)
+    if not _crews[folder.id].coordinator.hand_over(arguments, key):
+        _crews.pop(folder.id).coordinator.end()
+        _start_coordinator(folder, workers, fresh=True)
         # One that dies right away is found out by whoever asks for the status.
-        _crews[folder.id].root.hand_over(arguments, key)
+        _crews[folder.id].coordinator.hand_over(arguments, key)
     if options.detach:
-        _crews[folder.id].root.close()
+        _crews[folder.id].coordinator.close()
 
 
 def _abandon(folder: JobFolder) -> None:
     """End what was started of a job that did not come to be."""
-    started = _crews.pop(folder.id, None)
-    if started is not None:
-        started.root.end()
+    crew = _crews.pop(folder.id, None)
+    if crew is not None:
+        crew.coordinator.end()
     processes = folder.read_processes()
     for process in processes.all if processes is not None else ():
         if process.is_alive:

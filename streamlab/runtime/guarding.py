@@ -1,8 +1,8 @@
-"""How a coordinator sees to it that it has a guardian: the one that started it and, when that has died, one of its own.
+"""How a coordinator sees to it that it has a guardian: one of its own, or the one that started it while that lives.
 
-The guardian of a job (`runtime.guardian`) starts another coordinator when this one dies. It could be killed as well,
-and later the coordinator; so a coordinator whose guardian has gone starts a *successor*, which watches it from outside
-and does from then on what the first one did.
+The guardian of a job (`runtime.guardian`) starts another coordinator when this one dies. The first coordinator of a job
+starts one, which watches it from outside; a coordinator that was started by its guardian has that. A guardian could be
+killed as well, and later the coordinator; so a coordinator whose guardian has gone starts another one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from streamlab.core.options import JobOptions
-from streamlab.runtime.guardian import DETACHED, DISMISSED, FOLLOWS, PATIENCE
+from streamlab.runtime.guardian import FOLLOWS, PATIENCE
 from streamlab.runtime.job_log import say
 from streamlab.runtime.processes import ProcessId, process_id
 
@@ -25,21 +25,13 @@ waits for them in the end."""
 _MOST_SUCCESSORS = 10
 _LEAST_LIFE_S = 1.0
 """From one successor to the next, lest one that cannot run is started over and over."""
-_END_S = 5.0
-COMMAND = (sys.executable, "-P", "-m", "streamlab.runtime.guardian")
-"""Starts a guardian."""
 
 
-def guardian_arguments(folder: Path, options: JobOptions, *flags: str) -> list[str]:
-    """Return what a guardian is told of its job."""
+def guardian_command(folder: Path, options: JobOptions, coordinator: int) -> list[str]:
+    """Return what starts a guardian of a job whose coordinator has this number."""
     patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
-    detached = [DETACHED] if options.detach else []
-    return [str(folder), f"{PATIENCE}{patience_s:g}", *detached, *flags]
-
-
-def guardian_command(folder: Path, options: JobOptions, *flags: str) -> list[str]:
-    """Return what starts a guardian of a job."""
-    return [*COMMAND, *guardian_arguments(folder, options, *flags)]
+    flags = [f"{PATIENCE}{patience_s:g}", f"{FOLLOWS}{coordinator}"]
+    return [sys.executable, "-P", "-m", "streamlab.runtime.guardian", str(folder), *flags]
 
 
 class Guarding:
@@ -52,13 +44,16 @@ class Guarding:
     options
         The job's options.
     parent
-        Number of the guardian that has started this process; 0: the job has none.
+        Number of the guardian that has started this process; 0: a client has.
+    wanted
+        Whether there is to be one.
     """
 
-    def __init__(self, folder: Path, options: JobOptions, parent: int) -> None:
+    def __init__(self, folder: Path, options: JobOptions, parent: int, *, wanted: bool) -> None:
         self._folder = folder
         self._options = options
         self._parent = parent
+        self._wanted = wanted
         self._successor: subprocess.Popen[bytes] | None = None
         self._successors = 0
         self._started_s = -_LEAST_LIFE_S
@@ -71,7 +66,7 @@ class Guarding:
         return process_id(self._parent if self._successor is None else self._successor.pid)
 
     def renew(self, key: bytes) -> bool:
-        """Start a successor if the guardian has died, and return whether there is a new one.
+        """Start a guardian if there is to be one and there is none; return whether there is a new one.
 
         Parameters
         ----------
@@ -80,12 +75,12 @@ class Guarding:
         """
         now = time.monotonic()
         is_enough = self._successors >= _MOST_SUCCESSORS or now - self._started_s < _LEAST_LIFE_S
-        if not self._parent or self._lives or is_enough:
+        if not self._wanted or self._lives or is_enough:
             return False
         self._close()
         self._started_s = now
         self._successors += 1
-        command = guardian_command(self._folder, self._options, f"{FOLLOWS}{os.getpid()}")
+        command = guardian_command(self._folder, self._options, os.getpid())
         try:
             self._successor = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         except OSError as error:
@@ -95,17 +90,13 @@ class Guarding:
         return True
 
     def dismiss(self) -> None:
-        """Let the successor go: the job has ended. A guardian that is this process's parent sees how it ends."""
-        if self._successor is None:
-            return
-        self._tell(DISMISSED)
-        self._close()
-        try:
-            self._successor.wait(_END_S)
-        except subprocess.TimeoutExpired:
+        """End the guardian that this process has started: the job has ended. One that is its parent sees that."""
+        self._wanted = False
+        if self._successor is not None:
             self._successor.kill()
             self._successor.wait()
-        self._successor, self._parent = None, 0
+            self._close()
+            self._successor = None
 
     @property
     def _lives(self) -> bool:

@@ -1,10 +1,10 @@
-"""The processes that this session keeps ready for its next jobs, so that a job need not wait for imports.
+"""The processes that this session keeps ready for its next job, so that it need not wait for imports.
 
-A spare is a coordinator, with its guardian if the last job had one, and as many workers as the last job had; all of
-them have imported everything, know nothing of any job, and wait (see `standby`). The next job that is started in the
-same surroundings (environment, current folder, limits, where modules are found) takes them. Which spares there are to
-be, the `spare_pool` says; a thread of this process starts and ends them. The processes of a job without checkpoints
-that has ended well, and in which no code but streamlab's own and Polars' has run, are spares again (see `untouched`).
+Spares are a coordinator and as many workers as the last job had; all of them have imported everything, know nothing of
+any job, and wait (see `standby`). The next job that is started in the same surroundings (environment, current folder,
+limits, where modules are found) takes them. When the processes of a job are not needed any more, and no code but
+streamlab's own and Polars' has run in them (see `untouched`), they are spares again; else, and while a job goes on,
+others are started. For how long they are kept, the `spare_pool` says; a thread of this process starts and ends them.
 
 They end when this process does, however it ends. The environment variable STREAMLAB_SPARES, ``on`` or ``off``, says
 whether there are any.
@@ -22,10 +22,9 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from streamlab.core.errors import OptionError, explained
+from streamlab.core.options import default_parallelism
 from streamlab.runtime.folder import home
-from streamlab.runtime.guardian import STANDBY
-from streamlab.runtime.guarding import COMMAND as GUARDIAN
-from streamlab.runtime.spare_pool import Crew, SparePool
+from streamlab.runtime.spare_pool import SparePool
 from streamlab.runtime.standby import COORDINATOR, Standby
 from streamlab.runtime.surroundings import Surroundings
 
@@ -37,42 +36,47 @@ _RETURN_S = 2.0
 
 
 @dataclass(frozen=True)
-class StartedCrew:
+class Crew:
     """The processes of a job, or of one that is to come.
 
     Attributes
     ----------
-    crew : Crew
-        Which.
+    workers : int
+        How many workers the coordinator has started.
     surroundings : Surroundings
-        Those in which they were started.
-    root : Standby
-        The process that has started the others.
+        Those in which it was started.
+    coordinator : Standby
+        The coordinator.
     """
 
-    crew: Crew
+    workers: int
     surroundings: Surroundings
-    root: Standby
+    coordinator: Standby
 
 
 class Spares:
-    """The spares of this process."""
+    """The spares of this process: one crew at most."""
 
     def __init__(self) -> None:
         self._pool = SparePool()
-        self._held: list[StartedCrew] = []
+        self._held: Crew | None = None
         self._changed = threading.Condition()
         self._keeper: threading.Thread | None = None
         self._starts_s = 0.0
         self._jobs = 0
 
-    def take(self, crew: Crew, surroundings: Surroundings) -> StartedCrew | None:
+    @property
+    def held(self) -> Crew | None:
+        """The crew that waits."""
+        return self._held
+
+    def take(self, workers: int, surroundings: Surroundings) -> Crew | None:
         """Return a crew that a job can have, and have another one started later; None when there is none.
 
         Parameters
         ----------
-        crew
-            What the job needs; workers that a spare has not are started by its coordinator.
+        workers
+            How many the job needs. Its coordinator starts those that are missing, and ends those that are too many.
         surroundings
             What the job's processes would be started in.
 
@@ -85,35 +89,39 @@ class Spares:
             self.close()
             return None
         with self._changed:
-            fitting = [s for s in self._held if s.crew.guarded == crew.guarded and s.surroundings == surroundings]
-            taken = next((spare for spare in fitting if not spare.root.has_ended), None)
-            if taken is not None:
-                self._held.remove(taken)
+            held = self._held
+            fits = held is not None and held.surroundings == surroundings and not held.coordinator.has_ended
+            if fits:
+                self._held = None
             self._jobs += 1
-            self._expect(crew, _AFTER_START_S)
-        # Its coordinator starts the workers that are missing, and ends those that are not needed.
-        return None if taken is None else replace(taken, crew=crew)
+            self._expect(workers, _AFTER_START_S)
+        return replace(held, workers=workers) if fits and held is not None else None
 
-    def expect(self, crew: Crew) -> None:
-        """Have a spare started now, for a job that will come."""
+    def expect(self, workers: int) -> None:
+        """Have spares started now, for a job that will come."""
         if is_on():
             with self._changed:
-                self._expect(crew, 0.0)
+                self._expect(workers, 0.0)
 
-    def take_back(self, started: StartedCrew) -> bool:
+    def expect_first(self, workers: int) -> None:
+        """Have spares started now, if this process has had no job and expects none yet."""
+        if not self._jobs and self._keeper is None:
+            self.expect(workers)
+
+    def take_back(self, crew: Crew) -> bool:
         """Keep the crew of a job that has ended, if it waits for another one; return whether it is kept."""
-        root = started.root
         deadline = time.monotonic() + _RETURN_S
-        while not root.is_ready:
-            if not root.listen(_RETURN_S) or time.monotonic() > deadline:
+        while not crew.coordinator.is_ready:
+            if not crew.coordinator.listen(_RETURN_S) or time.monotonic() > deadline:
                 return False
         with self._changed:
-            others = [spare for spare in self._held if spare.crew.guarded == started.crew.guarded]
-            if not is_on() or any(spare.root.is_ready for spare in others):
+            other = self._held
+            if not is_on() or (other is not None and other.coordinator.is_ready):
                 return False
-            self._held = [spare for spare in self._held if spare not in others] + [started]
+            self._held = crew
             self._changed.notify()
-        _end(others)
+        if other is not None:
+            other.coordinator.end()
         return True
 
     def job_ended(self) -> None:
@@ -127,19 +135,22 @@ class Spares:
         """End all spares, and wait until they are gone."""
         with self._changed:
             self._pool = SparePool()
-            held, self._held = self._held, []
+            held, self._held = self._held, None
             self._changed.notify()
-        _end(held)
+        if held is not None:
+            held.coordinator.end()
 
     def forget(self) -> None:
         """Let go of spares that belong to the process that this one was forked from."""
-        for spare in self._held:
-            spare.root.close()
-        self.__init__()  # type: ignore[misc]
+        if self._held is not None:
+            self._held.coordinator.close()
+        # Another thread may have held the lock, and there is no other thread any more.
+        self._changed = threading.Condition()
+        self._pool, self._held, self._keeper, self._jobs = SparePool(), None, None, 0
 
-    def _expect(self, crew: Crew, delay_s: float) -> None:
+    def _expect(self, workers: int, delay_s: float) -> None:
         now = time.monotonic()
-        self._pool.expect(crew, now)
+        self._pool.expect(workers, now)
         self._starts_s = now + delay_s
         if self._keeper is None:
             self._keeper = threading.Thread(target=self._keep, name="streamlab-spares", daemon=True)
@@ -151,34 +162,36 @@ class Spares:
         while True:
             with self._changed:
                 now = time.monotonic()
-                surroundings = Surroundings.now()
-                ending = [s for s in self._held if s.root.has_ended or s.surroundings != surroundings]
-                self._held = [s for s in self._held if s not in ending]
-                for crew in self._pool.surplus([s.crew for s in self._held], now):
-                    surplus = next(s for s in self._held if s.crew == crew)
-                    self._held.remove(surplus)
-                    ending.append(surplus)
+                held, surroundings, wanted = self._held, Surroundings.now(), self._pool.wanted(now)
+                fits = held is None or (held.workers == wanted and held.surroundings == surroundings)
+                ending = None if held is None or (fits and not held.coordinator.has_ended) else held
+                if ending is not None:
+                    self._held = None
                 wait_s = self._starts_s - now
-                missing = self._pool.missing([s.crew for s in self._held], now) if wait_s <= 0 else set()
-                if not ending and not missing:
-                    until_s = wait_s if wait_s > 0 else self._pool.until_change_s(now)
-                    if until_s is None and not self._held:
+                starts = wanted > 0 and self._held is None and wait_s <= 0
+                if ending is None and not starts:
+                    if not wanted:
                         self._keeper = None
                         return
-                    self._changed.wait(until_s)
-            _end(ending)
-            for crew in missing:
-                self._start(crew, surroundings)
+                    self._changed.wait(wait_s if self._held is None else self._pool.until_change_s(now))
+            if ending is not None:
+                ending.coordinator.end()
+            if starts:
+                self._start(wanted, surroundings)
 
-    def _start(self, crew: Crew, surroundings: Surroundings) -> None:
+    def _start(self, workers: int, surroundings: Surroundings) -> None:
         try:
-            started = start_crew(crew, surroundings, subprocess.DEVNULL)
+            crew = start_crew(workers, surroundings, subprocess.DEVNULL)
         except OSError:
             # Nobody has asked for it. The next job says why no process can be started.
             self.close()
             return
         with self._changed:
-            self._held.append(started)
+            is_late = self._held is not None
+            if not is_late:
+                self._held = crew
+        if is_late:
+            crew.coordinator.end()
 
 
 def is_on() -> bool:
@@ -189,29 +202,27 @@ def is_on() -> bool:
     return said == "on"
 
 
-def start_crew(crew: Crew, surroundings: Surroundings, log: IO[bytes] | int) -> StartedCrew:
+def start_crew(workers: int, surroundings: Surroundings, log: IO[bytes] | int) -> Crew:
     """Start the processes of a job, of which they are told nothing yet. Raises OSError.
 
     Parameters
     ----------
-    crew
-        Which.
+    workers
+        How many.
     surroundings
         Those of now.
     log
         Where they print until they are told.
     """
-    workers = str(crew.workers)
-    command = [*GUARDIAN, str(home()), f"{STANDBY}{workers}"] if crew.guarded else [*COORDINATOR, str(home()), workers]
-    return StartedCrew(crew, surroundings, Standby.start(command, surroundings.environment, log))
+    command = [*COORDINATOR, str(home()), str(workers)]
+    return Crew(workers, surroundings, Standby.start(command, surroundings.environment, log))
 
 
-def _end(spares: list[StartedCrew]) -> None:
-    for spare in spares:
-        with contextlib.suppress(ProcessLookupError):
-            spare.root.process.terminate()
-    for spare in spares:
-        spare.root.end()
+def warm_up() -> None:
+    """Have spares started for a first job, which will need what most need; nothing if there was one already."""
+    # Who starts a job is told if the environment variable makes no sense.
+    with contextlib.suppress(OptionError):
+        SPARES.expect_first(default_parallelism())
 
 
 SPARES = Spares()

@@ -16,7 +16,7 @@ has said ``r`` the ``t`` comes within milliseconds, or it hangs, is ended, and a
 comes after that, so no two of them ever begin the same job. When the pipe ends before, the process ends, whatever
 became of its starter.
 
-Guardians use this, so it imports next to nothing.
+Coordinators begin with this, so it imports next to nothing.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ It is the shell around the pure :class:`~streamlab.runtime.coordinator.Coordinat
 in and commands out, serves clients on a socket, writes the status, and cleans up. It reads neither the job graph nor
 any rows, so user code cannot hurt it, and it imports no Polars, so it is there at once.
 
-Standard input is a pipe from the client: first the key that authenticates what workers send each other, then nothing.
-When it ends, the client has ended, and so does the job, unless it is detached: it takes a last checkpoint if that is
-quick. (Signals would not do: on a restart the notebook's kernel ends its own process group only, and on SIGKILL it ends
-nothing.)
+Standard input comes from the client: first the key that authenticates what workers send each other, then nothing. When
+it ends, the client has ended, and so does the job, unless it is detached: it takes a last checkpoint if that is quick.
+(Signals would not do: on a restart the notebook's kernel ends its own process group only, and on SIGKILL it ends
+nothing.) A coordinator that was started by the job's guardian sees for itself whether the client lives.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
 from streamlab.runtime.folder_lock import claim
-from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, FOLLOWED, GUARDIAN, NO_CLIENT
+from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN
 from streamlab.runtime.guarding import Guarding
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
@@ -68,9 +68,9 @@ class Supervisor:
     client_fd
         The pipe from the client.
     guardian
-        Number of the process that starts another coordinator; 0: there is none.
-    hears_client
-        Whether it is told by that pipe when the client ends.
+        Number of the guardian that has started this process; 0: the client has.
+    guarded
+        Whether there is to be a guardian.
     key
         What authenticates messages of this job; without it, it is read from that pipe.
     standing_by
@@ -88,7 +88,7 @@ class Supervisor:
         client_fd: int,
         guardian: int = 0,
         *,
-        hears_client: bool = True,
+        guarded: bool = False,
         key: bytes = b"",
         standing_by: Sequence[StartedWorker] = (),
     ) -> None:
@@ -114,13 +114,14 @@ class Supervisor:
             in_order=self._meta.replayed is not None and self._meta.replayed.in_order,
         )
         self._client_fd = client_fd
-        self._guarding = Guarding(folder.path, self._meta.options, guardian)
+        self._guarding = Guarding(folder.path, self._meta.options, guardian, wanted=guarded)
         self._key = key
         self._standing_by = deque(standing_by)
         self.ready_again: list[StartedWorker] = []
         """Workers that can have another job, now that this one has ended."""
         self._is_guarded = self._meta.options.checkpoint_every_ms is not None
-        self._watches_client = not hears_client and not self._meta.options.detach
+        self._hears_client = not guardian and not self._meta.options.detach
+        self._watches_client = bool(guardian) and not self._meta.options.detach
         self._workers: dict[int, WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._final: JobStatus | None = None
@@ -139,6 +140,7 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._read_key()
+        self._see_to_guardian()
         self._write_processes()
         self._carry_out(self._coordinator.start(_now_us()))
         # The coordinator before may have been killed after it had cleaned up.
@@ -146,9 +148,7 @@ class Supervisor:
         server = ControlServer(
             self._sockets / SOCKET_NAME, self._folder.read_control_key(), self._selector, self._answer
         )
-        if self._meta.options.detach:
-            os.close(self._client_fd)
-        else:
+        if self._hears_client:
             self._selector.register(self._client_fd, selectors.EVENT_READ, self._read_client)
         while self._final is None:
             self._round()
@@ -210,9 +210,8 @@ class Supervisor:
         elapsed, self._ticked = now - self._ticked, now
         self._take(protocol.Tick(int(elapsed * 1e6)))
         self._look_for_client()
-        if self._guarding.renew(self._key):
+        if self._see_to_guardian():
             self._write_processes()
-            self._held.hold(process_id(), self._guarding.process)
         if self._failed_start is not None:
             failed, self._failed_start = self._failed_start, None
             self._take(failed)
@@ -240,15 +239,17 @@ class Supervisor:
                 raise EOFError(text)
             self._key += piece
 
+    def _see_to_guardian(self) -> bool:
+        """Start a guardian if there is to be one and there is none; return whether there is a new one."""
+        is_new = self._guarding.renew(self._key)
+        if is_new:
+            self._held.hold(process_id(), self._guarding.process)
+        return is_new
+
     def _read_client(self) -> None:
-        said = read_available(self._client_fd)
-        if said is None:
+        if read_available(self._client_fd) is None:
             return
         self._selector.unregister(self._client_fd)
-        if self._is_guarded and said != CLIENT_ENDED:
-            # It was the guardian that ended: from now on this process sees for itself whether the client lives.
-            self._watches_client = True
-            return
         self._take(protocol.EndRequested("the process that started it has ended"))
 
     def _look_for_client(self) -> None:
@@ -475,7 +476,7 @@ def main(path: str, *flags: str, key: bytes = b"", standing_by: Sequence[Started
             folder,
             client_fd=0,
             guardian=guardian,
-            hears_client=NO_CLIENT not in flags,
+            guarded=guardian != 0 or FOLLOWED in flags,
             key=key,
             standing_by=standing_by,
         )

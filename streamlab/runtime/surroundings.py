@@ -1,13 +1,22 @@
-"""What a process gets from the one that starts it: two that were started in the same surroundings do not differ."""
+"""What a process gets from the one that starts it: two that were started in the same surroundings do not differ.
+
+Its priority is left out: machines change that of processes that work a lot, and it changes no result.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+_ALLOCATOR = "_RJEM_MALLOC_CONF"
+_ALLOCATOR_OF_POLARS = re.compile("dirty_decay_ms:500,muzzy_decay_ms:1000(,thp:always,metadata_thp:always)?,?")
+"""What Polars puts in front of that variable in each process that imports it: it is not for those that this one starts,
+which get what it was before, or what is best for workers.
+"""
 _LIMITS = sorted(number for name, number in vars(resource).items() if name.startswith("RLIMIT_"))
 
 
@@ -21,7 +30,7 @@ class Surroundings:
         The environment, sorted; where modules are found is part of it.
     folder : str
         The current folder; empty when it was removed.
-    umask, nice : int
+    umask : int
         As it is.
     limits : tuple[tuple[int, int], ...]
         The limits of resources.
@@ -32,7 +41,6 @@ class Surroundings:
     variables: tuple[tuple[str, str], ...]
     folder: str
     umask: int
-    nice: int
     limits: tuple[tuple[int, int], ...]
     processors: frozenset[int]
 
@@ -44,7 +52,6 @@ class Surroundings:
             variables=tuple(sorted(_environment().items())),
             folder=_current_folder(),
             umask=_umask(),
-            nice=os.getpriority(os.PRIO_PROCESS, 0),
             limits=tuple(resource.getrlimit(number) for number in _LIMITS),
             processors=frozenset(affinity(0)) if affinity is not None else frozenset(),
         )
@@ -59,7 +66,9 @@ def _environment() -> dict[str, str]:
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     search = os.pathsep.join(entry or _current_folder() for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": search, **inherited}
+    environment = {**os.environ, "PYTHONPATH": search, **inherited}
+    own = _ALLOCATOR_OF_POLARS.sub("", environment.pop(_ALLOCATOR, ""), count=1)
+    return {**environment, _ALLOCATOR: own} if own else environment
 
 
 def _current_folder() -> str:

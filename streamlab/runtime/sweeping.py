@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from streamlab.core.errors import JobError, StateError
 from streamlab.runtime.client import JobHandle, is_running, list_jobs
@@ -69,42 +71,44 @@ class _Sweeper:
     """Sweeps a while after a start, at the latest when this process ends."""
 
     def __init__(self) -> None:
-        self._due = threading.Event()
-        self._timer: threading.Timer | None = None
+        self._due: Path | None = None
+        """What is to be swept."""
 
     def sweep_later(self) -> None:
         """Sweep soon, unless somebody has lately."""
-        if not self._due.is_set() and _was_long_ago():
-            self._due.set()
-            self._timer = threading.Timer(_AFTER_S, self.sweep_if_due)
-            self._timer.daemon = True
-            self._timer.start()
+        if self._due != home() and _was_long_ago():
+            self._due = home()
+            timer = threading.Timer(_AFTER_S, self.sweep_if_due)
+            timer.daemon = True
+            timer.start()
 
     def sweep_if_due(self) -> None:
         """Sweep now if that was to be done soon."""
-        if self._due.is_set():
-            self._due.clear()
+        due, self._due = self._due, None
+        if due == home():
             # What cannot be deleted now is deleted by the next one.
             with contextlib.suppress(OSError, JobError, StateError):
-                _stamp()
+                _stamp().touch(mode=0o600)
                 sweep()
 
     def forget(self) -> None:
         """Leave it to the process that this one was forked from."""
-        self._due.clear()
+        self._due = None
+
+
+def _stamp() -> Path:
+    """Return the file whose time is that of the latest sweep."""
+    return home() / "swept"
 
 
 def _was_long_ago() -> bool:
     try:
-        return abs(time.time() - (home() / "swept").stat().st_mtime) > _EVERY_S
+        return abs(time.time() - _stamp().stat().st_mtime) > _EVERY_S
     except FileNotFoundError:
         return True
-
-
-def _stamp() -> None:
-    (home() / "swept").touch(mode=0o600)
 
 
 _SWEEPER = _Sweeper()
 sweep_later = _SWEEPER.sweep_later
 atexit.register(_SWEEPER.sweep_if_due)
+os.register_at_fork(after_in_child=_SWEEPER.forget)

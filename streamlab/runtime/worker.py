@@ -167,6 +167,10 @@ class Worker:
         self._transport.close()
         self._black_box.close()
 
+    def stop_threads(self) -> None:
+        """End what runs beside the main thread."""
+        self._checkpoints.stop()
+
     # -- rounds --------------------------------------------------------------------------------------------------
 
     def _round(self) -> bool:
@@ -474,8 +478,9 @@ def work(watchdog: Watchdog) -> bool:
     worker.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    if worker.has_failed or watchdog.options.checkpoint_every_ms is not None:
+    if worker.has_failed:
         return False
+    worker.stop_threads()
     watchdog.stop()
     return is_untouched(worker.pickled_graph)
 

@@ -65,6 +65,7 @@ class WorkerProcess:
     inspected: bool = False
     answers_by_s: float = math.inf
     is_ready_again: bool = False
+    _was_ready: bool = False
     _frames: FrameBuffer = field(default_factory=FrameBuffer)
 
     @classmethod
@@ -78,7 +79,7 @@ class WorkerProcess:
     def standing_by(cls, started: StartedWorker, index: int, attempt: int) -> WorkerProcess:
         """Take one that was started before it was known what for; it is told with the first command."""
         frames = FrameBuffer()
-        is_ready = READY in frames.feed(read_available(started.events_fd) or b"")
+        is_ready = started.is_ready or READY in frames.feed(read_available(started.events_fd) or b"")
         answers_by_s = time.monotonic() + _ANSWER_S if is_ready else started.started_s + _IMPORTS_S
         return cls(
             index,
@@ -87,6 +88,7 @@ class WorkerProcess:
             PipeWriter(started.commands_fd),
             started.events_fd,
             answers_by_s=answers_by_s,
+            _was_ready=is_ready,
             _frames=frames,
         )
 
@@ -111,7 +113,8 @@ class WorkerProcess:
             return
         for frame in self._frames.feed(data):
             if frame == READY:
-                self.is_ready_again = math.isinf(self.answers_by_s)
+                self.is_ready_again = self._was_ready
+                self._was_ready = True
             else:
                 self.answers_by_s = math.inf
                 take(_decoder.decode(frame))
@@ -135,7 +138,7 @@ class WorkerProcess:
         """Return it as one that waits to be told who it is."""
         selector.unregister(self.events_fd)
         self.lost = True
-        return StartedWorker(self.process, self.commands.fd, self.events_fd, time.monotonic())
+        return StartedWorker(self.process, self.commands.fd, self.events_fd, time.monotonic(), is_ready=True)
 
     def close(self, selector: selectors.BaseSelector) -> None:
         """Close the pipes."""

@@ -31,13 +31,16 @@ class StartedWorker:
     commands_fd, events_fd : int
         The pipe to it, and the one from it, which does not block.
     started_s : float
-        When it was started, or was ready once more, on the monotonic clock.
+        When it was started, on the monotonic clock.
+    is_ready : bool
+        Whether it is known to wait.
     """
 
     process: subprocess.Popen[bytes]
     commands_fd: int
     events_fd: int
     started_s: float
+    is_ready: bool = False
 
     def end(self) -> None:
         """End it now, and wait until it is gone."""

@@ -25,6 +25,7 @@ import polars as pl
 import psutil
 from bench_data import readings
 from bench_queries import QUERIES, Query
+from bench_starts import answer_ratios
 from bench_watching import watching_cost
 
 import streamlab as sl
@@ -161,12 +162,12 @@ def table(timings: list[Timing], others: dict[str, str], command: str) -> str:
         f"`{command}` on {_machine()}, Polars {pl.__version__}. Rows per second from the first row read to the end of",
         "the job (median of three runs); Polars: its streaming engine on the same files with two threads.",
         "",
-        "| query | rows | streamlab, million rows/s | Polars, million rows/s | ratio | job in all, s |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| query | rows | streamlab, million rows/s | Polars, million rows/s | ratio | job in all, s | ratio in all |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {t.query.title} | {t.rows:,} | {t.streamlab / 1e6:.1f} | {t.polars / 1e6:.1f} | "
-        f"{t.streamlab / t.polars:.2f} | {t.whole_s:.1f} |"
+        f"{t.streamlab / t.polars:.2f} | {t.whole_s:.1f} | {t.rows / t.whole_s / t.polars:.2f} |"
         for t in timings
     ]
     lines += ["", "| measure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in others.items())]
@@ -245,6 +246,9 @@ def main() -> None:
         p50, p99 = latency(4 if options.quick else 15)
         others["latency at 10,000 rows/s, source to result table"] = f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
     if "start" in chosen:
+        first, later = answer_ratios()
+        others["collect() of ten rows, the first of a process, in times of `import polars`"] = f"{first:.1f}"
+        others["the same from the second on"] = f"{later:.2f}"
         others["job start to first row"] = f"{median(first_row() for _ in range(_ROUNDS)):.2f} s"
     if "memory" in chosen:
         early, late = slow_sink(6 if options.quick else 20)

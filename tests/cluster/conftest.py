@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,25 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from home_processes import processes_of
 from patience import eventually
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.client import launch
+from streamlab.session import local_runner
 from streamlab.session.job import Job
-
-
-def processes_of(home: Path) -> list[str]:
-    """Return the running processes whose streamlab home is this, other than the test itself."""
-    found = []
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
-            ours = process.environ().get("STREAMLAB_HOME") == str(home) and process.pid != os.getpid()
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {' '.join(process.cmdline())}")
-        except psutil.Error:
-            continue
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +26,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sockets = Path(tempfile.mkdtemp(prefix="sl", dir="/tmp"))
     monkeypatch.setenv("STREAMLAB_HOME", str(path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
+    # Whoever looks at a job that has lost its processes ends it; here only the test looks.
+    monkeypatch.setattr(local_runner, "sweep_later", lambda: None)
     try:
         yield path
         eventually(lambda: not processes_of(path), lambda: f"the end of {processes_of(path)}")

@@ -162,8 +162,10 @@ def test_a_job_ends_with_its_client_although_it_could_be_restarted(tmp_path):
     job = Job(launch(graph_of(groups()), JobOptions("job", **OPTIONS)))
     eventually(lambda: is_under_way(job), "a first checkpoint")
     pids = processes(job)
-    client._crews[job.id].root.close()
-    eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values() if pid != pids["guardian"]), "the end")
+    client._crews[job.id].coordinator.close()
+    eventually(
+        lambda: not any(psutil.pid_exists(pid) for pid in pids.values() if pid != pids["coordinator"]), "the end"
+    )
     assert job.wait(60) == "cancelled"
 
 

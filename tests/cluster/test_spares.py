@@ -13,13 +13,12 @@ import cluster_jobs
 import polars as pl
 import psutil
 import pytest
+from home_processes import processes_of
 from patience import eventually
 
 import streamlab as sl
-from conftest import processes_of
 from streamlab.core.errors import OptionError
 from streamlab.runtime import spares as module
-from streamlab.runtime.spare_pool import Crew
 from streamlab.runtime.spares import SPARES
 
 FRAME = pl.DataFrame({"k": ["a", "b"] * 5, "v": range(10)})
@@ -50,13 +49,12 @@ def pids(home: Path, role: str) -> set[int]:
     return {int(line[0]) for line in lines if f"streamlab.runtime.{role}" in line}
 
 
-def wait_for_spare(home: Path, *, guarded: bool) -> None:
-    """Have a spare, and wait until each of its processes has nothing left to do but wait."""
-    SPARES.expect(Crew(guarded, WORKERS))
+def wait_for_spares(home: Path) -> None:
+    """Have spares, and wait until each of these processes has nothing left to do but wait."""
+    SPARES.expect(WORKERS)
     eventually(lambda: len(pids(home, "worker")) == WORKERS, "workers")
     eventually(lambda: all(is_waiting(pid) for pid in pids(home, "worker")), "workers have imported everything")
-    eventually(lambda: any(spare.root.is_ready for spare in SPARES._held), "the first process says so")
-    eventually(lambda: all(is_waiting(pid) for pid in pids(home, "coordinator_process")), "so has the coordinator")
+    eventually(lambda: SPARES.held is not None and SPARES.held.coordinator.is_ready, "the coordinator says so")
 
 
 def is_waiting(pid: int) -> bool:
@@ -68,21 +66,19 @@ def is_waiting(pid: int) -> bool:
 
 @pytest.mark.parametrize("checkpoint_every", [None, "10s"])
 def test_a_job_of_spares_is_like_any_other(home: Path, checkpoint_every: str | None) -> None:
-    guarded = checkpoint_every is not None
     cold = totals(checkpoint_every=checkpoint_every)
     first = cold.processes()
     assert finished(cold) == TOTALS
     SPARES.close()
-    wait_for_spare(home, guarded=guarded)
+    wait_for_spares(home)
     waiting = {int(line.split()[0]) for line in processes_of(home)}
     assert [job.id for job in sl.jobs()] == [cold.id]
     warm = totals(checkpoint_every=checkpoint_every)
     folder = warm._handle.folder
     assert finished(warm) == TOTALS
     ran = folder.read_processes()
-    assert {process.pid for process in ran.all} == waiting
+    assert {process.pid for process in (ran.coordinator, *ran.workers)} == waiting
     assert len(ran.workers) == WORKERS
-    assert (ran.guardian is not None) == guarded
     assert set(first["role"]) <= {"guardian", "coordinator", "worker"}
     assert warm.report().attempt == cold.report().attempt == 1
     assert [c.state for c in warm.report().checkpoints] == [c.state for c in cold.report().checkpoints]
@@ -97,11 +93,14 @@ def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_processes_that_ran_no_code_of_the_users_are_spares_again(home: Path, no_others: None) -> None:
     ran = []
-    for _ in range(3):
-        job = totals(checkpoint_every=None)
+    for checkpoint_every in (None, "10s", "10s", None):
+        job = totals(checkpoint_every=checkpoint_every)
         assert finished(job) == TOTALS
-        ran.append(job._handle.folder.read_processes())
-    assert ran[0] == ran[1] == ran[2]
+        found = job._handle.folder.read_processes()
+        ran.append((found.coordinator, found.workers))
+        assert (found.guardian is not None) == (checkpoint_every is not None)
+    assert ran == [ran[0]] * 4
+    assert len(processes_of(home)) == 1 + WORKERS
 
 
 def test_nothing_piles_up_in_processes_that_do_one_job_after_the_other(home: Path, no_others: None) -> None:
@@ -110,8 +109,8 @@ def test_nothing_piles_up_in_processes_that_do_one_job_after_the_other(home: Pat
     for _ in range(6):
         assert sorted(query.collect(parallelism=WORKERS).rows()) == TOTALS
         open_files.append([psutil.Process(pid).num_fds() for pid in sorted(pids(home, "worker"))])
-        root = SPARES._held[0].root.process.pid
-        open_files[-1].append(psutil.Process(root).num_fds())
+        assert SPARES.held is not None
+        open_files[-1].append(psutil.Process(SPARES.held.coordinator.process.pid).num_fds())
     assert open_files[2:] == [open_files[2]] * 4
     assert len(processes_of(home)) == 1 + WORKERS
 
@@ -134,28 +133,19 @@ def test_a_failed_jobs_processes_end(home: Path, start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, STOPPED])
-@pytest.mark.parametrize(
-    ("role", "guarded"), [("coordinator_process", False), ("worker", False), ("guardian", True), ("worker", True)]
-)
-def test_a_spare_that_died_or_hangs_is_no_harm(home: Path, role: str, guarded: bool, number: int) -> None:
-    wait_for_spare(home, guarded=guarded)
+@pytest.mark.parametrize("role", ["coordinator_process", "worker"])
+@pytest.mark.parametrize("checkpoint_every", [None, "10s"])
+def test_a_spare_that_died_or_hangs_is_no_harm(
+    home: Path, role: str, checkpoint_every: str | None, number: int
+) -> None:
+    wait_for_spares(home)
     victims = pids(home, role)
     for pid in victims:
         os.kill(pid, number)
-    job = totals(checkpoint_every="10s" if guarded else None)
+    job = totals(checkpoint_every=checkpoint_every)
     assert finished(job) == TOTALS
     assert job.report().attempt == 1
     assert not victims & {process.pid for process in job._handle.folder.read_processes().all}
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, STOPPED])
-def test_a_guardian_whose_waiting_coordinator_died_or_hangs_starts_another(home: Path, number: int) -> None:
-    wait_for_spare(home, guarded=True)
-    (victim,) = pids(home, "coordinator_process")
-    os.kill(victim, number)
-    job = totals()
-    assert finished(job) == TOTALS
-    assert job._handle.folder.read_processes().coordinator.pid != victim
 
 
 def changed_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -172,7 +162,7 @@ def changed_search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [changed_folder, changed_variable, changed_search])
 def test_a_spare_from_other_surroundings_is_not_used(home, monkeypatch, tmp_path, change) -> None:
-    wait_for_spare(home, guarded=False)
+    wait_for_spares(home)
     waiting = {int(line.split()[0]) for line in processes_of(home)}
     change(monkeypatch, tmp_path)
     job = totals(checkpoint_every=None)
@@ -183,7 +173,7 @@ def test_a_spare_from_other_surroundings_is_not_used(home, monkeypatch, tmp_path
 def test_without_spares_nothing_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMLAB_SPARES", "off")
     assert finished(totals(checkpoint_every=None)) == TOTALS
-    SPARES.expect(Crew(guarded=True, workers=WORKERS))
+    SPARES.expect(WORKERS)
     assert processes_of(home) == []
 
 
@@ -197,11 +187,10 @@ CLIENT = """
 import sys
 import polars as pl
 import streamlab as sl
-from streamlab.runtime.spare_pool import Crew
 from streamlab.runtime.spares import SPARES
 frame = pl.DataFrame({"k": [1], "v": [1]})
 sl.from_frame(frame).group_by("k").agg(pl.col("v").sum()).collect(parallelism=2)
-SPARES.expect(Crew(guarded=True, workers=2))
+SPARES.expect(2)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -209,13 +198,13 @@ sys.stdin.read()
 
 @pytest.fixture
 def client(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a process in a group of its own, as a kernel is, with spares of both kinds."""
+    """Start a process in a group of its own, as a kernel is, with spares."""
     process = subprocess.Popen(
         [sys.executable, "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    eventually(lambda: len(pids(home, "worker")) == 2 * WORKERS, "spares of both kinds")
+    eventually(lambda: len(pids(home, "worker")) == WORKERS, "spares")
     yield process
     process.kill()
     process.wait()
@@ -236,5 +225,5 @@ def test_spares_end_with_their_session(home: Path, client: subprocess.Popen[str]
 
 
 def test_spares_outlive_an_interrupt_of_their_session(home: Path, client: subprocess.Popen[str]) -> None:
-    before = pids(home, "worker") | pids(home, "guardian") | pids(home, "coordinator_process")
+    before = pids(home, "worker") | pids(home, "coordinator_process")
     assert {os.getpgid(pid) for pid in before}.isdisjoint({client.pid})

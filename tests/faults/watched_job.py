@@ -73,6 +73,8 @@ def place(keep: bool = False) -> Iterator[Path]:
     for name in ("faults", "home", "run"):
         (folder / name).mkdir(mode=0o700)
     told = {"STREAMLAB_HOME": folder / "home", "XDG_RUNTIME_DIR": folder / "run", VARIABLE: folder / "faults"}
+    # Spares would be left, as they should.
+    told["STREAMLAB_SPARES"] = Path("off")
     before = {name: os.environ.get(name) for name in told}
     os.environ.update({name: str(path) for name, path in told.items()})
     try:

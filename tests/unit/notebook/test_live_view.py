@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from streamlab.notebook import live_view, output, widget
-from streamlab.notebook.live_view import LINGER_S, LiveView
-from streamlab.notebook.pump import Pump
+from streamlab.notebook.live_view import LINGER_S, NEW_S, LiveView
+from streamlab.notebook.pump import EAGER_S, Pump
 from streamlab.notebook.widget import UNANSWERED_S
 from streamlab.observe.status import JobState, JobStatus
 
@@ -169,6 +169,25 @@ def test_cells_that_end_one_after_the_other_do_not_send_more(clock: Clock, outpu
         clock.s += 0.01
         view.tick()
     assert view._widget.frame["seq"] - before <= 20
+    view.close()
+
+
+@pytest.mark.parametrize("rows_come", [True, False])
+def test_first_rows_are_drawn_almost_at_once(clock: Clock, outputs: Outputs, rows_come: bool) -> None:
+    """Until then somebody waits for them, but not for ever."""
+    job = FakeJob()
+    rows, job.table = job.table, job.table.clear()
+    view = LiveView(job, "widget", 5)
+    view.tick()
+    assert view.is_new
+    if rows_come:
+        job.table = rows
+        clock.s += EAGER_S
+        view.tick()
+        assert view._widget.frame["body"]["height"] == 1
+    else:
+        clock.s += NEW_S
+    assert not view.is_new
     view.close()
 
 

@@ -1,7 +1,8 @@
-"""The guardian of a job, with coordinators that only say how they end."""
+"""The guardian of a job: the first coordinator is a pipe, those that follow only say how they end."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -11,15 +12,17 @@ from typing import BinaryIO
 import pytest
 
 from streamlab.runtime import guardian as module
-from streamlab.runtime.guardian import CLIENT_ENDED, DEFECT, DISMISSED, FOLLOWED, GUARDIAN, NO_CLIENT, Guardian
+from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN, Guardian
 
 KEY = bytes(range(32))
 KILLED = -signal.SIGKILL
+FIRST = 4_711
+"""Number of the first coordinator."""
 
 
 @dataclass
 class Coordinator:
-    """One that has ended already, or ends when it is told that the client has."""
+    """One that has ended already, or ends when its guardian ends it."""
 
     code: int | None
     stdin: BinaryIO
@@ -48,7 +51,8 @@ class Coordinator:
 class World:
     """Where the guardian runs: how its coordinators will end, which there were, how long it has waited."""
 
-    client: int
+    first: int
+    """The first coordinator's end of the pipe."""
     pipe: int
     codes: list[int | None] = field(default_factory=list)
     deaf: bool = False
@@ -56,8 +60,6 @@ class World:
     started: list[Coordinator] = field(default_factory=list)
     slept_s: list[float] = field(default_factory=list)
     followed: list[bool] = field(default_factory=list)
-    hearing: list[bool] = field(default_factory=list)
-    """Which of them are told when the client ends."""
     now_s: float = 0.0
     lives_s: float = 1.0
 
@@ -66,7 +68,6 @@ class World:
         assert command[at + 1] == self.folder
         assert command[at + 2] == f"{GUARDIAN}{os.getpid()}"
         self.followed.append(FOLLOWED in command)
-        self.hearing.append(NO_CLIENT not in command)
         reading, writing = os.pipe()
         if self.deaf:
             os.close(reading)
@@ -98,12 +99,14 @@ def world(monkeypatch) -> Iterator[World]:
     os.close(reading)
 
 
-def run(world: World, *, detached: bool = False) -> int:
-    return Guardian("folder", world.pipe, detached=detached).run()
+def run(world: World, folder: str = "folder", patience_s: float = math.inf) -> int:
+    """Run a guardian whose first coordinator has died."""
+    first_dies(world)
+    return Guardian(folder, world.pipe, FIRST, patience_s).run()
 
 
-def end_client(world: World) -> None:
-    os.close(world.client)
+def first_dies(world: World) -> None:
+    os.close(world.first)
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -111,34 +114,30 @@ def test_a_coordinator_that_ends_by_itself_is_the_end(world, code):
     world.codes = [code]
     assert run(world) == code
     assert world.started[0].heard() == KEY
-    end_client(world)
 
 
 def test_a_killed_coordinator_is_followed_by_another_with_the_same_key(world):
     world.codes = [KILLED, KILLED, 0]
     assert run(world) == 0
     assert [one.heard() for one in world.started] == [KEY] * 3
-    assert world.slept_s == [0.1, 0.2]
-    end_client(world)
+    assert world.slept_s == [0.1, 0.2, 0.4]
 
 
 def test_after_many_deaths_in_a_row_it_gives_up(world):
     world.codes = [KILLED] * 50
     assert run(world) == KILLED
-    assert len(world.started) == 11
+    assert len(world.started) == 10
     assert world.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
     for one in world.started:
         assert one.heard() == KEY
-    end_client(world)
 
 
 def test_one_that_fails_is_followed_by_another_until_one_is_told_to_say_so(world):
-    world.codes = [DEFECT] * 5 + [1]
+    world.codes = [DEFECT] * 4 + [1]
     assert run(world) == 1
-    assert world.followed == [True] * 5 + [False]
+    assert world.followed == [True] * 4 + [False]
     for one in world.started:
         assert one.heard() == KEY
-    end_client(world)
 
 
 @pytest.mark.parametrize("writes", [True, False])
@@ -157,11 +156,10 @@ def test_one_that_writes_no_status_for_too_long_is_ended(world, monkeypatch, tmp
     monkeypatch.setattr(Guardian, "_wait", pass_time)
     world.codes = [None, 0]
     world.folder = str(tmp_path)
-    assert Guardian(str(tmp_path), world.pipe, detached=False, patience_s=5.0).run() == 0
+    assert run(world, str(tmp_path), 5.0) == 0
     assert len(world.started) == (1 if writes else 2)
     for one in world.started:
         assert one.heard() == KEY
-    end_client(world)
 
 
 def test_deaths_far_apart_do_not_add_up(world, monkeypatch):
@@ -171,18 +169,6 @@ def test_deaths_far_apart_do_not_add_up(world, monkeypatch):
     assert run(world) == 0
     assert set(world.slept_s) == {0.1}
     assert [one.heard() for one in world.started] == [KEY] * 31
-    end_client(world)
-
-
-@pytest.mark.parametrize("first", [[], [KILLED]])
-def test_a_coordinator_is_told_that_the_client_has_ended(world, first):
-    world.codes = [*first, None, 0]
-    end_client(world)
-    assert run(world) == 0
-    assert world.started[-1].heard() == KEY + CLIENT_ENDED
-    assert len(world.started) == 1 + len(first)
-    for one in world.started[:-1]:
-        assert one.heard() == KEY
 
 
 def test_a_coordinator_that_dies_before_it_takes_the_key_is_followed_by_another(world):
@@ -191,30 +177,14 @@ def test_a_coordinator_that_dies_before_it_takes_the_key_is_followed_by_another(
     world.codes = [KILLED, KILLED, 0]
     assert run(world) == 0
     assert len(world.started) == 3
-    end_client(world)
 
 
-def test_a_successor_ends_with_its_job(world):
-    os.write(world.client, DISMISSED)
-    end_client(world)
-    assert Guardian("folder", world.pipe, detached=False, follows=os.getpid()).run() == 0
-    assert world.started == []
-
-
-def test_a_successor_goes_on_when_the_coordinator_that_it_follows_has_died(world):
-    world.codes = [KILLED, 0]
-    end_client(world)
-    assert Guardian("folder", world.pipe, detached=False, follows=os.getpid()).run() == 0
-    assert [one.heard() for one in world.started] == [KEY] * 2
-    assert world.hearing == [False] * 2
-
-
-def test_a_successor_ends_a_coordinator_that_writes_no_status_for_too_long(world, monkeypatch, tmp_path):
+def test_a_first_coordinator_that_writes_no_status_for_too_long_is_ended(world, monkeypatch, tmp_path):
     killed = []
 
     def kill(pid: int, number: int) -> None:
         killed.append((pid, number))
-        end_client(world)
+        first_dies(world)
 
     def look(*_: object) -> tuple[list[int], list[int], list[int]]:
         world.now_s += 0.5
@@ -224,14 +194,13 @@ def test_a_successor_ends_a_coordinator_that_writes_no_status_for_too_long(world
     monkeypatch.setattr(module.select, "select", look)
     world.codes = [0]
     world.folder = str(tmp_path)
-    assert Guardian(str(tmp_path), world.pipe, detached=True, patience_s=5.0, follows=4_711).run() == 0
-    assert killed == [(4_711, signal.SIGKILL)]
+    assert Guardian(str(tmp_path), world.pipe, FIRST, 5.0).run() == 0
+    assert killed == [(FIRST, signal.SIGKILL)]
     assert world.started[0].heard() == KEY
 
 
 def test_without_a_key_there_is_no_job(world):
     os.read(world.pipe, 32)
-    end_client(world)
     with pytest.raises(SystemExit, match="handed over"):
         run(world)
     assert world.started == []

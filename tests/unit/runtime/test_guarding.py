@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from streamlab.runtime import guarding as module
 from streamlab.runtime.guarding import Guarding, guardian_command
 
 KEY = bytes(range(32))
-NOTES = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+NOTES = "import sys, pathlib; i = sys.stdin.buffer; pathlib.Path(sys.argv[1]).write_bytes(i.read(32)); i.read()"
 GONE = os.getppid() + 1
 
 
@@ -35,19 +36,26 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def heard(tmp_path, monkeypatch) -> Path:
-    """Return where the successor writes what it was told; it ends with its pipe."""
+    """Return where the guardian writes the key that it was told; it ends with its pipe."""
     path = tmp_path / "heard"
     command = [sys.executable, "-c", NOTES, str(path)]
     monkeypatch.setattr(module, "guardian_command", lambda *_: command)
     return path
 
 
+def wait_for_key(heard: Path) -> None:
+    deadline = time.monotonic() + 60.0
+    while not heard.exists() or heard.read_bytes() != KEY:
+        assert time.monotonic() < deadline, "the guardian was not told the key"
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def new(tmp_path) -> Iterator:
     made: list[Guarding] = []
 
-    def guarding(parent: int) -> Guarding:
-        made.append(Guarding(tmp_path, JobOptions(name="job"), parent))
+    def guarding(parent: int, *, wanted: bool = True) -> Guarding:
+        made.append(Guarding(tmp_path, JobOptions(name="job"), parent, wanted=wanted))
         return made[-1]
 
     yield guarding
@@ -62,8 +70,16 @@ def test_a_guardian_that_lives_is_the_parent(new, clock, heard):
     assert guarding.process.pid == os.getppid()
 
 
-def test_without_a_guardian_there_is_no_successor(new, clock, heard):
+def test_a_coordinator_that_a_client_has_started_starts_one(new, clock, heard):
     guarding = new(0)
+    assert guarding.process is None
+    assert guarding.renew(KEY)
+    assert not guarding.renew(KEY)
+    wait_for_key(heard)
+
+
+def test_a_job_that_cannot_be_recovered_has_none(new, clock, heard):
+    guarding = new(0, wanted=False)
     assert not guarding.renew(KEY)
     assert guarding.process is None
 
@@ -75,9 +91,12 @@ def test_one_that_has_gone_is_followed_by_a_successor_until_it_is_dismissed(new,
     assert not guarding.renew(KEY)
     assert guarding.process is not None
     assert guarding.process.is_alive
+    first = guarding.process
+    wait_for_key(heard)
     guarding.dismiss()
-    assert heard.read_bytes() == KEY + b"."
+    assert not first.is_alive
     assert guarding.process is None
+    assert not guarding.renew(KEY)
 
 
 def test_successors_that_die_are_replaced_once_a_second_and_ten_times_in_all(new, clock, monkeypatch):
@@ -102,8 +121,6 @@ def test_what_cannot_be_started_is_tried_again(new, clock, heard, monkeypatch, c
     assert "no guardian can be started" in "".join(capfd.readouterr())
 
 
-def test_a_guardian_knows_how_long_silence_may_last_and_whether_the_job_is_detached(tmp_path):
-    plain = guardian_command(tmp_path, JobOptions(name="job"))
-    detached = guardian_command(tmp_path, JobOptions(name="job", detach=True, heartbeat_timeout_ms=20_000))
-    assert "--detached" not in plain
-    assert {"--detached", "--patience=30"} <= set(detached)
+def test_a_guardian_knows_how_long_silence_may_last_and_whom_it_follows(tmp_path):
+    command = guardian_command(tmp_path, JobOptions(name="job", heartbeat_timeout_ms=20_000), 4_711)
+    assert {"--patience=30", "--follows=4711"} <= set(command)
