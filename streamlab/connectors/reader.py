@@ -29,9 +29,9 @@ from streamlab.connectors.discovery import Discovery
 from streamlab.connectors.ended_splits import EndedSplits
 from streamlab.connectors.finished_splits import FinishedIds
 from streamlab.connectors.following import Waiting, all_due, earliest, planned
-from streamlab.connectors.formats.base import UNREADABLE, first_line
+from streamlab.connectors.given_rows import batches_of, read_now
 from streamlab.connectors.lane import Lane, Piece
-from streamlab.connectors.letters import letters, refuse
+from streamlab.connectors.letters import refuse
 from streamlab.connectors.pacing import Pacing
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, owner_of, rows_of
 from streamlab.connectors.read_ahead import ReadAhead
@@ -40,8 +40,8 @@ from streamlab.connectors.split_figures import note_rows, source_clocks, split_s
 from streamlab.connectors.split_watermarks import SplitWatermarks
 from streamlab.connectors.vetting import Vetting
 from streamlab.core.failpoints import reach
-from streamlab.core.messages import DEAD_LETTERS, Batch, End, Message, Watermark
-from streamlab.core.row_watermarks import is_marked, together
+from streamlab.core.messages import End, Message, Watermark
+from streamlab.core.row_watermarks import is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import TimeStatus
 from streamlab.observe.time_notes import TimeNotes
@@ -192,15 +192,11 @@ class SourceReader:
         self, split: str, frame: pl.DataFrame | pl.LazyFrame, rows: int, refused: list[pl.DataFrame]
     ) -> pl.DataFrame:
         """Collect rows; of what cannot be read nothing is left but a dead letter among the refused."""
-        try:
-            return frame.lazy().collect()
-        except UNREADABLE as error:
-            reason = f"{rows:,} rows cannot be read: {first_line(error)}"
-            letter = letters(self.source.name, [(reason, "", split)])
-            if letter is not None:
-                refused.append(letter)
-                self.rows_read += letter.height - rows
-            return pl.DataFrame(schema=self.source.schema)
+        collected, letter = read_now(self.source, split, frame, rows)
+        if letter is not None:
+            refused.append(letter)
+            self.rows_read += letter.height - rows
+        return collected
 
     def stop(self, now_us: int) -> list[Message]:
         """Stop reading: give out what was read and is due, then the last watermark and the end.
@@ -548,15 +544,9 @@ class SourceReader:
     def _batches(
         self, frames: Sequence[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int
     ) -> list[Message]:
-        out: list[Message] = []
-        if refused:
-            together = pl.concat(refused)
-            if self._fails:
-                raise refuse(together)
-            out.append(Batch(together, DEAD_LETTERS, now_us))
-        if frames:
-            out.insert(0, Batch(_joined(frames), ingested_us=now_us))
-        return out
+        if refused and self._fails:
+            raise refuse(pl.concat(refused))
+        return batches_of(frames, refused, now_us)
 
     def _after_rows(self, finished: Collection[str] | None) -> list[Message]:
         if finished is None:
@@ -614,11 +604,3 @@ class SourceReader:
         self._ended = True
         self.close()
         return [Watermark(MAX_TIME_US), End()]
-
-
-def _joined(frames: Sequence[pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame | pl.LazyFrame:
-    """Return frames behind each other, lazy if one of them is."""
-    if len(frames) == 1:
-        return frames[0]
-    eager = [frame for frame in frames if isinstance(frame, pl.DataFrame)]
-    return together(eager) if len(eager) == len(frames) else pl.concat([frame.lazy() for frame in frames])

@@ -26,8 +26,8 @@ The driver never hands a task a message for a channel that is blocked (see :meth
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -49,6 +49,7 @@ from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.runtime.bad_rows import culprit, sift
 from streamlab.runtime.exchange import Channel, Router, input_channels
+from streamlab.runtime.task_counters import TaskCounters
 from streamlab.runtime.task_order import order_of, restore_routes, restored_merger
 from streamlab.runtime.task_values import Output, Passed, Restored, SideOutput, Snapshotted
 from streamlab.state.snapshot import Snapshot
@@ -57,36 +58,7 @@ _SIDE_OUTPUTS = (LATE_ROWS, DEAD_LETTERS)
 _MERGED = "merged_late_rows"
 _SAMPLE_ROWS = 5
 _SET_ASIDE = '\n  → on_error="dead_letter" sets such rows aside (job.dead_letters()) and goes on with the others'
-_LASTING = ("rows_in", "rows_out", "bytes_in", "bytes_out", "late_rows", "dead_letters")
 T = TypeVar("T")
-
-
-@dataclass
-class TaskCounters:
-    """What a task has counted since it was made."""
-
-    rows_in: int = 0
-    rows_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    batches_in: int = 0
-    late_rows: int = 0
-    dead_letters: int = 0
-    watermark_us: int | None = None
-    ingested_us: list[int] = field(default_factory=list)
-    """Ingestion times of batches written by the sink since the driver last cleared the list."""
-
-    @classmethod
-    def of(cls, lasting: Mapping[str, int]) -> TaskCounters:
-        """Return counters that go on from those of a checkpoint."""
-        counters = cls()
-        for name in _LASTING:
-            setattr(counters, name, lasting.get(name, 0))
-        return counters
-
-    def lasting(self) -> dict[str, int]:
-        """Return the figures that go on after a restore."""
-        return {name: getattr(self, name) for name in _LASTING}
 
 
 class _LazyQueryFailed(Exception):
