@@ -20,9 +20,9 @@ from streamlab.core.time import MIN_TIME_US
 LOOK_EVERY_US = 250_000
 """How often a source is asked for new splits."""
 _PAUSE_FACTOR = 50
-"""A look that takes long is followed by a pause so many times as long: so it takes a fiftieth of a core at most."""
-_LONGEST_PAUSE_S = 5.0
-"""But by no longer one than this."""
+"""A look is followed by a pause so many times as long as the processor was busy with it..."""
+_LONGEST_PAUSE_S = 1.0
+"""... but by no longer one than this, in which a new file is to be found."""
 _LAST_LOOK_S = 2.0
 """For so long the end of a look is waited for when no more are wanted."""
 
@@ -110,7 +110,7 @@ class BackgroundDiscovery(Discovery):
     def _run(self) -> None:
         pause_s = 0.0
         while not self._closed.wait(pause_s):
-            began_s = time.perf_counter()
+            began_s = time.thread_time()
             try:
                 with self._asking:
                     found = self._finder.find()
@@ -118,5 +118,5 @@ class BackgroundDiscovery(Discovery):
                     self._answers.put(found)
             except Exception as error:  # whatever it is, the reader raises it
                 self._answers.put(error)
-            took_s = time.perf_counter() - began_s
+            took_s = time.thread_time() - began_s
             pause_s = max(self.look_every_us / 1e6, min(took_s * _PAUSE_FACTOR, _LONGEST_PAUSE_S))
