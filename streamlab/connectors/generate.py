@@ -272,6 +272,15 @@ class _Generated(SplitReader):
             self._started_us = now_us
         elif now_us < self._started_us:
             self._started_us, self._first = now_us, self._at
+        frames: list[pl.DataFrame] = []
+        rows = 0
+        while rows < limit and (block := self._next_block(limit - rows, now_us)) is not None:
+            frames.append(block)
+            rows += block.height
+        return Read(pl.concat(frames), self._at, rows) if frames else None
+
+    def _next_block(self, limit: int, now_us: int) -> pl.DataFrame | None:
+        """Call the function for the rows up to the end of a block, or as many as are wanted and due."""
         ends = [self._at + limit, self._due_before(now_us), self._stripes.end_of_block(self._at), self._source.limit]
         rows = min(end for end in ends if end is not None) - self._at
         if self.done or rows <= 0:
@@ -280,7 +289,7 @@ class _Generated(SplitReader):
         self._check(frame, rows)
         self._over = frame.height < rows
         self._at = self._stripes.next_row(self._split, self._at + frame.height)
-        return Read(frame.cast(self._source.schema), self._at, frame.height)
+        return frame.cast(self._source.schema)
 
     def change_pace(self, source: Source) -> None:
         if isinstance(source, GenerateSource):

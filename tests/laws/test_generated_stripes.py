@@ -153,7 +153,7 @@ def test_one_subtask_reads_several_splits_in_turn(block_rows: int, count: int, i
     every = Subtasks(in_stripes(source, count, block_rows), 1)
     for _ in range(12):
         every.poll(0)
-    ahead = count * block_rows
+    ahead = count * (block_rows + 10)
     assert len(every.rows) == 120
     assert max(every.rows) < 120 + ahead
 
@@ -180,6 +180,13 @@ def test_a_rate_is_that_of_all_subtasks_together() -> None:
         for at in range(3):
             every.poll(at, ms * 1_000)
         assert every.rows == list(range(ms * 100 + 1))
+
+
+def test_a_batch_is_as_large_as_it_may_be_however_small_blocks_are() -> None:
+    for source in (generate(numbers), generate(numbers, limit=10_000)):
+        every = Subtasks(in_stripes(source, 2, 20), 2, batch_rows=1_000)
+        every.poll(1)
+        assert len(every.rows) == 1_000
 
 
 def test_a_stream_that_ends_by_itself_ends_in_all_subtasks() -> None:
