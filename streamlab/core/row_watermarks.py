@@ -106,7 +106,10 @@ def raised(frame: pl.DataFrame, column: str | None, current_us: int) -> pl.DataF
     own = pl.col(ROW_WATERMARK) if is_marked(frame) else pl.lit(MIN_TIME_US, pl.Int64)
     mark = own.clip(lower_bound=current_us)
     if column is not None:
-        mark = pl.when(time_us(column) <= current_us).then(mark).otherwise(own)
+        is_behind = frame.select(time_us(column) <= current_us).to_series()
+        if not is_behind.any():
+            return frame
+        mark = pl.when(is_behind).then(mark).otherwise(own)
     return frame.with_columns(mark.alias(ROW_WATERMARK))
 
 

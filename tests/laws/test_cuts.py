@@ -19,6 +19,7 @@ from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.sections import keep_sections
 from streamlab.connectors.source import Source, Timing
 from streamlab.core.messages import Batch, Message
+from streamlab.core.row_watermarks import unmarked
 from streamlab.core.time import Duration
 from streamlab.testing.sources import SplitFrames
 
@@ -49,7 +50,7 @@ def frames(*splits: list[int], pace: float | None, idle: bool) -> SplitFrames:
 
 def told(message: Message) -> object:
     """Return a message so that it can be compared; when rows came in is no part of it."""
-    return (message.collected().rows(), message.tag) if isinstance(message, Batch) else message
+    return (unmarked(message.collected()).rows(), message.tag) if isinstance(message, Batch) else message
 
 
 def polled(reader: SourceReader, clock: Clock, barriers: dict[int, int] | None = None) -> tuple[list[object], dict]:
