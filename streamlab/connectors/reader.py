@@ -91,7 +91,7 @@ class SourceReader:
         snapshot: ReaderSnapshot | None = None,
         *,
         batch_rows: int = 500_000,
-        batch_ms: int = 10,
+        batch_ms: int = 50,
         on_error: Literal["fail", "dead_letter"] = "dead_letter",
         until: ReaderSnapshot | None = None,
         until_us: int | None = None,
@@ -167,11 +167,12 @@ class SourceReader:
         if followed is not None:
             return followed if self._lanes or self.source.discovers else followed + self._end()
         self._discover(now_us)
+        if self._must_wait(now_us):
+            self._change_pace(now_us)
+            return []
         self._ahead.joins_batches = self.source.joins_batches
         self._ahead.fill(now_us)
         self._change_pace(now_us)
-        if self._must_wait(now_us):
-            return []
         out = self._give(now_us, self._ahead.due(self._pacing.allowed_us(now_us)))
         if not self._lanes and not self.source.discovers:
             self._note()
@@ -205,6 +206,8 @@ class SourceReader:
         """
         if self._ended:
             return []
+        if self._must_wait(now_us):
+            self._ahead.fill(now_us)  # what has trickled in since the last batch
         out = self._give(now_us, self._ahead.due(self._pacing.allowed_us(now_us)))
         self._note()
         return out + self._end()
@@ -357,8 +360,8 @@ class SourceReader:
         return None if self._until is None else rows_of(self._until, split, self._until_finished)
 
     def _must_wait(self, now_us: int) -> bool:
-        """Return whether rows that trickle in are to be gathered a little longer."""
-        if not self._ahead.pieces or self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
+        """Return whether rows that trickle in are to be gathered a little longer, and not even read one by one."""
+        if self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
             return False
         dry = not self.source.keeps_batches and bool(self._ahead.order.dry)
         waiting = self._pacing.factor is not None or dry

@@ -64,7 +64,7 @@ class JobOptions:
     name: str
     parallelism: int = 2
     batch_rows: int = 500_000
-    batch_ms: int = 10
+    batch_ms: int = 50
     channel_batches: int = 8
     keep_rows: int | None = 1_000_000
     detach: bool = False

@@ -11,6 +11,7 @@ import pytest
 from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.source import Source
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, End, Message
+from streamlab.core.row_watermarks import unmarked
 
 
 class Run:
@@ -46,7 +47,7 @@ class Run:
 
     @property
     def rows(self) -> pl.DataFrame:
-        frames = [m.collected() for m in self.messages if isinstance(m, Batch) and m.tag == MAIN]
+        frames = [unmarked(m.collected()) for m in self.messages if isinstance(m, Batch) and m.tag == MAIN]
         return pl.concat([pl.DataFrame(schema=self.source.schema), *frames])
 
     @property

@@ -196,11 +196,11 @@ def test_splits_are_paced_together() -> None:
         assert run.rows.height == rows
 
 
-def test_stopping_a_paced_reader_gives_what_was_read() -> None:
+def test_stopping_a_paced_reader_leaves_unread_what_the_pace_holds_back() -> None:
     run = Run(from_frame(at(1, 100), event_time="at", pace="realtime"))
     run.poll(0)
     run.messages += run.reader.stop(0)
-    assert run.rows.height == 2
+    assert run.rows.height == 1
 
 
 # -- what users say ----------------------------------------------------------------------------------------------------
