@@ -262,6 +262,7 @@ class _Generated(SplitReader):
         """The row that is due when reading starts: at the beginning the first of all, so that no split runs ahead."""
         self._started_us: int | None = None
         self._over = False
+        self._columns = list(source.schema.items())
 
     @property
     def done(self) -> bool:
@@ -286,10 +287,12 @@ class _Generated(SplitReader):
         if self.done or rows <= 0:
             return None
         frame = _frame(self._source.name, self._source.function(self._at, rows))
-        self._check(frame, rows)
         self._over = frame.height < rows
+        if frame.height > rows or list(frame.schema.items()) != self._columns:
+            self._check(frame, rows)
+            frame = frame.cast(self._source.schema)
         self._at = self._stripes.next_row(self._split, self._at + frame.height)
-        return frame.cast(self._source.schema)
+        return frame
 
     def change_pace(self, source: Source) -> None:
         if isinstance(source, GenerateSource):
