@@ -66,6 +66,8 @@ class Timing:
         Replay speed as a multiple of event time; None means as fast as it goes.
     max_advance : Duration | None
         How far one batch may push the watermark; rows beyond are dead-lettered. None means any distance.
+    judges_rows : bool
+        Whether some step judges rows by the watermarks that stood before them, so that those behind bring them along.
     """
 
     event_time: str | None = None
@@ -73,6 +75,7 @@ class Timing:
     idle_timeout: Duration | None = None
     pace: float | None = None
     max_advance: Duration | None = None
+    judges_rows: bool = True
 
 
 def pace_name(factor: float | None) -> str:

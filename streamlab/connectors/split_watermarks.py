@@ -47,6 +47,7 @@ class SplitWatermarks:
         self._tick_us = tick_us(source.schema[timing.event_time]) if timing.event_time else 1
         self._idle_us = timing.idle_timeout.fixed_us("idle_timeout") if timing.idle_timeout else None
         self._column = timing.event_time
+        self._judges_rows = timing.judges_rows
         self._discovers = source.discovers
         self._discovery_clock = IdleClock(self._idle_us) if self._idle_us else None
         self._idle: set[str] = set()
@@ -113,7 +114,7 @@ class SplitWatermarks:
 
     def is_behind(self, split: str) -> bool:
         """Return whether a split is behind what was last given out: it was found late, or has been idle."""
-        return self.follows_rows and self.of(split) < self.current_us
+        return self.follows_rows and self._judges_rows and self.of(split) < self.current_us
 
     def judged(self, split: str, frame: pl.DataFrame) -> pl.DataFrame:
         """Return rows of a split with what their watermarks are when those of the other splits count, too."""

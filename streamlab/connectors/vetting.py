@@ -120,8 +120,8 @@ class Vetting:
 
 
 def _behind_us(source: Source) -> int:
-    """Return how far the watermark is behind the latest row; 0 when the source makes none."""
+    """Return how far the watermark is behind the latest row; 0 when the source makes none, or nobody judges by it."""
     timing = source.timing
-    if timing.watermark is None or timing.event_time is None:
+    if timing.watermark is None or timing.event_time is None or not timing.judges_rows:
         return 0
     return timing.watermark.fixed_us("watermark") + tick_us(source.schema[timing.event_time])

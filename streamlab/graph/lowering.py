@@ -87,6 +87,7 @@ class _Lowering:
         self._stateful: list[tuple[nodes.Node, _Chain]] = []
         self._upserted = _upserted(plan)
         self._shows_cuts = _shows_cuts(plan)
+        self._judges_rows = any(isinstance(node, nodes.WindowAggregate) for node in plan.walk())
         self._consumers = Counter(id(child) for node in plan.walk() for child in node.inputs)
 
     def graph(self) -> JobGraph:
@@ -161,7 +162,8 @@ class _Lowering:
         limit = node.source.max_parallelism
         chain = self._new(self._parallelism if limit is None else min(limit, self._parallelism))
         source = node.source if self._shows_cuts else node.source.joining()
-        chain.source = replace(source.shared(chain.parallelism), name=self._step(node))
+        timing = replace(source.timing, judges_rows=self._judges_rows)
+        chain.source = replace(source.shared(chain.parallelism), name=self._step(node), timing=timing)
         return chain
 
     @_lower.register
