@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streamlab.connectors.progress import SplitProgress
 from streamlab.connectors.source import START, Position, Source, Split, SplitReader
 from streamlab.connectors.vetting import Vetting
 from streamlab.core.time import time_bounds, time_us
@@ -222,6 +223,10 @@ class Lane:
         else:
             self.position, self.skip = piece.end, piece.skip_after
             self.queued -= 1
+
+    def progress(self, watermark_us: int, *, finished: bool = False) -> SplitProgress:
+        """Return how far it has been given out; its watermark is kept elsewhere."""
+        return SplitProgress(self.position, self.skip, watermark_us, finished=finished, rows=self.rows_given)
 
     def wakeup_us(self, now_us: int) -> int | None:
         """Return when to read again; None: soon."""

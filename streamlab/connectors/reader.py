@@ -12,8 +12,7 @@ Rules
 - What was given out is noted (see :mod:`.cuts`); a replay gives out the same batches as long as there are notes.
 - A reader that is to read up to an event time stops behind the batch with which its watermark has reached that. When
   the last rows of all are in that batch, it ends as ever.
-
-The reader is pure with respect to time: the clock is an argument.
+- The reader is pure with respect to time: the clock is an argument.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from streamlab.connectors.given_rows import batches_of, read_now
 from streamlab.connectors.lane import Lane, Piece
 from streamlab.connectors.letters import refuse
 from streamlab.connectors.pacing import Pacing
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, owner_of, rows_of
+from streamlab.connectors.progress import ReaderSnapshot, assigned, owner_of, rows_of
 from streamlab.connectors.read_ahead import ReadAhead
 from streamlab.connectors.source import Source, Split
 from streamlab.connectors.split_figures import note_rows, source_clocks, split_statuses
@@ -253,20 +252,11 @@ class SourceReader:
         reach("source.position")
         for lane in self._lanes.values():
             lane.make_durable()
-        running = {
-            name: SplitProgress(
-                lane.position, lane.skip, self._watermarks.of(name), finished=False, rows=lane.rows_given
-            )
-            for name, lane in self._lanes.items()
-            if lane.begun
-        }
-        return ReaderSnapshot(
-            {**self._ended_splits.last, **running},
-            self._watermarks.current_us,
-            self._watermarks.latest_us,
-            self._ended_splits.stored(),
-            tuple(lane.split for lane in self._lanes.values()) if self.source.discovers else None,
-        )
+        running = {n: lane.progress(self._watermarks.of(n)) for n, lane in self._lanes.items() if lane.begun}
+        watermark_us, latest_us = self._watermarks.current_us, self._watermarks.latest_us
+        found = tuple(lane.split for lane in self._lanes.values()) if self.source.discovers else None
+        splits = {**self._ended_splits.last, **running}
+        return ReaderSnapshot(splits, watermark_us, latest_us, self._ended_splits.stored(), found)
 
     def time_status(self, most_splits: int) -> TimeStatus:
         """Return the clock that the source is, and what is known of its splits."""
@@ -562,8 +552,7 @@ class SourceReader:
             del self._lanes[name]
             self._ahead.order.remove(lane)
             watermark_us = self._watermarks.end(name, is_last=not self._lanes)
-            progress = SplitProgress(lane.position, lane.skip, watermark_us, finished=True, rows=lane.rows_given)
-            self._ended_splits.add(name, progress)
+            self._ended_splits.add(name, lane.progress(watermark_us, finished=True))
         said = self._say()
         self.notes.watermark_us = self._watermarks.current_us
         return said
