@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,24 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 from patience import eventually
+from processes import processes_of
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.runtime.client import launch
 from streamlab.session.job import Job
-
-
-def processes_of(home: Path) -> list[str]:
-    """Return the running processes whose streamlab home is this, other than the test itself."""
-    found = []
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
-            ours = process.environ().get("STREAMLAB_HOME") == str(home) and process.pid != os.getpid()
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {' '.join(process.cmdline())}")
-        except psutil.Error:
-            continue
-    return found
 
 
 @pytest.fixture(autouse=True)

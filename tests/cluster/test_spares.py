@@ -14,9 +14,9 @@ import polars as pl
 import psutil
 import pytest
 from patience import eventually
+from processes import processes_of
 
 import streamlab as sl
-from conftest import processes_of
 from streamlab.core.errors import OptionError
 from streamlab.runtime import spares as module
 from streamlab.runtime.spare_pool import Crew
