@@ -25,12 +25,14 @@ demo: $(VENV)/installed-demo
 lessons: $(VENV)/installed-lessons
 	$(BIN)/jupyter lab $(LAB) notebooks/01-first-stream.ipynb
 
-test: $(VENV)/installed-test lint
+# Lint is done beside the tests, whose first ones wait for browsers.
+test: $(VENV)/installed-test
 	.ci/install-chromium
 	.ci/install-postgresql
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/notebook
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/notebook
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 --timeout 600 notebooks
+	$(MAKE) --no-print-directory lint & lint=$$!; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \
+	wait $$lint || { echo "make lint has failed: see above" >&2; exit 1; }; \
+	exit $$tests
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -1,12 +1,17 @@
-"""Examples in docstrings that collect a query run it in this thread: the same tasks, but no processes to wait for."""
+"""How one run takes all tests: which stay together, which come first, and how doctests and notebooks are run.
+
+Workers take tests from one queue, so none is idle while another has a long list. What is long comes first. Tests of a
+file that share something, and the cells of a notebook, which share a kernel, stay together on one worker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.doctest import DoctestItem
+from nbval.plugin import IPyNbCell
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,9 +20,64 @@ if TYPE_CHECKING:
     from streamlab.plan.nodes import Node
     from streamlab.session.local_runner import LocalRunner
 
+LONGEST_FIRST = (
+    "tests/notebook/",
+    "notebooks/",
+    "tests/faults/",
+    "tests/cluster/",
+    "tests/scaling/",
+    "tests/simulation/",
+    "tests/laws/",
+)
+"""Folders whose tests are long: each is taken on its own. Elsewhere the tests of a file stay together."""
+CELL_S = 600
+_VARIABLES_OF_TESTS = ("POLARS_MAX_THREADS", "STREAMLAB_SPARES")
+"""Set in ``tests/conftest.py``, but not in a reader's kernel."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests, and name the groups for ``--dist loadgroup`` before its workers look for them."""
+    for item in items:
+        if isinstance(item, IPyNbCell):
+            item.add_marker(pytest.mark.timeout(CELL_S))
+        if isinstance(item, IPyNbCell) or _place(item) == len(LONGEST_FIRST):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: (_place(item), "browser" not in getattr(item, "fixturenames", ())))
+
+
+def _place(item: pytest.Item) -> int:
+    places = (place for place, folder in enumerate(LONGEST_FIRST) if item.nodeid.startswith(folder))
+    return next(places, len(LONGEST_FIRST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Start the kernel of a lesson as its readers do: with Polars' own number of threads, and spare processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(item, IPyNbCell):
+            for variable in _VARIABLES_OF_TESTS:
+                patch.delenv(variable, raising=False)
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Look at what ``nbval`` lets pass: a magic that is unknown, a live cell whose outputs it is told to ignore."""
+    result = yield
+    if isinstance(item, IPyNbCell):
+        outputs: list[dict[str, Any]] = item.test_outputs
+        assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
+        if item.cell.source.startswith("%%stream"):
+            kinds = [kind for output in outputs for kind in output["data"]]
+            assert "text/html" in kinds
+            assert not any("widget" in kind for kind in kinds)
+    return result
+
 
 @pytest.fixture(autouse=True)
 def _examples_run_at_once(request: pytest.FixtureRequest) -> None:
+    """Let examples in docstrings collect a query in this thread: the same tasks, but no processes to wait for."""
     if isinstance(request.node, DoctestItem):
         from streamlab.session.local_runner import LocalRunner  # noqa: PLC0415 - only where it is needed
 

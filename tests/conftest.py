@@ -83,13 +83,23 @@ def nothing_left_of_jobs(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def kept_processes() -> set[int]:
+    """Return the ids of processes, such as servers, that tests of several files share; their children are theirs."""
+    return set()
+
+
 @pytest.fixture(autouse=True, scope="module")
-def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_process_left(kept_processes: set[int]) -> Iterator[None]:
     """Fail the last test of a file that leaves a process."""
-    before = {child.pid for child in _children()}
+    before = set(_children(kept_processes))
+
+    def new() -> list[psutil.Process]:
+        return [child for child in _children(kept_processes) if child not in before]
+
     yield
-    left = _wait_until_gone(lambda: [_named(child) for child in _children() if child.pid not in before])
-    _end(child for child in _children() if child.pid not in before)
+    left = _wait_until_gone(lambda: [_named(child) for child in new()])
+    _end(new())
     assert not left, f"left running: {', '.join(left)}"
 
 
@@ -112,11 +122,13 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _children() -> list[psutil.Process]:
+def _children(kept: set[int]) -> list[psutil.Process]:
     alive = []
-    for child in psutil.Process().children(recursive=True):
+    own = psutil.Process()
+    for child in own.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.status() != psutil.STATUS_ZOMBIE:
+            is_kept = any(process.pid in kept for process in (child, *child.parents()))
+            if not is_kept and child.status() != psutil.STATUS_ZOMBIE:
                 alive.append(child)
     return alive
 

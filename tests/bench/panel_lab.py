@@ -11,7 +11,7 @@ from typing import Any
 import lab_in_browser
 import psutil
 from lab_in_browser import VIEW, WAIT_MS, Lab, Page
-from lab_server import offline_context, running_chromium, running_lab
+from lab_server import new_context, running_chromium, running_lab
 
 _PROBE = Path(lab_in_browser.__file__).with_name("panel_probe.js")
 _SETUP = """import os, time
@@ -138,7 +138,7 @@ class Notebooks:
         self._count += 1
         pid_file = f"pid-{self._count}"
         name = self._lab.write(f"bench-{self._count}.ipynb", _SETUP.format(pid=pid_file), *cells)
-        page = Page(self._context.new_page(), f"{self._lab.url}/lab/tree/{name}?reset")
+        page = Page(self._context.new_page(), self._lab.address(name))
         try:
             yield Bench(page, self._lab.folder, pid_file)
         finally:
@@ -152,7 +152,7 @@ def notebooks(folder: Path) -> Iterator[Notebooks]:
     chromium_folder = folder / "chromium"
     chromium_folder.mkdir()
     with running_lab(folder) as lab, running_chromium(chromium_folder) as browser:
-        context = offline_context(browser)
+        context = new_context(browser)
         context.add_init_script(path=str(_PROBE))
         yield Notebooks(lab, context)
         context.close()

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from home_processes import processes_of
 from patience import eventually
+from processes import processes_of
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph

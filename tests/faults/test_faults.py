@@ -39,8 +39,8 @@ def test_every_failpoint_has_a_place():
 
 
 def test_a_storm_is_told_by_its_number():
-    assert schedule(7) == schedule(7)
-    drawn = [schedule(seed) for seed in range(200)]
+    assert schedule(7, "sinks") == schedule(7, "sinks")
+    drawn = [schedule(seed, "sinks") for seed in range(200)]
     assert {len(strikes) for strikes in drawn} == set(range(3, 9))
     kinds = Counter(strike.kind for strikes in drawn for strike in strikes)
     assert set(kinds) == {"kill", "soon", "freeze", "zombie", "disk"}

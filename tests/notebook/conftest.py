@@ -1,30 +1,109 @@
-"""JupyterLab in Chromium: one server for the tests of a file, offline, and pages that are ready to run cells."""
+"""JupyterLab in Chromium: one of each for all tests of a worker, offline; a folder and a context for each test.
+
+They end before the first test that uses no browser, because Playwright's event loop runs in the tests' own thread, and
+others may want to run one there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from lab_in_browser import ARTEFACTS, CHROMIUM, Lab, Page
-from lab_server import offline_context, running_chromium, running_lab
+from lab_server import new_context, running_chromium, running_lab
+
+
+class Shared:
+    """What tests share that follow one another.
+
+    Parameters
+    ----------
+    kept
+        Process ids that no test is blamed for.
+    """
+
+    def __init__(self, kept: set[int]) -> None:
+        self._kept = kept
+        self._opened: dict[str, Any] = {}
+        self._stack = ExitStack()
+
+    def get(self, name: str, opening: Callable[[], AbstractContextManager[Any]]) -> Any:
+        """Return what has this name, and open it if it is not open."""
+        if name not in self._opened:
+            before = set(psutil.Process().children())
+            self._opened[name] = self._stack.enter_context(opening())
+            self._kept |= {child.pid for child in set(psutil.Process().children()) - before}
+        return self._opened[name]
+
+    def close(self) -> None:
+        """Close all of it."""
+        self._opened.clear()
+        self._stack.close()
+
+
+_SHARED = pytest.StashKey[Shared]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Close what is shared when the next test uses no browser."""
+    try:
+        return (yield)
+    finally:
+        if "browser" not in getattr(nextitem, "fixturenames", ()) and _SHARED in item.config.stash:
+            item.config.stash[_SHARED].close()
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest, kept_processes: set[int]) -> Shared:
+    """Return what tests share that follow one another."""
+    return request.config.stash.setdefault(_SHARED, Shared(kept_processes))
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Start JupyterLab; its kernels end with it."""
-    with running_lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
+def open_lab(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Lab]:
+    """Start JupyterLab, before a test looks at what there was before it; the function does so when it has ended."""
+
+    def opened() -> Lab:
+        lab: Lab = shared.get("lab", lambda: running_lab(tmp_path_factory.mktemp("lab")))
+        return lab
+
+    opened()
+    return opened
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start Chromium."""
+def open_chromium(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """Start Chromium, before a test looks at what there was before it; the function does so when it has ended."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
-    with running_chromium(tmp_path_factory.mktemp("chromium")) as chromium:
-        yield chromium
+
+    def opened() -> Any:
+        return shared.get("chromium", lambda: running_chromium(tmp_path_factory.mktemp("chromium")))
+
+    opened()
+    return opened
+
+
+@pytest.fixture
+def lab(open_lab: Callable[[], Lab], tmp_path: Path) -> Iterator[Lab]:
+    """Give JupyterLab with a folder of the test's own; its kernels end with the test."""
+    lab = open_lab().below(tmp_path.name)
+    yield lab
+    lab.end_kernels()
+
+
+@pytest.fixture
+def browser(open_chromium: Callable[[], Any]) -> Iterator[Any]:
+    """Give Chromium; its contexts end with the test."""
+    chromium = open_chromium()
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 class Opener:
@@ -40,18 +119,15 @@ class Opener:
         new = self._context.new_page()
         if script is not None:
             new.add_init_script(path=script)
-        page = Page(new, f"{self._lab.url}/lab/tree/{name}?reset", theme)
+        page = Page(new, self._lab.address(name), theme)
         self.pages.append(page)
         return page
 
 
 @pytest.fixture
-def open_notebook(browser: Any, lab: Lab) -> Iterator[Callable[..., Page]]:
-    """Open a notebook of the server's folder; nothing beyond this machine can be reached. Kernels end with it."""
-    context = offline_context(browser)
-    yield Opener(lab, context)
-    context.close()
-    lab.end_kernels()
+def open_notebook(lab: Lab, browser: Any) -> Callable[..., Page]:
+    """Open a notebook of the test's folder; nothing beyond this machine can be reached."""
+    return Opener(lab, new_context(browser))
 
 
 @pytest.hookimpl(wrapper=True)

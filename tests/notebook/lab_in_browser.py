@@ -43,20 +43,35 @@ SETTINGS = {
 
 
 class Lab:
-    """A running JupyterLab.
+    """A running JupyterLab, and a folder for the notebooks of one test.
 
     Attributes
     ----------
     folder : Path
-        Its notebooks.
+        The notebooks.
     home : Path
         Where the jobs of its kernels are; the tests that use it have others.
+    server : psutil.Process
+        JupyterLab; its kernels are its children.
+    url : str
+        Its address.
     """
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, server: psutil.Process, place: str = "") -> None:
         self.folder = folder
         self.home = home()
+        self.server = server
         self.url = url
+        self._place = place
+
+    def below(self, name: str) -> Lab:
+        """Return the same JupyterLab with a new folder in its folder."""
+        (self.folder / name).mkdir()
+        return Lab(self.folder / name, self.url, self.server, f"{self._place}{name}/")
+
+    def address(self, name: str) -> str:
+        """Return the address of a notebook in the folder."""
+        return f"{self.url}/lab/tree/{self._place}{name}?reset"
 
     def write(self, name: str, *cells: str) -> str:
         """Write a notebook of code cells, and return its name."""
@@ -77,12 +92,15 @@ class Lab:
         return found
 
     def end_kernels(self) -> None:
-        """End all kernels, and with them their jobs."""
+        """End all kernels, and with them their jobs; fails if one goes on."""
+        kernels = [child for child in self.server.children() if "ipykernel_launcher" in child.cmdline()]
         with urllib.request.urlopen(f"{self.url}/api/sessions", timeout=START_S) as answer:
             sessions = json.load(answer)
         for session in sessions:
             request = urllib.request.Request(f"{self.url}/api/sessions/{session['id']}", method="DELETE")
             urllib.request.urlopen(request, timeout=START_S).close()
+        _, alive = psutil.wait_procs(kernels, timeout=START_S)
+        assert alive == []
 
 
 class Page:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from lab_in_browser import CHROMIUM, SETTINGS, Lab, free_port, wait_for_server
 from playwright.sync_api import sync_playwright
 
@@ -23,6 +24,9 @@ _PLACES = (
     "JUPYTERLAB_SETTINGS_DIR",
     "JUPYTERLAB_WORKSPACES_DIR",
 )
+_CHROMIUM = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
+_OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+"""Pages reach this machine only. Routes would do, too, but not let a page use the browser's cache."""
 _END_S = 10.0
 
 
@@ -61,7 +65,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
         )
     try:
         wait_for_server(url, server)
-        yield Lab(notebooks, url)
+        yield Lab(notebooks, url, psutil.Process(server.pid))
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:
@@ -75,24 +79,13 @@ def running_lab(folder: Path) -> Iterator[Lab]:
 def running_chromium(folder: Path) -> Iterator[Any]:
     """Start Chromium, without a sandbox because tests run as root in containers; its files go into the folder."""
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         own = {**os.environ, "TMPDIR": str(folder)}
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, env=own)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_CHROMIUM, _OFFLINE], env=own)
         yield chromium
         chromium.close()
 
 
-def offline_context(browser: Any) -> Any:
-    """Return a context of a browser whose pages reach this machine only."""
-    # Tall, because JupyterLab does not draw cells that are out of sight.
-    context = browser.new_context(viewport={"width": 1300, "height": 3000})
-    local = ("data:", "blob:")
-    context.route(
-        "**/*",
-        lambda route: (
-            route.continue_()
-            if "127.0.0.1" in route.request.url or route.request.url.startswith(local)
-            else route.abort()
-        ),
-    )
-    return context
+def new_context(browser: Any) -> Any:
+    """Return a context of a browser, with tall pages."""
+    # JupyterLab does not draw cells that are out of sight.
+    return browser.new_context(viewport={"width": 1300, "height": 3000})

@@ -10,7 +10,7 @@ from typing import Any
 import nbconvert
 import pytest
 from lab_in_browser import ARTEFACTS, VIEW, WAIT_MS, Lab, Page, console_errors
-from lab_server import offline_context
+from lab_server import new_context
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -69,12 +69,12 @@ def test_a_saved_notebook_shows_the_last_state_without_a_kernel_and_without_scri
     saved: tuple[Path, Path], lab: Lab, browser: Any, tmp_path: Path
 ) -> None:
     for path, state in zip(saved, ("‖ paused", "■ cancelled"), strict=True):
-        with offline_context(browser) as context:
+        with new_context(browser) as context:
             page = context.new_page()
             errors = console_errors(page)
             # A server that can start no kernel.
             page.route("**/api/kernelspecs*", lambda route: route.fulfill(json={"default": "", "kernelspecs": {}}))
-            page.goto(f"{lab.url}/lab/tree/{path.name}?reset")
+            page.goto(lab.address(path.name))
             page.click(".jp-Dialog-button:has-text('No Kernel')", timeout=WAIT_MS)
             _shows_the_last_state(page, ".jp-OutputArea", state)
             assert page.locator("text=/^Loading widget|^Error displaying widget/ >> visible=true").count() == 0

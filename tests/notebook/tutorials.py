@@ -8,14 +8,16 @@ from collections.abc import Callable
 import nbformat
 from lab_in_browser import ARTEFACTS, ROOT, VIEW, WAIT_MS, Lab, Page
 
-FIRST = {
+LESSONS = {
     "01-first-stream": "light",
     "02-event-time-and-watermarks": "light",
     "03-windows": "dark",
+    "04-checkpoints-and-replay": "light",
+    "05-backpressure": "light",
+    "06-anomaly-detection": "dark",
     "07-teaching-mode": "light",
 }
-"""Lessons, and the colours in which they are looked at. Two files test them, so that two workers share the time."""
-LATER = {"04-checkpoints-and-replay": "light", "05-backpressure": "light", "06-anomaly-detection": "dark"}
+"""Lessons, and the colours in which they are looked at."""
 LESSON_MS = 900_000
 """Longest wait for a whole lesson: the machine may be busy."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -35,7 +37,7 @@ class Tutorial:
 
     def __init__(self, lab: Lab, open_notebook: Callable[..., Page], stem: str) -> None:
         self._stem = stem
-        self._theme = (FIRST | LATER)[stem]
+        self._theme = LESSONS[stem]
         self._path = lab.folder / f"{stem}.ipynb"
         shutil.copy(ROOT / "notebooks" / self._path.name, self._path)
         self.page = open_notebook(self._path.name, self._theme)

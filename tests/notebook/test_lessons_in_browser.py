@@ -1,4 +1,4 @@
-"""The later lessons in JupyterLab in Chromium, run by "Run All", or in two parts with a look at the panel between."""
+"""The lessons in JupyterLab in Chromium, run by "Run All", or in two parts with a look at the panel between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from lab_in_browser import ROOT, VIEW, WAIT_MS, Lab, Page
-from tutorials import FIRST, LATER, Tutorial
+from tutorials import LESSONS, Tutorial
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
@@ -14,10 +14,10 @@ BACKPRESSURE = "05-backpressure"
 
 
 def test_each_lesson_is_run_in_the_browser() -> None:
-    assert sorted(FIRST | LATER) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert sorted(LESSONS) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("stem", [stem for stem in LATER if stem != BACKPRESSURE])
+@pytest.mark.parametrize("stem", [stem for stem in LESSONS if stem != BACKPRESSURE])
 def test_a_tutorial_runs_from_the_top_to_the_end(lab: Lab, open_notebook: Callable[..., Page], stem: str) -> None:
     tutorial = Tutorial(lab, open_notebook, stem)
     tutorial.run_all()
