@@ -120,8 +120,8 @@ def _tell_figures(console: Console, status: JobStatus, proof: demo_job.Proof) ->
 def _tell_proof(console: Console, proof: demo_job.Proof) -> None:
     if proof.equal:
         text = (
-            f"✓ equal to Polars' own result on the {proof.rows:,} rows that were not late "
-            f"({proof.expected_windows:,} windows compared, every value); late are the rows that Polars says"
+            f"✓ equal to Polars: {proof.expected_windows:,} windows of {proof.rows:,} rows, every value, "
+            f"and the same {proof.late.height:,} late rows"
         )
         console.print(Text(text, "bold green"))
     else:
