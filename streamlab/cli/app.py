@@ -98,16 +98,22 @@ def _before_commands(
 @app.command(epilog="Example: streamlab demo --delay 4h        more flights are late when the watermark is nearer")
 def demo(
     delay: Annotated[str, typer.Option(help="How far the watermark stays behind the latest departure.")] = "6h",
-    pace: Annotated[str, typer.Option(help="'max', or how much faster than the year itself: 1000000x.")] = "max",
+    pace: Annotated[
+        str | None,
+        typer.Option(help=f"Of the first days: how much faster than they were, or 'max'; {demo_command.DEFAULT_PACE}."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    *,
+    full_speed: Annotated[bool, typer.Option("--full-speed", help="Only the year, without the days to watch.")] = False,
 ) -> None:
     """Stream a year of flights out of New York and check the result against Polars.
 
     336,776 flights of 2013, in the order in which they landed; flights and mean delay per airport and hour of
-    departure. Long flights land long after they left: some are late.
+    departure. Long flights land long after they left: some are late. First a week that one can watch, then the whole
+    year as fast as it goes.
     """
     with _errors_shown():
-        equal = demo_command.run(out, delay=delay, pace=pace, workers=workers)
+        equal = demo_command.run(out, delay=delay, pace=pace, workers=workers, full_speed=full_speed)
     if not equal:
         raise typer.Exit(ExitCode.FAILED)
 

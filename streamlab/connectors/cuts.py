@@ -1,8 +1,9 @@
 """How a source reader cut its rows into batches, kept so that a replay cuts them in the same way.
 
-Which rows make a batch can depend on the clock, and a row that comes behind the watermark is judged by the batch that
-it comes in. So a reader notes after each batch how far every split had been given out, which splits had ended, and
-which had become idle. A replay that follows these notes gives the same batches and the same watermarks.
+Which rows make a batch can depend on the clock, and so does in which order splits are read: how many early results
+come, what a function sees, and, with several splits, which rows are late depends on that. So a reader notes after each
+batch how far every split had been given out, which splits had ended, and which had become idle. A replay that follows
+these notes gives the same batches and the same watermarks.
 
 Notes lie in a folder for each subtask of a source (see :mod:`.sections`). What is missing is cut by the clock again.
 """

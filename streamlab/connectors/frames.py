@@ -40,8 +40,8 @@ def from_frame(
     ----------
     frame
         A Polars or pandas DataFrame (its index is left out), a LazyFrame, which is collected here, or several of them.
-        Several frames arrive one by one: each is a batch of its own, with the watermark after it. A generator is
-        read to its end here.
+        Several frames arrive one by one: each is a batch of its own, which changes how many early results there are,
+        but no late row. A generator is read to its end here.
     event_time, watermark, idle_timeout, pace, max_advance
         See :func:`~streamlab.connectors.timing.timing`.
     name

@@ -32,7 +32,8 @@ def timing(
     idle_timeout
         After how long without rows a split no longer holds the watermark back.
     pace
-        ``"max"``, ``"realtime"``, or how many times faster than real time: ``"60x"`` or ``60``.
+        ``"max"``, ``"realtime"``, or how many times faster than real time: ``"60x"`` or ``60``. It changes when rows
+        come, not which of them are late.
     max_advance
         How far ahead of the latest time so far a row may be before it counts as damaged.
 

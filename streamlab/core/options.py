@@ -20,7 +20,7 @@ class JobOptions:
     parallelism : int
         Subtasks per step that can be parallel, and worker processes.
     batch_rows : int
-        Rows a batch grows to at full speed.
+        Rows a batch grows to at full speed. Neither this nor `batch_ms` changes which rows are late.
     batch_ms : int
         How long a slow source gathers rows before it gives a batch.
     channel_batches : int

@@ -93,9 +93,9 @@ def lowered(frame: pl.DataFrame, others_us: int, current_us: int) -> pl.DataFram
     """
     if not is_marked(frame):
         return frame
-    mark = pl.col(ROW_WATERMARK)
-    merged = pl.when(mark > MIN_TIME_US).then(mark.clip(upper_bound=others_us).clip(lower_bound=current_us))
-    return frame.with_columns(merged.otherwise(mark))
+    marks = frame.get_column(ROW_WATERMARK).to_numpy()
+    merged = np.where(marks > MIN_TIME_US, np.maximum(np.minimum(marks, others_us), current_us), marks)
+    return frame.with_columns(pl.Series(ROW_WATERMARK, merged))
 
 
 def raised(frame: pl.DataFrame, column: str | None, current_us: int) -> pl.DataFrame:

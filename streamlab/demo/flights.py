@@ -105,16 +105,6 @@ def load() -> Flights:
     return flights
 
 
-def by_landing_hour() -> list[pl.DataFrame]:
-    """Return the flights as one frame for each hour in which planes landed, in order.
-
-    Rows are judged late batch by batch, so that how many are late depends on how the rows are cut. Cut like this the
-    answer is the same in every run, and close to what a stream of single landings would give.
-    """
-    hour = pl.col("landing_time").dt.truncate("1h").alias("__hour")
-    return load().frame.with_columns(hour).partition_by("__hour", maintain_order=True, include_key=False)
-
-
 def airlines() -> pl.DataFrame:
     """Return the airlines: ``carrier`` (two letters) and ``name``."""
     return _raw("airlines.csv")

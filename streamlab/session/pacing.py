@@ -21,9 +21,9 @@ class PacedJob:
     def set_pace(self, pace: Pace) -> None:
         """Read on at another pace, from the next batch on.
 
-        Event time goes on from where it stands: no rows are skipped, nothing comes in a burst, and the results are the
-        same. The pace holds for all sources that can be read again and have an event time, after a restart too; live
-        sources go on as they do.
+        Event time goes on from where it stands: no rows are skipped, nothing comes in a burst, and the results and late
+        rows are the same. The pace holds for all sources that can be read again and have an event time, after a restart
+        too; live sources go on as they do.
 
         Parameters
         ----------

@@ -11,7 +11,6 @@ import psutil
 import pytest
 from home_processes import processes_of
 from patience import eventually
-from processes import processes_of
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph

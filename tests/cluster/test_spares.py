@@ -15,7 +15,6 @@ import psutil
 import pytest
 from home_processes import processes_of
 from patience import eventually
-from processes import processes_of
 
 import streamlab as sl
 from streamlab.core.errors import OptionError

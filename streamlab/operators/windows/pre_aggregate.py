@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import polars as pl
 
 from streamlab.connectors.letters import row_letters
@@ -25,6 +26,7 @@ from streamlab.state.snapshot import Snapshot
 
 LOCAL = " (local)"
 """What the step's name has behind that of the whole aggregation."""
+_MAY_BE_LATE = "__may_be_late"
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,9 @@ class PreAggregate(Operator):
             keyed = keyed.filter(timed) if refused else keyed
             return [*([replace(batch, frame=keyed, tag=UNAGGREGATED)] if keyed.height else []), *refused]
         if isinstance(batch.frame, pl.DataFrame) and is_marked(batch.frame):
-            behind, frame = self._told_apart(batch.frame)
+            behind, rows = self._told_apart(batch.frame)
             if behind.height:
                 out.append(replace(batch, frame=plan.keyed(behind), tag=UNAGGREGATED))
-            batch = replace(batch, frame=frame)
-            rows = plan.small_or_lazy(frame)
         state_rows = plan.collected(plan.state_rows(rows, keyed=False), large=plan.is_large(batch.frame))
         if state_rows[PANE].null_count():
             out += self._refused(rows.filter(~timed).lazy().collect(), batch)
@@ -111,16 +111,19 @@ class PreAggregate(Operator):
         """Return how many state rows were given."""
         return {"combined_rows": float(self._rows_combined)}
 
-    def _told_apart(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _told_apart(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | pl.LazyFrame]:
         """Return the rows that may be in a window that had closed when they came, and the others, unmarked."""
-        panes, marks = frame.select(self._plan.pane.alias(PANE)).to_series(), frame.get_column(ROW_WATERMARK)
-        latest = marks.max()
-        closed_before = self._closing(latest) if isinstance(latest, int) else MIN_TIME_US
+        marks = frame.get_column(ROW_WATERMARK)
         may_be_late = marks > MIN_TIME_US
         if self._bounds is not None:
-            may_be_late &= panes < closed_before
-        may_be_late = (may_be_late | (panes < self._closed_before)).fill_null(value=False)
-        return frame.filter(may_be_late), frame.filter(~may_be_late).drop(ROW_WATERMARK)
+            latest = marks.max()
+            closed_before = self._closing(latest) if isinstance(latest, int) else MIN_TIME_US
+            # Few rows are behind their watermark: only their panes are looked at.
+            at = may_be_late.arg_true()
+            panes = frame[at].select(self._plan.pane.alias(PANE)).to_series()
+            may_be_late = _mask(frame.height, at.filter(panes < closed_before))
+        others = self._plan.small_or_lazy(frame.with_columns(may_be_late.alias(_MAY_BE_LATE)))
+        return frame.filter(may_be_late), others.filter(~pl.col(_MAY_BE_LATE)).drop(_MAY_BE_LATE, ROW_WATERMARK)
 
     def _refused(self, rows: pl.DataFrame, batch: Batch) -> list[Message]:
         column = self._plan.index_column
@@ -138,3 +141,10 @@ class PreAggregate(Operator):
         if self._bounds is not None:
             return self._bounds.at(limit)[0]
         return max(MIN_TIME_US, min(MAX_TIME_US, limit - (self._plan.gap_us or 0) + 1))
+
+
+def _mask(rows: int, at: pl.Series) -> pl.Series:
+    """Return a Boolean for each of so many rows: whether it is one of those."""
+    mask = np.zeros(rows, dtype=np.bool_)
+    mask[at.to_numpy()] = True
+    return pl.Series(mask)

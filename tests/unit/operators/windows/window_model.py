@@ -106,6 +106,8 @@ class Model:
         self.windows = windows
         self.keyed = keyed
         self.lateness = lateness_ms
+        self.reach = 0 if isinstance(windows, SessionWindows) else 1
+        """How far beyond the watermark windows close (ms): a session goes on for one tick more."""
         self.trigger = trigger
         self.watermark: float = float("-inf")
         self.live: list[ModelWindow] = []
@@ -119,7 +121,7 @@ class Model:
         place = self._place_sessions if isinstance(self.windows, SessionWindows) else self._place
         place(rows, got)
         for window in got:
-            if window.end - 1 <= self.watermark:
+            if window.end - self.reach <= self.watermark:
                 self._give(window)
                 continue
             if window not in self.touched:
@@ -132,18 +134,18 @@ class Model:
     def advance(self, watermark: float) -> None:
         before, self.watermark = self.watermark, watermark
         for window in self.live:
-            if before < window.end - 1 <= watermark:
+            if before < window.end - self.reach <= watermark:
                 self._give(window)
         self.live = [w for w in self.live if not self._is_final(w.end)]
 
     def fire_timer(self) -> None:
         for window in self.touched:
-            if window in self.live and window.end - 1 > self.watermark:
+            if window in self.live and window.end - self.reach > self.watermark:
                 self._give(window)
         self.touched = []
 
     def _is_final(self, end: int) -> bool:
-        return end - 1 + self.lateness <= self.watermark
+        return end - self.reach + self.lateness <= self.watermark
 
     def _give(self, window: ModelWindow) -> None:
         for row in window.given:
