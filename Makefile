@@ -30,7 +30,7 @@ test: $(VENV)/installed-test
 	.ci/install-chromium
 	.ci/install-postgresql
 	$(MAKE) --no-print-directory lint & lint=$$!; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS); tests=$$?; \
 	wait $$lint || { echo "make lint has failed: see above" >&2; exit 1; }; \
 	exit $$tests
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.doctest import DoctestItem
 from nbval.plugin import IPyNbCell
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,35 +22,50 @@ if TYPE_CHECKING:
     from streamlab.plan.nodes import Node
     from streamlab.session.local_runner import LocalRunner
 
+LESSONS = "notebooks/"
 LONGEST_FIRST = (
     "tests/notebook/",
-    "notebooks/",
+    LESSONS,
     "tests/faults/",
     "tests/cluster/",
     "tests/scaling/",
     "tests/simulation/",
     "tests/laws/",
 )
-"""Folders whose tests are long: each is taken on its own. Elsewhere the tests of a file stay together."""
+"""Folders whose tests are long: each is taken on its own, but cells. Elsewhere the tests of a file stay together."""
 CELL_S = 600
 _VARIABLES_OF_TESTS = ("POLARS_MAX_THREADS", "STREAMLAB_SPARES")
 """Set in ``tests/conftest.py``, but not in a reader's kernel."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def _place(nodeid: str) -> int:
+    places = (place for place, folder in enumerate(LONGEST_FIRST) if nodeid.startswith(folder))
+    return next(places, len(LONGEST_FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests, and name the groups for ``--dist loadgroup`` before its workers look for them."""
+    """Put the longest tests first, and of those in JupyterLab the ones in a browser, which is open until they end."""
     for item in items:
         if isinstance(item, IPyNbCell):
             item.add_marker(pytest.mark.timeout(CELL_S))
-        if isinstance(item, IPyNbCell) or _place(item) == len(LONGEST_FIRST):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: (_place(item), "browser" not in getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: (_place(item.nodeid), "browser" not in getattr(item, "fixturenames", ())))
 
 
-def _place(item: pytest.Item) -> int:
-    places = (place for place, folder in enumerate(LONGEST_FIRST) if item.nodeid.startswith(folder))
-    return next(places, len(LONGEST_FIRST))
+class _Queue(LoadScopeScheduling):
+    """Hands out tests in their order: what is long one by one, the others file by file.
+
+    xdist's own ``loadgroup`` would do as well, but puts the groups into names that pytest 9.2 does not let it change.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_alone = _place(nodeid) < len(LONGEST_FIRST) and not nodeid.startswith(LESSONS)
+        return nodeid if is_alone else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Queue:
+    """Make the queue that the workers of ``-n`` are served from."""
+    config.option.loadscopereorder = False
+    return _Queue(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
