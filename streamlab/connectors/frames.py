@@ -101,6 +101,11 @@ class FrameSource(Source):
         return replace(self, joined=True)
 
     @property
+    def shows_cuts(self) -> bool:
+        """Several frames, unless they are joined."""
+        return self.cut and not self.joined
+
+    @property
     def joins_batches(self) -> bool:
         """As it was told."""
         return self.joined

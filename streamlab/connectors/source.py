@@ -231,6 +231,11 @@ class Source(ABC):
         return self
 
     @property
+    def shows_cuts(self) -> bool:
+        """Whether the user cut rows into batches, and a query shows it."""
+        return False
+
+    @property
     def joins_batches(self) -> bool:
         """Whether batches that are there at once are given out as one, though the user made the cuts."""
         return False

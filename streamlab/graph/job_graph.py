@@ -88,6 +88,11 @@ class JobGraph:
     steps: tuple[StoredStep, ...] = ()
     """Of each step that keeps state: what a savepoint must know of it."""
 
+    @property
+    def keeps_cuts(self) -> bool:
+        """Whether a user cut rows into batches and can see it, so that nobody puts batches together."""
+        return any(vertex.source is not None and vertex.source.shows_cuts for vertex in self.vertices)
+
     def vertex(self, vertex_id: str) -> Vertex:
         """Return the vertex with this id."""
         return next(v for v in self.vertices if v.id == vertex_id)

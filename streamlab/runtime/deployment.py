@@ -335,7 +335,9 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             since, parallelism = restored.checkpoint_id, vertex.parallelism
             turns = TurnLog(folder, place.attempt, since, inputs=inputs, parallelism=parallelism)
         trail = origin.turns(vertex, subtask, inputs, restored.order)
-    return BuiltTask(task, reader, writer, turns, trail, origin.until_us, options.batch_rows)
+    # Where a user made the cuts, and sees them by what updates there are, batches stay apart.
+    batch_rows = 1 if graph.keeps_cuts else options.batch_rows
+    return BuiltTask(task, reader, writer, turns, trail, origin.until_us, batch_rows)
 
 
 def _cut_log(vertex: Vertex, subtask: int, restored: Restored, place: Place) -> CutLog:

@@ -21,6 +21,7 @@ from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.source import START, Position, Source, Split, SplitReader
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, End, Message
+from streamlab.core.row_watermarks import unmarked
 
 BEGIN = dt.datetime(1969, 12, 31, 23, 59, 40)  # noqa: DTZ001 - naive, as most data are
 TIMING: dict[str, Any] = {"event_time": "at", "watermark": "10s"}
@@ -213,7 +214,7 @@ class Drained:
         """All rows of one tag, in order."""
         frames = [m.collected() for _, m in self.messages if isinstance(m, Batch) and m.tag == tag]
         empty = self.reader.source.schema if self.reader and tag == MAIN else DEAD_LETTER_SCHEMA
-        return pl.concat([pl.DataFrame(schema=empty), *frames])
+        return pl.concat([pl.DataFrame(schema=empty), *map(unmarked, frames)])
 
     @property
     def letters(self) -> pl.DataFrame:
