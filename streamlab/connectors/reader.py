@@ -215,19 +215,20 @@ class SourceReader:
         """Return when the next poll is worth making (now or earlier: at once), or None: soon, nobody can tell."""
         if self._ended:
             return None
-        if self._waits_for_ever:
-            return now_us + _LOOK_US
-        if self._trail is not None:
+        if self._trail is not None and not self._waits_for_ever:
             return max(now_us, self._look_again_us)
-        if self._halts:
+        if self._halts or self._waits_for_ever:
             return now_us + _LOOK_US
-        if self._must_wait(now_us) and self._given_us is not None:
-            return self._given_us + self._batch_us
+        gathered_us = now_us if self._given_us is None else self._given_us + self._batch_us
+        if self._must_wait(now_us) and self._ahead.pieces:
+            return gathered_us
         wishes, unsure = self._ahead.wakeups_us(now_us)
         if self.source.discovers:
             wishes.append(self._finder().next_look_us)
         earliest = min(wishes, default=None)
-        return None if unsure and (earliest is None or earliest > now_us) else earliest
+        if unsure and (earliest is None or earliest > now_us):
+            return None
+        return max(earliest, gathered_us) if earliest is not None and self._must_wait(now_us) else earliest
 
     @property
     def watermark_us(self) -> int:

@@ -94,6 +94,7 @@ def lowered(frame: pl.DataFrame, others_us: int, current_us: int) -> pl.DataFram
     if not is_marked(frame):
         return frame
     marks = frame.get_column(ROW_WATERMARK).to_numpy()
+    others_us = max(others_us, MIN_TIME_US)  # of a split whose statistics tell a time before all others
     merged = np.where(marks > MIN_TIME_US, np.maximum(np.minimum(marks, others_us), current_us), marks)
     return frame.with_columns(pl.Series(ROW_WATERMARK, merged))
 
