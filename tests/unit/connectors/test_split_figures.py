@@ -8,7 +8,7 @@ from reading import Run
 from test_source_reader import SECOND_US, Script, at, script
 
 from streamlab.connectors.files import scan_parquet
-from streamlab.connectors.reader import ReaderSnapshot, SplitProgress
+from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.observe.status import ClockStatus, TimeStatus
 
 
