@@ -34,7 +34,7 @@ def test_the_split_that_holds_the_watermark_comes_first() -> None:
 
 
 def test_a_quiet_split_keeps_the_time_of_its_last_row() -> None:
-    run = Run(script([(0, at(10)), (7, at(11))], [(0, at(4))]))
+    run = Run(script([(0, at(10)), (7, at(11))], [(0, at(4))]), batch_ms=10)
     run.poll(0)
     run.poll(20_000)
     assert {split.split: split.last_row_us for split in told(run).splits} == {"0": 20_000, "1": 0}
@@ -105,7 +105,7 @@ def test_rows_that_are_not_due_have_not_arrived() -> None:
 
 def test_rows_that_stay_lazy_arrive_with_the_bounds_of_their_statistics(tmp_path) -> None:
     at(5, 2, 9).write_parquet(tmp_path / "a.parquet")
-    run = Run(scan_parquet(tmp_path, event_time="at", watermark="0s"))
+    run = Run(scan_parquet(tmp_path, event_time="at", watermark="4s"))
     frames = [message.frame for message in run.poll(0) if hasattr(message, "frame")]
     assert any(isinstance(frame, pl.LazyFrame) for frame in frames)
     arrived = run.reader.notes.take("files", 1)
