@@ -355,8 +355,9 @@ class SourceReader:
         if self._given_us is None or not 0 <= now_us - self._given_us < self._batch_us:
             return False
         dry = not self.source.keeps_batches and bool(self._ahead.order.dry)
-        waiting = self._pacing.factor is not None or dry
-        return waiting and self._ahead.rows < self._batch_rows
+        if self._pacing.factor is None and not dry:
+            return False
+        return self._ahead.rows < self._batch_rows and not self._ahead.order.has_ready(now_us)
 
     # -- pace ----------------------------------------------------------------------------------------------------
 

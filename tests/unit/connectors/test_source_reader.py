@@ -118,6 +118,12 @@ def test_rows_that_trickle_in_are_gathered() -> None:
     assert run.messages[-2:] == [Watermark(MAX_TIME_US), End()]
 
 
+def test_a_split_with_nothing_to_read_keeps_no_other_waiting() -> None:
+    run = Run(script([(0, at(1 + n)) for n in range(6)], [(99_000_000, at(9))]), batch_rows=1, batch_ms=50)
+    given = [sum(m.collected().height for m in run.poll(0) if isinstance(m, Batch)) for _ in range(6)]
+    assert given == [1] * 6
+
+
 def test_frames_of_a_list_are_batches_of_their_own() -> None:
     run = Run(from_frame([at(1, 2), at(), at(9), at(3)], event_time="at", watermark="0s")).to_end()
     assert [m.collected().height for m in run.messages if isinstance(m, Batch)] == [2, 1, 1]
