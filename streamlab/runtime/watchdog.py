@@ -207,9 +207,12 @@ class Watchdog(threading.Thread):
     def _orphaned(self, reason: str) -> None:
         """End the job in the coordinator's place, or this attempt when another coordinator will take the job over.
 
-        Every worker may do this: the outcome is the same.
+        Every worker may do this: the outcome is the same. One that has not been told of a job just ends: a coordinator
+        that needs it no longer lets go of it like this.
         """
-        is_lost = hasattr(self, "_meta") and self._meta.options.checkpoint_every_ms is None
+        if not hasattr(self, "_meta"):
+            os._exit(1)
+        is_lost = self._meta.options.checkpoint_every_ms is None
         # The reason goes first: others give another one when they find the coordinator gone. It goes again after that,
         # for until then the coordinator may have written over it.
         for _ in range(2):

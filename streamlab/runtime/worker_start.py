@@ -44,11 +44,11 @@ class StartedWorker:
 
     def end(self) -> None:
         """End it now, and wait until it is gone."""
-        os.close(self.commands_fd)
-        os.close(self.events_fd)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        os.close(self.commands_fd)
+        os.close(self.events_fd)
 
 
 def start_worker(whose: str, log: IO[bytes] | None = None) -> StartedWorker:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -23,3 +25,19 @@ def test_a_worker_without_a_coordinator_ends_that_one_and_nobody_else(monkeypatc
     Watchdog._orphaned(SimpleNamespace(_coordinator=4_711, _meta=SimpleNamespace(options=options)), "it is gone")
     assert set(ended) == {(pid, signal.SIGKILL) for pid in killed}
     assert left == [os.getpid(), 1]
+
+
+LETS_GO = """
+import os
+from streamlab.runtime.worker_start import start_worker
+worker = start_worker("nobody's")
+os.set_blocking(worker.events_fd, True)
+os.read(worker.events_fd, 1)
+os.close(worker.commands_fd)
+print(worker.process.wait())
+"""
+
+
+def test_a_worker_without_a_job_that_is_let_go_ends_itself_alone():
+    told = subprocess.run([sys.executable, "-c", LETS_GO], capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout) == (0, "1\n"), told.stderr
