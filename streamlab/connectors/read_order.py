@@ -71,7 +71,7 @@ class ReadOrder:
         name = lane.split.id
         self._leave(name)
         del self._numbers[name]
-        for known in (self._tickets, self._dry, self._read, self._exhausted):
+        for known in (self._dry, self._read, self._exhausted):
             known.pop(name, None)
 
     def finished(self) -> list[Lane]:
@@ -153,7 +153,8 @@ class ReadOrder:
         return False
 
     def _leave(self, name: str) -> None:
-        for place in (self._held, self._full, self._parked):
+        """Take a split from where it waits; entries of it in the heaps count no more."""
+        for place in (self._tickets, self._held, self._full, self._parked):
             place.pop(name, None)
 
     def _let_go(self, place: dict[str, Lane]) -> None:

@@ -122,6 +122,9 @@ class SteppedReader(SourceReader):
         """Whether nothing is left of any split, and only the end is still to come."""
         return not self._lanes and not self.source.discovers
 
+    def _must_wait(self, now_us: int) -> bool:
+        return not self._by_hand and super()._must_wait(now_us)
+
     def _limit_of(self, split: str) -> int | None:
         limit = super()._limit_of(split)
         if self._goal is None:

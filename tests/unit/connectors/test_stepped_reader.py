@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from streamlab.connectors.frames import from_frame
+from streamlab.connectors.generate import generate
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.source import Source
 from streamlab.connectors.stepped_reader import SteppedReader
@@ -123,6 +124,19 @@ def test_what_was_read_ahead_is_not_given_when_the_stream_is_stopped():
     position = one.snapshot().splits["0"]
     assert (position.position, position.skip, position.rows) == (0, 2, 2)
     assert one.stop(0) == [Watermark(MAX_TIME_US), End()]
+
+
+def test_a_step_that_finds_nothing_says_when_there_will_be_something():
+    def counted(start: int, n: int) -> pl.DataFrame:
+        return pl.select(pl.int_range(start, start + n).alias("n"))
+
+    one = reader(generate(counted, rows_per_second=100))
+    assert numbers(one.step(0, 50)) == [0]
+    for n in (1, 2):
+        now_us = (n - 1) * 10_000
+        assert one.step(now_us, 50) == []
+        assert one.wakeup_us(now_us) == n * 10_000
+        assert numbers(one.step(n * 10_000, 50)) == [n]
 
 
 def test_positions_bound_what_is_read():
