@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import json
 import shutil
 import socket
@@ -57,17 +58,19 @@ class Lab:
         Its address.
     """
 
-    def __init__(self, folder: Path, url: str, server: psutil.Process, place: str = "") -> None:
+    def __init__(self, folder: Path, url: str, server: psutil.Process) -> None:
         self.folder = folder
         self.home = home()
         self.server = server
         self.url = url
-        self._place = place
+        self._place = ""
 
     def below(self, name: str) -> Lab:
         """Return the same JupyterLab with a new folder in its folder."""
-        (self.folder / name).mkdir()
-        return Lab(self.folder / name, self.url, self.server, f"{self._place}{name}/")
+        below = copy.copy(self)
+        below.folder, below._place = self.folder / name, f"{self._place}{name}/"
+        below.folder.mkdir()
+        return below
 
     def address(self, name: str) -> str:
         """Return the address of a notebook in the folder."""
