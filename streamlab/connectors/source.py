@@ -65,7 +65,7 @@ class Timing:
     pace : float | None
         Replay speed as a multiple of event time; None means as fast as it goes.
     max_advance : Duration | None
-        How far one batch may push the watermark; rows beyond are dead-lettered. None means any distance.
+        How far a row may be ahead of all rows before it; others are dead letters. None means any distance.
     judges_rows : bool
         Whether some step judges rows by the watermarks that stood before them, so that those behind bring them along.
     """

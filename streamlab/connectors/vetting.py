@@ -3,8 +3,8 @@
 - A null event time belongs to no window, and one too far from 1970 would overflow the arithmetic of windows.
 - A row that lies behind rows before it by more than the delay brings the watermark along that stood before it, so that
   it is judged as if rows came one by one (see :mod:`streamlab.core.row_watermarks`).
-- With `max_advance`, a row too far ahead of all others would close every window. It is refused when no chain of rows,
-  each at most `max_advance` later than one before, leads from what the split has reached up to it.
+- With `max_advance`, a row is refused that is further ahead than that of all rows of its split that came before it and
+  were not refused: it would close every window. The first row of a split is none of these.
 
 A lazy frame that has no such rows stays lazy: its statistics show it, or a look at its times alone.
 """
@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from streamlab.connectors.formats.base import UNREADABLE
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Read, Source
 from streamlab.core.row_watermarks import is_marked, marked
-from streamlab.core.time import FARTHEST_TIME_US, is_usable, show_us, tick_us, time_bounds, time_us
+from streamlab.core.time import FARTHEST_TIME_US, is_usable, tick_us, time_bounds, time_us
 
-_TIME = "__time_us"
+_FIRST_LOOK_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,12 @@ class Vetting:
             frame = frame.filter(usable)
             earliest, latest, _ = time_bounds(frame, self._column)
         if self._max_advance_us is not None and latest is not None:
-            first: int = frame.select(time_us(self._column).first()).item()
-            bound = self._reachable_us(frame, first if reached_us is None else reached_us, self._max_advance_us)
-            if latest > bound:
-                beyond = frame.filter(time_us(self._column) > bound)
-                reason = f"the event time {self._column!r} is more than max_advance after {show_us(bound)}"
-                refused.append(row_letters(self._step, beyond, reason, split))
-                frame = frame.filter(time_us(self._column) <= bound)
+            times = frame.select(time_us(self._column)).to_series().to_numpy()
+            near = near_enough(times, times[0] if reached_us is None else reached_us, self._max_advance_us)
+            if not near.all():
+                reason = f"the event time {self._column!r} is more than max_advance after all rows before it"
+                refused.append(row_letters(self._step, frame.filter(~near), reason, split))
+                frame = frame.filter(near)
                 earliest, latest, _ = time_bounds(frame, self._column)
         if self._may_have_behind(earliest, latest, reached_us):
             frame = marked(frame, self._column, reached_us, self._behind_us)
@@ -110,13 +111,48 @@ class Vetting:
             return False  # whoever reads its rows will say so
         return is_marked(marked(times, self._column or "", reached_us, self._behind_us))
 
-    def _reachable_us(self, frame: pl.DataFrame, reached_us: int, advance_us: int) -> int:
-        """Return the latest time that a chain of steps of at most `advance_us` leads to from `reached_us`."""
-        times = frame.select(time_us(self._column or "").alias(_TIME)).filter(pl.col(_TIME) > reached_us)
-        times = times.unique().sort(_TIME)
-        too_far = pl.col(_TIME) - pl.col(_TIME).shift(1, fill_value=reached_us) > advance_us
-        near = times.filter(~too_far.cum_max()).get_column(_TIME)
-        return int(near[-1]) if near.len() else reached_us
+
+def near_enough(times: NDArray[np.int64], reached_us: int, advance_us: int) -> NDArray[np.bool_]:
+    """Return which rows are at most so far ahead of all rows before them that are so, too.
+
+    Parameters
+    ----------
+    times
+        Event times in µs since 1970, in the order in which the rows come.
+    reached_us
+        The latest one before these.
+    advance_us
+        How far ahead a row may be.
+
+    Examples
+    --------
+    >>> near_enough(np.array([1, 90, 7, 16, 70, 2, 26]), reached_us=0, advance_us=10).tolist()
+    [True, False, True, True, False, True, True]
+    """
+    near = np.ones(len(times), dtype=np.bool_)
+    advance_us = min(advance_us, 2 * FARTHEST_TIME_US)
+    at, size = 0, _FIRST_LOOK_ROWS
+    while at < len(times):
+        # All of them are taken for near enough, up to the first one that is not. Then come some that are not, for the
+        # next that is does not depend on them. Looks become longer, so that their number stays small.
+        part = times[at : at + size]
+        latest = np.maximum.accumulate(np.concatenate([[reached_us], part]))
+        good = _first(part > latest[:-1] + advance_us)
+        at, reached_us = at + good, int(latest[good])
+        if good == len(part):
+            size *= 2
+            continue
+        part = times[at : at + size]
+        bad = _first(part <= reached_us + advance_us)
+        near[at : at + bad] = False
+        at, size = at + bad, _FIRST_LOOK_ROWS if bad < len(part) else 2 * size
+    return near
+
+
+def _first(true: NDArray[np.bool_]) -> int:
+    """Return the place of the first true value; if there is none, how many values there are."""
+    place = int(true.argmax()) if len(true) else 0
+    return place if len(true) and true[place] else len(true)
 
 
 def _behind_us(source: Source) -> int:

@@ -10,8 +10,11 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reading import Run
 
+from streamlab.connectors import vetting
 from streamlab.connectors.frames import from_frame
 from streamlab.connectors.generate import generate
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, merge_snapshots
@@ -174,6 +177,26 @@ def test_a_time_far_ahead_does_not_close_every_window() -> None:
     assert run.letters.height == 3
     assert "max_advance" in run.reasons[0]
     assert max(m.us for m in run.messages if isinstance(m, Watermark) and m.us < MAX_TIME_US) < 61 * SECOND_US
+
+
+@given(
+    st.lists(st.integers(0, 60) | st.integers(0, 2_000), min_size=1, max_size=80),
+    st.integers(1, 90),
+    st.integers(1, 30),
+    st.sampled_from([1, 2, 256]),
+)
+def test_which_times_are_too_far_ahead_depends_on_the_rows_before_them_alone(seconds, cut, advance, look) -> None:
+    latest, expected = seconds[0], []
+    for second in seconds:
+        if second <= latest + advance:
+            expected.append(second)
+            latest = max(latest, second)
+    frames = [at(*seconds[begin : begin + cut]) for begin in range(0, len(seconds), cut)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vetting, "_FIRST_LOOK_ROWS", look)
+        run = Run(from_frame(frames, event_time="at", watermark="5s", max_advance=f"{advance}s")).to_end()
+    assert run.rows.get_column("at").dt.epoch("s").to_list() == expected
+    assert run.letters.height == len(seconds) - len(expected)
 
 
 def test_times_before_1970() -> None:
