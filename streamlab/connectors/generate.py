@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Self
 
 import polars as pl
@@ -135,10 +136,7 @@ class Stripes:
     @classmethod
     def of(cls, split_id: str) -> tuple[Stripes, int]:
         """Return the stripes that a split belongs to, and which one it is."""
-        found = _STRIPE.fullmatch(split_id)
-        if found is None:
-            return cls(), 0
-        return cls(int(found["count"]), int(found["block_rows"])), int(found["split"])
+        return _stripes_of(split_id)
 
     def next_row(self, split: int, number: int) -> int:
         """Return the first row of a split from a row number on."""
@@ -158,6 +156,14 @@ class Stripes:
         """Return how many of the first `limit` rows a split has."""
         rounds, rest = divmod(limit, self.count * self.block_rows)
         return rounds * self.block_rows + min(max(rest - self.first_of(split), 0), self.block_rows)
+
+
+@cache
+def _stripes_of(split_id: str) -> tuple[Stripes, int]:
+    found = _STRIPE.fullmatch(split_id)
+    if found is None:
+        return Stripes(), 0
+    return Stripes(int(found["count"]), int(found["block_rows"])), int(found["split"])
 
 
 @dataclass(frozen=True)
