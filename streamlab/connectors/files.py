@@ -257,9 +257,9 @@ class FileSource(Source):
         """List files, or their parts; looks into each for its times, if there is an event time."""
         return self.splits_of(self.listing().new_files())
 
-    def listing(self) -> FileListing:
-        """Return what tells which files there are."""
-        return FileListing(self.name, self.paths, self.format.suffixes)
+    def listing(self, *, may_be_gone: bool = False) -> FileListing:
+        """Return what tells which files there are; of what is followed, a folder may be away for a while."""
+        return FileListing(self.name, self.paths, self.format.suffixes, may_be_gone=may_be_gone)
 
     def splits_of(self, files: Iterable[str]) -> Sequence[Split]:
         """Return files, or their parts, as splits; a followed file is never cut."""
@@ -300,7 +300,7 @@ class _FileFinder(SplitFinder):
 
     def __init__(self, source: FileSource, wanted: Callable[[str], bool]) -> None:
         self._source, self._wanted = source, wanted
-        self._listing = source.listing()
+        self._listing = source.listing(may_be_gone=True)
 
     def find(self) -> Sequence[Split]:
         return self._source.splits_of(path for path in self._listing.new_files() if self._wanted(path))

@@ -292,11 +292,14 @@ class _Generated(SplitReader):
         rows = min(end for end in ends if end is not None) - self._at
         if self.done or rows <= 0:
             return None
-        frame = _frame(self._source.name, self._source.function(self._at, rows))
-        self._over = frame.height < rows
-        if frame.height > rows or list(frame.schema.items()) != self._columns:
+        frame = self._source.function(self._at, rows)
+        if not isinstance(frame, pl.DataFrame) or list(frame.schema.items()) != self._columns:
+            frame = _frame(self._source.name, frame)
             self._check(frame, rows)
             frame = frame.cast(self._source.schema)
+        elif frame.height > rows:
+            self._check(frame, rows)
+        self._over = frame.height < rows
         self._at = self._stripes.next_row(self._split, self._at + frame.height)
         return frame
 

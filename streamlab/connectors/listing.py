@@ -34,6 +34,8 @@ class FileListing:
         matches, ``**`` for any folders; any other path is a file.
     suffixes
         How names of files in folders end.
+    may_be_gone
+        Whether a path that does not exist stands for nothing, as a glob that matches nothing does.
     clock
         Tells the time in seconds, for how long a folder has stood still.
 
@@ -48,10 +50,12 @@ class FileListing:
         paths: Iterable[str],
         suffixes: Sequence[str],
         *,
+        may_be_gone: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._step, self._paths = step, tuple(paths)
         self._suffixes, self._clock = tuple(suffixes), clock
+        self._may_be_gone = may_be_gone
         self._files: set[str] = set()
         self._walks: dict[str, _Walk] = {}
 
@@ -61,7 +65,7 @@ class FileListing:
         Raises
         ------
         SourceError
-            If a path without wildcards does not exist.
+            If a path without wildcards does not exist, unless it may be gone.
         """
         found: dict[str, None] = {}
         some: Iterable[str]
@@ -73,6 +77,9 @@ class FileListing:
                 self._files.add(path)
             elif HAS_WILDCARD.search(path):
                 some = self._walks.setdefault(path, _Matching(path)).new_files(self._clock())
+            elif self._may_be_gone:
+                self._walks.pop(path, None)
+                continue
             else:
                 needed = "a file, folder or glob"
                 raise SourceError(explained(self._step, needed=needed, got=f"{path!r}, which does not exist"))

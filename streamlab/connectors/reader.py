@@ -90,7 +90,7 @@ class SourceReader:
         snapshot: ReaderSnapshot | None = None,
         *,
         batch_rows: int = 500_000,
-        batch_ms: int = 100,
+        batch_ms: int = 200,
         on_error: Literal["fail", "dead_letter"] = "dead_letter",
         until: ReaderSnapshot | None = None,
         until_us: int | None = None,

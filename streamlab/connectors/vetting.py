@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamlab.connectors.formats.base import UNREADABLE
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Read, Source
-from streamlab.core.row_watermarks import is_marked, marked
+from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked, marked
 from streamlab.core.time import FARTHEST_TIME_US, is_usable, tick_us, time_bounds, time_us
 
 _FIRST_LOOK_ROWS = 256
@@ -59,8 +59,9 @@ class Vetting:
         """Judge rows of a split whose latest accepted event time so far is `reached_us`."""
         if self._column is None:
             return Vetted(read.frame, read.rows, None, read.dead_letters)
-        lazy = isinstance(read.frame, pl.LazyFrame) and not self._must_look(read, reached_us)
-        if lazy and not self._has_behind(read, reached_us):
+        is_lazy = isinstance(read.frame, pl.LazyFrame) and not self._must_look(read, reached_us)
+        marks = self._marks(read, reached_us) if is_lazy else None
+        if is_lazy and marks is None:
             return Vetted(read.frame, read.rows, read.max_time_us, read.dead_letters, read.min_time_us)
         frame = read.frame.collect() if isinstance(read.frame, pl.LazyFrame) else read.frame
         refused = [] if read.dead_letters is None else [read.dead_letters]
@@ -83,7 +84,9 @@ class Vetting:
                 refused.append(row_letters(self._step, frame.filter(~near), reason, split))
                 frame = frame.filter(near)
                 earliest, latest, _ = time_bounds(frame, self._column)
-        if self._may_have_behind(earliest, latest, reached_us):
+        if marks is not None and len(marks) == frame.height:
+            frame = frame.with_columns(marks)
+        elif self._may_have_behind(earliest, latest, reached_us):
             frame = marked(frame, self._column, reached_us, self._behind_us)
         return Vetted(frame, frame.height, latest, pl.concat(refused) if refused else None, earliest)
 
@@ -101,15 +104,16 @@ class Vetting:
         reached_us = latest_us if reached_us is None else max(reached_us, latest_us)
         return earliest_us is None or earliest_us <= reached_us - self._behind_us
 
-    def _has_behind(self, read: Read, reached_us: int | None) -> bool:
-        """Return whether a row of a lazy frame lies behind the watermark before it; false of one that is unreadable."""
+    def _marks(self, read: Read, reached_us: int | None) -> pl.Series | None:
+        """Return the watermarks of a lazy frame's rows, if one lies behind; None also of a frame that is unreadable."""
         if not self._may_have_behind(read.min_time_us, read.max_time_us, reached_us):
-            return False
+            return None
         try:
             times = read.frame.lazy().select(self._column or "").collect()
         except UNREADABLE:
-            return False  # whoever reads its rows will say so
-        return is_marked(marked(times, self._column or "", reached_us, self._behind_us))
+            return None  # whoever reads its rows will say so
+        rows = marked(times, self._column or "", reached_us, self._behind_us)
+        return rows.get_column(ROW_WATERMARK) if is_marked(rows) else None
 
 
 def near_enough(times: NDArray[np.int64], reached_us: int, advance_us: int) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ class JobOptions:
     batch_rows : int
         Rows a batch grows to at full speed. Neither this nor `batch_ms` changes which rows are late.
     batch_ms : int
-        How long a slow source gathers rows before it gives a batch; the default is that of Flink's buffer timeout.
+        How long a source whose rows trickle in gathers them; a row that comes after a longer silence goes at once.
     channel_batches : int
         Credit of a channel between two tasks: batches that may be on their way.
     keep_rows : int | None
@@ -64,7 +64,7 @@ class JobOptions:
     name: str
     parallelism: int = 2
     batch_rows: int = 500_000
-    batch_ms: int = 100
+    batch_ms: int = 200
     channel_batches: int = 8
     keep_rows: int | None = 1_000_000
     detach: bool = False

@@ -118,12 +118,14 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return frames behind each other, of which some may bring watermarks along.
 
     >>> rows = pl.DataFrame({"n": [1]})
-    >>> together([rows, rows.with_columns(pl.lit(7, pl.Int64).alias(ROW_WATERMARK))])[ROW_WATERMARK].to_list()[1]
+    >>> behind = rows.select(pl.lit(7, pl.Int64).alias(ROW_WATERMARK), "n")
+    >>> together([rows, behind])[ROW_WATERMARK].to_list()[1]
     7
     """
     if len(frames) == 1:
         return frames[0]
     if len({is_marked(frame) for frame in frames}) > 1:
         ahead = pl.lit(MIN_TIME_US, pl.Int64).alias(ROW_WATERMARK)
-        frames = [frame if is_marked(frame) else frame.with_columns(ahead) for frame in frames]
+        columns = next(frame.columns for frame in frames if is_marked(frame))
+        frames = [(frame if is_marked(frame) else frame.with_columns(ahead)).select(columns) for frame in frames]
     return pl.concat(frames)

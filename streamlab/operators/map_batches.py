@@ -6,6 +6,9 @@ so its columns are cast when no value is lost, and its NaN is null, as pandas me
 
 Because nobody promises how rows are cut into batches, the function must treat a row alike whatever else is in the
 batch. On an updating stream it gets rows that are added and rows that are taken back in separate calls.
+
+Rows that bring their watermarks along keep them, whatever the function does to their order and number (see
+:meth:`_MapBatches._call_marked`). Only for that may it be called more than once with the same rows.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, is_updating
@@ -22,6 +26,9 @@ from streamlab.core.messages import Batch, Message
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
+
+_ROW = "__row"
+_ODD, _NUMBERS = 0x9E3779B97F4A7, 2**52 - 1
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,19 @@ class _MapBatches(Operator):
     def _call_marked(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Map rows that bring their watermarks along.
 
-        A result of as many rows has each in its place. Otherwise nobody knows which row became which, so rows that came
-        at one watermark are mapped apart from the others.
+        As long as the columns that the function was given come back as they were, each row is in its place. Otherwise
+        it is asked once more, with a column that numbers the rows, and if that comes back beside the same result, it
+        tells which row became which. A function that drops columns it does not know has changed its columns in place,
+        if it gives as many rows; if not, rows that came at one watermark are mapped apart from the others.
         """
-        mapped, marks = self._call(frame.drop(ROW_WATERMARK)), frame.get_column(ROW_WATERMARK)
+        rows, marks = frame.drop(ROW_WATERMARK), frame.get_column(ROW_WATERMARK)
+        mapped = self._call(rows)
+        kept = [name for name in rows.columns if name in mapped.columns]
+        if mapped.height == frame.height and mapped.select(kept).equals(rows.select(kept)):
+            return mapped.with_columns(marks)
+        places = self._places(rows, mapped)
+        if places is not None:
+            return mapped.with_columns(marks.gather(places))
         if mapped.height == frame.height:
             return mapped.with_columns(marks)
         return pl.concat(
@@ -88,13 +104,32 @@ class _MapBatches(Operator):
             for us, run in _runs(frame, ROW_WATERMARK)
         )
 
+    def _places(self, rows: pl.DataFrame, mapped: pl.DataFrame) -> pl.Series | None:
+        """Return which row each row of a result comes from; None when the function does not let that be seen."""
+        # No function can make one of these numbers of another by accident, not even by way of a float.
+        numbers = (np.arange(rows.height, dtype=np.int64) * _ODD) & _NUMBERS
+        try:
+            returned, is_pandas = self._returned(rows.with_columns(pl.Series(_ROW, numbers)))
+            found = returned.get_column(_ROW).cast(pl.Int64).to_numpy()
+            again = _checked(self._spec, returned.drop(_ROW), cast=is_pandas)
+        except Exception:
+            return None  # what it says to a column that it does not know is nobody's concern
+        order = np.argsort(numbers)
+        places = order[np.searchsorted(numbers, found, sorter=order).clip(max=rows.height - 1)]
+        return pl.Series(places) if again.equals(mapped) and (numbers[places] == found).all() else None
+
     def _call(self, frame: pl.DataFrame) -> pl.DataFrame:
+        returned, is_pandas = self._returned(frame)
+        return _checked(self._spec, returned, cast=is_pandas)
+
+    def _returned(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+        """Call the function, and return what it returns, and whether that was a pandas frame."""
         spec = self._spec
         returned = spec.function(frame.to_pandas() if spec.as_ == "pandas" else frame)
         if isinstance(returned, pl.LazyFrame):
             returned = returned.collect()
         if isinstance(returned, pl.DataFrame):
-            return _checked(spec, returned, cast=False)
+            return returned, False
         try:
             converted = pl.from_pandas(returned, nan_to_null=True)
         except TypeError as error:
@@ -102,7 +137,7 @@ class _MapBatches(Operator):
             raise _wrong(spec, "a function that returns a frame", got, "end it with `return …`") from error
         if not isinstance(converted, pl.DataFrame):
             raise _wrong(spec, "a function that returns a frame", "a pandas Series", "return series.to_frame()")
-        return _checked(spec, converted, cast=True)
+        return converted, True
 
 
 def _runs(frame: pl.DataFrame, column: str) -> Iterator[tuple[int, pl.DataFrame]]:

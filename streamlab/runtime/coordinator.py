@@ -98,8 +98,8 @@ class Coordinator:
         takeover: Takeover | None = None,
         in_order: bool = False,
     ) -> None:
-        self._id = job_id
-        self._options = options
+        self._handler = self._on  # looked up once, for that takes as long as most events do
+        self._id, self._options = job_id, options
         self._submitted_us = submitted_us
         self._origin = origin
         self._plan = LaidOut(layout)
@@ -141,12 +141,12 @@ class Coordinator:
         self._now_us = now_us
         if self._state.is_final:
             return []
-        if isinstance(event, protocol.WorkerEvent | protocol.WorkerLost):
+        if isinstance(event, protocol.FromWorker):
             if event.attempt != self._attempt.number or event.worker not in self._attempt.workers:
                 return []
             worker = self._attempt.workers[event.worker]
             worker.heard, worker.silent_us = True, 0
-        return self._on(event)
+        return self._handler(event)
 
     def status(self) -> JobStatus:
         """Return everything that is shown of the job."""

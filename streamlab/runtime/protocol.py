@@ -309,6 +309,7 @@ Request = (
     | RescaleRequested
 )
 ShellEvent = WorkerLost | JobFolderFailed | CheckpointStored | CheckpointNotStored | EndRequested | Tick
+FromWorker = WorkerEvent | WorkerLost
 Event = WorkerEvent | ShellEvent | Request
 
 

@@ -9,7 +9,7 @@ import msgspec
 from streamlab.observe.status import JobStatus
 from streamlab.runtime.protocol import Command, Publish
 
-PUBLISH_US = 100_000
+PUBLISH_US = 200_000
 """Shortest time between two statuses that differ only in figures."""
 KEEP_FRESH_US = 1_000_000
 """Longest time between two statuses: an older one means that the coordinator does not run."""

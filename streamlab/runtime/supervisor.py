@@ -50,7 +50,8 @@ from streamlab.runtime.worker_start import StartedWorker
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 
-_TICK_S = 0.05
+_TICK_S = 0.1
+_LOOK_AT_LOGS_S = 0.5
 _DISMISSAL_S = {JobState.FINISHED: 5.0, JobState.STOPPED: 5.0}
 _CLOSING_S = 0.002
 _SHORT_DISMISSAL_S = 0.3
@@ -127,7 +128,7 @@ class Supervisor:
         self._final: JobStatus | None = None
         self._signalled = False
         self._refusal = ""
-        self._ticked = time.monotonic()
+        self._ticked = self._logs_looked_at = time.monotonic()
         self._full_since: float | None = None
         """Since when the status cannot be written for want of space."""
         self._started: protocol.StartWorkers | None = None
@@ -208,6 +209,10 @@ class Supervisor:
             self._watch(worker)
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
+        if now - self._logs_looked_at >= _LOOK_AT_LOGS_S:
+            self._logs_looked_at = now
+            for index in self._workers:
+                limit_log(self._folder.worker_log(index))
         self._take(protocol.Tick(int(elapsed * 1e6)))
         self._look_for_client()
         if self._see_to_guardian():
@@ -267,7 +272,6 @@ class Supervisor:
             return
         if not worker.has_ended:
             worker.send()
-            limit_log(self._folder.worker_log(worker.index))
             return
         while worker.events_fd >= 0 and self._final is None:
             before = worker.events_fd

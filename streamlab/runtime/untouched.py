@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from streamlab.runtime.fault_injection import VARIABLE as FAULTS
 
-_OWN = frozenset({"streamlab", "polars", "numpy", "pyarrow", "zmq", "msgspec", "psutil", "cloudpickle"})
+_OWN = frozenset({"streamlab", "polars", "numpy", "pyarrow", "zmq", "msgspec", "psutil", "cloudpickle", "tzdata"})
 _OWN_PREFIXES = ("_polars_runtime", "_cython_", "cython_runtime", "_sysconfigdata_")
 _MOST_MEMORY_BYTES = 1_000_000_000
 _BYTES_OF_MAXRSS = 1 if sys.platform == "darwin" else 1024

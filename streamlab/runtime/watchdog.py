@@ -41,7 +41,7 @@ from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, Worker
 from streamlab.runtime.step_clock import StepClock
 from streamlab.runtime.task_runner import stack_text
 
-REPORT_S = 0.1
+REPORT_S = 0.2
 _LONGEST_ROUND_S = 1.0
 _ARM_S = 10.0
 _LAST_RESORT_S = 600.0

@@ -75,7 +75,7 @@ from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
 
 _SAMPLE_ROWS = 5
-_PUBLISH_NS = 100_000_000
+_PUBLISH_NS = 200_000_000
 _MAX_WAIT_MS = 100
 _TURNS = 8
 _MOSTLY_NEEDED = (

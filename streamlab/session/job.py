@@ -337,7 +337,7 @@ class Job(Insight, PacedJob, SteppedJob):
 
         Same code, same rows, same results: its result table begins as it stood at the checkpoint, and the rows come
         from the same positions of the same sources, from the recording where a source cannot be read again. Whether a
-        row is late depends on the batch in which it comes and on what came before it, so jobs note their batches and in
+        row of several splits is late depends on the order in which they were read, so jobs note their batches and in
         which order steps took them, and a replay repeats that; what is not noted says ``docs/guarantees.md``.
 
         Parameters

@@ -25,7 +25,7 @@ def timed(start: int, n: int) -> pl.DataFrame:
 def test_a_job_shows_its_time_its_windows_and_its_late_rows() -> None:
     stream = sl.generate(timed, rows_per_second=1000, event_time="at", watermark="100ms")
     windows = stream.group_by_dynamic("at", every="1s", group_by="k", allowed_lateness="1s").agg(pl.len().alias("rows"))
-    job = windows.start("shown", parallelism=2)
+    job = windows.start("shown", parallelism=2, batch_ms=20)
     try:
         eventually(
             lambda: job.report().late_rows > 10 and job.report().merged_late_rows > 10, "late rows of both kinds"

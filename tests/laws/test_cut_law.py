@@ -6,6 +6,8 @@ compared with is the stream whose rows come one by one: so does Flink judge them
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, note, settings
@@ -33,6 +35,18 @@ def _double(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _same(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(NUMBER * 2)
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.sort("at", "number")
+
+
+def _backwards_in_part(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.reverse().filter(NUMBER % 3 != 0)
+
+
+def _by_pandas(frame: Any) -> Any:
+    return frame.sort_values(["number", "at"], ascending=False)
 
 
 WINDOWS = {
@@ -69,6 +83,18 @@ WINDOWS = {
         .map_batches(_double, schema=f.collect_schema())
         .group_by_dynamic("at", every="5s", group_by="key")
         .agg(*COUNTS)
+    ),
+    "behind functions that move rows": lambda f: (
+        f.map_batches(_in_order, schema=f.collect_schema())
+        .map_batches(_backwards_in_part, schema=f.collect_schema())
+        .group_by_dynamic("at", every="5s", group_by="key")
+        .agg(pl.len().alias("rows"), NUMBER.sum())
+    ),
+    "behind pandas": lambda f: (
+        f.select("at", "number", k=NUMBER % 3)
+        .map_batches(_by_pandas, as_="pandas", schema={"at": pl.Datetime("us"), "number": pl.Int64, "k": pl.Int64})
+        .group_by_session("at", gap="3s", group_by="k")
+        .agg(pl.len().alias("rows"), NUMBER.sum())
     ),
     "behind a join": lambda f: (
         f.join(_TABLE, on="key", how="left").group_by_dynamic("at", every="5s", group_by="label").agg(*COUNTS)

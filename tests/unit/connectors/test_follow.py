@@ -53,6 +53,21 @@ def test_new_files_are_read_whole_and_once(tmp_path: Path) -> None:
     assert run.rows.height == 3
 
 
+def test_a_folder_may_be_away_for_a_while(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    put(folder, "a.csv", 1)
+    run = Run(follow(folder))
+    advance(run, 2)
+    folder.rename(tmp_path / "away")
+    advance(run, 2)
+    (tmp_path / "away").rename(folder)
+    put(folder, "b.csv", 2)
+    advance(run, 2)
+    assert run.rows.get_column("n").to_list() == [1, 2]
+    assert run.reasons == []
+
+
 def test_a_growing_file_is_not_read_half(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", 1)
     run = Run(follow(tmp_path))

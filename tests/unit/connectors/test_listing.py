@@ -118,6 +118,19 @@ def test_order_is_natural_and_each_path_by_itself(tmp_path: Path) -> None:
     assert files.new_files() == []
 
 
+def test_a_folder_that_is_away_for_a_while_has_nothing_new(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "1.csv").write_text("")
+    files = FileListing("step", [str(folder)], [".csv"], may_be_gone=True)
+    assert [os.path.basename(path) for path in files.new_files()] == ["1.csv"]
+    folder.rename(tmp_path / "away")
+    assert files.new_files() == files.new_files() == []
+    (tmp_path / "away").rename(folder)
+    (folder / "2.csv").write_text("")
+    assert [os.path.basename(path) for path in files.new_files()] == ["1.csv", "2.csv"]
+
+
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="a file, folder or glob"):
         FileListing("step", [str(tmp_path / "none.csv")], [".csv"]).new_files()

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import StepFailed
 from streamlab.core.messages import Batch
+from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.map_batches import MapBatchesSpec
 
@@ -22,6 +23,39 @@ def apply(function: Any, frame: pl.DataFrame = FRAME, schema: pl.Schema = SCHEMA
     spec = MapBatchesSpec("map_batches", function, schema, as_)
     assert spec.is_user_code
     return [message.frame for message in spec.build(OperatorContext()).process(Batch(frame))]
+
+
+MOVES = {
+    "sort": lambda f: f.sort("a"),
+    "sort and change": lambda f: f.sort("a").with_columns(pl.col("a") * 2),
+    "reverse": lambda f: f.reverse(),
+    "filter": lambda f: f.filter(pl.col("a") != 2),
+    "repeat": lambda f: pl.concat([f, f.reverse()]),
+    "add": lambda f: f.with_columns(c=pl.col("a") + 1).drop("c"),
+    "change": lambda f: f.with_columns(pl.col("a") + 1),
+    "change by name": lambda f: f.select(pl.col("a") + 1, "s"),
+    "filter by name": lambda f: f.filter(pl.col("a") != 2).select("a", "s"),
+    "all columns": lambda f: f.with_columns(pl.exclude("s") * 2),
+}
+BACK = {"sort and change": lambda a: a // 2, "change": lambda a: a - 1, "change by name": lambda a: a - 1}
+BACK["all columns"] = BACK["sort and change"]
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_rows_keep_their_watermarks_wherever_a_function_puts_them(name: str) -> None:
+    marks = {5: 10, 2: 20, 3: 20, 1: 30}
+    frame = pl.DataFrame({"a": list(marks), "s": ["x", "x", None, "y"], ROW_WATERMARK: list(marks.values())})
+    (out,) = apply(MOVES[name], frame, pl.Schema({"a": pl.Int64, "s": pl.String}))
+    assert_frame_equal(out.drop(ROW_WATERMARK), MOVES[name](frame.drop(ROW_WATERMARK)))
+    back = BACK.get(name, lambda a: a)
+    assert [marks[back(a)] for a in out["a"]] == out[ROW_WATERMARK].to_list()
+
+
+def test_rows_keep_their_watermarks_in_pandas() -> None:
+    frame = pl.DataFrame({"a": [3, 1, 2], "s": ["x", "y", "z"], ROW_WATERMARK: [1, 2, 3]})
+    schema = pl.Schema({"a": pl.Int64, "s": pl.String})
+    (out,) = apply(lambda p: p[p["a"] > 1].sort_values("a"), frame, schema, "pandas")
+    assert out.rows() == [(2, "z", 3), (3, "x", 1)]
 
 
 def test_polars_in_and_out_in_the_declared_order() -> None:
