@@ -110,9 +110,11 @@ class Watchdog(threading.Thread):
         self._events.append(event)
         _wake(self._event_signal)
 
-    def publish(self, tasks: tuple[TaskStatus, ...], first_row_us: int | None) -> None:
-        """Set the figures that go with the next sign of life."""
+    def publish(self, tasks: tuple[TaskStatus, ...], first_row_us: int | None, *, now: bool = False) -> None:
+        """Set the figures that go with the next sign of life; `now`: with one before anything else is reported."""
         self._tasks, self._first_row_us = tasks, first_row_us
+        if now:
+            self.report(self._sign_of_life())
 
     def stop(self) -> None:
         """End this thread, once everything that was reported has been said, and let go of what it holds."""
@@ -132,6 +134,9 @@ class Watchdog(threading.Thread):
         except BaseException:
             traceback.print_exc()
             self._orphaned("its worker's watchdog failed; see the log")
+
+    def _sign_of_life(self) -> WorkerReport:
+        return WorkerReport(self.hello.worker, self.hello.attempt, self._tasks, self._first_row_us)
 
     def _wait_for_hello(self) -> Hello:
         while not self.commands:
@@ -156,7 +161,7 @@ class Watchdog(threading.Thread):
             read_available(self._event_fd)
         elif now - self._reported_s >= REPORT_S and not self._writer.pending:
             self._reported_s = now
-            self._events.append(WorkerReport(self.hello.worker, self.hello.attempt, self._tasks, self._first_row_us))
+            self._events.append(self._sign_of_life())
         try:
             self._writer.send()
             while self._events:

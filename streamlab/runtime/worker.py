@@ -208,10 +208,11 @@ class Worker:
             wait_ms = min(max(-((now_us - earliest) // 1000), 0), _MAX_WAIT_MS)
         self._poller.poll(wait_ms)
 
-    def _publish(self) -> None:
+    def _publish(self, *, now: bool = False) -> None:
         now_us = self._now_us()
         first_rows = [r.first_row_us for r in self._runners if r.first_row_us is not None]
-        self._watchdog.publish(tuple(runner.status(now_us) for runner in self._runners), min(first_rows, default=None))
+        figures = tuple(runner.status(now_us) for runner in self._runners)
+        self._watchdog.publish(figures, min(first_rows, default=None), now=now)
         self._panes.write_if_asked([runner.task for runner in self._runners], paused=self._paused)
 
     def _report_end(self, runner: TaskRunner) -> None:
@@ -331,6 +332,8 @@ class Worker:
             self._watchdog.clock.commits = True
             runner.commit(checkpoint_id)
         self._checkpoints.complete(checkpoint_id)
+        # A job that stops where it stands ends with this, and what it says last is to be true.
+        self._publish(now=True)
         self._watchdog.report(Committed(self._hello.worker, self._hello.attempt, checkpoint_id))
 
     def _store_snapshot(self, task: TaskKey, taken: Snapshotted, alignment_us: int) -> None:
