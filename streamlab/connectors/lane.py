@@ -96,12 +96,10 @@ class Lane:
         What is read.
     vetting
         Judges the rows.
+    progress
+        Where an earlier attempt has come to, if there was one.
     reached_us
-        Latest event time of the split in an earlier attempt.
-    position, skip
-        Where to go on, and how many good rows after it were given out already.
-    rows_given
-        Good rows that were given out already.
+        Latest event time of the split in that attempt.
     """
 
     def __init__(
@@ -109,14 +107,13 @@ class Lane:
         source: Source,
         split: Split,
         vetting: Vetting,
+        progress: SplitProgress | None = None,
         *,
         reached_us: int | None = None,
-        position: Position = START,
-        skip: int = 0,
-        rows_given: int = 0,
     ) -> None:
+        position, skip = (START, 0) if progress is None else (progress.position, progress.skip)
         self.split = split
-        self.rows_given = rows_given
+        self.rows_given = 0 if progress is None else progress.rows
         self.limit: int | None = None
         """How many good rows are given out at most; None: all."""
         self.position, self.skip = position, skip

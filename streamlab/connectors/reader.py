@@ -104,6 +104,7 @@ class SourceReader:
         self._found: list[str] = []
         self._parts: list[tuple[str, int]] = []
         self._ends: list[str] = []
+        self._spoke = False
         self._look_again_us = MIN_TIME_US
         self._halts = False
         self._until, self._until_us = until, until_us
@@ -328,17 +329,8 @@ class SourceReader:
                 continue
             if split.id in self._ended_splits:
                 continue
-            lane = Lane(self.source, split, self._vetting)
-            if progress is not None:
-                lane = Lane(
-                    self.source,
-                    split,
-                    self._vetting,
-                    reached_us=self._watermarks.latest_before(progress),
-                    position=progress.position,
-                    skip=progress.skip,
-                    rows_given=progress.rows,
-                )
+            reached_us = None if progress is None else self._watermarks.latest_before(progress)
+            lane = Lane(self.source, split, self._vetting, progress, reached_us=reached_us)
             lane.limit = self._limit_of(split.id)
             self._watermarks.add(lane, split, progress)
             self._lanes[split.id] = lane
@@ -532,9 +524,9 @@ class SourceReader:
 
     def _note(self, idle: Collection[str] = ()) -> None:
         """Write down what was done since the last time."""
-        if self._cuts is not None and (self._parts or self._ends or idle or self._found):
+        if self._cuts is not None and (self._parts or self._ends or idle or self._found or self._spoke):
             self._cuts.note(Cut(tuple(self._parts), tuple(self._ends), tuple(idle), tuple(self._found)))
-        self._parts, self._ends, self._found = [], [], []
+        self._parts, self._ends, self._found, self._spoke = [], [], [], False
 
     def _batches(
         self, frames: Sequence[pl.DataFrame | pl.LazyFrame], refused: list[pl.DataFrame], now_us: int
@@ -556,6 +548,7 @@ class SourceReader:
             watermark_us = self._watermarks.end(name, is_last=not self._lanes)
             self._ended_splits.add(name, lane.progress(watermark_us, finished=True))
         said = self._say()
+        self._spoke = bool(said)
         self.notes.watermark_us = self._watermarks.current_us
         return said
 

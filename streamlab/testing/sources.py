@@ -39,8 +39,10 @@ class SplitFrames(Source):
         column = self.timing.event_time
         splits = []
         for number, frame in enumerate(self.frames):
-            earliest = frame.select(time_us(column).min()).item() if column and self.knows_times else None
-            splits.append(Split(str(number), frame.height, earliest))
+            earliest, first = None, None
+            if column and self.knows_times and frame.height:
+                earliest, first = frame.select(earliest=time_us(column).min(), first=time_us(column).first()).row(0)
+            splits.append(Split(str(number), frame.height, earliest, first))
         return splits
 
     def open(self, split: Split, position: Position) -> SplitReader:

@@ -17,10 +17,10 @@ from streamlab.connectors.reader import SourceReader
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import scan_recording
 from streamlab.connectors.sections import keep_sections
-from streamlab.connectors.source import Source, Timing
-from streamlab.core.messages import Batch, Message
+from streamlab.connectors.source import Source
+from streamlab.connectors.timing import timing
+from streamlab.core.messages import Batch, Message, Watermark
 from streamlab.core.row_watermarks import unmarked
-from streamlab.core.time import Duration
 from streamlab.testing.sources import SplitFrames
 
 SCHEMA = pl.Schema({"t": pl.Datetime("us"), "n": pl.Int64})
@@ -39,13 +39,8 @@ def frames(*splits: list[int], pace: float | None, idle: bool) -> SplitFrames:
         ).cast({"t": pl.Datetime("us")})
         for ts in splits
     )
-    timing = Timing(
-        "t",
-        Duration.parse("2s", name="watermark"),
-        Duration.parse("1s", name="idle_timeout") if idle else None,
-        pace,
-    )
-    return SplitFrames("frames", SCHEMA, tables, timing=timing)
+    said = timing("t", watermark="2s", idle_timeout="1s" if idle else None, pace=pace or "max")
+    return SplitFrames("frames", SCHEMA, tables, timing=said)
 
 
 def told(message: Message) -> object:
@@ -90,6 +85,17 @@ def test_the_same_messages_from_every_barrier(one, other, clock, replay_clock, b
         source = frames(one, other, pace=1.0 if paced else None, idle=idle)
         for again in (source.at_pace(None), source.at_pace(3.0)):
             check_followed(Path(folder), source, again, clock, replay_clock, barriers, paced)
+
+
+def test_a_watermark_that_is_known_before_any_row_is_said_before_it_again(tmp_path):
+    source = frames([0, 1, 2], [20, 21, 22], pace=1.0, idle=False)
+    splits, log = list(source.splits()), CutLog(tmp_path, 1, 0, parallelism=2, paced=True)
+    out, _ = polled(SourceReader(source, splits, 1, 2, cuts=log, batch_ms=1), [SECOND_US] * 25)
+    log.close()
+    trail = CutTrail([tmp_path], 0, parallelism=2)
+    found, _ = polled(SourceReader(source.at_pace(None), splits, 1, 2, trail=trail, batch_ms=1), [SECOND_US] * 25)
+    assert out[0] == Watermark(20 * SECOND_US - 1)
+    assert found == out
 
 
 def numbers(start: int, n: int) -> pl.DataFrame:
