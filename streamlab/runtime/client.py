@@ -385,7 +385,7 @@ def _start_coordinator(folder: JobFolder, workers: int, *, fresh: bool = False) 
     surroundings = Surroundings.now()
     crew = None if fresh else SPARES.take(workers, surroundings)
     if crew is None:
-        with (folder.log / "coordinator.log").open("ab") as log:
+        with folder.coordinator_log.open("ab") as log:
             crew = start_crew(workers, surroundings, log)
     _crews[folder.id] = crew
 

@@ -267,6 +267,11 @@ class JobFolder:
         """Return where a worker's interpreter writes tracebacks when it crashes."""
         return self.log / f"worker-{worker}.fault"
 
+    @property
+    def coordinator_log(self) -> Path:
+        """What the coordinator prints, and why attempts have failed."""
+        return self.log / "coordinator.log"
+
     def worker_log(self, worker: int) -> Path:
         """Return where what a worker prints goes."""
         return self.log / f"worker-{worker}.log"

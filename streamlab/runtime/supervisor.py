@@ -41,7 +41,7 @@ from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN
 from streamlab.runtime.guarding import Guarding
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
-from streamlab.runtime.job_log import limit_log, say
+from streamlab.runtime.job_log import limit_log, say, say
 from streamlab.runtime.pipes import read_available
 from streamlab.runtime.processes import has_ended, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
@@ -211,8 +211,8 @@ class Supervisor:
         elapsed, self._ticked = now - self._ticked, now
         if now - self._logs_looked_at >= _LOOK_AT_LOGS_S:
             self._logs_looked_at = now
-            for index in self._workers:
-                limit_log(self._folder.worker_log(index))
+            for path in (self._folder.coordinator_log, *map(self._folder.worker_log, self._workers)):
+                limit_log(path)
         self._take(protocol.Tick(int(elapsed * 1e6)))
         self._look_for_client()
         if self._see_to_guardian():
@@ -231,6 +231,9 @@ class Supervisor:
         return self._refusal
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, protocol.TaskFailed | protocol.WorkerLost):
+            # Whether the job is tried again or not: job.log() has the whole of it.
+            say(f"{event.failure.message}\n{event.failure.traceback}".rstrip())
         self._carry_out(self._coordinator.handle(event, _now_us()))
 
     def _on_signal(self, number: int, frame: object) -> None:

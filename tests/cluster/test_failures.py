@@ -56,6 +56,7 @@ def test_a_function_that_misbehaves_fails_its_job_and_is_shown(start, function, 
     assert "i64" in str(raised.value)
     assert type(job.exception) is kind
     assert job.report().failure.step == "mine"
+    assert job.report().failure.message.splitlines()[0] in job.log()
     if function not in {"exits", "is_killed"}:
         assert "cluster_jobs.py" in job.report().failure.traceback
         # The user's frames and the step's, none of the loop around them.
