@@ -41,7 +41,7 @@ from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN
 from streamlab.runtime.guarding import Guarding
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
-from streamlab.runtime.job_log import limit_log, say, say
+from streamlab.runtime.job_log import limit_log, say
 from streamlab.runtime.pipes import read_available
 from streamlab.runtime.processes import has_ended, kill_group, process_id
 from streamlab.runtime.protocol import Command, Event
