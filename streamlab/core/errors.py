@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from streamlab.core.redaction import without_credentials
+
 CheckpointMatter = Literal["missing", "damaged", "newer", "refused", "unreachable"]
 """What is the matter with a file of a checkpoint; see :class:`CheckpointError`."""
 
@@ -103,7 +105,7 @@ class InternalError(StreamlabError):
 
 
 def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
-    """Return the text of an error in the form that all of streamlab uses.
+    """Return the text of an error in the form that all of streamlab uses; credentials in addresses are left out.
 
     Parameters
     ----------
@@ -123,4 +125,4 @@ def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
       → compare it: pl.col('n') > 0
     """
     text = f"{step}: needs {needed}, got {got}{'' if got.endswith('.') else '.'}"
-    return f"{text}\n  → {hint}" if hint else text
+    return without_credentials(f"{text}\n  → {hint}" if hint else text)

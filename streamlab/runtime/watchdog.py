@@ -36,11 +36,12 @@ import msgspec
 
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, TaskStatus
-from streamlab.runtime.folder import JobFolder, remove_sockets_folder
+from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.forked_children import end_forked_children
 from streamlab.runtime.pipes import READY, FrameBuffer, PipeWriter, framed, read_available
 from streamlab.runtime.processes import PIPES_LOST, kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
+from streamlab.runtime.socket_folders import remove_sockets_folder
 from streamlab.runtime.step_clock import StepClock
 from streamlab.runtime.task_runner import stack_text
 
@@ -238,7 +239,7 @@ class Watchdog(threading.Thread):
                 if os.getppid() == self._coordinator:
                     os.kill(self._coordinator, signal.SIGKILL)
         if is_lost:
-            remove_sockets_folder(self._meta.sockets)
+            remove_sockets_folder(self._meta.sockets, self._meta.id)
         kill_group(os.getpid())
         os._exit(1)
 

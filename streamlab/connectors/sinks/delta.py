@@ -25,10 +25,10 @@ from streamlab.connectors.sinks.tables import (
     TableSink,
     last_changes,
     optional,
-    redacted,
     with_deleted,
 )
 from streamlab.core.errors import SinkError, explained
+from streamlab.core.redaction import redacted
 
 _TRIES = 5
 _MIN_SECRET = 4

@@ -388,16 +388,3 @@ def optional(step: str, module: str, extra: str) -> Any:
     except ImportError as error:
         needed, got = f"the library {module!r}", "an environment without it"
         raise SinkError(explained(step, needed=needed, got=got, hint=f"pip install 'streamlab[{extra}]'")) from error
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return a text, such as another library's error, without the secrets that may be in it.
-
-    Examples
-    --------
-    >>> redacted("cannot log in with 'tiger'", ["tiger"])
-    "cannot log in with '***'"
-    """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,16 +15,8 @@ from hypothesis import strategies as st
 from streamlab.core.errors import OptionError, StateError
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.runtime.folder import (
-    JobFolder,
-    JobMeta,
-    checked_name,
-    create_folder,
-    create_sockets_folder,
-    list_folders,
-    registry_lock,
-    remove_sockets_folder,
-)
+from streamlab.runtime.folder import JobFolder, JobMeta, checked_name, create_folder, list_folders
+from streamlab.runtime.home import registry_lock
 from streamlab.runtime.protocol import Layout, VertexLayout
 
 
@@ -177,30 +168,6 @@ def test_a_name_is_taken_as_it_is_or_refused(name):
         return
     assert "/" not in name
     assert name.isprintable()
-
-
-def test_sockets_live_in_a_short_private_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 200)))
-    path = create_sockets_folder("j-20131231-8f3a2c")
-    try:
-        assert len(f"{path}/999-999") < 100
-        assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    finally:
-        remove_sockets_folder(path)
-    assert not path.exists()
-
-
-def test_a_socket_root_open_to_others_is_refused(tmp_path, monkeypatch):
-    root = Path("/tmp") / f"sl-test-{os.getpid()}"
-    root.mkdir(mode=0o700)
-    try:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(root))
-        (root / "streamlab").mkdir()
-        (root / "streamlab").chmod(0o777)
-        with pytest.raises(StateError, match="private"):
-            create_sockets_folder("j-20131231-8f3a2c")
-    finally:
-        remove_sockets_folder(root)
 
 
 def test_the_registry_lock_excludes():
