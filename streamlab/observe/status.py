@@ -264,6 +264,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last step by hand."""
     savepoint: str = ""
     """Token of the checkpoint that it was asked to end with."""
+    requests: tuple[str, ...] = ()
+    """Tokens of the checkpoints that were asked for and are not there yet, for a coordinator that takes over."""
     rescale: str = ""
     """The graph that it was asked to go on with: the name of a file in its folder."""
     restarts: int = 0
