@@ -35,7 +35,7 @@ from streamlab.runtime.guardian import FOLLOWED
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.home import registry_lock
 from streamlab.runtime.job_pace import JobPace
-from streamlab.runtime.job_processes import end_processes
+from streamlab.runtime.job_processes import JobProcesses, end_processes, works_in
 from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.placement import worker_count
 from streamlab.runtime.processes import ProcessId, exit_reason, process_id
@@ -218,7 +218,7 @@ class JobHandle:
         """Return what can be said without the status, which is damaged: while the job runs, it is written anew."""
         status = self._first_status()
         processes = self.folder.read_processes()
-        if processes is not None and processes.can_go_on:
+        if processes is not None and self._can_go_on(processes):
             return status
         failure = Failure(message=reason, kind="StateError")
         return msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=self.meta.created_us)
@@ -237,7 +237,7 @@ class JobHandle:
             code = crew.coordinator.process.returncode
             return self._unless_ended(f"its coordinator process ended: {exit_reason(code)}")
         processes = self.folder.read_processes()
-        if processes is not None and not processes.can_go_on:
+        if processes is not None and not self._can_go_on(processes):
             return self._unless_ended("its coordinator process ended unexpectedly")
         if processes is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
             return self._unless_ended("its coordinator process never started")
@@ -255,7 +255,15 @@ class JobHandle:
         processes = self.folder.read_processes()
         if processes is None:
             return self._is_guarded and time.time_ns() // 1000 - self.meta.created_us < _ALONE_GRACE_US
-        return self._is_guarded and processes.can_go_on
+        return self._is_guarded and self._can_go_on(processes)
+
+    def _can_go_on(self, processes: JobProcesses) -> bool:
+        """Return whether the coordinator runs, or another one will: its guardian, or its workers, see to that."""
+        if processes.can_go_on:
+            return True
+        return self._is_guarded and (
+            any(works_in(one, self.folder.path) for one in processes.workers) or self.folder.has_heir
+        )
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.

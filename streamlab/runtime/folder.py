@@ -8,6 +8,7 @@
         graph-<n>.layout.json          what the coordinator must know of such a graph
         query.pickle                   the query that graphs are made of; read by clients of the same user
         processes.json                 the job's processes
+        heir-<worker>.json             who goes on in place of a worker, if need be (see `heir`)
         coordinator.lock               held by the one coordinator that works here (see `folder_lock`)
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
@@ -47,7 +48,7 @@ from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.runtime.home import JOBS, is_private_folder, prepared_home, trusted_home
 from streamlab.runtime.job_log import read_log
-from streamlab.runtime.job_processes import JobProcesses
+from streamlab.runtime.job_processes import JobProcesses, works_in
 from streamlab.runtime.processes import ProcessId
 from streamlab.runtime.protocol import Layout
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
@@ -192,6 +193,22 @@ class JobFolder:
     def write_processes(self, processes: JobProcesses) -> None:
         """Store the job's processes, so that clients and a coordinator that takes over know them."""
         self._replace("processes.json", msgspec.json.encode(processes))
+
+    def write_heir(self, worker: int, heir: ProcessId) -> None:
+        """Note who goes on with the job, if need be, in place of a worker that has lost its coordinator."""
+        self._replace(f"heir-{worker}.json", msgspec.json.encode(heir))
+
+    @property
+    def has_heir(self) -> bool:
+        """Whether a process runs that goes on with the job if nobody else does."""
+        for path in self.path.glob("heir-*.json"):
+            try:
+                heir = msgspec.json.decode(self._read(path.name), type=ProcessId)
+            except (OSError, msgspec.MsgspecError):
+                continue
+            if works_in(heir, self.path):
+                return True
+        return False
 
     def read_control_key(self) -> bytes:
         """Return the key that authenticates clients."""

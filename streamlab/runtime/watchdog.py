@@ -38,14 +38,18 @@ from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, TaskStatus
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.forked_children import end_forked_children
+from streamlab.runtime.heir import start_heir
 from streamlab.runtime.pipes import READY, FrameBuffer, PipeWriter, framed, read_available
 from streamlab.runtime.processes import PIPES_LOST, kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
 from streamlab.runtime.socket_folders import remove_sockets_folder
 from streamlab.runtime.step_clock import StepClock
+from streamlab.runtime.surroundings import current_folder
 from streamlab.runtime.task_runner import stack_text
 
 REPORT_S = 0.1
+_ENVIRONMENT = dict(os.environ)
+"""As it was when this process was started."""
 _LONGEST_ROUND_S = 1.0
 _ARM_S = 10.0
 _LAST_RESORT_S = 600.0
@@ -75,6 +79,7 @@ class Watchdog(threading.Thread):
         self._decoder = msgspec.msgpack.Decoder(ToWorker)
         self._encoder = msgspec.msgpack.Encoder()
         self._coordinator = coordinator
+        self._current = current_folder() or None
         self._main = threading.main_thread().ident
         self._round_began = time.monotonic()
         self._heard_s = 0.0
@@ -238,6 +243,10 @@ class Watchdog(threading.Thread):
             with contextlib.suppress(OSError):
                 if os.getppid() == self._coordinator:
                     os.kill(self._coordinator, signal.SIGKILL)
+        if not is_lost:
+            # The guardian may be gone as well. What goes wrong here is found out by clients.
+            with contextlib.suppress(Exception):
+                start_heir(self._folder, self.hello.worker, _ENVIRONMENT, self._current)
         if is_lost:
             remove_sockets_folder(self._meta.sockets, self._meta.id)
         kill_group(os.getpid())
