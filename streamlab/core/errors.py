@@ -46,7 +46,17 @@ class SourceError(StreamlabError):
 
 
 class SinkError(StreamlabError):
-    """A sink cannot be opened, written or committed."""
+    """A sink cannot be opened, written or committed.
+
+    Attributes
+    ----------
+    lasting : bool
+        Whether that is so whenever it is tried again: a job that meets it is not restarted.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class StepFailed(StreamlabError):

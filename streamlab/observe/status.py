@@ -161,6 +161,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """A few input rows of the step, as a table."""
     kind: str = "StepFailed"
     """Name of the class in ``core.errors``."""
+    lasting: bool = False
+    """Whether it would be the same whenever it is tried again."""
 
 
 class CheckpointStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -261,9 +261,9 @@ class JobHandle:
         """Return whether the coordinator runs, or another one will: its guardian, or its workers, see to that."""
         if processes.can_go_on:
             return True
-        return self._is_guarded and (
-            any(works_in(one, self.folder.path) for one in processes.workers) or self.folder.has_heir
-        )
+        if not self._is_guarded:
+            return False
+        return any(works_in(worker, self.folder.path) for worker in processes.workers) or self.folder.has_heir
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.

@@ -22,7 +22,7 @@ import msgspec
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.sink import SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
-from streamlab.core.errors import StepFailed, StreamlabError
+from streamlab.core.errors import OptionError, PlanError, SinkError, StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import Barrier
 from streamlab.core.redaction import without_credentials
@@ -477,7 +477,9 @@ def _failure_of(error: BaseException, step: str, sample: str) -> Failure:
         )
     if isinstance(error, StreamlabError):
         # It was raised on purpose and explains itself; the rows at hand have nothing to do with it.
-        return Failure(message=str(error), step=step, traceback=traceback_text, kind=type(error).__name__)
+        lasting = isinstance(error, PlanError | OptionError) or (isinstance(error, SinkError) and error.lasting)
+        kind = type(error).__name__
+        return Failure(message=str(error), step=step, traceback=traceback_text, kind=kind, lasting=lasting)
     return Failure(
         message=f"{step}: {type(error).__name__}: {error}", step=step, traceback=traceback_text, sample=sample
     )
