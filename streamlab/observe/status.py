@@ -266,6 +266,9 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last step by hand."""
     savepoint: str = ""
     """Token of the checkpoint that it was asked to end with."""
+    folder_full: bool = False
+    """Whether there is no room left where the job's folder is: found out by whoever reads this, for the job may not be
+    able to write it."""
     requests: tuple[str, ...] = ()
     """Tokens of the checkpoints that were asked for and are not there yet, for a coordinator that takes over."""
     rescale: str = ""

@@ -112,7 +112,8 @@ class JobHandle:
             status = self.folder.read_status()
             if status is not None:
                 return self._ended(status)
-        return status or self._first_status()
+        status = status or self._first_status()
+        return msgspec.structs.replace(status, folder_full=True) if self.folder.is_full else status
 
     @property
     def elsewhere(self) -> ProcessId | None:

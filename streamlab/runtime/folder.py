@@ -56,6 +56,7 @@ from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 FORMAT = 1
 _ID = re.compile(r"j-\d{8}-[0-9a-f]{6}")
 _RESERVE_BYTES = 256 * 1024
+_LEAST_ROOM = 1024 * 1024
 _MAX_NAME = 100
 
 
@@ -156,6 +157,15 @@ class JobFolder:
         except (OSError, msgspec.MsgspecError) as error:
             text = explained(f"job {self.id}", needed="a readable status.json", got=str(error))
             raise StateError(text) from error
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room for a job to go on."""
+        try:
+            facts = os.statvfs(self.path)
+        except OSError:
+            return False
+        return facts.f_bavail * facts.f_frsize < _LEAST_ROOM
 
     def write_status(self, status: JobStatus) -> None:
         """Store a status; a final one finds room even when the disk is full."""

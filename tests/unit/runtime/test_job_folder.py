@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -14,9 +15,14 @@ from hypothesis import strategies as st
 
 from streamlab.core.errors import OptionError, StateError
 from streamlab.core.options import JobOptions
+from streamlab.core.process_id import process_id
+from streamlab.observe.diagnosis import Facts, diagnose
 from streamlab.observe.status import JobState, JobStatus
+from streamlab.observe.wording import figures
+from streamlab.runtime.client import JobHandle
 from streamlab.runtime.folder import JobFolder, JobMeta, checked_name, create_folder, list_folders
 from streamlab.runtime.home import registry_lock
+from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.protocol import Layout, VertexLayout
 
 
@@ -114,6 +120,19 @@ def test_the_last_status_finds_room_on_a_full_disk(monkeypatch):
         folder.write_status(status(JobState.RUNNING))
     folder.write_status(status(JobState.FAILED))
     assert folder.read_status().state == JobState.FAILED
+
+
+def test_a_full_disk_is_found_out_by_whoever_reads_the_status(monkeypatch):
+    folder = create_folder()
+    folder.write_meta(meta_of(folder))
+    folder.write_status(status(rows=5))
+    folder.write_processes(JobProcesses(process_id()))
+    assert not JobHandle(folder).status().folder_full
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+    found = JobHandle(folder).status()
+    assert (found.folder_full, found.rows_in) == (True, 5)
+    assert [finding.kind for finding in diagnose(Facts(found))] == ["full disk"]
+    assert any("full" in figure.value for figure in figures(found))
 
 
 def test_lost_is_said_once_and_never_after_the_end():
