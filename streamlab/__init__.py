@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from streamlab.core.home import settle_home
 from streamlab.core.late_binding import offer
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ _HOMES = {
         "system_metrics",
     ),
 }
+settle_home()
 offer("job.plot", "streamlab.notebook.plotting:plot")
 offer("job.display", "streamlab.notebook.job_display:display_job")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

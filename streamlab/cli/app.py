@@ -26,6 +26,7 @@ from streamlab.cli import demo_command
 from streamlab.cli.scripts import find_stream, run_script
 from streamlab.cli.terminal_view import Rows, watch
 from streamlab.core.errors import JobError, StreamlabError
+from streamlab.core.terminal_text import without_escapes
 from streamlab.observe.clock import clock
 from streamlab.observe.preview import Preview, plain
 from streamlab.observe.prometheus import exposition
@@ -76,6 +77,9 @@ Variable = Annotated[
 ]
 Parallelism = Annotated[
     int | None, typer.Option("--parallelism", "-p", min=1, help="Subtasks per step, and worker processes.")
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="File that keeps the token, made if it is not there; otherwise a new token.")
 ]
 
 
@@ -335,7 +339,7 @@ def cancel(name: Name) -> None:
 def logs(name: Name) -> None:
     """Print what a job's processes and the functions in them have printed."""
     with _errors_shown():
-        printed = _find(name).log()
+        printed = without_escapes(_find(name).log())
     if not printed:
         err.print("Nothing was printed.")
     typer.echo(printed, nl=False)
@@ -368,9 +372,7 @@ def gc(
 def dashboard(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A job; without it, the list of jobs.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 takes a free one.")] = 0,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File that keeps the token, made if it is not there; otherwise a new token.")
-    ] = None,
+    token_file: TokenFile = None,
     *,
     metrics: Annotated[bool, typer.Option("--metrics", help="Let Prometheus scrape /metrics, with the token.")] = False,
 ) -> None:
@@ -389,6 +391,7 @@ def metrics(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 takes a free one.")] = 9464,
     *,
     once: Annotated[bool, typer.Option("--once", help="Print the figures as they are now, and end.")] = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Serve the figures of jobs to Prometheus, on this machine only, until Ctrl-C."""
     # Imported here since no other command needs a web server.
@@ -399,7 +402,7 @@ def metrics(
         if once:
             typer.echo(exposition(statuses()), nl=False)
         else:
-            metrics_command.serve(out, statuses, port)
+            metrics_command.serve(out, statuses, port, token_file)
 
 
 @app.command(epilog="Example: streamlab explain hourly.py --parallelism 4")
@@ -440,7 +443,7 @@ def _find(name: str) -> Job:
     try:
         return session.attach(name)
     except JobError as error:
-        err.print(str(error).removeprefix("attach: "), style="red", markup=False)
+        err.print(without_escapes(str(error)).removeprefix("attach: "), style="red", markup=False)
         raise typer.Exit(ExitCode.NO_SUCH_JOB) from error
 
 
@@ -450,7 +453,7 @@ def _errors_shown() -> Iterator[None]:
     try:
         yield
     except StreamlabError as error:
-        err.print(str(error), style="red", markup=False)
+        err.print(without_escapes(str(error)), style="red", markup=False)
         usage = isinstance(error, ValueError)
         raise typer.Exit(ExitCode.USAGE if usage else ExitCode.FAILED) from error
     except KeyboardInterrupt as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
 from streamlab.observe.status import JobStatus
 from streamlab.session import Job, jobs
+from streamlab.session.access_token import kept_token
 from streamlab.session.metrics_server import MetricsServer
 
 
@@ -18,8 +20,9 @@ def statuses_of(job: Job | None) -> Callable[[], Sequence[JobStatus]]:
     return lambda: [status for status in (one.report() for one in jobs()) if not status.state.is_final]
 
 
-def serve(console: Console, statuses: Callable[[], Sequence[JobStatus]], port: int) -> None:
-    """Serve figures until interrupted. Raises OptionError when the port is taken."""
-    with MetricsServer(statuses, port) as server:
+def serve(console: Console, statuses: Callable[[], Sequence[JobStatus]], port: int, token_file: Path | None) -> None:
+    """Serve figures until interrupted. Raises OptionError when the port is taken, or the token file is no good."""
+    token = None if token_file is None else kept_token(token_file)
+    with MetricsServer(statuses, port, token) as server:
         console.print(f"Prometheus: {server.url}\nCtrl-C ends it; jobs go on.", soft_wrap=True, markup=False)
         server.wait()

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streamlab.core.terminal_text import without_escapes
 from streamlab.observe.preview import Preview, preview
 from streamlab.observe.status import JobState, JobStatus
 from streamlab.observe.wording import STATE_MARKS, Figure, figures, progress, restarts, short_number, watermark
@@ -82,7 +83,7 @@ def draw(status: JobStatus, job: Job, limit: int) -> RenderableType:
     parts.append(_Figures([figure for figure in told if not figure.is_sentence]))
     parts += [Text(f"{figure.label} {figure.value}", "yellow") for figure in told if figure.is_sentence]
     if status.failure is not None:
-        parts.append(Text(status.failure.message, "red"))
+        parts.append(Text(without_escapes(status.failure.message), "red"))
     parts.append(_rows(job, limit))
     return Group(*parts)
 
@@ -108,7 +109,7 @@ def _watch_in_lines(job: Job, console: Console) -> JobStatus:
             next_line_s = now + _LINE_EVERY_S
         if status.state.is_final:
             if status.failure is not None:
-                console.out(status.failure.message, highlight=False)
+                console.out(without_escapes(status.failure.message), highlight=False)
             return status
         time.sleep(REFRESH_S)
 
@@ -154,20 +155,24 @@ class Rows:
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         shown = self.shown
-        cells = [["null" if row[i] is None else str(row[i]) for row in shown.rows] for i in range(len(shown.columns))]
+        names = [without_escapes(name) for name in shown.columns]
+        cells = [[_printable(row[i]) for row in shown.rows] for i in range(len(names))]
         widths = [
-            min(self.longest, max(map(cell_len, (name, *column))))
-            for name, column in zip(shown.columns, cells, strict=True)
+            min(self.longest, max(map(cell_len, (name, *column)))) for name, column in zip(names, cells, strict=True)
         ]
         count = max(1, _fitting(widths, options.max_width))
         table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim")
-        for name, numeric, width in list(zip(shown.columns, shown.numeric, widths, strict=True))[:count]:
+        for name, numeric, width in list(zip(names, shown.numeric, widths, strict=True))[:count]:
             table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True, width=width)
         for row in shown.rows:
-            table.add_row(*(Text("null", "dim italic") if cell is None else Text(cell) for cell in row[:count]))
+            table.add_row(*(Text(_printable(cell), "dim italic" if cell is None else "") for cell in row[:count]))
         yield table
         if count < shown.width:
             yield Text(f"the first {count} of {shown.width} columns", "dim")
+
+
+def _printable(cell: str | None) -> str:
+    return "null" if cell is None else without_escapes(cell)
 
 
 def _fitting(widths: Sequence[int], most: int) -> int:

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from streamlab.core.redaction import without_credentials
+
 CheckpointMatter = Literal["missing", "damaged", "newer", "refused", "unreachable"]
 """What is the matter with a file of a checkpoint; see :class:`CheckpointError`."""
 
@@ -44,7 +46,17 @@ class SourceError(StreamlabError):
 
 
 class SinkError(StreamlabError):
-    """A sink cannot be opened, written or committed."""
+    """A sink cannot be opened, written or committed.
+
+    Attributes
+    ----------
+    lasting : bool
+        Whether that is so whenever it is tried again: a job that meets it is not restarted.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class StepFailed(StreamlabError):
@@ -103,7 +115,7 @@ class InternalError(StreamlabError):
 
 
 def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
-    """Return the text of an error in the form that all of streamlab uses.
+    """Return the text of an error in the form that all of streamlab uses; credentials in addresses are left out.
 
     Parameters
     ----------
@@ -123,4 +135,4 @@ def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
       → compare it: pl.col('n') > 0
     """
     text = f"{step}: needs {needed}, got {got}{'' if got.endswith('.') else '.'}"
-    return f"{text}\n  → {hint}" if hint else text
+    return without_credentials(f"{text}\n  → {hint}" if hint else text)

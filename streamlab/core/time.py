@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 import polars as pl
 
@@ -45,11 +46,13 @@ _UNIT_US = {
 _MONTHS = {"mo": 1, "q": 3, "y": 12}
 """Units of the calendar, whose length depends on when they start."""
 _PART = re.compile(r"(\d+)(ns|us|ms|mo|s|m|h|d|w|q|y)")
+_FRACTION = re.compile(r"(\d*\.\d+)(us|ms|mo|s|m|h|d|w)")
+"""What Polars does not read: half a second."""
 
 
 @dataclass(frozen=True)
 class Duration:
-    """A span of time in Polars' duration language, such as ``1h30m``.
+    """A span of time in Polars' duration language, such as ``1h30m``, or with fractions: ``0.5s``.
 
     Attributes
     ----------
@@ -62,6 +65,8 @@ class Duration:
     --------
     >>> Duration.parse("1h30m").us
     5400000000
+    >>> str(Duration.parse("0.5s"))
+    '500ms'
     >>> Duration.parse("1mo").us is None
     True
     """
@@ -83,11 +88,14 @@ class Duration:
         if isinstance(value, dt.timedelta):
             us = value // dt.timedelta(microseconds=1)
             return cls(f"{us}us", us)
+        given = value
+        if isinstance(value, str):
+            value = _FRACTION.sub(_in_whole_units, value)
         body = value.removeprefix("-") if isinstance(value, str) else ""
         parts = _PART.findall(body)
         if not parts or "".join(f"{n}{unit}" for n, unit in parts) != body:
             raise OptionError(
-                explained(name, needed="a duration such as '90s', '1h30m' or a timedelta", got=repr(value))
+                explained(name, needed="a duration such as '90s', '1h30m' or a timedelta", got=repr(given))
             )
         sign = -1 if value.startswith("-") else 1
         if any(unit in _MONTHS for _, unit in parts):
@@ -131,6 +139,15 @@ class Duration:
 
     def __str__(self) -> str:
         return self.text
+
+
+def _in_whole_units(part: re.Match[str]) -> str:
+    """Return a fraction of a unit in the largest unit of which it is a whole number; as it is when there is none."""
+    us = Decimal(part[1]) * _UNIT_US.get(part[2], 0)
+    if not us or us % 1:
+        return part[0]
+    whole = next(unit for unit in reversed(_UNIT_US) if us % _UNIT_US[unit] == 0)
+    return f"{int(us) // _UNIT_US[whole]}{whole}"
 
 
 def tick_us(dtype: pl.DataType) -> int:

@@ -1,62 +1,26 @@
 """Who may see the dashboard: whoever has its token, from an address that it knows.
 
 The token is in the address that is printed. The first request brings it, and a cookie remembers it for the pages that
-follow, so that it does not stay in the address bar's history of every page.
+follow, so that it does not stay in the address bar's history of every page. Browsers have one jar of cookies for all
+ports of a host: so each server has a cookie of its own name, and what is in it is not the token, for it is shown to
+whoever listens at another port.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
-import os
-import secrets
-import stat
 from collections.abc import Callable
-from pathlib import Path
+from hashlib import sha256
 
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import HTTPError, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from streamlab.core.errors import OptionError, explained
+from streamlab.dashboard.address import Address
+from streamlab.session.access_token import BEARER, TOKEN_ARGUMENT
 
-TOKEN_ARGUMENT = "token"  # noqa: S105 - a name, no secret
 _COOKIE = "streamlab-dashboard"
-_BEARER = "Bearer "
 _FORBIDDEN = 403
-_LEAST_LENGTH = 20
-
-
-def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(32)
-
-
-def kept_token(path: Path) -> str:
-    """Return the token in a file, which is made, for its owner only, when it is not there.
-
-    Raises
-    ------
-    OptionError
-        If the file cannot be read or written, others can read it, or what is in it is too short for a secret.
-    """
-    try:
-        with contextlib.suppress(FileExistsError), open(path, "x", opener=_for_owner) as file:
-            file.write(f"{new_token()}\n")
-        token, mode = path.read_text(encoding="utf-8").strip(), path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(explained("token file", needed=f"{path} to be a file", got=str(error))) from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        text = explained("token file", needed=f"{path} for its owner only", got="others have it", hint="chmod 600")
-        raise OptionError(text)
-    if len(token) < _LEAST_LENGTH:
-        needed = f"a token of at least {_LEAST_LENGTH} characters in {path}"
-        raise OptionError(explained("token file", needed=needed, got=f"{len(token)}", hint="delete it: one is made"))
-    return token
-
-
-def _for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 class TokenAccess(AuthProvider):  # type: ignore[misc]  # Bokeh has no types for its server
@@ -66,13 +30,15 @@ class TokenAccess(AuthProvider):  # type: ignore[misc]  # Bokeh has no types for
     ----------
     token
         The secret.
-    cookie_path
-        Where the cookie is sent: the path that the dashboard has for the browser.
+    address
+        Where the dashboard is.
     """
 
-    def __init__(self, token: str, cookie_path: str = "/") -> None:
+    def __init__(self, token: str, address: Address) -> None:
         self._token = token
-        self._cookie_path = cookie_path
+        self._address = address
+        self._cookie = f"{_COOKIE}-{address.port}"
+        self._cookie_value = hmac.new(token.encode(), self._cookie.encode(), sha256).hexdigest()
         super().__init__()
 
     @property
@@ -91,17 +57,26 @@ class TokenAccess(AuthProvider):  # type: ignore[misc]  # Bokeh has no types for
         Raises
         ------
         HTTPError
-            403 when the token is missing or wrong.
+            403 when the token is missing or wrong, or the page was asked for by the name of another host.
         """
+        if not self._address.is_proxied and request.request.host not in self._address.origins:
+            raise HTTPError(_FORBIDDEN, reason="this dashboard is for this machine only")
         given = request.get_query_argument(TOKEN_ARGUMENT, None)
         if given is not None and self._fits(given):
             if not isinstance(request, WebSocketHandler):
-                request.set_cookie(_COOKIE, given, path=self._cookie_path, httponly=True, samesite="Strict")
+                request.set_cookie(
+                    self._cookie, self._cookie_value, path=self._address.path, httponly=True, samesite="Strict"
+                )
             return "owner"
         header = request.request.headers.get("Authorization", "")
-        if self._fits(header.removeprefix(_BEARER)) or self._fits(request.get_cookie(_COOKIE, "") or ""):
+        cookie = request.get_cookie(self._cookie, "") or ""
+        if self._fits(header.removeprefix(BEARER)) or _same(cookie, self._cookie_value):
             return "owner"
         raise HTTPError(_FORBIDDEN, reason="open the address that streamlab dashboard has printed, with its token")
 
     def _fits(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._token.encode())
+        return _same(given, self._token)
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -22,6 +22,8 @@ class Address:
 
     Attributes
     ----------
+    port : int
+        Of the loopback address.
     url : str
         For the browser; without a host when only the hub knows it.
     path : str
@@ -34,6 +36,7 @@ class Address:
         What the proxy wants to be sent with that.
     """
 
+    port: int
     url: str
     path: str
     origins: tuple[str, ...]
@@ -60,7 +63,7 @@ def address_of(port: int, environment: Mapping[str, str] = os.environ) -> Addres
     here = f"127.0.0.1:{port}"
     prefix = environment.get(_PREFIX)
     if not prefix:
-        return Address(f"http://{here}/", "/", (here, f"localhost:{port}"), f"http://{here}/", {})
+        return Address(port, f"http://{here}/", "/", (here, f"localhost:{port}"), f"http://{here}/", {})
     path = f"{prefix.rstrip('/')}/proxy/absolute/{port}/"
     public = next((environment[name] for name in _PUBLIC if environment.get(name)), "")
     host = urlsplit(public).netloc
@@ -72,7 +75,7 @@ def address_of(port: int, environment: Mapping[str, str] = os.environ) -> Addres
     own_port = urlsplit(own).port or 8888
     token = environment.get(_API_TOKEN, "")
     headers = {"Authorization": f"token {token}"} if token else {}
-    return Address(f"{base}{path}", path, origins, f"http://127.0.0.1:{own_port}{path}", headers)
+    return Address(port, f"{base}{path}", path, origins, f"http://127.0.0.1:{own_port}{path}", headers)
 
 
 def answers(address: Address, page: str) -> bool:

@@ -19,11 +19,12 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from streamlab.core.errors import OptionError, explained
-from streamlab.dashboard.access import TOKEN_ARGUMENT, TokenAccess, new_token
+from streamlab.dashboard.access import TokenAccess
 from streamlab.dashboard.address import Address, address_of, answers
 from streamlab.dashboard.job_page import JobPage
 from streamlab.dashboard.jobs_page import JobsPage
 from streamlab.dashboard.metrics_page import MetricsPage
+from streamlab.session.access_token import TOKEN_ARGUMENT, new_token
 
 _LOOPBACK = "127.0.0.1"
 JOB_PATH, JOBS_PATH, METRICS_PATH = "/job", "/jobs", "/metrics"
@@ -53,7 +54,7 @@ class DashboardServer:
         self._port: int = listening.getsockname()[1]
         self.address: Address = address_of(self._port)
         pages: dict[str, Callable[[Document], object]] = {JOBS_PATH: JobsPage, JOB_PATH: JobPage}
-        access = TokenAccess(self._token, self.address.path)
+        access = TokenAccess(self._token, self.address)
         application = BokehTornado(
             {path: Application(FunctionHandler(partial(_fill, page))) for path, page in pages.items()},
             prefix=self.address.path.rstrip("/"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamlab.core.redaction import without_credentials
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 
 
@@ -16,7 +17,7 @@ def explain_graph(graph: JobGraph) -> str:
         lines.append(f"  {numbers[vertex.id]}. {' → '.join(vertex.steps)}  x {vertex.parallelism}")
         lines += [f"       {line}" for line in _facts(vertex)]
         lines += [f"       ⇒ {numbers[edge.target]}: {routing(edge)}" for edge in graph.outputs(vertex.id)]
-    return "\n".join(lines)
+    return without_credentials("\n".join(lines))
 
 
 def _facts(vertex: Vertex) -> list[str]:

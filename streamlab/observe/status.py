@@ -161,6 +161,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """A few input rows of the step, as a table."""
     kind: str = "StepFailed"
     """Name of the class in ``core.errors``."""
+    lasting: bool = False
+    """Whether it would be the same whenever it is tried again."""
 
 
 class CheckpointStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,6 +266,11 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last step by hand."""
     savepoint: str = ""
     """Token of the checkpoint that it was asked to end with."""
+    folder_full: bool = False
+    """Whether there is no room left where the job's folder is: found out by whoever reads this, for the job may not be
+    able to write it."""
+    requests: tuple[str, ...] = ()
+    """Tokens of the checkpoints that were asked for and are not there yet, for a coordinator that takes over."""
     rescale: str = ""
     """The graph that it was asked to go on with: the name of a file in its folder."""
     restarts: int = 0

@@ -190,4 +190,7 @@ def figures(status: JobStatus) -> tuple[Figure, ...]:
         shown.append(Figure("latency", both, "from reading a row to writing its result: median / 99th percentile"))
     if not ended:
         shown.append(Figure("state", size(status.state_bytes), "size of what the steps remember"))
+    if status.folder_full and not ended:
+        meaning = "what is shown may be old, and no checkpoint can be stored"
+        shown.append(Figure("disk", "full, where the job's folder is", meaning, alarming=True, is_sentence=True))
     return (*shown, *restarts(status))

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.core.redaction import without_credentials
 from streamlab.core.time import Duration
 from streamlab.core.windows import (
     CumulativeWindows,
@@ -31,7 +32,7 @@ _MAX_TEXT = 160
 
 def explain_plan(plan: nodes.Node) -> str:
     """Return the plan as a tree of text, the last step first."""
-    return "\n".join(_lines(plan, step_names(plan)))
+    return without_credentials("\n".join(_lines(plan, step_names(plan))))
 
 
 def path_digest(node: nodes.Node) -> str:

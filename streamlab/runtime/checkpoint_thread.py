@@ -17,6 +17,7 @@ import msgspec
 
 from streamlab.core.errors import StateError
 from streamlab.core.failpoints import reach
+from streamlab.core.redaction import without_credentials
 from streamlab.observe.status import TaskStatus
 from streamlab.runtime.job_log import say
 from streamlab.runtime.protocol import (
@@ -119,7 +120,7 @@ class CheckpointThread:
             return
         except Exception as error:
             say(traceback.format_exc())
-            reason = f"{vertex}: {type(error).__name__}: {error}"
+            reason = without_credentials(f"{vertex}: {type(error).__name__}: {error}")
             self._report(SnapshotFailed(hello.worker, hello.attempt, taken.checkpoint_id, reason))
             return
         reach("checkpoint.report")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streamlab.core.options import JobOptions
-from streamlab.observe.status import CheckpointStatus
+from streamlab.observe.status import CheckpointStatus, JobStatus
 from streamlab.state.checkpoints.manifest import Manifest, TaskState
 
 TaskKey = tuple[str, int]
@@ -44,6 +44,8 @@ class CheckpointTracker:
         What an earlier coordinator knew of them, and of others.
     asked_again
         Token of a request that will be answered by another one.
+    requests
+        Tokens of those that an earlier coordinator had not answered.
     """
 
     def __init__(
@@ -53,16 +55,35 @@ class CheckpointTracker:
         history: Sequence[CheckpointStatus] = (),
         *,
         asked_again: str = "",
+        requests: Collection[str] = (),
     ) -> None:
         self._options = options
         self._complete = list(complete)
-        self._history = {status.id: _left_behind(status, asked_again) for status in history}
+        whole = {manifest.id for manifest in complete}
+        answered = {status.request for status in history if status.id in whole}
+        waiting = [token for token in requests if token not in answered]
+        self._history = {status.id: _left_behind(status, {asked_again, *waiting}) for status in history}
         for manifest in complete:
             self._history[manifest.id] = _status_of(manifest, self._history.get(manifest.id))
         self._next_id = max(self._history, default=0) + 1
         self._in_flight: _InFlight | None = None
         self._since_us = 0
-        self._wanted: list[str] = []
+        self._wanted = waiting
+
+    @classmethod
+    def taking_over(
+        cls, options: JobOptions, complete: Sequence[Manifest], status: JobStatus | None
+    ) -> CheckpointTracker:
+        """Return what goes on from the last status of an earlier coordinator; None when there is none."""
+        if status is None:
+            return cls(options, complete)
+        known, asked_again = status.checkpoints, status.savepoint
+        return cls(options, complete, known, asked_again=asked_again, requests=status.requests)
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """Tokens of the requests that are not answered yet."""
+        return tuple(filter(None, (self.request_in_flight, *self._wanted)))
 
     @property
     def next_id(self) -> int:
@@ -221,9 +242,9 @@ class CheckpointTracker:
             del self._history[min(self._history)]
 
 
-def _left_behind(status: CheckpointStatus, asked_again: str) -> CheckpointStatus:
+def _left_behind(status: CheckpointStatus, asked_again: Collection[str]) -> CheckpointStatus:
     """Return what is known of a checkpoint of an earlier coordinator, if it has no readable manifest."""
-    if asked_again and status.request == asked_again:
+    if status.request in asked_again:
         status = msgspec.structs.replace(status, request="")
     if status.state == "running":
         return msgspec.structs.replace(status, state="failed", reason="the job's coordinator ended")

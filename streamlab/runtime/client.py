@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import socket
 import subprocess
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,33 +22,40 @@ from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobSta
 from streamlab.runtime.control import SOCKET_NAME, ask
 from streamlab.runtime.folder import (
     CheckpointPlace,
+    ForeignFolder,
     JobFolder,
     JobMeta,
     Replayed,
     checked_name,
     create_folder,
-    create_sockets_folder,
     folder_of,
     list_folders,
-    registry_lock,
-    remove_sockets_folder,
-    sockets_folder,
 )
 from streamlab.runtime.guardian import FOLLOWED
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
+from streamlab.runtime.home import registry_lock
 from streamlab.runtime.job_pace import JobPace
+from streamlab.runtime.job_processes import JobProcesses, end_processes, works_in
 from streamlab.runtime.pickling import pickled_graph, pickled_query
 from streamlab.runtime.placement import worker_count
-from streamlab.runtime.processes import exit_reason, kill_group, process_id
+from streamlab.runtime.processes import ProcessId, exit_reason, process_id
 from streamlab.runtime.protocol import KEY_BYTES, Layout, Request, VertexLayout
 from streamlab.runtime.results import ResultTable
 from streamlab.runtime.running_jobs import forget_running, note_running, noted_running
+from streamlab.runtime.socket_folders import (
+    create_sockets_folder,
+    remove_sockets_folder,
+    sockets_folder,
+    trusted_sockets,
+)
 from streamlab.runtime.spares import SPARES, Crew, start_crew
 from streamlab.runtime.surroundings import Surroundings
 from streamlab.runtime.table_reader import TableReader, write_table_facts
 
 _START_GRACE_US = 30_000_000
 _ALONE_GRACE_US = 15_000_000
+_SILENT_ELSEWHERE_US = 600_000_000
+"""For how long a job of another machine's may be silent before its name is free here."""
 _POLL_S = 0.01
 _REAP_S = 5.0
 
@@ -95,12 +104,30 @@ class JobHandle:
             raise JobError(text)
         reason = self._loss(status)
         if reason:
-            self._clean_up()
+            strangers = self._clean_up()
+            if strangers:
+                named = ", ".join(str(process.pid) for process in strangers)
+                reason = f"{reason}; its processes.json names process {named}, none of its own, which is left alone"
             self.folder.write_lost(reason)
             status = self.folder.read_status()
             if status is not None:
                 return self._ended(status)
-        return status or self._first_status()
+        status = status or self._first_status()
+        return msgspec.structs.replace(status, folder_full=True) if self.folder.is_full else status
+
+    @property
+    def elsewhere(self) -> ProcessId | None:
+        """The coordinator, or the client, of a job that was started on another machine or in another container."""
+        processes = self.folder.read_processes()
+        process = self.meta.client if processes is None else processes.coordinator
+        return process if process is not None and process.is_elsewhere else None
+
+    @property
+    def is_silent_elsewhere(self) -> bool:
+        """Whether it was started elsewhere and has said nothing for so long that it may well have ended."""
+        status = self.folder.read_status()
+        said_us = self.meta.created_us if status is None else status.reported_us
+        return self.elsewhere is not None and abs(time.time_ns() // 1000 - said_us) > _SILENT_ELSEWHERE_US
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
         """Return the status once it is final, or when the time is over."""
@@ -117,7 +144,12 @@ class JobHandle:
         if status.state.is_final:
             text = explained(f"job {self.meta.name}", needed="to be running for that", got=f"{status.state} job")
             raise JobError(text)
-        path = Path(self.meta.sockets) / SOCKET_NAME
+        elsewhere = self.elsewhere
+        if elsewhere is not None:
+            needed, got = "to be asked where it runs", f"a call from {socket.gethostname()}"
+            text = explained(f"job {self.meta.name}", needed=needed, got=got, hint=f"it runs on {elsewhere.place}")
+            raise JobError(text)
+        path = trusted_sockets(self.meta.sockets, self.meta.id) / SOCKET_NAME
         deadline = time.monotonic() + _START_GRACE_US / 1e6
         while not path.exists() and time.monotonic() < deadline and not self.status().state.is_final:
             time.sleep(_POLL_S)
@@ -187,7 +219,7 @@ class JobHandle:
         """Return what can be said without the status, which is damaged: while the job runs, it is written anew."""
         status = self._first_status()
         processes = self.folder.read_processes()
-        if processes is not None and processes.can_go_on:
+        if processes is not None and self._can_go_on(processes):
             return status
         failure = Failure(message=reason, kind="StateError")
         return msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=self.meta.created_us)
@@ -199,12 +231,14 @@ class JobHandle:
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
+        if self.elsewhere is not None:
+            return ""
         crew = _crews.get(self.meta.id)
         if crew is not None and crew.coordinator.has_ended and not self._goes_on_alone():
             code = crew.coordinator.process.returncode
             return self._unless_ended(f"its coordinator process ended: {exit_reason(code)}")
         processes = self.folder.read_processes()
-        if processes is not None and not processes.can_go_on:
+        if processes is not None and not self._can_go_on(processes):
             return self._unless_ended("its coordinator process ended unexpectedly")
         if processes is None and time.time_ns() // 1000 - self.meta.created_us > _START_GRACE_US:
             return self._unless_ended("its coordinator process never started")
@@ -222,7 +256,15 @@ class JobHandle:
         processes = self.folder.read_processes()
         if processes is None:
             return self._is_guarded and time.time_ns() // 1000 - self.meta.created_us < _ALONE_GRACE_US
-        return self._is_guarded and processes.can_go_on
+        return self._is_guarded and self._can_go_on(processes)
+
+    def _can_go_on(self, processes: JobProcesses) -> bool:
+        """Return whether the coordinator runs, or another one will: its guardian, or its workers, see to that."""
+        if processes.can_go_on:
+            return True
+        if not self._is_guarded:
+            return False
+        return any(works_in(worker, self.folder.path) for worker in processes.workers) or self.folder.has_heir
 
     def _silent_s(self, status: JobStatus | None) -> float:
         """Return for how long no new report was seen, not counting time in which nobody looked.
@@ -241,13 +283,13 @@ class JobHandle:
         status = self.folder.read_status()
         return "" if status is not None and status.state.is_final else reason
 
-    def _clean_up(self) -> None:
+    def _clean_up(self) -> list[ProcessId]:
+        """End what is left of a job that is lost; return processes that its folder names, but that are none of it."""
         processes = self.folder.read_processes()
-        for process in processes.all if processes is not None else ():
-            if process.is_alive:
-                kill_group(process.pid)
+        strangers = end_processes(processes.all if processes is not None else (), self.folder.path)
         self._reap()
-        remove_sockets_folder(self.meta.sockets)
+        remove_sockets_folder(self.meta.sockets, self.meta.id)
+        return strangers
 
     def _reap(self) -> None:
         crew = _crews.pop(self.meta.id, None)
@@ -339,15 +381,17 @@ def launch(
         check_is_free(name)
         folder = create_folder()
         held = HeldCheckpoints(folder, origin, until)
+        sockets: Path | None = None
         # From here on, whatever happens (Ctrl-C, too) leaves a job that runs, or nothing.
         try:
+            sockets = create_sockets_folder(folder.id)
             meta = JobMeta(
                 id=folder.id,
                 name=name,
                 options=options,
                 created_us=time.time_ns() // 1000,
                 client=process_id(),
-                sockets=str(create_sockets_folder(folder.id)),
+                sockets=str(sockets),
                 layout=layout_of(graph, options.parallelism),
                 origin=origin,
                 until=until,
@@ -372,7 +416,7 @@ def launch(
             _start_coordinator(folder, workers)
             _hand_over(folder, options, workers)
         except BaseException:
-            _abandon(folder)
+            _abandon(folder, sockets)
             forget_running(folder.id)
             held.release()
             folder.remove()
@@ -403,16 +447,14 @@ def _hand_over(folder: JobFolder, options: JobOptions, workers: int) -> None:
         _crews[folder.id].coordinator.close()
 
 
-def _abandon(folder: JobFolder) -> None:
+def _abandon(folder: JobFolder, sockets: Path | None) -> None:
     """End what was started of a job that did not come to be."""
     crew = _crews.pop(folder.id, None)
     if crew is not None:
         crew.coordinator.end()
     processes = folder.read_processes()
-    for process in processes.all if processes is not None else ():
-        if process.is_alive:
-            kill_group(process.pid)
-    remove_sockets_folder(sockets_folder(folder.id))
+    end_processes(processes.all if processes is not None else (), folder.path)
+    remove_sockets_folder(sockets or sockets_folder(folder.id), folder.id)
 
 
 def find(name_or_id: str) -> JobHandle:
@@ -453,7 +495,7 @@ def check_is_free(name: str) -> None:
         handle = _found(folder)
         if handle is None or is_running(handle) is False:
             forget_running(folder.id)
-        elif handle.meta.name == name and is_running(handle):
+        elif handle.meta.name == name and is_running(handle) and not handle.is_silent_elsewhere:
             text = explained(
                 "start",
                 needed="a name that no running job has",
@@ -467,5 +509,8 @@ def _found(folder: JobFolder) -> JobHandle | None:
     """Return the job of a folder; None if another version wrote it, or it is being removed right now."""
     try:
         return JobHandle(folder)
+    except ForeignFolder as forged:
+        warnings.warn(str(forged), stacklevel=2)
+        return None
     except (StateError, FileNotFoundError):
         return None

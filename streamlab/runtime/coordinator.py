@@ -162,6 +162,7 @@ class Coordinator:
             restored_checkpoint=self._attempt.restored or None,
             wish="stop" if self._stopping else "pause" if self._paused else "run",
             savepoint=self._hold.request if self._hold is not None and wished is None else "",
+            requests=self._checkpoints.requests,
             rescale=wished.graph if wished is not None else "",
             clock_us=self._stepper.clock_us,
             step=self._stepper.status,
@@ -317,7 +318,7 @@ class Coordinator:
             self._hold = Hold(event.request)
             self._checkpoints.request(event.request)
         if not self._attempt.deployed:
-            return []
+            return self._publish()
         stop = self._checkpoint_if_due() if self._hold is not None else [protocol.StopSources()]
         return [*stop, *self._move(JobState.STOPPING)]
 
@@ -357,7 +358,8 @@ class Coordinator:
     @_on.register
     def _(self, event: protocol.CheckpointRequested) -> list[Command]:
         self._checkpoints.request(event.request)
-        return self._checkpoint_if_due()
+        # The wish is on record before it is answered: whoever takes over sees to it.
+        return [*self._publish(), *self._checkpoint_if_due()]
 
     @_on.register
     def _(self, event: protocol.PauseRequested | protocol.ResumeRequested) -> list[Command]:
@@ -433,9 +435,7 @@ class Coordinator:
         self._attempt.number = takeover.attempt
         self._plan = LaidOut(takeover.layout)
         status = takeover.status
-        history = status.checkpoints if status is not None else ()
-        asked_again = status.savepoint if status is not None else ""
-        self._checkpoints = CheckpointTracker(self._options, takeover.manifests, history, asked_again=asked_again)
+        self._checkpoints = CheckpointTracker.taking_over(self._options, takeover.manifests, status)
         if status is None:
             return
         self._past = JobPast.of(status)

@@ -1,4 +1,4 @@
-"""The folder that a job lives in, and the short-lived folder of its sockets.
+"""The folder that a job lives in.
 
 ::
 
@@ -8,6 +8,7 @@
         graph-<n>.layout.json          what the coordinator must know of such a graph
         query.pickle                   the query that graphs are made of; read by clients of the same user
         processes.json                 the job's processes
+        heir-<worker>.json             who goes on in place of a worker, if need be (see `heir`)
         coordinator.lock               held by the one coordinator that works here (see `folder_lock`)
         control.key                    authenticates clients; 0600
         status.json                    the latest JobStatus
@@ -28,9 +29,7 @@ never used as paths. ``<home>`` is the environment variable STREAMLAB_HOME or th
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
 import pickle
 import re
@@ -39,7 +38,6 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,9 @@ import msgspec
 from streamlab.core.errors import OptionError, StateError, explained
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, JobStatus
+from streamlab.runtime.home import JOBS, is_private_folder, prepared_home, trusted_home
 from streamlab.runtime.job_log import read_log
+from streamlab.runtime.job_processes import JobProcesses, works_in
 from streamlab.runtime.processes import ProcessId
 from streamlab.runtime.protocol import Layout
 from streamlab.state.checkpoints.blobs import Blobs, open_blobs
@@ -56,9 +56,8 @@ from streamlab.state.checkpoints.blobs import Blobs, open_blobs
 FORMAT = 1
 _ID = re.compile(r"j-\d{8}-[0-9a-f]{6}")
 _RESERVE_BYTES = 256 * 1024
+_LEAST_ROOM = 1024 * 1024
 _MAX_NAME = 100
-_MAX_SOCKET_FOLDER = 60
-"""Socket paths end at 107 bytes on Linux and 103 on macOS; job and socket names need about 30 of them."""
 
 
 class CheckpointPlace(msgspec.Struct, frozen=True):
@@ -110,24 +109,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True):
     """Version of Polars."""
 
 
-class JobProcesses(msgspec.Struct, frozen=True):
-    """The processes of a job."""
-
-    coordinator: ProcessId
-    guardian: ProcessId | None = None
-    """Starts another coordinator when that one is killed."""
-    workers: tuple[ProcessId, ...] = ()
-
-    @property
-    def all(self) -> tuple[ProcessId, ...]:
-        """All of them, in the order in which they are best ended."""
-        guardian = () if self.guardian is None else (self.guardian,)
-        return (*guardian, self.coordinator, *self.workers)
-
-    @property
-    def can_go_on(self) -> bool:
-        """Whether the coordinator runs, or another one will."""
-        return self.coordinator.is_alive or (self.guardian is not None and self.guardian.is_alive)
+class ForeignFolder(StateError):
+    """A folder of a job says what is not so: nothing is done that it says."""
 
 
 class JobFolder:
@@ -148,13 +131,17 @@ class JobFolder:
     def read_meta(self) -> JobMeta:
         """Return what the job is. Raises StateError when the folder is not one that this version wrote."""
         try:
-            meta = msgspec.json.decode((self.path / "meta.json").read_bytes(), type=JobMeta)
+            meta = msgspec.json.decode(self._read("meta.json"), type=JobMeta)
         except (OSError, msgspec.MsgspecError) as error:
             text = explained(f"job {self.id}", needed="a readable meta.json", got=f"{type(error).__name__}: {error}")
             raise StateError(text) from error
         if meta.format != FORMAT:
             text = explained(f"job {self.id}", needed=f"a folder of format {FORMAT}", got=f"format {meta.format}")
             raise StateError(text)
+        if meta.id != self.id or not _is_good_name(meta.name):
+            needed, hint = "a meta.json of its own", "it was copied or made by hand, and is left alone"
+            got = f"the id {meta.id!r} and the name {meta.name!r}"
+            raise ForeignFolder(explained(f"job folder {self.path}", needed=needed, got=got, hint=hint))
         return meta
 
     def write_meta(self, meta: JobMeta) -> None:
@@ -164,12 +151,21 @@ class JobFolder:
     def read_status(self) -> JobStatus | None:
         """Return the latest status, or None before the first."""
         try:
-            return msgspec.json.decode((self.path / "status.json").read_bytes(), type=JobStatus)
+            return msgspec.json.decode(self._read("status.json"), type=JobStatus)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
+        except (OSError, msgspec.MsgspecError) as error:
             text = explained(f"job {self.id}", needed="a readable status.json", got=str(error))
             raise StateError(text) from error
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room for a job to go on."""
+        try:
+            facts = os.statvfs(self.path)
+        except OSError:
+            return False
+        return facts.f_bavail * facts.f_frsize < _LEAST_ROOM
 
     def write_status(self, status: JobStatus) -> None:
         """Store a status; a final one finds room even when the disk is full."""
@@ -200,17 +196,33 @@ class JobFolder:
     def read_processes(self) -> JobProcesses | None:
         """Return the job's processes, or None before the coordinator has said so."""
         try:
-            return msgspec.json.decode((self.path / "processes.json").read_bytes(), type=JobProcesses)
-        except (FileNotFoundError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._read("processes.json"), type=JobProcesses)
+        except (OSError, msgspec.MsgspecError):
             return None
 
     def write_processes(self, processes: JobProcesses) -> None:
         """Store the job's processes, so that clients and a coordinator that takes over know them."""
         self._replace("processes.json", msgspec.json.encode(processes))
 
+    def write_heir(self, worker: int, heir: ProcessId) -> None:
+        """Note who goes on with the job, if need be, in place of a worker that has lost its coordinator."""
+        self._replace(f"heir-{worker}.json", msgspec.json.encode(heir))
+
+    @property
+    def has_heir(self) -> bool:
+        """Whether a process runs that goes on with the job if nobody else does."""
+        for path in self.path.glob("heir-*.json"):
+            try:
+                heir = msgspec.json.decode(self._read(path.name), type=ProcessId)
+            except (OSError, msgspec.MsgspecError):
+                continue
+            if works_in(heir, self.path):
+                return True
+        return False
+
     def read_control_key(self) -> bytes:
         """Return the key that authenticates clients."""
-        return (self.path / "control.key").read_bytes()
+        return self._read("control.key")
 
     def write_graph(self, pickled: bytes, name: str = "graph.pickle") -> None:
         """Store a pickled job graph."""
@@ -218,7 +230,7 @@ class JobFolder:
 
     def read_graph(self, name: str) -> bytes:
         """Return a pickled job graph; only the job's own workers may understand it."""
-        return (self.path / name).read_bytes()
+        return self._read(name)
 
     def write_layout(self, layout: Layout) -> None:
         """Store what the coordinator must know of a graph, for one that takes the job over."""
@@ -226,7 +238,7 @@ class JobFolder:
 
     def read_layout(self, graph: str) -> Layout:
         """Return what the coordinator must know of a graph, by the name of its file."""
-        return msgspec.json.decode((self.path / _layout_name(graph)).read_bytes(), type=Layout)
+        return msgspec.json.decode(self._read(_layout_name(graph)), type=Layout)
 
     def write_query(self, pickled: bytes) -> None:
         """Store the pickled query, from which graphs of another parallelism are made."""
@@ -235,7 +247,7 @@ class JobFolder:
     def read_query(self) -> bytes:
         """Return the pickled query. Raises StateError when the job has none."""
         try:
-            return (self.path / "query.pickle").read_bytes()
+            return self._read("query.pickle")
         except FileNotFoundError as error:
             text = explained(f"job {self.id}", needed="its query, stored when it was started", got="none")
             raise StateError(text) from error
@@ -296,11 +308,19 @@ class JobFolder:
         self._replace("control.key", secrets.token_bytes(32))
         self._replace("reserve", os.urandom(_RESERVE_BYTES))
 
+    def _read(self, name: str) -> bytes:
+        """Return the bytes of a file; no link is followed, and nothing is waited for that is no plain file."""
+        opened = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(opened, "rb") as file:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file", str(self.path / name))
+            return file.read()
+
     def _replace(self, name: str, data: bytes) -> None:
         target = self.path / name
         aside = self.path / f".{name}.{os.getpid()}.{threading.get_ident()}"
         try:
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
                 file.write(data)
             aside.replace(target)
         except OSError:
@@ -308,23 +328,12 @@ class JobFolder:
             raise
 
 
-def home() -> Path:
-    """Return the folder that holds everything that streamlab stores for this user."""
-    given = os.environ.get("STREAMLAB_HOME")
-    if given:
-        return Path(given)
-    import platformdirs  # noqa: PLC0415 - workers and coordinators are told their folder and never need it
-
-    return Path(platformdirs.user_state_dir("streamlab"))
-
-
 def create_folder() -> JobFolder:
     """Make the folder of a new job, with an id that no other job has. Raises StateError if it cannot be made."""
-    jobs = home() / "jobs"
+    jobs = prepared_home() / JOBS
     while True:
         folder = JobFolder(jobs / f"j-{time.strftime('%Y%m%d')}-{secrets.token_hex(3)}")
         try:
-            jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder._prepare()
         except FileExistsError:
             continue
@@ -344,17 +353,21 @@ def create_folder() -> JobFolder:
 
 
 def list_folders() -> list[JobFolder]:
-    """Return the folders of all jobs, oldest first."""
-    jobs = home() / "jobs"
-    paths = [path for path in jobs.iterdir() if _ID.fullmatch(path.name)] if jobs.is_dir() else []
+    """Return the folders of all jobs, oldest first. Raises StateError for a home that is not to be trusted."""
+    jobs = trusted_home() / JOBS
+    paths = [path for path in jobs.iterdir() if _is_of_a_job(path)] if jobs.is_dir() else []
     made = [(_made(path), path) for path in paths]
     return [JobFolder(path) for when, path in sorted(made) if when]
 
 
 def folder_of(job_id: str) -> JobFolder | None:
     """Return the folder of a job; None when there is none, or no job can have that id."""
-    path = home() / "jobs" / job_id
-    return JobFolder(path) if _ID.fullmatch(job_id) and path.is_dir() else None
+    path = trusted_home() / JOBS / job_id
+    return JobFolder(path) if _is_of_a_job(path) else None
+
+
+def _is_of_a_job(path: Path) -> bool:
+    return _ID.fullmatch(path.name) is not None and is_private_folder(path)
 
 
 def _layout_name(graph: str) -> str:
@@ -368,15 +381,6 @@ def _made(path: Path) -> int:
         return 0
 
 
-@contextlib.contextmanager
-def registry_lock() -> Iterator[None]:
-    """Hold the one lock under which a job's name is checked and its folder made."""
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home() / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def checked_name(name: str) -> str:
     """Return the name of a job if it is a good one.
 
@@ -385,19 +389,7 @@ def checked_name(name: str) -> str:
     OptionError
         If it is empty, too long, or has characters that no one could type or that mean something to a shell's paths.
     """
-    bad = (
-        not isinstance(name, str)
-        or not name.strip()
-        or name != name.strip()
-        or len(name) > _MAX_NAME
-        or not name.isprintable()
-        or "/" in name
-        or "\\" in name
-        or name in {".", ".."}
-        or name.startswith("-")
-        or _ID.fullmatch(name) is not None
-    )
-    if bad:
+    if not isinstance(name, str) or not _is_good_name(name):
         text = explained(
             "start",
             needed=f"a name of 1 to {_MAX_NAME} printable characters without slashes, not starting with '-'",
@@ -407,34 +399,15 @@ def checked_name(name: str) -> str:
     return name
 
 
-def create_sockets_folder(job_id: str) -> Path:
-    """Make the folder for a job's sockets: short, private, in a place that ends with the session or the boot.
-
-    Raises
-    ------
-    StateError
-        If the folder above it belongs to someone else or is open to others.
-    """
-    path = sockets_folder(job_id)
-    root = path.parent
-    root.mkdir(mode=0o700, exist_ok=True)
-    facts = root.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        text = explained("sockets", needed=f"{root} to be a private folder of this user", got="one open to others")
-        raise StateError(text)
-    path.mkdir(mode=0o700)
-    return path
-
-
-def sockets_folder(job_id: str) -> Path:
-    """Return where a job's sockets go, if it was started in this environment."""
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    if given and len(given) < _MAX_SOCKET_FOLDER and Path(given).is_dir():
-        return Path(given) / "streamlab" / job_id
-    # Whose it is, is looked at when it is made; TMPDIR is too long on macOS.
-    return Path("/tmp") / f"streamlab-{os.getuid()}" / job_id  # noqa: S108
-
-
-def remove_sockets_folder(path: str | Path) -> None:
-    """Delete a job's sockets."""
-    shutil.rmtree(path, ignore_errors=True)
+def _is_good_name(name: str) -> bool:
+    return not (
+        not name.strip()
+        or name != name.strip()
+        or len(name) > _MAX_NAME
+        or not name.isprintable()
+        or "/" in name
+        or "\\" in name
+        or name in {".", ".."}
+        or name.startswith("-")
+        or _ID.fullmatch(name) is not None
+    )

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from streamlab.core.failpoints import reach
 from streamlab.runtime.fault_injection import arm_from_environment
@@ -54,14 +55,16 @@ class Guardian:
     folder
         Path of the job's folder.
     coordinator_fd
-        The pipe from the coordinator that has started this process.
+        The pipe from the coordinator that has started this process; -1: none has.
     coordinator
         Its number.
     patience_s
         For how long the status may stay as it is.
     """
 
-    def __init__(self, folder: str, coordinator_fd: int, coordinator: int, patience_s: float = math.inf) -> None:
+    def __init__(
+        self, folder: str, coordinator_fd: int = -1, coordinator: int = 0, patience_s: float = math.inf
+    ) -> None:
         self._folder = folder
         self._coordinator_fd = coordinator_fd
         self._coordinator = coordinator
@@ -82,6 +85,10 @@ class Guardian:
         except EOFError:
             sys.exit("the coordinator ended before it had handed over the job")
         self._wait_for_death(self._coordinator)
+        return self.succeed(key)
+
+    def succeed(self, key: bytes) -> int:
+        """Keep a coordinator running, now that there is none; return how the last one ended."""
         deaths, code = 1, 0
         while deaths <= _MOST_TAKEOVERS:
             time.sleep(min(_DELAY_S * 2 ** (deaths - 1), _MAX_DELAY_S))
@@ -90,7 +97,17 @@ class Guardian:
             if code >= 0 and code != DEFECT:
                 return code
             deaths = 1 if time.monotonic() - began > _STABLE_S else deaths + 1
+        self._give_up()
         return code
+
+    def _give_up(self) -> None:
+        """Say in the status that nobody goes on: heirs that workers have started would begin anew."""
+        from streamlab.core.errors import StateError  # noqa: PLC0415 - nothing that is not needed until now
+        from streamlab.runtime.folder import JobFolder  # noqa: PLC0415
+
+        with contextlib.suppress(OSError, StateError):
+            reason = f"its coordinator process ended unexpectedly, {_MOST_TAKEOVERS} times in a row"
+            JobFolder(Path(self._folder)).write_lost(reason)
 
     def _wait_for_death(self, coordinator: int) -> None:
         """Wait until the coordinator that has started this process has died, and see to it that it does not hang."""

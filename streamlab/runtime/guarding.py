@@ -27,10 +27,14 @@ _LEAST_LIFE_S = 1.0
 """From one successor to the next, lest one that cannot run is started over and over."""
 
 
+def patience_s(options: JobOptions) -> float:
+    """Return for how long a coordinator may be silent before its guardian ends it."""
+    return max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
+
+
 def guardian_command(folder: Path, options: JobOptions, coordinator: int) -> list[str]:
     """Return what starts a guardian of a job whose coordinator has this number."""
-    patience_s = max(options.heartbeat_timeout_ms / 1000 * _HEARTBEATS, _LEAST_PATIENCE_S)
-    flags = [f"{PATIENCE}{patience_s:g}", f"{FOLLOWS}{coordinator}"]
+    flags = [f"{PATIENCE}{patience_s(options):g}", f"{FOLLOWS}{coordinator}"]
     return [sys.executable, "-P", "-m", "streamlab.runtime.guardian", str(folder), *flags]
 
 

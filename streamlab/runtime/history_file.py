@@ -123,7 +123,7 @@ class HistoryWriter:
         self._size += len(data)
 
     def _rewrite(self) -> None:
-        data = b"".join(framed(self._encoder.encode(sample)) for sample in self._ring.samples)
+        data = b"".join(map(framed, self._ring.encoded))
         aside = self._path.with_name(f".{_NAME}.{os.getpid()}")
         try:
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

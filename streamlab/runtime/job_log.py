@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from streamlab.core.redaction import without_credentials
+
 LOG_BYTES = 8 * 1024 * 1024
 """Length at which a log is emptied, and the length of the part before that is kept."""
 
@@ -37,7 +39,7 @@ def limit_log(path: Path, limit: int = LOG_BYTES) -> None:
 def say(text: str) -> None:
     """Print to this process's own log; when its disk is full, that is no reason for anything to fail."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{without_credentials(text)}\n")
         sys.stderr.flush()
 
 
@@ -57,17 +59,22 @@ def read_log(path: Path, newest: int | None = None) -> str:
     Of a line that takes most of them, the end is there, after an ellipsis.
     """
     if newest is None:
-        parts = [part.read_bytes() for part in (_earlier(path), path) if part.is_file()]
+        parts = [part.read_bytes() for part in (_earlier(path), path) if _is_plain(part)]
         return b"".join(parts).decode(errors="replace")
     tail = b""
     for part in (path, _earlier(path)):
-        if part.is_file() and len(tail) < newest:
+        if _is_plain(part) and len(tail) < newest:
             with part.open("rb") as file:
                 at = max(0, file.seek(0, 2) - (newest - len(tail)))
                 file.seek(at)
                 piece = file.read(newest - len(tail))
             tail = (_from_line(piece, newest) if at else piece) + tail
     return tail.decode(errors="replace")
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether a path is a file, and no link or pipe."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _from_line(piece: bytes, wanted: int) -> bytes:

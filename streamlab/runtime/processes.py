@@ -7,7 +7,10 @@ import signal
 
 from streamlab.core.process_id import ProcessId, process_id
 
-__all__ = ["ProcessId", "exit_reason", "has_ended", "kill_group", "process_id"]
+__all__ = ["PIPES_LOST", "ProcessId", "exit_reason", "has_ended", "kill_group", "process_id"]
+
+PIPES_LOST = 76
+"""How a worker ends whose pipes to the coordinator were closed by code that runs in it."""
 
 
 def kill_group(pid: int) -> None:
@@ -35,6 +38,8 @@ def exit_reason(code: int) -> str:
     >>> exit_reason(-9)
     'it was killed by SIGKILL (by hand, or by the system for want of memory)'
     """
+    if code == PIPES_LOST:
+        return "a function in it has closed descriptors that it had not opened, the worker's own among them"
     if code >= 0:
         return f"it exited with code {code}"
     try:

@@ -3,7 +3,8 @@
 The first restart is made at once, the second after a delay, and every further one after twice the one before, up to a
 maximum (Flink's exponential-delay strategy). An attempt that has run for long enough is stable: failures before it are
 forgotten. What fails in the same way at the same rows for the third time is not tried again, since it never will work;
-what a sink says of the place that it writes to (a database is away, a disk is full) has nothing to do with rows.
+what a sink says of the place that it writes to (a database is away, a disk is full) has nothing to do with rows. What
+says of itself that it will last (a table with other columns) is not tried again at all.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class RestartPolicy:
             Whether the rows at hand certainly had no part in it, such as a signal sent by somebody.
         """
         self._running_us = 0
-        if not self._enabled:
+        if not self._enabled or failure.lasting:
             return GiveUp(failure)
         from_outside = from_outside or failure.kind == _OF_A_PLACE
         is_same = not from_outside and self._last is not None and _cause(failure) == _cause(self._last)

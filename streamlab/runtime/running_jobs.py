@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamlab.runtime.folder import JobFolder, home, list_folders
+from streamlab.runtime.folder import JobFolder, list_folders
+from streamlab.runtime.home import JOBS, RUNNING, home, trusted_home
 
 
 def note_running(job_id: str) -> None:
@@ -23,11 +24,11 @@ def forget_running(job_id: str) -> None:
 
 def noted_running() -> list[JobFolder]:
     """Return the folders of all jobs that may run."""
-    return [JobFolder(home() / "jobs" / path.name) for path in _folder().iterdir()]
+    return [JobFolder(home() / JOBS / path.name) for path in _folder().iterdir()]
 
 
 def _folder() -> Path:
-    folder = home() / "running"
+    folder = trusted_home() / RUNNING
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Jobs of a version that took no notes.

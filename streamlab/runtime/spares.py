@@ -23,7 +23,7 @@ from typing import IO
 
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.options import default_parallelism
-from streamlab.runtime.folder import home
+from streamlab.runtime.home import home
 from streamlab.runtime.spare_pool import SparePool
 from streamlab.runtime.standby import COORDINATOR, Standby
 from streamlab.runtime.surroundings import Surroundings

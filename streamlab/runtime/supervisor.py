@@ -35,16 +35,18 @@ from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
 from streamlab.runtime.control import SOCKET_NAME, ControlServer
 from streamlab.runtime.coordinator import Coordinator
 from streamlab.runtime.fault_injection import arm_from_environment
-from streamlab.runtime.folder import JobFolder, JobProcesses, remove_sockets_folder
+from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.folder_lock import claim
 from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN
 from streamlab.runtime.guarding import Guarding
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_log import limit_log, say
+from streamlab.runtime.job_processes import JobProcesses, end_processes
 from streamlab.runtime.pipes import read_available
-from streamlab.runtime.processes import has_ended, kill_group, process_id
+from streamlab.runtime.processes import has_ended, process_id
 from streamlab.runtime.protocol import Command, Event
+from streamlab.runtime.socket_folders import remove_sockets_folder, trusted_sockets
 from streamlab.runtime.worker_process import WorkerProcess
 from streamlab.runtime.worker_start import StartedWorker
 from streamlab.state.checkpoints.manifest import Manifest
@@ -97,7 +99,7 @@ class Supervisor:
         self._lock = claim(folder.path)
         self._folder = folder
         self._meta = folder.read_meta()
-        self._sockets = Path(self._meta.sockets)
+        self._sockets = trusted_sockets(self._meta.sockets, self._meta.id)
         self._manifests = ManifestStore(folder.checkpoint_blobs())
         self._history = HistoryWriter(folder.path)
         self._held = HeldCheckpoints(folder, self._meta.origin, self._meta.until)
@@ -156,7 +158,7 @@ class Supervisor:
         server.close()
         self._end_workers()
         self._held.release()
-        remove_sockets_folder(self._sockets)
+        remove_sockets_folder(self._sockets, self._meta.id)
         self._history.note(self._final)
         reach("coordinator.finish")
         self._folder.write_status(self._final)
@@ -167,7 +169,7 @@ class Supervisor:
     def end_after_defect(self, report: str) -> None:
         """End everything when this process itself has failed."""
         self._end_workers()
-        remove_sockets_folder(self._sockets)
+        remove_sockets_folder(self._sockets, self._meta.id)
         status = self._coordinator.status()
         text = explained("coordinator", needed="to run", got=report.strip().splitlines()[-1], hint="see job.log()")
         failure = Failure(message=text, traceback=report, kind="InternalError")
@@ -186,9 +188,8 @@ class Supervisor:
         if not attempts:
             return None
         processes = self._folder.read_processes()
-        for process in (processes.coordinator, *processes.workers) if processes is not None else ():
-            if process.is_alive:
-                kill_group(process.pid)
+        if processes is not None:
+            end_processes((processes.coordinator, *processes.workers), self._folder.path)
         reach("coordinator.takeover")
         manifests = [found for _, found in self._manifests.newest_first() if isinstance(found, Manifest)]
         if manifests:

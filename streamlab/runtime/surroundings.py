@@ -50,7 +50,7 @@ class Surroundings:
         affinity = getattr(os, "sched_getaffinity", None)
         return cls(
             variables=tuple(sorted(_environment().items())),
-            folder=_current_folder(),
+            folder=current_folder(),
             umask=_umask(),
             limits=tuple(resource.getrlimit(number) for number in _LIMITS),
             processors=frozenset(affinity(0)) if affinity is not None else frozenset(),
@@ -65,13 +65,14 @@ class Surroundings:
 def _environment() -> dict[str, str]:
     # User code that was imported from somewhere on this process's path must be found by the workers, too.
     inherited = {"STREAMLAB_PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-    search = os.pathsep.join(entry or _current_folder() for entry in sys.path)
+    search = os.pathsep.join(entry or current_folder() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": search, **inherited}
     own = _ALLOCATOR_OF_POLARS.sub("", environment.pop(_ALLOCATOR, ""), count=1)
     return {**environment, _ALLOCATOR: own} if own else environment
 
 
-def _current_folder() -> str:
+def current_folder() -> str:
+    """Return the folder that this process works in; empty when it was removed."""
     try:
         return os.getcwd()
     except FileNotFoundError:

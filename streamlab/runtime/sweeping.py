@@ -12,7 +12,8 @@ from pathlib import Path
 
 from streamlab.core.errors import JobError, StateError
 from streamlab.runtime.client import JobHandle, is_running, list_jobs
-from streamlab.runtime.folder import CheckpointPlace, home, registry_lock
+from streamlab.runtime.folder import CheckpointPlace
+from streamlab.runtime.home import home, open_private, registry_lock
 from streamlab.runtime.retention import KEEP_ENDED_JOBS, EndedJob, bytes_to_keep, folder_bytes, surplus
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.pins import Pins
@@ -88,7 +89,9 @@ class _Sweeper:
         if due == home():
             # What cannot be deleted now is deleted by the next one.
             with contextlib.suppress(OSError, JobError, StateError):
-                _stamp().touch(mode=0o600)
+                stamp = open_private(_stamp())
+                os.utime(stamp)
+                os.close(stamp)
                 sweep()
 
     def forget(self) -> None:

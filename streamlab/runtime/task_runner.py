@@ -22,9 +22,10 @@ import msgspec
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.sink import SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
-from streamlab.core.errors import StepFailed, StreamlabError
+from streamlab.core.errors import OptionError, PlanError, SinkError, StepFailed, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import Barrier
+from streamlab.core.redaction import without_credentials
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.preview import shortened
 from streamlab.observe.status import Failure, TaskStatus
@@ -458,8 +459,8 @@ def failure_of(error: BaseException, step: str, sample: str = "") -> Failure:
     told = _failure_of(error, step, sample)
     return msgspec.structs.replace(
         told,
-        message=shortened(told.message, _MOST_LETTERS),
-        traceback=shortened(told.traceback, 2 * _MOST_LETTERS),
+        message=shortened(without_credentials(told.message), _MOST_LETTERS),
+        traceback=shortened(without_credentials(told.traceback), 2 * _MOST_LETTERS),
         sample=shortened(told.sample, _MOST_LETTERS),
     )
 
@@ -476,7 +477,9 @@ def _failure_of(error: BaseException, step: str, sample: str) -> Failure:
         )
     if isinstance(error, StreamlabError):
         # It was raised on purpose and explains itself; the rows at hand have nothing to do with it.
-        return Failure(message=str(error), step=step, traceback=traceback_text, kind=type(error).__name__)
+        lasting = isinstance(error, PlanError | OptionError) or (isinstance(error, SinkError) and error.lasting)
+        kind = type(error).__name__
+        return Failure(message=str(error), step=step, traceback=traceback_text, kind=kind, lasting=lasting)
     return Failure(
         message=f"{step}: {type(error).__name__}: {error}", step=step, traceback=traceback_text, sample=sample
     )

@@ -8,6 +8,8 @@ three things:
                     cannot be stored in the time that a whole one may take.
 *the coordinator*   When its pipe ends, or nothing comes from it any more, the job cannot go on: the worker writes that
                     into the job's status, removes what the coordinator can no longer remove, and ends.
+*its pipes*         A user's function that closes descriptors which are not its own takes them away: the worker ends,
+                    alone, with a code that says so.
 *itself*            A native call that never gives back the interpreter stops this thread too. The coordinator finds
                     that out; for when it is gone as well, a timer in C (faulthandler's) is set back again and again,
                     and ends the worker when it is not.
@@ -34,14 +36,20 @@ import msgspec
 
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, TaskStatus
-from streamlab.runtime.folder import JobFolder, remove_sockets_folder
+from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.forked_children import end_forked_children
+from streamlab.runtime.heir import start_heir
 from streamlab.runtime.pipes import READY, FrameBuffer, PipeWriter, framed, read_available
-from streamlab.runtime.processes import kill_group
+from streamlab.runtime.processes import PIPES_LOST, kill_group
 from streamlab.runtime.protocol import Hello, Ping, TaskFailed, ToWorker, WorkerEvent, WorkerReport
+from streamlab.runtime.socket_folders import remove_sockets_folder
 from streamlab.runtime.step_clock import StepClock
+from streamlab.runtime.surroundings import current_folder
 from streamlab.runtime.task_runner import stack_text
 
 REPORT_S = 0.2
+_ENVIRONMENT = dict(os.environ)
+"""As it was when this process was started."""
 _LONGEST_ROUND_S = 1.0
 _ARM_S = 10.0
 _LAST_RESORT_S = 600.0
@@ -71,6 +79,7 @@ class Watchdog(threading.Thread):
         self._decoder = msgspec.msgpack.Decoder(ToWorker)
         self._encoder = msgspec.msgpack.Encoder()
         self._coordinator = coordinator
+        self._current = current_folder() or None
         self._main = threading.main_thread().ident
         self._round_began = time.monotonic()
         self._heard_s = 0.0
@@ -82,6 +91,10 @@ class Watchdog(threading.Thread):
         self._event_fd, self._event_signal = os.pipe()
         for fd in (self.command_fd, self._command_signal, self._event_fd, self._event_signal, commands_fd):
             os.set_blocking(fd, False)
+        pipes = (commands_fd, events_fd, self.command_fd, self._command_signal, self._event_fd, self._event_signal)
+        self._pipes = {fd: _file_behind(fd) for fd in pipes}
+        """What the descriptors are of: others may open files under their numbers once they have been closed."""
+        end_forked_children((commands_fd, events_fd))
         os.write(events_fd, framed(READY))
         self.hello = self._wait_for_hello()
         self._folder = JobFolder(Path(self.hello.folder))
@@ -132,8 +145,13 @@ class Watchdog(threading.Thread):
             while not self._ends or self._events or self._writer.pending:
                 self._round()
         except BaseException:
+            # The coordinator and the other workers have no part in it.
             traceback.print_exc()
-            self._orphaned("its worker's watchdog failed; see the log")
+            os._exit(PIPES_LOST if self._has_lost_pipes else 1)
+
+    @property
+    def _has_lost_pipes(self) -> bool:
+        return any(_file_behind(fd) != file for fd, file in self._pipes.items())
 
     def _sign_of_life(self) -> WorkerReport:
         return WorkerReport(self.hello.worker, self.hello.attempt, self._tasks, self._first_row_us)
@@ -151,6 +169,9 @@ class Watchdog(threading.Thread):
     def _round(self) -> None:
         waiting = [self._writer.fd] if self._writer.pending else []
         readable, _, _ = select.select([self._commands_fd, self._event_fd], waiting, [], REPORT_S)
+        if self._has_lost_pipes:
+            text = "something in this process has closed the worker's pipes"
+            raise OSError(text)
         began, self._round_began = self._round_began, time.monotonic()
         self.clock.awake_s += min(self._round_began - began, _LONGEST_ROUND_S)
         now = self.clock.awake_s
@@ -227,10 +248,23 @@ class Watchdog(threading.Thread):
             with contextlib.suppress(OSError):
                 if os.getppid() == self._coordinator:
                     os.kill(self._coordinator, signal.SIGKILL)
+        if not is_lost:
+            # The guardian may be gone as well. What goes wrong here is found out by clients.
+            with contextlib.suppress(Exception):
+                start_heir(self._folder, self.hello.worker, _ENVIRONMENT, self._current)
         if is_lost:
-            remove_sockets_folder(self._meta.sockets)
+            remove_sockets_folder(self._meta.sockets, self._meta.id)
         kill_group(os.getpid())
         os._exit(1)
+
+
+def _file_behind(fd: int) -> tuple[int, int] | None:
+    """Return what tells the file of a descriptor from all others; None when it is closed."""
+    try:
+        facts = os.fstat(fd)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _wake(fd: int) -> None:

@@ -44,6 +44,7 @@ from streamlab.runtime.deployment import (
 from streamlab.runtime.exchange import Channel
 from streamlab.runtime.fault_injection import arm_from_environment
 from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.forked_children import leave_if_forked
 from streamlab.runtime.job_log import print_to
 from streamlab.runtime.pane_files import PaneWriter
 from streamlab.runtime.pipes import read_available
@@ -225,6 +226,7 @@ class Worker:
             self._checkpoints.finish(runner.last, runner.status(self._now_us()), runner.first_row_us)
 
     def _fail(self, error: BaseException) -> None:
+        leave_if_forked()
         self.has_failed = True
         self._watchdog.clock.end()
         task = self._current
@@ -240,6 +242,7 @@ class Worker:
 
     def _obey(self, *, only_dismissal: bool = False) -> bool:
         """Carry out the commands that have come; return False when the worker is dismissed."""
+        leave_if_forked()
         commands = self._watchdog.commands
         if commands:
             read_available(self._watchdog.command_fd)
@@ -427,6 +430,7 @@ class Worker:
         self, user_steps: frozenset[str], limited_steps: frozenset[str], step: str, frame: pl.DataFrame | None
     ) -> None:
         """Tell the black box and the watchdog what runs next."""
+        leave_if_forked()
         sample = str(frame.head(_SAMPLE_ROWS)) if frame is not None and step in user_steps else ""
         self._black_box.note(step, sample)
         if step in limited_steps:

@@ -261,13 +261,15 @@ class Insight:
         schema = {"more_delay_ms": pl.Float64(), "kept": pl.Float64()}
         return pl.DataFrame(completeness(self._handle.status()), schema=schema, orient="row")
 
-    def serve_metrics(self, port: int = 0) -> MetricsServer:
+    def serve_metrics(self, port: int = 0, *, token: str | None = None) -> MetricsServer:
         """Serve its figures to Prometheus, on this machine only, until the returned server is closed.
 
         Parameters
         ----------
         port
             Where to listen; 0 takes a free port, see ``.url``.
+        token
+            What opens it, in the address or as ``Authorization: Bearer``; None makes one up, which ``.url`` holds.
 
         Raises
         ------
@@ -276,7 +278,7 @@ class Insight:
         """
         from streamlab.session.metrics_server import MetricsServer  # noqa: PLC0415 - a web server, for few
 
-        return MetricsServer(lambda: [self._handle.status()], port)
+        return MetricsServer(lambda: [self._handle.status()], port, token)
 
     def lateness(self) -> pl.DataFrame:
         """Return the newest late rows, about a thousand of each worker, with what became of them, newest first.

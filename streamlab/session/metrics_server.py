@@ -1,20 +1,24 @@
 """A Prometheus endpoint on this machine only, for as long as somebody wants one.
 
 It listens on the loopback address, answers ``GET /metrics`` and nothing else, and refuses requests for other hosts, so
-that a web page cannot read it by way of a name that it has pointed here.
+that a web page cannot read it by way of a name that it has pointed here, and requests without its token, so that no
+other user of the machine can.
 """
 
 from __future__ import annotations
 
+import hmac
 import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from urllib.parse import parse_qs, urlencode
 
 from streamlab.core.errors import OptionError, StreamlabError, explained
 from streamlab.observe.prometheus import CONTENT_TYPE, exposition
 from streamlab.observe.status import JobStatus
+from streamlab.session.access_token import BEARER, TOKEN_ARGUMENT, new_token
 
 _HOST = "127.0.0.1"
 _HOSTS = {"127.0.0.1", "localhost", "[::1]"}
@@ -30,6 +34,8 @@ class MetricsServer:
         Called for each scrape.
     port
         Where to listen; 0 takes a free port.
+    token
+        What opens it; None makes one up.
 
     Raises
     ------
@@ -37,11 +43,12 @@ class MetricsServer:
         If the port is none, or taken.
     """
 
-    def __init__(self, statuses: Callable[[], Sequence[JobStatus]], port: int = 0) -> None:
+    def __init__(self, statuses: Callable[[], Sequence[JobStatus]], port: int = 0, token: str | None = None) -> None:
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= _MOST_PORTS:
             raise OptionError(explained("port", needed=f"a number from 0 to {_MOST_PORTS}", got=repr(port)))
+        self._token = new_token() if token is None else token
         try:
-            self._server = ThreadingHTTPServer((_HOST, port), _handler(statuses))
+            self._server = ThreadingHTTPServer((_HOST, port), _handler(statuses, self._token))
         except OSError as error:
             text = explained("metrics", needed=f"port {port} to be free", got=error.strerror or str(error))
             raise OptionError(text) from error
@@ -56,7 +63,12 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """What Prometheus is to scrape."""
+        """What Prometheus is to scrape, with the token."""
+        return f"{self.address}?{urlencode({TOKEN_ARGUMENT: self._token})}"
+
+    @property
+    def address(self) -> str:
+        """What Prometheus is to scrape if it brings the token as ``Authorization: Bearer``."""
         return f"http://{_HOST}:{self.port}/metrics"
 
     def wait(self) -> None:
@@ -78,10 +90,10 @@ class MetricsServer:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<MetricsServer {self.url}>"
+        return f"<MetricsServer {self.address}>"
 
 
-def _handler(statuses: Callable[[], Sequence[JobStatus]]) -> type[BaseHTTPRequestHandler]:
+def _handler(statuses: Callable[[], Sequence[JobStatus]], token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "streamlab"
         sys_version = ""
@@ -92,6 +104,8 @@ def _handler(statuses: Callable[[], Sequence[JobStatus]]) -> type[BaseHTTPReques
                 self._answer(HTTPStatus.FORBIDDEN, "this endpoint is for this machine only\n")
             elif self.path.partition("?")[0] != "/metrics":
                 self._answer(HTTPStatus.NOT_FOUND, "only /metrics is here\n")
+            elif not self._has_token():
+                self._answer(HTTPStatus.FORBIDDEN, "the address with its token opens it\n")
             else:
                 try:
                     text = exposition(statuses())
@@ -99,6 +113,11 @@ def _handler(statuses: Callable[[], Sequence[JobStatus]]) -> type[BaseHTTPReques
                     self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
                 else:
                     self._answer(HTTPStatus.OK, text, CONTENT_TYPE)
+
+        def _has_token(self) -> bool:
+            given = parse_qs(self.path.partition("?")[2]).get(TOKEN_ARGUMENT, [])
+            header = self.headers.get("Authorization", "").removeprefix(BEARER)
+            return any(hmac.compare_digest(one.encode(), token.encode()) for one in (header, *given[:1]))
 
         def log_message(self, *args: object) -> None:
             """Scrapes are not worth a line each."""

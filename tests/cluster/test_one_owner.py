@@ -18,7 +18,8 @@ from patience import eventually
 import streamlab as sl
 from streamlab.core.process_id import ProcessId, process_id
 from streamlab.observe.status import JobState
-from streamlab.runtime.folder import JobFolder, JobProcesses
+from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.protocol import KEY_BYTES
 from streamlab.runtime.results import read_attempts
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import polars as pl
@@ -106,6 +107,22 @@ def test_a_job_goes_on_from_its_last_checkpoint(start, query, who, number):
     assert report.late_rows == len(missing)
     if query is windows:
         assert table.height == table.select("t", "k").n_unique()
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.05, 0.1])
+@pytest.mark.parametrize("order", [("guardian", "coordinator"), ("coordinator", "guardian")])
+def test_a_job_goes_on_although_guardian_and_coordinator_are_killed_together(start, order, gap_s):
+    job = start(graph_of(groups()), **OPTIONS)
+    eventually(lambda: is_under_way(job), "a first checkpoint")
+    before = processes(job)
+    for who in order:
+        os.kill(before[who], signal.SIGKILL)
+        time.sleep(gap_s)
+    eventually(lambda: is_under_way(job, 2) and has_guardian(job, before["guardian"]), "a checkpoint of the second")
+    assert job.stop(drain=True) == "stopped"
+    total = job.report().rows_in
+    assert job.results()["n"].sum() == total
+    assert job.results()["v"].sum() == sum(range(total))
 
 
 def test_a_killed_guardian_is_not_missed(start):

@@ -23,7 +23,8 @@ from fault_jobs import Broken
 from streamlab.core.errors import JobError
 from streamlab.observe.status import JobStatus
 from streamlab.runtime.fault_injection import VARIABLE
-from streamlab.runtime.folder import JobFolder, JobProcesses
+from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.job_processes import JobProcesses
 
 PATIENCE_S = 60.0
 GRACE_S = 10.0

@@ -11,7 +11,7 @@ from ratio import MOST, processor_s
 
 import streamlab as sl
 from streamlab.runtime.client import check_is_free, find
-from streamlab.runtime.folder import home
+from streamlab.runtime.home import home
 
 FEW, MANY = 10, 1_000
 

@@ -25,10 +25,10 @@ from streamlab.connectors.sinks.tables import (
     TableSink,
     last_changes,
     optional,
-    redacted,
     with_deleted,
 )
 from streamlab.core.errors import SinkError, explained
+from streamlab.core.redaction import redacted
 
 _TRIES = 5
 _MIN_SECRET = 4
@@ -129,7 +129,7 @@ class _DeltaTable(Table):
                 found = there.get(column.name)
                 needed = f"a column {column.name!r} of {column.type} in {self._sink.place()}, which is there already"
                 got = "none" if found is None else str(found)
-                raise SinkError(explained(self._sink.name, needed=needed, got=got))
+                raise SinkError(explained(self._sink.name, needed=needed, got=got), lasting=True)
 
     def create(self) -> None:
         """Make the table, or check the one that is there."""

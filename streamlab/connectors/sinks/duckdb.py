@@ -20,6 +20,7 @@ from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, check_table_na
 from streamlab.connectors.sinks.sqlite import LOCK_TIMEOUT_MS, database_path
 from streamlab.connectors.sinks.tables import DELETED, TableSink, Unfit, finer_keys, optional, with_deleted
 from streamlab.core.errors import SinkError, explained
+from streamlab.core.redaction import credentials_in, redacted, shown_address
 
 _RETRY_S = 0.05
 _INTEGERS: dict[type[pl.DataType], str] = {
@@ -71,7 +72,7 @@ class DuckdbSink(TableSink):
 
     def place(self) -> str:
         """Name the file and the table."""
-        return f"table {self.table!r} of {self.path}"
+        return f"table {self.table!r} of {shown_address(self.path)}"
 
     def is_there(self) -> bool:
         """Whether there is a file."""
@@ -114,8 +115,10 @@ class DuckdbSink(TableSink):
         except library.Error as error:
             held = _is_locked(error)
             hint = "close it there, or open it with read_only=True for as long as a query takes" if held else ""
-            needed = f"to write to {self.place()}"
-            raise SinkError(explained(self.name, needed=needed, got=str(error), hint=hint)) from error
+            needed, secrets = f"to write to {self.place()}", credentials_in(self.path)
+            raise SinkError(explained(self.name, needed=needed, got=redacted(str(error), secrets), hint=hint)) from (
+                None if secrets else error
+            )
 
     def _connect(self, library: Any) -> Any:
         deadline = time.monotonic() + self.lock_timeout_ms / 1000

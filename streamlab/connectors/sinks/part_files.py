@@ -32,7 +32,7 @@ _HIDDEN = ".tmp"
 _REMOVED = ""
 """In place of a file's visible name: it is to be removed."""
 _NUMBER = re.compile(r"\d+")
-_JOB, _STEP, _TARGET = "job", "step", "target"
+_JOB, _STEP, _TARGET, _ROWS = "job", "step", "target", "rows"
 _OWN_NAME = re.compile(r"\.part-[\w.-]+", re.ASCII)
 _SHOWN_NAME = re.compile(r"part-[0-9a-f]+-c(\d+)-(\d+)-.*")
 _JOB_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -58,6 +58,7 @@ class PartFileWriter(SinkWriter):
         self._job = f"part-{whose}-"
         self._frames: list[pl.DataFrame] = []
         self._rows = self._bytes = 0
+        self._rows_written = 0
         self._since_us: int | None = None
         self._written: list[str] = []
         self._swept = context.subtask != 0
@@ -92,19 +93,20 @@ class PartFileWriter(SinkWriter):
         """
         self._roll()
         hidden, self._written = self._written, []
+        rows, self._rows_written = self._rows_written, 0
         leftovers = self._leftovers()
         shown = [(name, self._shown(name, checkpoint_id)) for name in hidden]
         head: Pending = ()
         if hidden and self._waits:
             job, target = Path(self._context.folder).name, self._sink.folder
-            head = ((_JOB, job), (_STEP, self._context.step), (_TARGET, target))
+            head = ((_JOB, job), (_STEP, self._context.step), (_TARGET, target), (_ROWS, str(rows)))
         return (*head, *shown, *((name, _REMOVED) for name in leftovers))
 
     def commit(self, pending: Pending) -> None:
         """Rename the files; those that were renamed before are left alone."""
         marks, files, leftovers = self._read(pending)
         with self._explained("show files in"):
-            self._show(marks, files)
+            self._show(marks, files, dict(pending).get(_ROWS, ""))
         self._remove_all(leftovers)
 
     def take_over(self, pending: Pending) -> None:
@@ -114,7 +116,7 @@ class PartFileWriter(SinkWriter):
         marks, files, leftovers = self._read(pending)
         with self._explained("show files in"):
             hidden = [(name, final) for name, final in files if os.path.exists(self._path(name))]
-            self._show(marks if marks is not None and marks.job_is_there else None, hidden)
+            self._show(marks if marks is not None and marks.job_is_there else None, hidden, "")
         self._remove_all(leftovers)
 
     def abort(self, pending: Pending) -> None:
@@ -160,6 +162,7 @@ class PartFileWriter(SinkWriter):
                 self._remove(hidden)
                 raise
         self._next += 1
+        self._rows_written += self._rows
         self._written.append(hidden)
         self._frames, self._rows, self._bytes, self._since_us = [], 0, 0, None
 
@@ -206,7 +209,7 @@ class PartFileWriter(SinkWriter):
 
         Raises SinkError if it gave none such: the names must not lead out of the folder.
         """
-        facts = {name: value for name, value in pending if name in {_JOB, _STEP, _TARGET}}
+        facts = {name: value for name, value in pending if name in {_JOB, _STEP, _TARGET, _ROWS}}
         names = [(hidden, final) for hidden, final in pending if hidden not in facts]
         visible = [f".{final}" for _, final in names if final != _REMOVED]
         own = all(_OWN_NAME.fullmatch(name) for name in (*(hidden for hidden, _ in names), *visible))
@@ -221,28 +224,49 @@ class PartFileWriter(SinkWriter):
             [hidden for hidden, final in names if final == _REMOVED],
         )
 
-    def _show(self, marks: ShownFiles | None, files: list[tuple[str, str]]) -> None:
+    def _show(self, marks: ShownFiles | None, files: list[tuple[str, str]], rows: str) -> None:
+        """Rename files. Raises SinkError if one is gone that nobody can have seen under its visible name."""
         if not files:
             return
-        if marks is not None:
-            self._begin(marks, files)
-        for hidden, final in files:
-            if os.path.exists(self._path(hidden)):
-                os.replace(self._path(hidden), self._path(final))
-            reach("sink.publish")
-        sync(Path(self._sink.folder))
+        is_first = self._begin(marks, files, rows)
+        try:
+            for hidden, final in files:
+                if os.path.exists(self._path(hidden)):
+                    os.replace(self._path(hidden), self._path(final))
+                elif is_first and not os.path.exists(self._path(final)):
+                    raise self._gone(hidden, final, rows)
+                reach("sink.publish")
+            sync(Path(self._sink.folder))
+        except FileNotFoundError as error:
+            # The folder itself has gone under it.
+            if is_first:
+                raise self._gone(*files[-1], rows) from error
+            raise
 
-    def _begin(self, marks: ShownFiles, files: list[tuple[str, str]]) -> None:
-        """Say that the files are about to be shown. Raises SinkError if one is gone although that was not said."""
+    def _begin(self, marks: ShownFiles | None, files: list[tuple[str, str]], rows: str) -> bool:
+        """Say that the files are about to be shown, and return whether that was not said before.
+
+        Raises SinkError if one is gone although it was not.
+        """
         found = _SHOWN_NAME.fullmatch(files[0][1])
         checkpoint, subtask = (int(found[1]), int(found[2])) if found else (0, 0)
-        if marks.has_begun(subtask, checkpoint):
-            return
+        if marks is not None and marks.has_begun(subtask, checkpoint):
+            return False
         for hidden, final in files:
             if not os.path.exists(self._path(hidden)) and not os.path.exists(self._path(final)):
-                text = f"{hidden!r}, written for a checkpoint, is gone"
-                raise SinkError(explained(self._sink.name, needed="its own files untouched", got=text))
-        marks.begin(subtask, checkpoint)
+                raise self._gone(hidden, final, rows)
+        if marks is not None:
+            marks.begin(subtask, checkpoint)
+        return True
+
+    def _gone(self, hidden: str, final: str, rows: str) -> SinkError:
+        """Return the error for a file that somebody has removed before it was shown, which names the rows."""
+        found = _SHOWN_NAME.fullmatch(final)
+        since = f" between checkpoint {int(found[1])} and the one before" if found else ""
+        which = f"the {int(rows):,} rows" if rows.isdecimal() else "the rows"
+        got = f"{hidden!r} in {self._sink.folder!r} is gone, and with it {which} written{since}"
+        hint = "leave hidden files to the job; a start from an earlier one of job.checkpoints has the rows"
+        return SinkError(explained(self._sink.name, needed="its own files untouched", got=got, hint=hint), lasting=True)
 
     def _leftovers(self) -> list[str]:
         """Return what earlier attempts of this job left hidden: once, and to one subtask only."""

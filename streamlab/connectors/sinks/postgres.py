@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 import polars as pl
 
 from streamlab.connectors.sinks.sql_tables import MARKS, ROWS, SqlTable, check_table_name, listed, quoted
-from streamlab.connectors.sinks.tables import TableSink, Unfit, finer_keys, optional, redacted
+from streamlab.connectors.sinks.tables import TableSink, Unfit, finer_keys, optional
 from streamlab.core.errors import OptionError, SinkError, explained
+from streamlab.core.redaction import redacted
 
 CONNECT_TIMEOUT_S = 10
 _CHUNK_ROWS = 50_000

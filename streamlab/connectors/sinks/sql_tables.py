@@ -74,7 +74,9 @@ class SqlTable(Table):
         missing = [name for name in self.columns if self.sink.folded(name) not in known]
         if missing:
             needed = f"the columns {', '.join(map(repr, self.columns))} in {self.sink.place()}, which is there already"
-            raise SinkError(explained(self.sink.name, needed=needed, got=f"a table without {missing[0]!r}"))
+            raise SinkError(
+                explained(self.sink.name, needed=needed, got=f"a table without {missing[0]!r}"), lasting=True
+            )
         self.check_types(there)
         if self.sink.mode == "upsert":
             self.check_keys()
@@ -138,7 +140,7 @@ class SqlTable(Table):
                 number or own == other or own == _bare(self.sink.column_type(pl.String()) or "") or dtype.is_nested()
             ):
                 needed = f"a column {name!r} of type {own} in {self.sink.place()}, which is there already"
-                raise SinkError(explained(self.sink.name, needed=needed, got=other))
+                raise SinkError(explained(self.sink.name, needed=needed, got=other), lasting=True)
 
     def check_keys(self) -> None:
         """Refuse a table in which a key may have several rows."""
@@ -153,7 +155,8 @@ class SqlTable(Table):
                     needed=f"a unique index on {keys} of {self.sink.place()}, which is there already",
                     got=str(error).partition("\n")[0],
                     hint="CREATE UNIQUE INDEX ON that table, or keys that are unique in it",
-                )
+                ),
+                lasting=True,
             ) from None
 
     @property

@@ -321,7 +321,7 @@ class TableWriter(SinkWriter):
                 tell_apart = " and tell apart" if name in self._sink.keys else ""
                 needed = f"values that {self._sink.target} can hold{tell_apart}"
                 got = f"{unfit.what} in the column {name!r}"
-                raise SinkError(explained(self._sink.name, needed=needed, got=got, hint=unfit.hint))
+                raise SinkError(explained(self._sink.name, needed=needed, got=got, hint=unfit.hint), lasting=True)
 
     def _of(self, pending: Pending) -> tuple[Staging, Transaction]:
         # A job that takes no checkpoints may still have been restored from one.
@@ -387,17 +387,5 @@ def optional(step: str, module: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         needed, got = f"the library {module!r}", "an environment without it"
-        raise SinkError(explained(step, needed=needed, got=got, hint=f"pip install 'streamlab[{extra}]'")) from error
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return a text, such as another library's error, without the secrets that may be in it.
-
-    Examples
-    --------
-    >>> redacted("cannot log in with 'tiger'", ["tiger"])
-    "cannot log in with '***'"
-    """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+        text = explained(step, needed=needed, got=got, hint=f"pip install 'streamlab[{extra}]'")
+        raise SinkError(text, lasting=True) from error

@@ -9,10 +9,11 @@ from __future__ import annotations
 from streamlab.observe.diagnosis.event_time import completeness, held_watermarks, late_share
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity
 from streamlab.observe.diagnosis.flow import bottlenecks, hot_subtasks, slow_calls
-from streamlab.observe.diagnosis.upkeep import checkpoints, dead_letters, failures, growing_state
+from streamlab.observe.diagnosis.upkeep import checkpoints, dead_letters, failures, full_disk, growing_state
 
 RULES = (
     failures,
+    full_disk,
     held_watermarks,
     bottlenecks,
     slow_calls,

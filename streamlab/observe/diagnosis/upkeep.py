@@ -53,6 +53,15 @@ def failures(facts: Facts) -> list[Finding]:
     return [Finding("restart", Severity.HINT, step, sentence, "nothing was lost; see job.log() for the cause")]
 
 
+def full_disk(facts: Facts) -> list[Finding]:
+    """Find that there is no room left where the job's folder is."""
+    if not facts.status.folder_full or facts.status.state.is_final:
+        return []
+    sentence = "the disk with the job's folder is full: no checkpoint can be stored, and figures may be old"
+    move = "free some space there (streamlab gc clears old jobs away); the job ends if that takes longer than 30 s"
+    return [Finding("full disk", Severity.PROBLEM, "", sentence, move)]
+
+
 def _restarts_lately(facts: Facts) -> int:
     status = facts.status
     before = [one.restarts for one in facts.samples if status.reported_us - one.at_us >= _LOOP_US]

@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from streamlab.core.errors import CheckpointError, CheckpointMatter, explained
+from streamlab.core.redaction import redacted
 
 NO_FILE = "something that is no plain file"
 _NAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,199}){0,7}\Z")
@@ -34,6 +35,8 @@ class Blobs(ABC):
 
     where: str
     """The place, for messages; without credentials."""
+    location: str
+    """The place by which it is opened once more."""
     is_remote: bool
     """Whether bytes cost more than the time to compress them."""
 
@@ -99,8 +102,8 @@ def named_well(sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 @contextmanager
-def failures(doing: str, name: str, where: str) -> Iterator[None]:
-    """Raise every failure in the block as a :class:`CheckpointError` that names the file."""
+def failures(doing: str, name: str, where: str, secrets: Sequence[str] = ()) -> Iterator[None]:
+    """Raise every failure in the block as a :class:`CheckpointError` that names the file and tells no secret."""
     try:
         yield
     except CheckpointError:
@@ -114,7 +117,8 @@ def failures(doing: str, name: str, where: str) -> Iterator[None]:
             text = explained(f"{doing} {name} at {where}", needed="a folder", got="a file in its place")
             raise CheckpointError(text, file=name, matter="unreachable") from error
         got = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-        raise failed(doing, name, where, got, "unreachable") from error
+        # Its cause, shown with it, may tell secrets.
+        raise failed(doing, name, where, redacted(got, secrets), "unreachable") from (None if secrets else error)
 
 
 def failed(doing: str, name: str, where: str, got: str, matter: CheckpointMatter) -> CheckpointError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from streamlab.core.errors import OptionError, explained
+from streamlab.core.errors import CheckpointError, OptionError, explained
+from streamlab.core.redaction import credentials_in, redacted, shown_address
 from streamlab.state.checkpoints.blob_contract import Blobs, checked, failures, named_well
+
+_SHORTEST_SECRET = 4
 
 
 class FsspecBlobs(Blobs):
@@ -28,7 +30,8 @@ class FsspecBlobs(Blobs):
     is_remote = True
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
-        self.where = _without_credentials(url)
+        self.where, self.location = shown_address(url), url
+        self._secrets = [*credentials_in(url), *_texts(options or {})]
         try:
             import fsspec  # noqa: PLC0415 - an optional library
         except ImportError as missing:
@@ -46,19 +49,24 @@ class FsspecBlobs(Blobs):
             text = explained(
                 f"checkpoints at {self.where}",
                 needed="a folder or a URL that fsspec knows",
-                got=str(refused),
+                got=redacted(str(refused), self._secrets),
                 hint="pip install 'streamlab[cloud]' brings s3://",
             )
-            raise OptionError(text) from refused
+            raise OptionError(text) from (None if self._secrets else refused)
+        except Exception as refused:  # file systems that connect at once raise classes of their own
+            got = redacted(f"{type(refused).__name__}: {refused}", self._secrets)
+            hint = "see to the address and the credentials, and that it can be reached from here"
+            text = explained(f"checkpoints at {self.where}", needed="a store that answers", got=got, hint=hint)
+            raise CheckpointError(text, matter="unreachable") from (None if self._secrets else refused)
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write, or replace, atomically and durably."""
-        with failures("writing", name, self.where):
+        with failures("writing", name, self.where, self._secrets):
             self._fs.pipe_file(self._path(name), bytes(data))
 
     def create(self, name: str, data: bytes | memoryview) -> bool:
         """Write like :meth:`put` unless the name is there already; return whether it was written."""
-        with failures("writing", name, self.where):
+        with failures("writing", name, self.where, self._secrets):
             try:
                 self._fs.pipe_file(self._path(name), bytes(data), mode="create")
             except FileExistsError:
@@ -67,12 +75,12 @@ class FsspecBlobs(Blobs):
 
     def get(self, name: str) -> bytes:
         """Return all bytes."""
-        with failures("reading", name, self.where):
+        with failures("reading", name, self.where, self._secrets):
             return bytes(self._fs.cat_file(self._path(name)))
 
     def size(self, name: str) -> int | None:
         """Return the length in bytes, or None when the name is not there."""
-        with failures("looking at", name, self.where):
+        with failures("looking at", name, self.where, self._secrets):
             try:
                 found = self._fs.info(self._path(name))
             except FileNotFoundError:
@@ -90,7 +98,7 @@ class FsspecBlobs(Blobs):
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the lengths of all files below a folder, at any depth, by name; empty when there is no such folder."""
-        with failures("listing", folder, self.where):
+        with failures("listing", folder, self.where, self._secrets):
             try:
                 found = self._fs.find(self._path(folder), detail=True)
             except FileNotFoundError:
@@ -104,5 +112,12 @@ class FsspecBlobs(Blobs):
         return f"{self._root.rstrip('/')}/{checked(name, self.where)}"
 
 
-def _without_credentials(url: str) -> str:
-    return re.sub(r"(://)[^/]*@", r"\1", url)
+def _texts(options: Mapping[str, Any]) -> list[str]:
+    """Return the texts among options, at any depth: any of them may be a secret."""
+    found = []
+    for value in options.values():
+        if isinstance(value, Mapping):
+            found += _texts(value)
+        elif isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
+            found.append(value)
+    return found

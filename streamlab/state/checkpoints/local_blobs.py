@@ -29,7 +29,7 @@ class LocalBlobs(Blobs):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._root = os.path.abspath(os.fspath(folder))
         self._durable: set[str] = set()
-        self.where = self._root
+        self.where = self.location = self._root
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write, or replace, atomically and durably."""

@@ -37,7 +37,7 @@ class Mark(msgspec.Struct, frozen=True):
     def counts(self) -> bool:
         """Whether the process, or one of the others, still runs, as far as can be known."""
         if self.host == socket.gethostname():
-            return any(process.is_alive for process in (self.process, *self.others))
+            return any(process.is_alive or process.is_elsewhere for process in (self.process, *self.others))
         return abs(_now_us() - self.since_us) < _TRUST_ELSEWHERE_US
 
 

@@ -56,7 +56,7 @@ def copy_checkpoint(
 
 def checkpoint_path(blobs: Blobs, checkpoint_id: int) -> str:
     """Return the path, or URL, by which :func:`find_savepoint` finds one checkpoint of several."""
-    return f"{blobs.where}/checkpoints/{checkpoint_id:04d}"
+    return f"{blobs.location}/checkpoints/{checkpoint_id:04d}"
 
 
 def find_savepoint(path: str | os.PathLike[str]) -> tuple[str, Manifest]:
@@ -79,11 +79,11 @@ def find_savepoint(path: str | os.PathLike[str]) -> tuple[str, Manifest]:
     if one is not None and not store.ids():
         kept = open_blobs(one["place"])
         if int(one["id"]) in ManifestStore(kept).ids():
-            return kept.where, ManifestStore(kept).get(int(one["id"]))
+            return kept.location, ManifestStore(kept).get(int(one["id"]))
     for _, found in store.newest_first():
         if isinstance(found, CheckpointError):
             raise found
-        return blobs.where, found
+        return blobs.location, found
     is_begun = bool(blobs.names(contents.FOLDER))
     got = f"one at {blobs.where} that was begun and never finished" if is_begun else f"none at {blobs.where}"
     hint = "save to that place once more, or begin from job.checkpoints[-1]" if is_begun else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.sinks import part_files
 from streamlab.connectors.sinks.batches import BatchesSink
 from streamlab.connectors.sinks.files import CsvSink, NdjsonSink, ParquetSink
 from streamlab.core.changelog import ROW_KIND
@@ -57,6 +59,39 @@ def test_a_column_that_the_format_cannot_hold(kind: type[CsvSink], column: pl.Se
         sink.check_schema(frame.schema)
     with pytest.raises(SinkError, match="'odd'"):
         sink.open(CONTEXT).write(frame)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+@pytest.mark.parametrize("made_anew", [True, False])
+def test_rows_that_are_removed_between_prepare_and_commit_are_named(
+    checkpoints: bool, made_anew: bool, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    context = SinkContext(str(tmp_path / "jobs" / "j-1"), 0, 1, 1, "sink", checkpoints=checkpoints)
+    writer = ParquetSink("sink", str(out)).open(context)
+    writer.write(pl.DataFrame({"n": range(1_500)}))
+    pending = writer.prepare(7)
+    shutil.rmtree(out)
+    if made_anew:
+        out.mkdir()
+    rows = "1,500 rows written between checkpoint 7" if checkpoints else "the rows"
+    with pytest.raises(SinkError, match=rows) as raised:
+        writer.commit(pending)
+    assert raised.value.lasting
+
+
+def test_a_folder_that_goes_while_files_are_shown_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    context = SinkContext(str(tmp_path / "jobs" / "j-1"), 0, 1, 1, "sink", checkpoints=True)
+    writer = ParquetSink("sink", str(out), roll_rows=1).open(context)
+    for number in range(2):
+        writer.write(pl.DataFrame({"n": [number]}))
+    pending = writer.prepare(7)
+    monkeypatch.setattr(part_files, "reach", lambda _: shutil.rmtree(out, ignore_errors=True))
+    with pytest.raises(SinkError, match="is gone"):
+        writer.commit(pending)
 
 
 def test_two_subtasks_do_not_collide(tmp_path: Path) -> None:

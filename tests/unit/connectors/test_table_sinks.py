@@ -28,6 +28,7 @@ from streamlab.connectors.sinks.sqlite import SqliteSink
 from streamlab.connectors.sinks.tables import TableSink
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import OptionError, SinkError
+from streamlab.core.redaction import redacted
 
 NUMBERS = pl.Schema({"k": pl.Int64, "text": pl.String})
 UTC = dt.UTC
@@ -466,7 +467,7 @@ def test_options_of_storage_are_not_told() -> None:
     for text in (repr(sink), sink.describe()):
         assert "tiger" not in text
         assert "burning" not in text
-    assert tables.redacted("no tiger-tiger in eu", ["tiger-tiger"]) == "no *** in eu"
+    assert redacted("no tiger-tiger in eu", ["tiger-tiger"]) == "no *** in eu"
 
 
 def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

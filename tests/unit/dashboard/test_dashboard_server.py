@@ -19,8 +19,8 @@ from tornado.websocket import websocket_connect
 
 import streamlab as sl
 from streamlab.core.errors import OptionError
-from streamlab.dashboard.access import kept_token
 from streamlab.dashboard.server import DashboardServer
+from streamlab.session.access_token import kept_token
 
 Serve = Callable[..., DashboardServer]
 
@@ -77,10 +77,33 @@ def test_the_token_opens_the_pages(serve: Serve) -> None:
 def test_nothing_else_does(serve: Serve) -> None:
     page = serve().url("hourly").partition("?")[0]
     assert page.endswith("/job")
+    port = page.split(":")[2].partition("/")[0]
     for url in (page, f"{page}?token=", f"{page}?token=guess", f"{page}?name=hourly"):
         assert answer(url) == (HTTPStatus.FORBIDDEN, "")
     assert answer(page, Authorization="Bearer guess")[0] == HTTPStatus.FORBIDDEN
-    assert answer(page, Cookie="streamlab-dashboard=guess")[0] == HTTPStatus.FORBIDDEN
+    assert answer(page, Cookie=f"streamlab-dashboard-{port}=guess")[0] == HTTPStatus.FORBIDDEN
+
+
+def test_two_servers_have_a_cookie_each_and_the_token_is_in_none(serve: Serve) -> None:
+    servers = [serve(), serve()]
+    cookies = [answer(server.url())[1].partition(";")[0] for server in servers]
+    assert len({cookie.partition("=")[0] for cookie in cookies}) == 2
+    for server, cookie in zip(servers, cookies, strict=True):
+        page, _, token = server.url().partition("?token=")
+        assert token not in cookie
+        assert answer(page, Cookie="; ".join(cookies))[0] == HTTPStatus.OK
+        assert answer(f"{page}?token={cookie.partition('=')[2]}")[0] == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example:{port}", "127.0.0.1:1"]
+)
+def test_a_page_that_is_asked_for_by_another_name_is_refused(serve: Serve, host: str) -> None:
+    server = serve(metrics=True)
+    named = host.format(port=server.address.port)
+    for url in (server.url(), f"{server.metrics_url}?{server.url().partition('?')[2]}"):
+        assert answer(url, Host=named)[0] == HTTPStatus.FORBIDDEN
+        assert answer(url, Host=f"localhost:{server.address.port}")[0] == HTTPStatus.OK
 
 
 def test_pages_of_other_hosts_cannot_connect(serve: Serve) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tracemalloc
 from itertools import pairwise
 
 import msgspec
@@ -64,6 +65,21 @@ def test_a_sampler_goes_on_where_another_ended() -> None:
     after = sampler.sample(status(NOW + SECOND, arrival(NOW, 3, 1, 2)))
     assert after is not None
     assert (after.number, after.arrivals) == (2, ())
+
+
+def test_what_is_kept_takes_no_more_memory_after_hours() -> None:
+    ring, sampler, held = Ring(), Sampler(), []
+    tracemalloc.start()
+    try:
+        for at in range(2 * 3 * 3_600):
+            sample = sampler.sample(status(NOW + at * HALF, arrival(NOW + at * HALF, 10, at, at + 1)))
+            assert sample is not None
+            ring.add(sample)
+            if at in (3_600, 2 * 3 * 3_600 - 1):
+                held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[1] < 1.5 * held[0] < 1.5 * ring._budget
 
 
 def minute_by_minute(seconds: int, ring: Ring) -> list[Sample]:

@@ -7,7 +7,7 @@ from checkpointing_cluster import SECOND_US, Cluster, layout, rescaling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.observe.status import JobState
+from streamlab.observe.status import JobState, JobStatus
 from streamlab.runtime import protocol as p
 from streamlab.runtime.attempt_state import Takeover
 from streamlab.runtime.coordinator import Coordinator
@@ -171,3 +171,34 @@ def test_the_last_rescale_that_was_accepted_is_what_runs(actions):
     assert cluster.state == JobState.RUNNING
     assert cluster.attempts[-1].layout == expected
     assert cluster.coordinator.status().rescale == ""
+
+
+@pytest.mark.parametrize("step", ["waiting", *STEPS])
+def test_a_checkpoint_that_was_asked_for_is_taken_by_the_next_coordinator(step):
+    cluster = running()
+    if step == "waiting":
+        # One is being taken already, so this one is not even begun.
+        cluster.handle(p.CheckpointRequested("first"))
+    cluster.handle(p.CheckpointRequested("mine"))
+    assert "mine" in cluster.coordinator.status().requests
+    go_on_until(cluster, step)
+    if step in {"waiting", *STEPS[:3]}:
+        assert "mine" in published(cluster).requests
+    take_over(cluster)
+    cluster.settle()
+    for _ in range(3):
+        answers = [one.state for one in cluster.coordinator.status().checkpoints if one.request == "mine"]
+        if answers != ["complete"]:
+            cluster.take_checkpoint()
+    assert answers == ["complete"]
+    assert cluster.coordinator.status().requests == ()
+
+
+def published(cluster: Cluster) -> JobStatus:
+    return next(command.status for command in reversed(cluster.commands) if isinstance(command, p.Publish))
+
+
+def test_a_stop_before_anything_runs_is_on_record():
+    cluster = Cluster()
+    cluster.handle(p.StopRequested("last"))
+    assert (published(cluster).wish, published(cluster).savepoint) == ("stop", "last")

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import threading
-from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -15,17 +15,14 @@ from hypothesis import strategies as st
 
 from streamlab.core.errors import OptionError, StateError
 from streamlab.core.options import JobOptions
+from streamlab.core.process_id import process_id
+from streamlab.observe.diagnosis import Facts, diagnose
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.runtime.folder import (
-    JobFolder,
-    JobMeta,
-    checked_name,
-    create_folder,
-    create_sockets_folder,
-    list_folders,
-    registry_lock,
-    remove_sockets_folder,
-)
+from streamlab.observe.wording import figures
+from streamlab.runtime.client import JobHandle
+from streamlab.runtime.folder import JobFolder, JobMeta, checked_name, create_folder, list_folders
+from streamlab.runtime.home import registry_lock
+from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.protocol import Layout, VertexLayout
 
 
@@ -125,6 +122,19 @@ def test_the_last_status_finds_room_on_a_full_disk(monkeypatch):
     assert folder.read_status().state == JobState.FAILED
 
 
+def test_a_full_disk_is_found_out_by_whoever_reads_the_status(monkeypatch):
+    folder = create_folder()
+    folder.write_meta(meta_of(folder))
+    folder.write_status(status(rows=5))
+    folder.write_processes(JobProcesses(process_id()))
+    assert not JobHandle(folder).status().folder_full
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+    found = JobHandle(folder).status()
+    assert (found.folder_full, found.rows_in) == (True, 5)
+    assert [finding.kind for finding in diagnose(Facts(found))] == ["full disk"]
+    assert any("full" in figure.value for figure in figures(found))
+
+
 def test_lost_is_said_once_and_never_after_the_end():
     folder = create_folder()
     folder.write_meta(meta_of(folder))
@@ -177,30 +187,6 @@ def test_a_name_is_taken_as_it_is_or_refused(name):
         return
     assert "/" not in name
     assert name.isprintable()
-
-
-def test_sockets_live_in_a_short_private_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 200)))
-    path = create_sockets_folder("j-20131231-8f3a2c")
-    try:
-        assert len(f"{path}/999-999") < 100
-        assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    finally:
-        remove_sockets_folder(path)
-    assert not path.exists()
-
-
-def test_a_socket_root_open_to_others_is_refused(tmp_path, monkeypatch):
-    root = Path("/tmp") / f"sl-test-{os.getpid()}"
-    root.mkdir(mode=0o700)
-    try:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(root))
-        (root / "streamlab").mkdir()
-        (root / "streamlab").chmod(0o777)
-        with pytest.raises(StateError, match="private"):
-            create_sockets_folder("j-20131231-8f3a2c")
-    finally:
-        remove_sockets_folder(root)
 
 
 def test_the_registry_lock_excludes():

@@ -147,3 +147,8 @@ def test_restarts_in_a_row_are_never_more_than_allowed_and_delays_stay_in_bounds
         in_a_row += 1
         assert in_a_row <= most
         assert decision.delay_us == (0 if in_a_row == 1 else min(10 * 2 ** (in_a_row - 2), 100) * 1000)
+
+
+def test_what_will_be_the_same_whenever_it_is_tried_again_is_not_tried_again():
+    failure = Failure(message="a table without 'n'", kind="SinkError", lasting=True)
+    assert policy().on_failure(failure, from_outside=True) == GiveUp(failure)

@@ -13,7 +13,8 @@ from streamlab.core.options import JobOptions
 from streamlab.core.process_id import process_id
 from streamlab.observe.status import JobState, JobStatus
 from streamlab.runtime.client import list_jobs
-from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta, JobProcesses, create_folder
+from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta, create_folder
+from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.protocol import Layout
 from streamlab.runtime.retention import EndedJob, bytes_to_keep, folder_bytes, parse_bytes, surplus
 from streamlab.runtime.sweeping import sweep

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamlab.runtime import sweeping
-from streamlab.runtime.folder import home
+from streamlab.runtime.home import home
 from streamlab.runtime.sweeping import _Sweeper
 
 

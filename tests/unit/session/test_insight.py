@@ -18,8 +18,9 @@ from streamlab.observe.panes import STORED
 from streamlab.observe.status import ClockStatus, JobState, JobStatus, SplitStatus, TaskStatus, TimeStatus
 from streamlab.runtime.attempts import Attempt, record_attempt
 from streamlab.runtime.client import JobHandle
-from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
+from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
 from streamlab.runtime.history_file import HistoryWriter
+from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.pane_files import PaneWriter, ask, wait_for_answer
 from streamlab.runtime.processes import process_id
 from streamlab.runtime.protocol import Layout, VertexLayout

@@ -12,7 +12,8 @@ from streamlab.core.options import JobOptions
 from streamlab.core.time import MAX_TIME_US
 from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobStatus, TaskStatus
 from streamlab.runtime.client import JobHandle, find, list_jobs
-from streamlab.runtime.folder import JobFolder, JobMeta, JobProcesses, create_folder
+from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
+from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.processes import ProcessId, process_id
 from streamlab.runtime.protocol import Layout
 from streamlab.runtime.sweeping import sweep

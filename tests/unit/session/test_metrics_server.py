@@ -49,8 +49,19 @@ def test_another_host_name_is_refused(server: MetricsServer, host: str) -> None:
 
 
 def test_there_is_one_path(server: MetricsServer) -> None:
-    assert get(server.url.removesuffix("/metrics"))[0] == 404
-    assert get(server.url + "?a=b")[0] == 200
+    assert get(server.url.replace("/metrics?", "/?"))[0] == 404
+    assert get(server.url + "&a=b")[0] == 200
+
+
+def test_its_token_opens_it_and_nothing_else_does(server: MetricsServer) -> None:
+    token = server.url.partition("=")[2]
+    assert token not in repr(server)
+    assert get(server.address, {"Authorization": f"Bearer {token}"})[0] == 200
+    for url in (server.address, f"{server.address}?token=", f"{server.address}?token=guess"):
+        assert get(url)[0] == 403
+    assert get(server.address, {"Authorization": "Bearer guess"})[0] == 403
+    with MetricsServer(lambda: [STATUS], token="mine, and mine alone") as own:
+        assert get(own.address, {"Authorization": "Bearer mine, and mine alone"})[0] == 200
 
 
 def test_a_job_that_is_gone_is_an_error_of_the_scrape() -> None:

@@ -1,0 +1,92 @@
+"""A process that a user's function forks from a worker ends where that function ends; it never is a second worker.
+
+``os.fork()`` copies the whole process. The child goes on in the middle of the function, and when that returns or
+raises, the child would go on as the worker: write its rows once more, commit, report. So a hook that Python calls in
+the child finds the user's outermost call on the stack and has the interpreter's tracing end the process when that call
+is over, however that comes about. Until then the child does as it likes. The worker's pipes are closed to it.
+
+What forks behind Python's back (a C library) has no hook: `leave_if_forked`, which the worker calls between two steps,
+ends such a child.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import polars as pl
+
+import streamlab
+
+_CALLERS = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (streamlab, pl))
+"""Whose code calls functions of the user's."""
+_ENDS_BY_ITSELF = f"{os.sep}multiprocessing{os.sep}popen_fork.py"
+"""A child of `multiprocessing` never comes back to who has forked it."""
+
+_worker = 0
+_pipes: set[int] = set()
+
+
+def end_forked_children(pipes: Collection[int]) -> None:
+    """Have every process that is forked from this one end with the user's call that forks it.
+
+    Parameters
+    ----------
+    pipes
+        Descriptors that such a process must neither read nor write.
+    """
+    global _worker  # noqa: PLW0603 - there is one worker to a process
+    if not _worker:
+        os.register_at_fork(after_in_child=_end_with_the_call)
+    _worker = os.getpid()
+    _pipes.update(pipes)
+
+
+def leave_if_forked() -> None:
+    """End this process if it was forked from a worker."""
+    if _worker and os.getpid() != _worker:
+        os._exit(0)
+
+
+def _end_with_the_call() -> None:
+    _close_pipes()
+    call, caller = _outermost_call(sys._getframe().f_back)
+    if call is not None:
+        call.f_trace = _leave_on_return
+    if caller is not None:
+        caller.f_trace_opcodes = True
+        caller.f_trace = _leave
+    if call is not None or caller is not None:
+        sys.settrace(lambda *_: None)
+
+
+def _close_pipes() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for pipe in _pipes:
+        os.dup2(null, pipe, inheritable=False)
+    os.close(null)
+
+
+def _outermost_call(frame: FrameType | None) -> tuple[FrameType | None, FrameType | None]:
+    """Return the user's outermost call on the stack, and what has called it; neither where the child ends by itself."""
+    call = None
+    while frame is not None and not frame.f_code.co_filename.startswith(_CALLERS):
+        if frame.f_code.co_filename.endswith(_ENDS_BY_ITSELF):
+            return None, None
+        call, frame = frame, frame.f_back
+    return call, frame
+
+
+def _leave_on_return(_frame: FrameType, event: str, _argument: object) -> Any:
+    """End the process when the traced call returns or is left by an exception."""
+    if event == "return":
+        os._exit(0)
+    return _leave_on_return
+
+
+def _leave(*_: object) -> Any:
+    os._exit(0)
