@@ -34,6 +34,8 @@ class FileListing:
         matches, ``**`` for any folders; any other path is a file.
     suffixes
         How names of files in folders end.
+    glob
+        Whether wildcards mean anything; otherwise they are letters of a name.
     clock
         Tells the time in seconds, for how long a folder has stood still.
 
@@ -48,10 +50,12 @@ class FileListing:
         paths: Iterable[str],
         suffixes: Sequence[str],
         *,
+        glob: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._step, self._paths = step, tuple(paths)
         self._suffixes, self._clock = tuple(suffixes), clock
+        self._glob = glob
         self._files: set[str] = set()
         self._walks: dict[str, _Walk] = {}
 
@@ -71,7 +75,7 @@ class FileListing:
             elif os.path.exists(path):
                 some = [] if path in self._files else [path]
                 self._files.add(path)
-            elif HAS_WILDCARD.search(path):
+            elif self._glob and HAS_WILDCARD.search(path):
                 some = self._walks.setdefault(path, _Matching(path)).new_files(self._clock())
             else:
                 needed = "a file, folder or glob"
