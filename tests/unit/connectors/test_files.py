@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from reading import Run
 
+import streamlab as sl
 from streamlab.connectors.files import FileSource, scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streamlab.core.errors import OptionError, PlanError, SourceError
 from streamlab.core.messages import Batch
@@ -104,6 +105,16 @@ def test_the_job_may_decide_to_fail_and_the_source_may_decide_otherwise(tmp_path
     with pytest.raises(SourceError, match=r"1\.csv:3"):
         Run(scan("csv", tmp_path), on_error="fail").to_end()
     assert Run(scan("csv", tmp_path, on_error="dead_letter"), on_error="fail").to_end().letters.height == 1
+
+
+def test_names_of_other_programs_are_read(tmp_path: Path) -> None:
+    at = pl.datetime_range(GOOD["at"][0], GOOD["at"][0], eager=True)
+    rows = pl.DataFrame({"__index_level_0__": at, "__v": [1], "__typename": ["x"], "__time": at})
+    rows.write_parquet(tmp_path / "a.parquet")
+    stream = sl.scan_parquet(tmp_path, event_time="__index_level_0__", watermark="0s")
+    assert stream.schema == rows.schema
+    with pytest.raises(PlanError, match=r"'__row_kind'.*\n.*from_frame\(frame.rename"):
+        sl.from_frame(pl.DataFrame({"__row_kind": [1]}))
 
 
 # -- malformed lines ---------------------------------------------------------------------------------------------------
