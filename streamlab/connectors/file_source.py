@@ -4,7 +4,8 @@
   dead letters with its name and the difference. With ``schema_policy="coerce"`` a missing column is null, a new one is
   dropped, and another dtype is cast, row by row.
 - A followed file is read when it has been left alone for a while: its size and time of change are the same in two looks
-  (or were, long before the first look). Renaming a finished file into the folder is the safe way to hand it over.
+  (or were, long before the first look). Renaming a finished file into the folder is the safe way to hand it over. One
+  that changes after it was read is said to have done so (:mod:`.changed_files`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from streamlab.connectors.changed_files import CHANGED, ChangeReader, ReadFiles
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, SchemaPolicy, Target, first_line
 from streamlab.connectors.letters import letters
 from streamlab.connectors.listing import FileListing
@@ -46,6 +48,8 @@ class FileSource(Source):
         Columns that the files do not hold.
     glob : bool
         Whether wildcards in paths mean anything.
+    was_read : ReadFiles
+        Of a source that is followed, by this process.
     """
 
     format: Format
@@ -54,6 +58,7 @@ class FileSource(Source):
     policy: SchemaPolicy = field(default="strict")
     beside: PathColumns = field(default_factory=PathColumns)
     glob: bool = True
+    was_read: ReadFiles = field(default_factory=ReadFiles, compare=False, repr=False)
 
     @property
     def kind(self) -> str:
@@ -102,13 +107,19 @@ class FileSource(Source):
 
     def find(self, ids: Collection[str]) -> Sequence[Split]:
         """Return those of the files that are there."""
-        return self.splits_of(path for path in ids if os.path.exists(path)) if self.follow else super().find(ids)
+        if not self.follow:
+            return super().find(ids)
+        told = [Split(name, 0) for name in ids if CHANGED in name]
+        return [*self.splits_of(path for path in ids if os.path.exists(path)), *told]
 
     def open(self, split: Split, position: Position) -> SplitReader:
         """Start reading a file, or a part of it."""
+        if self.follow and CHANGED in split.id:
+            path, _, how = split.id.rpartition(CHANGED)
+            return ChangeReader(replace(self._target(path), schema=self.schema), how, position)
         path, _, part = split.id.rpartition(_PART) if _PART in split.id else (split.id, "", "")
         opens = _Opening(self._target(path), self.format, part, self.beside, self.schema, self.timing.event_time)
-        return _FileReader(opens, position, settles=self.follow)
+        return _FileReader(opens, position, self.was_read if self.follow else None)
 
     def describe(self) -> str:
         """Say which paths, and whether they are followed."""
@@ -134,14 +145,21 @@ class FileSource(Source):
 
 
 class _FileFinder(SplitFinder):
-    """Finds files that appear; only those that are wanted are looked into."""
+    """Finds files that appear, and some that changed; only those that are wanted are looked into."""
 
     def __init__(self, source: FileSource, wanted: Callable[[str], bool]) -> None:
         self._source, self._wanted = source, wanted
         self._listing = source.listing()
 
     def find(self) -> Sequence[Split]:
-        return self._source.splits_of(path for path in self._listing.new_files() if self._wanted(path))
+        wanted = []
+        for path in self._listing.new_files():
+            if self._wanted(path):
+                wanted.append(path)
+            else:
+                self._source.was_read.add(path, is_opened=False)
+        changed = [split for split in self._source.was_read.changed() if self._wanted(split.id)]
+        return [*self._source.splits_of(wanted), *changed]
 
 
 @dataclass(frozen=True)
@@ -189,9 +207,11 @@ class _Beside(SplitReader):
 class _FileReader(SplitReader):
     """Opens a file when its time has come; what is wrong with it becomes a dead letter that ends it."""
 
-    def __init__(self, opening: _Opening, position: Position, *, settles: bool) -> None:
+    def __init__(self, opening: _Opening, position: Position, was_read: ReadFiles | None) -> None:
         self._opening, self._target, self._position = opening, opening.target, position
-        self._waits = settles and position == START
+        self._was_read = was_read
+        """Of a followed file: where it is noted how it was when it was opened."""
+        self._waits = was_read is not None and position == START
         self._seen: tuple[int, tuple[int, int]] | None = None
         self._inner: SplitReader | None = None
         self._broken = False
@@ -207,6 +227,8 @@ class _FileReader(SplitReader):
             if self._waits and not self._is_settled(now_us):
                 return None
             if self._inner is None:
+                if self._was_read is not None:
+                    self._was_read.add(self._target.path, is_opened=True)
                 self._inner = self._opening.open(self._position)
                 if self._inner.done:
                     return None

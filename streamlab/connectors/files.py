@@ -72,8 +72,8 @@ def scan_parquet(
         What happens to a file with another schema: to the dead letters (``"strict"``, the default) or adapted.
     follow
         Whether files that appear later are read too, without end. Each counts once, by its path, when it has been left
-        alone for half a second: what is written into it, or in its place, after that is not read. So write a file
-        elsewhere, and rename it into the folder when it is whole.
+        alone for half a second: what is written into it, or in its place, after that is not read, and is said to be
+        there by a dead letter for the file. So write a file elsewhere, and rename it into the folder when it is whole.
     on_error
         Whether bad input fails the job or goes to the dead letters; None leaves it to the job's options.
     hive_partitioning, hive_schema, try_parse_hive_dates
