@@ -9,7 +9,7 @@ from __future__ import annotations
 from streamlab.observe.diagnosis.event_time import completeness, held_watermarks, late_share
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity
 from streamlab.observe.diagnosis.flow import bottlenecks, hot_subtasks, slow_calls
-from streamlab.observe.diagnosis.upkeep import checkpoints, dead_letters, failures, growing_state
+from streamlab.observe.diagnosis.upkeep import checkpoints, dead_letters, failures, growing_state, nulled_values
 
 RULES = (
     failures,
@@ -21,6 +21,7 @@ RULES = (
     checkpoints,
     growing_state,
     dead_letters,
+    nulled_values,
 )
 
 

@@ -361,3 +361,9 @@ def test_no_sentence_holds_a_number_that_is_none() -> None:
 def test_every_rule_has_nothing_to_say_of_a_new_job() -> None:
     facts = Facts(JobStatus(id="j", name="n", state=JobState.STARTING))
     assert all(rule(facts) == [] for rule in RULES)
+
+
+def test_values_that_a_sink_wrote_as_null_are_counted_and_said() -> None:
+    finding = only(status(task("out", 0, values_nulled=1_200), task("out", 1, values_nulled=34)))
+    assert finding.kind == "nulled values"
+    assert finding.sentence.startswith("1,234 values were NaN or infinite and were written as null")
