@@ -15,8 +15,8 @@ from streamlab.core.time import time_us
 
 SchemaPolicy = Literal["strict", "coerce"]
 
-UNREADABLE = (OSError, pl.exceptions.PolarsError)
-"""What opening or reading a damaged file raises."""
+UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What opening or reading a damaged file raises; Polars panics at some."""
 
 
 class FileRefused(Exception):

@@ -325,3 +325,21 @@ def test_a_broken_page_is_found_when_rows_must_be_looked_at(tmp_path: Path) -> N
     run = Run(scan("parquet", path)).to_end()
     assert run.rows.is_empty()
     assert "cannot be read" in run.reasons[0]
+
+
+def test_a_panic_of_polars_while_reading_is_a_dead_letter_with_the_name_of_the_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(kind, GOOD, tmp_path / f"1.{kind}")
+    source = FORMATS[kind][0](tmp_path)
+
+    def panics(*_: object, **__: object) -> pl.DataFrame:
+        text = "index out of bounds"
+        raise pl.exceptions.PanicException(text)
+
+    reads = {"csv": "read_csv", "ndjson": "read_ndjson", "parquet": "scan_parquet", "arrow": "scan_ipc"}
+    monkeypatch.setattr(pl, reads[kind], panics)
+    run = Run(source).to_end()
+    assert run.rows.is_empty()
+    assert run.reasons == ["cannot be read: index out of bounds"]
+    assert run.letters["origin"].to_list() == [str(tmp_path / f"1.{kind}")]
