@@ -6,7 +6,7 @@ quiet rather than guess.
 
 from __future__ import annotations
 
-from streamlab.observe.diagnosis.event_time import completeness, held_watermarks, late_share
+from streamlab.observe.diagnosis.event_time import completeness, far_future, held_watermarks, late_share
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity
 from streamlab.observe.diagnosis.flow import bottlenecks, hot_subtasks, slow_calls
 from streamlab.observe.diagnosis.upkeep import checkpoints, dead_letters, failures, growing_state, nulled_values
@@ -17,6 +17,7 @@ RULES = (
     bottlenecks,
     slow_calls,
     hot_subtasks,
+    far_future,
     late_share,
     checkpoints,
     growing_state,
