@@ -16,9 +16,7 @@ from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from streamlab.frame.runner import RunOptions
+    from streamlab.frame.runner import Collected, RunOptions
     from streamlab.plan.nodes import Node
     from streamlab.session.local_runner import LocalRunner
 
@@ -102,12 +100,17 @@ def _examples_run_at_once(request: pytest.FixtureRequest) -> None:
         patch.setattr(LocalRunner, "collect", _in_this_thread())
 
 
-def _in_this_thread() -> Callable[[LocalRunner, Node, RunOptions], pl.DataFrame]:
+def _in_this_thread() -> Callable[[LocalRunner, Node, RunOptions], Collected]:
     """Return what takes the place of `LocalRunner.collect`."""
+    import polars as pl  # noqa: PLC0415
+
+    from streamlab.core.messages import DEAD_LETTER_SCHEMA  # noqa: PLC0415
+    from streamlab.frame.runner import Collected  # noqa: PLC0415
     from streamlab.frame.stream_frame import StreamFrame  # noqa: PLC0415
     from streamlab.testing.simulation import simulate  # noqa: PLC0415
 
-    def collect(runner: LocalRunner, plan: Node, options: RunOptions) -> pl.DataFrame:  # noqa: ARG001
-        return simulate(StreamFrame(plan, runner), seed=0).table
+    def collect(runner: LocalRunner, plan: Node, options: RunOptions) -> Collected:  # noqa: ARG001
+        done = simulate(StreamFrame(plan, runner), seed=0)
+        return Collected(done.table, pl.concat([DEAD_LETTER_SCHEMA.to_frame(), *done.dead_letters]))
 
     return collect

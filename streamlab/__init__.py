@@ -14,6 +14,7 @@ from streamlab.core.late_binding import offer
 
 if TYPE_CHECKING:
     __version__: str
+    from streamlab.core.dead_letter_warning import DeadLetterWarning
     from streamlab.core.errors import (
         CheckpointError,
         InternalError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _SOURCES = "streamlab.session.sources"
 _HOMES = {
+    "streamlab.core.dead_letter_warning": ("DeadLetterWarning",),
     "streamlab.core.errors": (
         "CheckpointError",
         "InternalError",
@@ -87,6 +89,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CheckpointError",
+    "DeadLetterWarning",
     "InternalError",
     "Job",
     "JobError",

@@ -5,61 +5,40 @@ Used where Polars' own typed reading has failed for some rows, and to coerce fil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
+
+from streamlab.connectors.time_text import read_times
 
 _BAD = "__bad"
 
 
-def parsed(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return the expression that reads text as `dtype`; null where it cannot. Times are ISO 8601; no zone means UTC."""
-    text = text.str.strip_chars() if not isinstance(dtype, pl.String | pl.Categorical | pl.Enum) else text
+def parsed(text: pl.Series, dtype: pl.DataType, form: str | None = None) -> pl.Series:
+    """Return text read as `dtype`; null where it cannot be. `form` is how times are written, when that is known."""
+    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+        return text.cast(dtype, strict=False)
+    text = text.str.strip_chars()
     match dtype:
-        case pl.String():
-            return text
         case pl.Boolean():
             lower = text.str.to_lowercase()
-            return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
-        case pl.Datetime():
-            return _datetime(text, dtype)
-        case pl.Date():
-            return text.str.to_date("%Y-%m-%d", strict=False)
+            return (lower == "true").set(~lower.is_in(["true", "false"]), None)
+        case pl.Datetime() | pl.Date():
+            return read_times(text, dtype, form)
         case pl.Time():
             return text.str.to_time("%H:%M:%S%.f", strict=False)
         case _:
             return text.cast(dtype, strict=False)
 
 
-def _datetime(text: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
-    spaced = text.str.replace(r"^(\d+-\d+-\d+)[T ]", "$1 ").str.replace(r"[zZ]$", "+00:00")
-    unit = dtype.time_unit
-    zoned = spaced.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit=unit, time_zone="UTC", strict=False)
-    formats = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
-    naive = [spaced.str.to_datetime(form, time_unit=unit, strict=False) for form in formats]
-    naive.append(spaced.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime(unit)))
-    utc = pl.coalesce(zoned.dt.replace_time_zone(None), *naive)
-    if dtype.time_zone is None:
-        return utc
-    return utc.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone)
-
-
-def time_in(text: pl.Series) -> pl.DataType:
-    """Return the time dtype in which most values of a text column can be read, or String.
-
-    >>> time_in(pl.Series(["2020-01-01T00:00:00Z", "2020-01-02 00:00:00Z", "?"]))
-    Datetime(time_unit='us', time_zone='UTC')
-    """
-    text = text.drop_nulls()
-    zoned = text.str.contains(r"(?:[zZ]|[+-]\d\d:?\d\d)$").sum() * 2 > text.len()
-    dtype = pl.Datetime("us", "UTC" if zoned else None)
-    values = text.to_frame().select(parsed(pl.col(text.name), dtype)).to_series()
-    return dtype if values.count() * 2 > text.len() else pl.String()
-
-
-def converted(frame: pl.DataFrame, schema: pl.Schema) -> tuple[pl.DataFrame, pl.Series]:
+def converted(
+    frame: pl.DataFrame, schema: pl.Schema, forms: Mapping[str, str] | None = None
+) -> tuple[pl.DataFrame, pl.Series]:
     """Return the frame with the columns and dtypes of `schema`, and why each row could not be converted.
 
-    A missing column becomes null, a column that is not in the schema is dropped. The second value is text, null for
-    rows that are fine; rows that are not have null where the value could not be converted.
+    Text becomes what it says, times in any form or in those of `forms`. A missing column becomes null, a column that is
+    not in the schema is dropped. The second value is text, null for rows that are fine; rows that are not have null
+    where the value could not be converted.
     """
     there = frame.schema
     out = []
@@ -71,7 +50,10 @@ def converted(frame: pl.DataFrame, schema: pl.Schema) -> tuple[pl.DataFrame, pl.
             out.append(pl.col(name))
         else:
             source = pl.col(name)
-            value = parsed(source, dtype) if there[name] == pl.String else _cast(source, there[name], dtype)
+            if there[name] == pl.String:
+                value = pl.lit(parsed(frame.get_column(name), dtype, (forms or {}).get(name)))
+            else:
+                value = _cast(source, there[name], dtype)
             out.append(value.alias(name))
             failed = source.is_not_null() & value.is_null()
             reasons.append(pl.when(failed).then(pl.lit(f"column {name!r} is no {dtype}")))

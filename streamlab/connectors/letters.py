@@ -46,7 +46,11 @@ def rows_as_text(rows: pl.DataFrame) -> pl.Series:
     if not rows.width:
         return pl.Series(["{}"] * rows.height, dtype=pl.String)
     columns = [_encodable(column) for column in rows.get_columns()]
-    return pl.DataFrame(columns).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return (
+        pl.DataFrame({column.name: column for column in columns})
+        .select(pl.struct(pl.all()).struct.json_encode())
+        .to_series()
+    )
 
 
 def _encodable(column: pl.Series) -> pl.Series:

@@ -36,6 +36,8 @@ class FileListing:
         How names of files in folders end.
     may_be_gone
         Whether a path that does not exist stands for nothing, as a glob that matches nothing does.
+    glob
+        Whether wildcards mean anything; otherwise they are letters of a name.
     clock
         Tells the time in seconds, for how long a folder has stood still.
 
@@ -51,11 +53,13 @@ class FileListing:
         suffixes: Sequence[str],
         *,
         may_be_gone: bool = False,
+        glob: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._step, self._paths = step, tuple(paths)
         self._suffixes, self._clock = tuple(suffixes), clock
         self._may_be_gone = may_be_gone
+        self._glob = glob
         self._files: set[str] = set()
         self._walks: dict[str, _Walk] = {}
 
@@ -75,7 +79,7 @@ class FileListing:
             elif os.path.exists(path):
                 some = [] if path in self._files else [path]
                 self._files.add(path)
-            elif HAS_WILDCARD.search(path):
+            elif self._glob and HAS_WILDCARD.search(path):
                 some = self._walks.setdefault(path, _Matching(path)).new_files(self._clock())
             elif self._may_be_gone:
                 self._walks.pop(path, None)

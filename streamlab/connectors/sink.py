@@ -62,6 +62,11 @@ class SinkWriter(ABC):
         """How many of the oldest rows are no longer kept, in a sink that keeps only so many."""
         return 0
 
+    @property
+    def values_nulled(self) -> int:
+        """How many values, such as NaN, it has written as null because its target has no word for them."""
+        return 0
+
     @abstractmethod
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows; they need not be visible before a commit. Raises SinkError."""

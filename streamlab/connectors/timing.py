@@ -12,6 +12,7 @@ from streamlab.core.time import Duration, is_time
 
 DurationLike = str | dt.timedelta | Duration
 Pace = str | float
+_TEXT_SCANS = {"scan_csv", "scan_ndjson"}
 
 
 def timing(
@@ -79,9 +80,20 @@ def check_timing(step: str, schema: pl.Schema, timing: Timing) -> None:
         got = f"{column!r}; the columns are {', '.join(schema) or 'none'}"
         raise PlanError(explained(step, needed="event_time to be one of its columns", got=got, hint=hint))
     if not is_time(schema[column]):
-        hint = f"read it as a time: schema={{..., {column!r}: pl.Datetime('us')}}, or cast it first"
+        hint = _hint_for(step, column, schema[column])
         got = f"{column!r} of type {schema[column]}"
         raise PlanError(explained(step, needed="event_time to be a Datetime or Date column", got=got, hint=hint))
+
+
+def _hint_for(step: str, column: str, dtype: pl.DataType) -> str:
+    """Return how to make a time of a column that is none."""
+    if dtype.is_numeric():
+        made, form = f"pl.from_epoch({column!r}, time_unit='s')", "'s'"
+    else:
+        form = "'%d.%m.%Y %H:%M'"
+        made = f"pl.col({column!r}).str.to_datetime({form})" if dtype == pl.String else "…"
+    known = f"event_time_format={form} or the like says how it is written; or " if step in _TEXT_SCANS else ""
+    return f"{known}leave event_time out, then .with_columns({made}).with_watermark({column!r}, '10s')"
 
 
 def _duration(value: DurationLike | None, name: str, *, least: int) -> Duration | None:

@@ -10,6 +10,12 @@ import polars as pl
 _OVERFLOW = re.compile(r'\["(?P<said>.+? overflows [^:"]+: cast its input to a wider dtype first)"', re.DOTALL)
 
 
+_POLARS_SAYS = re.compile(
+    r"overflow in decimal (?P<what>[a-z]+)|decimal precision (?P<digits>\d+) can't fit values with \d+ digits"
+)
+"""What Polars itself says, in an error or a panic, of a decimal that has grown too long."""
+
+
 def overflow_text(aggregate: str, dtype: pl.DataType) -> str:
     """Return what an aggregate says that has grown out of its dtype.
 
@@ -19,14 +25,24 @@ def overflow_text(aggregate: str, dtype: pl.DataType) -> str:
 
 
 def overflow_in(error: BaseException) -> str | None:
-    """Return that text, if it is why an expression failed.
+    """Return that text, or what Polars says of decimals in the same words, if it is why an expression failed.
 
     >>> failed = ValueError(f'conversion failed in column 1: ["{overflow_text("sum", pl.Int64())}"]')
     >>> overflow_in(failed)
     'sum overflows Int64: cast its input to a wider dtype first'
+    >>> overflow_in(ValueError("decimal precision 38 can't fit values with 39 digits while constructing Series '__p0'"))
+    'a sum of decimals overflows Decimal(precision=38): cast its input to a wider dtype first'
     """
     found = _OVERFLOW.search(str(error))
-    return found["said"] if found else None
+    if found:
+        return found["said"]
+    by_polars = _POLARS_SAYS.search(str(error))
+    if by_polars is None:
+        return None
+    is_sum = by_polars["what"] in {None, "addition", "subtraction"}
+    made = "a sum" if is_sum else f"a {by_polars['what']}"
+    hint = "cast its input to a wider dtype first"
+    return f"{made} of decimals overflows Decimal(precision={by_polars['digits'] or 38}): {hint}"
 
 
 @dataclass(frozen=True)

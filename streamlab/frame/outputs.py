@@ -6,11 +6,12 @@ import datetime as dt
 import html
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
 
 from streamlab.core.changelog import fold, with_op
+from streamlab.core.dead_letter_warning import warn_of
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration
 from streamlab.core.timeouts import seconds
@@ -23,6 +24,7 @@ from streamlab.plan.schema import show_columns
 if TYPE_CHECKING:
     from streamlab.session.job import Job
 
+_SEE_THEM = "collect(dead_letters=True) returns them beside the rows; collect(on_error='fail') raises instead"
 _WIDTH = 100
 """Characters of a line of columns, so that it fits into a cell of a notebook."""
 
@@ -32,15 +34,31 @@ class OutputMethods(FrameBase):
 
     __slots__ = ()
 
-    def collect(self, *, parallelism: int | None = None, **options: Any) -> pl.DataFrame:
+    @overload
+    def collect(
+        self, *, parallelism: int | None = None, dead_letters: Literal[False] = False, **options: Any
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def collect(
+        self, *, parallelism: int | None = None, dead_letters: Literal[True], **options: Any
+    ) -> tuple[pl.DataFrame, pl.DataFrame]: ...
+
+    def collect(
+        self, *, parallelism: int | None = None, dead_letters: bool = False, **options: Any
+    ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
         """Run a bounded query to its end and return its rows; row order is not defined.
 
         Parameters
         ----------
         parallelism
             Subtasks per step, and worker processes; None leaves it to streamlab.
+        dead_letters
+            Whether input that was set aside as not understood is returned, too, as a second frame. Otherwise a
+            :class:`DeadLetterWarning` counts it; its attribute `dead_letters` has the rows.
         **options
-            Further fields of :class:`streamlab.core.options.JobOptions`, such as ``batch_rows``.
+            Further fields of :class:`streamlab.core.options.JobOptions`, such as ``batch_rows``, or
+            ``on_error="fail"``, which makes an error of such input.
 
         Raises
         ------
@@ -64,7 +82,11 @@ class OutputMethods(FrameBase):
                     hint="take(n) looks at its first rows, start() runs it in the background, head(n) ends it",
                 )
             )
-        return self._runner.collect(self._plan, run_options(parallelism=parallelism, keep_rows=None, more=options))
+        done = self._runner.collect(self._plan, run_options(parallelism=parallelism, keep_rows=None, more=options))
+        if dead_letters:
+            return done.rows, done.dead_letters
+        warn_of("collect", done.dead_letters, _SEE_THEM)
+        return done.rows
 
     def start(
         self,

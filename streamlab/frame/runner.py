@@ -21,6 +21,22 @@ CheckpointEvery = str | dt.timedelta | None
 
 
 @dataclass(frozen=True)
+class Collected:
+    """What a bounded query came to.
+
+    Attributes
+    ----------
+    rows : pl.DataFrame
+        Its rows, changelogs folded.
+    dead_letters : pl.DataFrame
+        Input that was set aside as not understood.
+    """
+
+    rows: pl.DataFrame
+    dead_letters: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """How a job is to run, as far as the user has said so; None leaves it to the runner.
 
@@ -68,12 +84,13 @@ class Runner(Protocol):
     def stream(self, plan: Node, options: RunOptions, timeout_s: float | None = None) -> Iterator[pl.DataFrame]:
         """Yield the rows of a job as they come; nothing of it is left when the iterator ends or is closed.
 
-        Raises what made the job fail. With a timeout it ends, without an error, when that time is over.
+        Raises what made the job fail, and warns of input that was set aside. With a timeout it ends, without an error,
+        when that time is over.
         """
         ...
 
-    def collect(self, plan: Node, options: RunOptions) -> pl.DataFrame:
-        """Run a bounded plan to its end and return its rows, changelogs folded; nothing of the job is left.
+    def collect(self, plan: Node, options: RunOptions) -> Collected:
+        """Run a bounded plan to its end and return what it came to; nothing of the job is left.
 
         Raises what made the job fail.
         """

@@ -17,6 +17,9 @@ from streamlab.frame.windows import WindowMethods
 from streamlab.plan.nodes import Scan
 from streamlab.plan.schema import check_names
 
+_READ_RENAMED = (
+    "streamlab computes with a column of that name: read it with Polars, as in sl.from_frame(frame.rename({…}))"
+)
 _INSTEAD = {
     "collect_async": "start() runs the query in the background",
     "collect_batches": "iter_batches() yields frames as they come",
@@ -67,7 +70,7 @@ class StreamFrame(TotalMethods, JoinMethods, WindowMethods, RefusedMethods, Outp
         --------
         As ``sl.stream(source)``, with a runner of one's own.
         """
-        check_names(source.name, source.schema)
+        check_names(source.name, source.schema, _READ_RENAMED)
         scan = Scan(source=source, step=source.name, schema=source.schema, event_time=source.timing.event_time)
         return cls(scan, runner)
 

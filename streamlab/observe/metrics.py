@@ -51,6 +51,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("merged_late_rows", "counter", "rows", "late rows that windows still took, within the allowed lateness"),
     Metric("dead_letters", "counter", "rows", "pieces of input that could not be understood"),
     Metric("rows_dropped", "counter", "rows", "oldest rows that the result table no longer keeps"),
+    Metric("values_nulled", "counter", "values", "NaN and infinities that a sink wrote as null"),
     Metric("state_rows", "gauge", "rows", "rows held in state"),
     Metric("state_bytes", "gauge", "bytes", "estimated size of the state"),
     Metric("batch_rows", "gauge", "rows", "rows of a batch, on average over the interval"),

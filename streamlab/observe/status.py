@@ -134,6 +134,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int = 0
     rows_dropped: int = 0
     """Oldest rows that its sink no longer keeps."""
+    values_nulled: int = 0
+    """Values, such as NaN, that its sink wrote as null in this attempt because its target has no word for them."""
     state_rows: int = 0
     state_bytes: int = 0
     batch_rows: float = 0.0

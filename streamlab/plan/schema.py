@@ -16,8 +16,14 @@ from streamlab.core.errors import PlanError, explained
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import FOLDS, UnknownShape, kind, operation, to_tree, walk
 
-RESERVED = "__"
-"""Names that start so are streamlab's own."""
+_OWN_NAMES = """
+    all arrival at bad base bucket closed count counts deleted due end final fire forgiven group having kept kind
+    may_be_late new_end new_start nth_add old opens pane places rank reach round row row_kind rows session session_end
+    session_start sign slot start taken turn watermark
+"""
+_OWN = re.compile(rf"__(?:{'|'.join(_OWN_NAMES.split())}|[pr]\d+|keys?\d*|(?:key|given|of|late)_.*)", re.DOTALL)
+"""Names of columns that streamlab computes with, beside those of a user."""
+_RENAME = "streamlab computes with a column of that name: choose another with .alias(…) or rename"
 
 _COLUMNS_SHOWN = 24
 _MISSING = re.compile(r'^(?:unable to find column )?"(?P<name>.+?)"(?: not found|;|$)')
@@ -88,18 +94,21 @@ def check_sendable(step: str, expressions: Iterable[Any]) -> None:
                 raise PlanError(explained(step, needed=needed, got=f"{expression}: {found[0]}", hint=hint)) from None
 
 
-def check_names(step: str, names: Iterable[str]) -> None:
+def check_names(step: str, names: Iterable[str], hint: str = _RENAME) -> None:
     """Raise PlanError if a column has a name that streamlab keeps for itself."""
-    reserved = [name for name in names if name.startswith(RESERVED)]
+    reserved = [name for name in names if is_reserved(name)]
     if reserved:
-        raise PlanError(
-            explained(
-                step,
-                needed="column names that do not start with two underscores",
-                got=", ".join(map(repr, reserved)),
-                hint="streamlab keeps such names for itself: choose another with .alias(…) or rename",
-            )
-        )
+        needed = "column names that streamlab does not keep for itself"
+        raise PlanError(explained(step, needed=needed, got=", ".join(map(repr, reserved)), hint=hint))
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether streamlab computes with a column of this name, so that no user's may have it.
+
+    >>> is_reserved("__row_kind"), is_reserved("__p12"), is_reserved("__index_level_0__")
+    (True, True, False)
+    """
+    return _OWN.fullmatch(name) is not None
 
 
 def calls_python(expression: Any) -> bool:

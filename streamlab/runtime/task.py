@@ -573,7 +573,7 @@ class Task:
             return call()
         except StreamlabError:
             raise
-        except Exception as error:
+        except (Exception, pl.exceptions.PanicException) as error:
             if lazy:
                 raise _LazyQueryFailed from error
             sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""

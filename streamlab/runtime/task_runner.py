@@ -238,12 +238,13 @@ class TaskRunner:
 
     def status(self, now_us: int) -> TaskStatus:
         """Return the task's figures."""
-        dropped = self._writer.rows_dropped if self._writer is not None else 0
+        writer = self._writer
+        dropped, nulled = (writer.rows_dropped, writer.values_nulled) if writer is not None else (0, 0)
         status = self._meter.status(now_us, self._inputs.batches, dropped)
         for notes in self.task.late_notes(now_us):
             self._store(notes)
         is_there = self._reader is not None and self._reader.reached
-        return msgspec.structs.replace(status, reached=is_there, time=self._times.status(now_us))
+        return msgspec.structs.replace(status, values_nulled=nulled, reached=is_there, time=self._times.status(now_us))
 
     def _can_send(self) -> bool:
         return self._by_hand or all(outlet.credit > 0 for outlet in self._outlets.values())

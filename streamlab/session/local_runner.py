@@ -12,7 +12,7 @@ import polars as pl
 from streamlab.connectors.sink import Sink
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.options import JobOptions, default_parallelism
-from streamlab.frame.runner import RunOptions
+from streamlab.frame.runner import Collected, RunOptions
 from streamlab.graph.explain import explain_graph
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
@@ -45,13 +45,13 @@ class LocalRunner:
         """Start a job in processes of its own and return at once; without a sink its rows go to a result table."""
         return Job(self._launch(plan, options, sink), self)
 
-    def collect(self, plan: nodes.Node, options: RunOptions) -> pl.DataFrame:
-        """Run a bounded plan to its end and return its rows; nothing of the job is left."""
+    def collect(self, plan: nodes.Node, options: RunOptions) -> Collected:
+        """Run a bounded plan to its end and return what it came to; nothing of the job is left."""
         handle = self._launch(plan, options)
         try:
             job = Job(handle)
             job.wait()
-            return job.results()
+            return Collected(job.results(), job.dead_letters())
         finally:
             discard(handle)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from streamlab.core.dead_letter_warning import warn_of
 from streamlab.core.errors import JobError, StateError, explained
 from streamlab.core.messages import MAIN
 from streamlab.runtime.client import JobHandle
@@ -19,6 +20,7 @@ from streamlab.runtime.record_log import LogReader
 from streamlab.session.job import Job
 
 _POLL_S = 0.005
+_SEE_THEM = "start() keeps them for job.dead_letters(); on_error='fail' raises instead"
 _AHEAD_ROWS = 2_000_000
 """Rows that a job may have given beyond those that the loop has taken, before it is paused."""
 
@@ -52,9 +54,11 @@ def stream_rows(handle: JobHandle, timeout_s: float | None = None) -> Iterator[p
             if deadline is not None and time.monotonic() >= deadline:
                 return
             time.sleep(_POLL_S)
-        failure = Job(handle).exception
+        job = Job(handle)
+        failure = job.exception
         if failure is not None:
             raise failure
+        warn_of("rows of a stream", job.dead_letters(), _SEE_THEM)
     finally:
         discard(handle)
 

@@ -19,7 +19,7 @@ from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWin
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan import nodes
 
-_START, _END, _TIME, _SESSION = "__start", "__end", "__time", "__session"
+_START, _END, _TIME, _SESSION = "__start", "__end", "__at", "__session"
 _READ_ROWS = 1_000_000
 _MOST_OVERLAPS = 100_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import polars as pl
@@ -15,8 +15,8 @@ from streamlab.core.time import time_us
 
 SchemaPolicy = Literal["strict", "coerce"]
 
-UNREADABLE = (OSError, pl.exceptions.PolarsError)
-"""What opening or reading a damaged file raises."""
+UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What opening or reading a damaged file raises; Polars panics at some."""
 
 
 class FileRefused(Exception):
@@ -44,6 +44,8 @@ class Target:
         What happens if they don't.
     timing : Timing
         Event time of the source.
+    beside : frozenset[str]
+        Columns that are told by the file's path, whatever the file itself says of them.
     """
 
     step: str
@@ -51,18 +53,53 @@ class Target:
     schema: pl.Schema
     policy: SchemaPolicy
     timing: Timing
+    beside: frozenset[str] = frozenset()
+
+    def differences(self, got: pl.Schema) -> list[str]:
+        """Return how a file's schema differs from the expected one, one text each."""
+        return differences(self.schema, pl.Schema({n: dtype for n, dtype in got.items() if n not in self.beside}))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a file shows of the schema of all.
+
+    Attributes
+    ----------
+    schema : pl.Schema
+        Its columns.
+    unsure : frozenset[str]
+        Those of which it shows no value, so that another file may know better.
+    """
+
+    schema: pl.Schema
+    unsure: frozenset[str] = frozenset()
+
+    def with_another(self, other: Learned) -> Learned:
+        """Return what is known when another file has been looked at, too: its dtypes of columns that were unsure."""
+        better = {name for name in self.unsure if name in other.schema and name not in other.unsure}
+        schema = {name: other.schema[name] if name in better else dtype for name, dtype in self.schema.items()}
+        return Learned(pl.Schema(schema), self.unsure - better)
 
 
 @dataclass(frozen=True)
 class Format(ABC):
-    """Reads files of one format; holds the format's options."""
+    """Reads files of one format; holds the format's options.
+
+    Attributes
+    ----------
+    event_time_format : str | None
+        How the event time is written, for formats that hold text; None: in any form that is known.
+    """
+
+    event_time_format: str | None = field(default=None, kw_only=True)
 
     suffixes: ClassVar[tuple[str, ...]]
     """How the names of such files end; other files in a folder are not read."""
 
     @abstractmethod
-    def infer(self, path: str, event_time: str | None) -> pl.Schema:
-        """Return the schema of a file. Raises one of `UNREADABLE` or FileRefused when it has none."""
+    def infer(self, path: str, event_time: str | None) -> Learned:
+        """Return what a file shows of the schema. Raises one of `UNREADABLE` or FileRefused when it has none."""
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise PlanError if the format cannot hold a schema that the user gave."""

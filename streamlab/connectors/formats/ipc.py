@@ -9,7 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from streamlab.connectors.convert import converted
-from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Target, begins_us, differences
+from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Learned, Target, begins_us
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Position, Read, Split, SplitReader
 
@@ -22,9 +22,9 @@ class IpcFormat(Format):
 
     suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".ipc", ".feather")
 
-    def infer(self, path: str, event_time: str | None) -> pl.Schema:
+    def infer(self, path: str, event_time: str | None) -> Learned:
         """Read the footer."""
-        return pl.scan_ipc(path, glob=False).collect_schema()
+        return Learned(_schema_of(path))
 
     def parts(self, target: Target) -> Sequence[Split]:
         """One: the file."""
@@ -38,10 +38,14 @@ class IpcFormat(Format):
 
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Read from a row; a file with another schema is coerced or refused."""
-        found = differences(target.schema, self.infer(target.path, None))
+        found = target.differences(_schema_of(target.path))
         if found and target.policy == "strict":
             raise FileRefused.schema(found)
         return _IpcReader(target, int(str(position)), coerced=bool(found))
+
+
+def _schema_of(path: str) -> pl.Schema:
+    return pl.scan_ipc(path, glob=False).collect_schema()
 
 
 class _IpcReader(SplitReader):

@@ -7,14 +7,14 @@ those with a value that is not of its column's type, become dead letters. Blank 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import IO, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 
-from streamlab.connectors.convert import converted, parsed, time_in
-from streamlab.connectors.formats.base import FileRefused, Format, Target
+from streamlab.connectors.convert import converted, parsed
+from streamlab.connectors.formats.base import FileRefused, Format, Learned, Target
 from streamlab.connectors.formats.text import (
     BOM,
     Parsed,
@@ -26,7 +26,9 @@ from streamlab.connectors.formats.text import (
     whole_file,
 )
 from streamlab.connectors.source import Position, Split, SplitReader
+from streamlab.connectors.time_text import time_in
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.time import is_time
 
 _READABLE = (pl.Int32, pl.Int64, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Date)
 _SAMPLE_BYTES = 2**20
@@ -34,21 +36,41 @@ _SAMPLE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class NdjsonFormat(Format):
-    """NDJSON, without options."""
+    """NDJSON.
+
+    Attributes
+    ----------
+    infer_schema_length : int | None
+        Objects to look at for the schema; None means the first mebibyte.
+    overrides : tuple[tuple[str, pl.DataType], ...]
+        Dtypes of columns that are not to be inferred.
+    """
+
+    infer_schema_length: int | None = None
+    overrides: tuple[tuple[str, pl.DataType], ...] = field(default=())
 
     suffixes: ClassVar[tuple[str, ...]] = (".ndjson", ".jsonl", ".json")
 
-    def infer(self, path: str, event_time: str | None) -> pl.Schema:
-        """Infer from the first mebibyte; an event time in text is read as what it says."""
-        data = sample(path, _NdjsonParser(None), _SAMPLE_BYTES)
-        schema = infer_objects(data)
+    def infer(self, path: str, event_time: str | None) -> Learned:
+        """Infer from the first objects; an event time in text or numbers is read as what it says."""
+        data = sample(path, _NdjsonParser(self, None), _SAMPLE_BYTES)
+        schema = infer_objects(data, self.infer_schema_length)
         if not schema:
             text = "it has no line with a JSON object"
             raise FileRefused(text)
-        if event_time is not None and schema.get(event_time) == pl.String:
+        overrides = dict(self.overrides)
+        known = schema.get(event_time or "")
+        if (
+            event_time is not None
+            and event_time not in overrides
+            and known is not None
+            and (known == pl.String or known.is_numeric())
+        ):
             lines = pl.read_ndjson(io.BytesIO(b"\n".join(_objects(data))), schema={event_time: pl.String()})
-            schema[event_time] = time_in(lines.get_column(event_time))
-        return schema
+            dtype = time_in(lines.get_column(event_time), self.event_time_format)
+            schema[event_time] = dtype if is_time(dtype) else known
+        unsure = frozenset(name for name, dtype in schema.items() if dtype == pl.Null)
+        return Learned(pl.Schema({**schema, **overrides}), unsure - overrides.keys())
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Refuse what JSON has no form for."""
@@ -59,25 +81,28 @@ class NdjsonFormat(Format):
 
     def parts(self, target: Target) -> Sequence[Split]:
         """One: the file."""
-        return whole_file(target, _NdjsonParser(target))
+        return whole_file(target, _NdjsonParser(self, target))
 
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Read from a chunk's offset."""
-        return TextReader(target, _NdjsonParser(target), position)
+        return TextReader(target, _NdjsonParser(self, target), position)
 
 
 class _NdjsonParser(TextParser):
-    def __init__(self, target: Target | None) -> None:
+    def __init__(self, form: NdjsonFormat, target: Target | None) -> None:
         self._target = target
+        column = target.timing.event_time if target else None
+        said = form.event_time_format
+        self._forms = {column: said} if column is not None and said is not None else {}
 
-    def begin(self, file: IO[bytes]) -> tuple[int, int]:
-        return (len(BOM), 0) if file.read(len(BOM)) == BOM else (0, 0)
+    def begin(self, head: bytes) -> tuple[int, int]:
+        return (len(BOM), 0) if head.startswith(BOM) else (0, 0)
 
     def cut(self, data: bytes) -> int:
         return data.rfind(b"\n") + 1
 
     def parse(self, data: bytes, line: int) -> Parsed:
-        return parse_objects(data, self._schema, line)
+        return parse_objects(data, self._schema, line, self._forms)
 
     def check(self, data: bytes) -> None:
         if self._target is None or self._target.policy == "coerce":
@@ -90,7 +115,7 @@ class _NdjsonParser(TextParser):
         found = [f"column {name!r} is missing" for name in expected if name not in got]
         found += [f"column {name!r} is new" for name in got if name not in expected]
         for name, dtype in expected.items():
-            if name in got and got[name] != dtype and _none_fits(data, name, dtype):
+            if name in got and got[name] != dtype and _none_fits(data, name, dtype, self._forms.get(name)):
                 found.append(f"column {name!r} is {got[name]}, not {dtype}")
         if found:
             raise FileRefused.schema(found)
@@ -100,24 +125,37 @@ class _NdjsonParser(TextParser):
         return self._target.schema if self._target else pl.Schema()
 
 
-def parse_objects(data: bytes, schema: pl.Schema, line: int) -> Parsed:
-    """Parse lines of JSON, the first of which is line `line`; bad lines are kept apart."""
+def parse_objects(data: bytes, schema: pl.Schema, line: int, forms: Mapping[str, str] | None = None) -> Parsed:
+    """Parse lines of JSON, the first of which is line `line`; bad lines are kept apart.
+
+    `forms` says how the times of columns are written, where that is known.
+    """
     if not data.strip():
         return Parsed(pl.DataFrame(schema=schema))
-    carrier = pl.Schema({name: _carrier(dtype) for name, dtype in schema.items()})
+    forms = forms or {}
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    carrier = {name: pl.String() if name in forms else _carrier(dtype) for name, dtype in schema.items()}
+    text_times = {name: pl.String() if is_time(dtype) else carrier[name] for name, dtype in schema.items()}
+    for read in (carrier, text_times) if text_times != carrier else (carrier,):
+        frame = _typed(data, pl.Schema(read), schema, forms)
+        if frame is not None and frame.height == lines:
+            return Parsed(frame)
+    return _parse_lines(data, schema, line, forms)
+
+
+def _typed(data: bytes, carrier: pl.Schema, schema: pl.Schema, forms: Mapping[str, str]) -> pl.DataFrame | None:
+    """Return the rows of whole chunks; None when a value is no good."""
     try:
         frame = pl.read_ndjson(data, schema=carrier)
-        if carrier != schema:
-            frame, reasons = converted(frame, schema)
-            if reasons.null_count() < reasons.len():
-                return _parse_lines(data, schema, line)
     except pl.exceptions.PolarsError:
-        return _parse_lines(data, schema, line)
-    return Parsed(frame) if frame.height == lines else _parse_lines(data, schema, line)
+        return None
+    if carrier == schema:
+        return frame
+    frame, reasons = converted(frame, schema, forms)
+    return frame if reasons.null_count() == reasons.len() else None
 
 
-def infer_objects(data: bytes) -> pl.Schema:
+def infer_objects(data: bytes, rows: int | None = None) -> pl.Schema:
     """Return the schema that the JSON objects among these lines show; empty when there is none.
 
     Where objects contradict each other, the first ones count.
@@ -125,13 +163,13 @@ def infer_objects(data: bytes) -> pl.Schema:
     good = _objects(data)
     while good:
         try:
-            return pl.read_ndjson(io.BytesIO(b"\n".join(good)), infer_schema_length=None).schema
+            return pl.read_ndjson(io.BytesIO(b"\n".join(good)), infer_schema_length=rows).schema
         except pl.exceptions.PolarsError:
             good = good[: len(good) // 2]
     return pl.Schema()
 
 
-def _parse_lines(data: bytes, schema: pl.Schema, line: int) -> Parsed:
+def _parse_lines(data: bytes, schema: pl.Schema, line: int, forms: Mapping[str, str]) -> Parsed:
     """Parse what holds bad lines: drop those that are no objects, then read flat columns as text and convert them."""
     texts, broken = lines_of(data)
     all_lines = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String).str.strip_chars_end()})
@@ -159,7 +197,7 @@ def _parse_lines(data: bytes, schema: pl.Schema, line: int) -> Parsed:
     else:
         bad = good.clear()
     frame = pl.concat(frames) if frames else pl.DataFrame(schema=text_schema)
-    frame, reasons = converted(frame, schema)
+    frame, reasons = converted(frame, schema, forms)
     failed = reasons.is_not_null()
     wrong = good.select("at", "text").with_columns(reasons.alias("reason")).filter(failed)
     columns = ["at", "reason", "text"]
@@ -176,15 +214,14 @@ def _objects(data: bytes) -> list[bytes]:
     return [text.encode() for text in lines.filter(whole)]
 
 
-def _none_fits(data: bytes, name: str, dtype: pl.DataType) -> bool:
+def _none_fits(data: bytes, name: str, dtype: pl.DataType, form: str | None) -> bool:
     """Return whether a column has values, but none of the expected type: then the file differs, not a line."""
     lines = b"\n".join(_objects(data))
     if _is_nested(dtype):
         fitting = parse_objects(lines, pl.Schema({name: dtype}), 1).frame.get_column(name)
         return fitting.len() == fitting.null_count()
-    text = pl.read_ndjson(io.BytesIO(lines), schema={name: pl.String()})
-    values = text.select(pl.col(name), parsed(pl.col(name), dtype).alias("value"))
-    return values.get_column("value").null_count() == values.height > values.get_column(name).null_count()
+    text = pl.read_ndjson(io.BytesIO(lines), schema={name: pl.String()}).get_column(name)
+    return parsed(text, dtype, form).null_count() == text.len() > text.null_count()
 
 
 def _carrier(dtype: pl.DataType) -> pl.DataType:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from streamlab.connectors.convert import converted
-from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Target, differences
+from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Learned, Target
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Position, Read, Split, SplitReader
 from streamlab.core.time import FARTHEST_TIME_US, is_usable, time_us
@@ -69,15 +69,15 @@ class ParquetFormat(Format):
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
 
-    def infer(self, path: str, event_time: str | None) -> pl.Schema:
+    def infer(self, path: str, event_time: str | None) -> Learned:
         """Read the footer."""
-        return pl.Schema(pl.read_parquet_schema(path))
+        return Learned(_schema_of(path))
 
     def parts(self, target: Target) -> Sequence[Split]:
         """Cut the file between row groups."""
         try:
             parts = _parts(target)
-            if len(parts) > 1 and differences(target.schema, self.infer(target.path, None)):
+            if len(parts) > 1 and target.differences(_schema_of(target.path)):
                 return [Split("")]
         except UNREADABLE:
             return [Split("")]  # what is wrong with the file is said when it is read
@@ -86,7 +86,7 @@ class ParquetFormat(Format):
 
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Read some row groups, or all; a file with another schema is coerced or refused."""
-        found = differences(target.schema, self.infer(target.path, None))
+        found = target.differences(_schema_of(target.path))
         if found and target.policy == "strict":
             raise FileRefused.schema(found)
         parts = _parts(target, part_rows=None if not part else PART_ROWS)
@@ -95,6 +95,10 @@ class ParquetFormat(Format):
             text = f"its row groups {part} are gone"
             raise FileRefused(text)
         return _ParquetReader(target, groups, int(str(position)), coerced=bool(found))
+
+
+def _schema_of(path: str) -> pl.Schema:
+    return pl.Schema(pl.read_parquet_schema(path))
 
 
 class _ParquetReader(SplitReader):

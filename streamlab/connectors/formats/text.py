@@ -16,11 +16,13 @@ from typing import IO
 import polars as pl
 
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Target, begins_us
+from streamlab.connectors.formats.encodings import UTF8, Encoding
 from streamlab.connectors.letters import Letter, letters
 from streamlab.connectors.source import Position, Read, Split, SplitReader
 
 CHUNK_BYTES = 4 * 2**20
 PEEK_BYTES = 2**16
+HEAD_BYTES = 2**20
 BOM = b"\xef\xbb\xbf"
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 
@@ -36,9 +38,14 @@ class Parsed:
 class TextParser(ABC):
     """Understands the text of one file."""
 
+    @property
+    def encoding(self) -> Encoding:
+        """What the bytes of the file stand for; the parser itself sees UTF-8."""
+        return UTF8
+
     @abstractmethod
-    def begin(self, file: IO[bytes]) -> tuple[int, int]:
-        """Read what stands before the first record and return its bytes and lines. Raises FileRefused."""
+    def begin(self, head: bytes) -> tuple[int, int]:
+        """Look at the first mebibyte, and return the bytes and lines before the first record. Raises FileRefused."""
 
     @abstractmethod
     def cut(self, data: bytes) -> int:
@@ -59,7 +66,8 @@ class TextReader(SplitReader):
         self._target = target
         self._parser = parser
         self._size = os.path.getsize(target.path)
-        self._begun = False
+        self._encoding: Encoding | None = None
+        """That of the file, known when it has begun."""
         self._chunk: Parsed | None = None
         self._chunk_end = (0, 1)
         match position:
@@ -96,43 +104,52 @@ class TextReader(SplitReader):
 
     def _load(self) -> Parsed:
         with open(self._target.path, "rb") as file:
-            if not self._begun:
-                _refuse_packed(file)
-                start, lines = self._parser.begin(file)
-                self._begun = True
+            if self._encoding is None:
+                start, lines, self._encoding = _begin(file, self._parser)
                 if self._offset == 0:
                     self._offset, self._line = start, lines + 1
-                    data = self._next_chunk(file)
+                    data = self._next_chunk(file, self._encoding)
                     self._parser.check(data)
-                    return self._parsed(data)
-            return self._parsed(self._next_chunk(file))
+                    return self._parser.parse(data, self._line)
+            return self._parser.parse(self._next_chunk(file, self._encoding), self._line)
 
-    def _parsed(self, data: bytes) -> Parsed:
-        self._chunk_end = (self._offset + len(data), self._line + data.count(b"\n"))
-        return self._parser.parse(data, self._line)
-
-    def _next_chunk(self, file: IO[bytes]) -> bytes:
+    def _next_chunk(self, file: IO[bytes], encoding: Encoding) -> bytes:
+        """Return the text of the next chunk, and note where that ends in the file."""
         wanted = CHUNK_BYTES
         while True:
             file.seek(self._offset)
-            data = file.read(min(wanted, self._size - self._offset))
-            if self._offset + len(data) >= self._size or not data:
-                if not data:
+            raw = file.read(min(wanted, self._size - self._offset))
+            text, length = encoding.text(raw), len(raw)
+            if self._offset + len(raw) >= self._size or not raw:
+                if not raw:
                     self._size = self._offset
-                return data
-            if cut := self._parser.cut(data):
-                return data[:cut]
-            wanted *= 2
+            elif cut := self._parser.cut(text):
+                length, text = encoding.raw_length(raw, text, cut), text[:cut]
+            else:
+                wanted *= 2
+                continue
+            self._chunk_end = (self._offset + length, self._line + text.count(b"\n"))
+            return text
 
 
 def sample(path: str, parser: TextParser, size: int) -> bytes:
     """Return the first whole records of a file, about `size` bytes. Raises OSError or FileRefused."""
     with open(path, "rb") as file:
-        _refuse_packed(file)
-        start, _ = parser.begin(file)
+        start, _, encoding = _begin(file, parser)
         file.seek(start)
-        data = file.read(size)
-        return data if len(data) < size else data[: parser.cut(data)] or data + file.readline()
+        raw = file.read(size)
+        data = encoding.text(raw)
+        return data if len(raw) < size else data[: parser.cut(data)] or data + encoding.text(file.readline())
+
+
+def _begin(file: IO[bytes], parser: TextParser) -> tuple[int, int, Encoding]:
+    """Return the bytes and the lines before the first record, and the encoding of the file. Raises FileRefused."""
+    _refuse_packed(file)
+    raw = file.read(HEAD_BYTES)
+    encoding = parser.encoding.of_file(raw)
+    head = encoding.text(raw)
+    start, lines = parser.begin(head)
+    return encoding.raw_length(raw, head, start), lines, encoding
 
 
 def _refuse_packed(file: IO[bytes]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, ClassVar
 
 import polars as pl
 
 from streamlab.connectors.sink import Guarantee, Sink, SinkContext, SinkWriter
+from streamlab.connectors.sinks.not_finite import count_not_finite
 from streamlab.connectors.sinks.part_files import PartFileWriter
 from streamlab.core.errors import OptionError, SinkError, explained
 
@@ -69,12 +71,16 @@ class FolderSink(Sink):
         """Refuse columns that the format cannot hold. Raises SinkError."""
         for name, dtype in schema.items():
             if self.cannot_hold(dtype):
-                got = f"column {name!r} of type {dtype}"
-                raise SinkError(explained(self.name, needed=f"types that {self.suffix} files can hold", got=got))
+                needed, got = f"types that {self.suffix} files can hold", f"column {name!r} of type {dtype}"
+                raise SinkError(explained(self.name, needed=needed, got=got, hint=_hint_for(name, dtype)))
 
     @abstractmethod
     def cannot_hold(self, dtype: pl.DataType) -> bool:
         """Return whether a column of this dtype cannot be written."""
+
+    def nulled(self, frame: pl.DataFrame) -> int:
+        """Return how many values of these rows the format has no word for, so that null is written."""
+        return 0
 
     @abstractmethod
     def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
@@ -88,8 +94,8 @@ class ParquetSink(FolderSink):
     suffix: ClassVar[str] = "parquet"
 
     def cannot_hold(self, dtype: pl.DataType) -> bool:
-        """Python objects only."""
-        return isinstance(dtype, pl.Object)
+        """Python objects, and structs without fields, at any depth."""
+        return any(isinstance(one, pl.Object) or one == pl.Struct({}) for one in _at_any_depth(dtype))
 
     def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
         """With statistics, so that reading it can skip."""
@@ -103,8 +109,8 @@ class CsvSink(FolderSink):
     suffix: ClassVar[str] = "csv"
 
     def cannot_hold(self, dtype: pl.DataType) -> bool:
-        """Nested values, bytes and Python objects."""
-        return dtype.is_nested() or isinstance(dtype, pl.Binary | pl.Object)
+        """Nested values, bytes, durations and Python objects."""
+        return dtype.is_nested() or isinstance(dtype, pl.Binary | pl.Duration | pl.Object)
 
     def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
         """In Polars' dialect."""
@@ -119,12 +125,34 @@ class NdjsonSink(FolderSink):
 
     def cannot_hold(self, dtype: pl.DataType) -> bool:
         """Bytes and Python objects, at any depth."""
-        if isinstance(dtype, pl.List | pl.Array):
-            return self.cannot_hold(pl.Schema({"inner": dtype.inner})["inner"])
-        if isinstance(dtype, pl.Struct):
-            return any(self.cannot_hold(inner) for inner in pl.Schema(dtype.to_schema()).values())
-        return isinstance(dtype, pl.Binary | pl.Object)
+        return any(isinstance(one, pl.Binary | pl.Object) for one in _at_any_depth(dtype))
+
+    def nulled(self, frame: pl.DataFrame) -> int:
+        """Count NaN and infinities."""
+        return count_not_finite(frame, infinities=True)
 
     def encode(self, frame: pl.DataFrame, file: IO[bytes]) -> None:
         """In Polars' form of JSON."""
         frame.write_ndjson(file)
+
+
+def _at_any_depth(dtype: pl.DataType) -> Iterator[pl.DataType]:
+    """Yield a dtype and those of the values within."""
+    yield dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        yield from _at_any_depth(pl.Schema({"inner": dtype.inner})["inner"])
+    elif isinstance(dtype, pl.Struct):
+        for inner in pl.Schema(dtype.to_schema()).values():
+            yield from _at_any_depth(inner)
+
+
+def _hint_for(name: str, dtype: pl.DataType) -> str:
+    """Return what to do with a column that a format cannot hold."""
+    column = f"pl.col({name!r})"
+    if isinstance(dtype, pl.Duration):
+        return f"write a number: {column}.dt.total_microseconds()"
+    if isinstance(dtype, pl.Binary):
+        return f"write text: {column}.bin.encode('hex')"
+    if isinstance(dtype, pl.Struct) and dtype.fields:
+        return f"write JSON: {column}.struct.json_encode()"
+    return "leave it out, or write another format: sink_parquet(folder)"

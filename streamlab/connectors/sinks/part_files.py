@@ -60,6 +60,7 @@ class PartFileWriter(SinkWriter):
         self._rows = self._bytes = 0
         self._rows_written = 0
         self._since_us: int | None = None
+        self._nulled = 0
         self._written: list[str] = []
         self._swept = context.subtask != 0
         with self._explained("make"):
@@ -71,6 +72,11 @@ class PartFileWriter(SinkWriter):
         else:
             self._remove_all(self._leftovers())
 
+    @property
+    def values_nulled(self) -> int:
+        """How many NaN and infinities became null."""
+        return self._nulled
+
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows."""
         if not frame.height:
@@ -78,6 +84,7 @@ class PartFileWriter(SinkWriter):
         if not self._frames:
             self._sink.check_schema(frame.schema)
         self._frames.append(frame)
+        self._nulled += self._sink.nulled(frame)
         self._rows += frame.height
         self._bytes += int(frame.estimated_size())
         if self._rows >= self._sink.roll_rows or self._bytes >= self._sink.roll_bytes:

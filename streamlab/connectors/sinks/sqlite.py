@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
+from streamlab.connectors.sinks.not_finite import count_not_finite
 from streamlab.connectors.sinks.sql_tables import ROWS, SqlTable, check_table_name, listed, quoted
 from streamlab.connectors.sinks.tables import TableSink, Unfit
 from streamlab.core.errors import OptionError, SinkError, explained
@@ -67,6 +68,10 @@ class SqliteSink(TableSink):
         if isinstance(dtype, pl.Boolean):
             return "BOOLEAN"
         return "BLOB" if isinstance(dtype, pl.Binary) else None
+
+    def nulled(self, frame: pl.DataFrame) -> int:
+        """Count NaN."""
+        return count_not_finite(frame, infinities=False)
 
     def unfit(self, name: str, dtype: pl.DataType) -> Unfit | None:
         """Say which key would be the same as null: NaN."""

@@ -169,6 +169,10 @@ class TableSink(Sink):
         """
         return None
 
+    def nulled(self, frame: pl.DataFrame) -> int:
+        """Return how many values of these rows the target has no word for, so that null is written."""
+        return 0
+
     def cast_hint(self, dtype: pl.DataType) -> str:
         """Return what to do with a column that the target cannot hold."""
         if isinstance(dtype, pl.Null):
@@ -235,12 +239,18 @@ class TableWriter(SinkWriter):
         self._frames: list[pl.DataFrame] = []
         self._rows = self._bytes = 0
         self._since_s = 0.0
+        self._nulled = 0
         unfit = {name: sink.unfit(name, dtype) for name, dtype in sink.schema.items()}
         self._unfit = {name: found for name, found in unfit.items() if found is not None}
         with sink.connect() as table:
             table.create()
             if self._staging is not None:
                 self._check_not_behind(table, self._staging.job)
+
+    @property
+    def values_nulled(self) -> int:
+        """How many NaN became null."""
+        return self._nulled
 
     def write(self, frame: pl.DataFrame) -> None:
         """Take rows."""
@@ -249,6 +259,7 @@ class TableWriter(SinkWriter):
         if not self._frames:
             self._since_s = time.monotonic()
         self._frames.append(frame)
+        self._nulled += self._sink.nulled(frame)
         self._rows += frame.height
         self._bytes += int(frame.estimated_size())
         if self._rows >= self._sink.roll_rows or self._bytes >= self._sink.roll_bytes:

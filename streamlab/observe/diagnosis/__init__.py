@@ -6,10 +6,17 @@ quiet rather than guess.
 
 from __future__ import annotations
 
-from streamlab.observe.diagnosis.event_time import completeness, held_watermarks, late_share
+from streamlab.observe.diagnosis.event_time import completeness, far_future, held_watermarks, late_share
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity
 from streamlab.observe.diagnosis.flow import bottlenecks, hot_subtasks, slow_calls
-from streamlab.observe.diagnosis.upkeep import checkpoints, dead_letters, failures, full_disk, growing_state
+from streamlab.observe.diagnosis.upkeep import (
+    checkpoints,
+    dead_letters,
+    failures,
+    full_disk,
+    growing_state,
+    nulled_values,
+)
 
 RULES = (
     failures,
@@ -18,10 +25,12 @@ RULES = (
     bottlenecks,
     slow_calls,
     hot_subtasks,
+    far_future,
     late_share,
     checkpoints,
     growing_state,
     dead_letters,
+    nulled_values,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamlab.core.time import MIN_TIME_US
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity, percent, quoted
 from streamlab.observe.status import ClockStatus, JobStatus, SplitStatus, TaskStatus
 from streamlab.observe.wording import span, watermark
@@ -15,6 +15,8 @@ _ACTIVE_MS = 2_000
 """A split that gave rows so recently is not quiet."""
 _HELD_BACK_MS_PER_S = 500
 _TOO_MANY_LATE = 0.01
+_FAR_US = 86_400_000_000
+"""So far ahead of the clock an event time is worth a word."""
 _AIMS = (0.99, 0.999, 1.0)
 
 
@@ -53,6 +55,35 @@ def held_watermarks(facts: Facts) -> list[Finding]:
     if lowest.is_held_back or _silence_ms(facts.status, lowest) < QUIET_MS:
         return []
     return [_held(facts.status, lowest)]
+
+
+def far_future(facts: Facts) -> list[Finding]:
+    """Find the split whose event times are far ahead of the clock: one such row closes every window before it.
+
+    ``max_advance`` compares a row with those before it, so it lets the first row of a split through.
+    """
+    splits = [split for task in facts.status.tasks for split in task.time.splits]
+    ahead = [(latest, split) for split in splits if (latest := _latest_us(split)) is not None]
+    latest_us, split = max(ahead, key=lambda one: one[0], default=(MIN_TIME_US, None))
+    ahead_us = latest_us - facts.status.reported_us
+    if split is None or ahead_us < _FAR_US:
+        return []
+    return [
+        Finding(
+            kind="far future",
+            severity=Severity.WARNING if facts.status.late_rows else Severity.HINT,
+            subject=f"split {split.split} of {split.step}",
+            sentence=f"a row of split {split.split} of {split.step} is of {watermark(latest_us)}, "
+            f"{span(ahead_us / 1000)} ahead of the clock: rows before that are late",
+            move="max_advance='1d' refuses such rows behind others; a first row is to be mended in the data",
+        )
+    ]
+
+
+def _latest_us(split: SplitStatus) -> int | None:
+    """Return how far the event times of a split have come, as far as that is known."""
+    latest = split.watermark_us if split.latest_us is None else split.latest_us
+    return latest if latest is not None and MIN_TIME_US < latest < MAX_TIME_US else None
 
 
 def _places(task: TaskStatus) -> list[_Place]:

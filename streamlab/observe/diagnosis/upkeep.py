@@ -171,3 +171,16 @@ def dead_letters(facts: Facts) -> list[Finding]:
             move="look at them and at the reasons with job.dead_letters()",
         )
     ]
+
+
+def nulled_values(facts: Facts) -> list[Finding]:
+    """Find that a sink wrote null where its target has no word for a value."""
+    found = []
+    for _, tasks in facts.subtasks():
+        count = sum(task.values_nulled for task in tasks)
+        if count:
+            values = "value was NaN or infinite and was" if count == 1 else "values were NaN or infinite and were"
+            sentence = f"{count:,} {values} written as null, since the format has no word for them"
+            move = "say what to write instead with fill_nan(…) before the sink"
+            found.append(Finding("nulled values", Severity.WARNING, steps_of(tasks), sentence, move))
+    return found

@@ -129,7 +129,7 @@ class CloseKeys:
             columns = {name: taken[id(values)] for name, values in results.items()}
         held += first
         columns[self._key] = held
-        return pl.DataFrame([pl.Series(name, columns[name]).cast(dtype) for name, dtype in self._schema.items()])
+        return pl.DataFrame({name: pl.Series(columns[name]).cast(dtype) for name, dtype in self._schema.items()})
 
     def _reduced(self, values: pl.Series, places: _Array, counts: _Array) -> _Array | None:
         how = self._reductions[values.name]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from reading import Run
 
+import streamlab as sl
 from streamlab.connectors.files import FileSource, scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streamlab.core.errors import OptionError, PlanError, SourceError
 from streamlab.core.messages import Batch
@@ -106,6 +107,16 @@ def test_the_job_may_decide_to_fail_and_the_source_may_decide_otherwise(tmp_path
     assert Run(scan("csv", tmp_path, on_error="dead_letter"), on_error="fail").to_end().letters.height == 1
 
 
+def test_names_of_other_programs_are_read(tmp_path: Path) -> None:
+    at = pl.datetime_range(GOOD["at"][0], GOOD["at"][0], eager=True)
+    rows = pl.DataFrame({"__index_level_0__": at, "__v": [1], "__typename": ["x"], "__time": at})
+    rows.write_parquet(tmp_path / "a.parquet")
+    stream = sl.scan_parquet(tmp_path, event_time="__index_level_0__", watermark="0s")
+    assert stream.schema == rows.schema
+    with pytest.raises(PlanError, match=r"'__row_kind'.*\n.*from_frame\(frame.rename"):
+        sl.from_frame(pl.DataFrame({"__row_kind": [1]}))
+
+
 # -- malformed lines ---------------------------------------------------------------------------------------------------
 
 
@@ -134,13 +145,14 @@ def test_malformed_csv_lines_leave_the_others_alone(tmp_path: Path) -> None:
     schema = {"at": pl.Datetime("us"), "n": pl.Int64, "s": pl.String}
     run = Run(scan_csv(path, schema=schema, event_time="at")).to_end()
     assert run.rows.select("n", "s").rows() == [(1, 'two\r\nlines, "quoted"'), (8, None), (9, "c")]
-    assert [(row[3].rpartition(":")[2], row[1]) for row in run.letters.rows()] == [
+    assert [(row[3].removeprefix(f"{path}:"), row[1]) for row in run.letters.rows()] == [
         ("4", "column 'n' is no Int64"),
         ("5", "1 fields, not 3"),
         ("7", "a quote that is not closed"),
         ("8", "not UTF-8"),
         ("9", "4 fields, not 3"),
         ("10", "column 'at' is no Datetime(time_unit='us', time_zone=None)"),
+        (str(path), "the event time 'at' is null"),  # the blank line, a record of nulls
     ]
     assert run.letters.item(1, "input") == "2020-01-03"
 
@@ -313,3 +325,21 @@ def test_a_broken_page_is_found_when_rows_must_be_looked_at(tmp_path: Path) -> N
     run = Run(scan("parquet", path)).to_end()
     assert run.rows.is_empty()
     assert "cannot be read" in run.reasons[0]
+
+
+def test_a_panic_of_polars_while_reading_is_a_dead_letter_with_the_name_of_the_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(kind, GOOD, tmp_path / f"1.{kind}")
+    source = FORMATS[kind][0](tmp_path)
+
+    def panics(*_: object, **__: object) -> pl.DataFrame:
+        text = "index out of bounds"
+        raise pl.exceptions.PanicException(text)
+
+    reads = {"csv": "read_csv", "ndjson": "read_ndjson", "parquet": "scan_parquet", "arrow": "scan_ipc"}
+    monkeypatch.setattr(pl, reads[kind], panics)
+    run = Run(source).to_end()
+    assert run.rows.is_empty()
+    assert run.reasons == ["cannot be read: index out of bounds"]
+    assert run.letters["origin"].to_list() == [str(tmp_path / f"1.{kind}")]

@@ -156,3 +156,41 @@ def test_what_an_earlier_version_found_after_the_start_is_read_on(tmp_path: Path
     reader = SourceReader(follow(tmp_path), [Split(str(paths[0]))], snapshot=snapshot)
     rows = [m.collected()["n"].to_list() for m in reader.poll(60 * SECOND_US) if isinstance(m, Batch)]
     assert sorted(n for some in rows for n in some) == [3, 5]
+
+
+@pytest.mark.parametrize("how", ["grew", "replaced"])
+def test_a_file_that_changes_after_it_was_read_is_said_to_have_done_so_once(how: str, tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", 1)
+    put(tmp_path, "b.csv", 2)
+    run = Run(follow(tmp_path))
+    advance(run, 2)
+    for _ in range(2):
+        if how == "grew":
+            with path.open("a") as file:
+                file.write("1970-01-01 00:00:03,3\n")
+        else:
+            put(tmp_path, "a.new", 3).rename(path)
+        advance(run, 2)
+
+    assert run.rows.get_column("n").to_list() == [1, 2]
+    assert [reason.split(",")[0] for reason in run.reasons] == [
+        f"it {'was replaced' if how == 'replaced' else how} after it was read"
+    ]
+    assert run.letters.item(0, "origin") == str(path)
+    assert run.reader.watermark_us == 2 * SECOND_US - 1
+
+    again = Run(run.source, snapshot=run.reader.snapshot())
+    advance(again, 2)
+    assert again.messages == [] or not again.letters.height
+    put(tmp_path, "b.new", 4).rename(tmp_path / "b.csv")
+    advance(again, 2)
+    assert again.letters["origin"].to_list() == [str(tmp_path / "b.csv")]
+
+
+def test_a_file_that_is_deleted_after_it_was_read_is_no_loss(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", 1)
+    run = Run(follow(tmp_path))
+    advance(run, 2)
+    path.unlink()
+    advance(run, 2)
+    assert run.reasons == []

@@ -27,3 +27,16 @@ def test_overflowing_sums(column: str, most: int, dtype: str, groups: int) -> No
 
 def test_other_errors_say_nothing_of_it() -> None:
     assert overflow_in(ValueError('conversion failed: ["it overflows"]')) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "made"),
+    [
+        ("called `unwrap()`: decimal precision 38 can't fit values with 39 digits: constructing Series '__p0'", "sum"),
+        ("overflow in decimal addition: result doesn't fit Decimal(38, 0)", "sum"),
+        ("overflow in decimal multiplication: result doesn't fit Decimal(38, 0)", "multiplication"),
+    ],
+)
+def test_what_polars_says_of_decimals_is_said_in_the_same_words(said: str, made: str) -> None:
+    text = f"a {made} of decimals overflows Decimal(precision=38): cast its input to a wider dtype first"
+    assert overflow_in(pl.exceptions.ComputeError(said)) == text

@@ -10,8 +10,9 @@ import pytest
 
 from streamlab.connectors.sink import Sink
 from streamlab.connectors.source import Position, Source, Split, SplitReader, Timing
+from streamlab.core.messages import DEAD_LETTER_SCHEMA
 from streamlab.core.time import Duration
-from streamlab.frame.runner import RunOptions
+from streamlab.frame.runner import Collected, RunOptions
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan import nodes
 
@@ -47,6 +48,7 @@ class RecordingRunner:
     """Satisfies `Runner`; gives the frames that it was made with."""
 
     frames: list[pl.DataFrame] = field(default_factory=list)
+    dead_letters: pl.DataFrame = field(default_factory=DEAD_LETTER_SCHEMA.to_frame)
     calls: list[tuple[str, nodes.Node, RunOptions | int | None, Sink | None]] = field(default_factory=list)
     closed: int = 0
 
@@ -61,9 +63,9 @@ class RecordingRunner:
         finally:
             self.closed += 1
 
-    def collect(self, plan: nodes.Node, options: RunOptions) -> pl.DataFrame:
+    def collect(self, plan: nodes.Node, options: RunOptions) -> Collected:
         self.calls.append(("collect", plan, options, None))
-        return self.frames[0]
+        return Collected(self.frames[0], self.dead_letters)
 
     def explain(self, plan: nodes.Node, parallelism: int | None) -> str:
         self.calls.append(("explain", plan, parallelism, None))

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from streamlab.core.changelog import ROW_KIND
+from streamlab.core.dead_letter_warning import DeadLetterWarning
 from streamlab.core.errors import OptionError, PlanError
 from streamlab.frame.runner import RunOptions
 from streamlab.frame.stream_frame import StreamFrame
@@ -27,6 +28,26 @@ def test_collect(flights: StreamFrame, runner) -> None:
     assert flights.collect(parallelism=3, batch_rows=10) is ROWS
 
     assert runner.calls == [("collect", flights.plan, RunOptions(None, 3, None, False, more={"batch_rows": 10}), None)]
+
+
+def test_collect_warns_once_of_what_was_set_aside_and_gives_it_when_asked(flights: StreamFrame, runner) -> None:
+    reasons = ["'x' is no Int64", "3 fields, not 2", "'x' is no Int64"]
+    letters = pl.DataFrame({"step": "s", "reason": reasons, "input": "x", "origin": ["/d/a.csv:1", "/d/b.csv", ""]})
+    runner.frames, runner.dead_letters = [ROWS], letters
+
+    with pytest.warns(DeadLetterWarning) as said:
+        assert flights.collect() is ROWS
+
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    assert said[0].message.dead_letters is letters
+    text = str(said[0].message)
+    assert text.startswith(
+        "collect: 3 pieces of input were set aside as not understood: 2 x 'x' is no Int64 (a.csv:1), 1 x"
+    )
+    assert "collect(dead_letters=True)" in text
+    assert "on_error='fail'" in text
+    assert flights.collect(dead_letters=True) == (ROWS, letters)
 
 
 def test_collect_needs_an_end(endless: StreamFrame, runner) -> None:

@@ -361,3 +361,20 @@ def test_no_sentence_holds_a_number_that_is_none() -> None:
 def test_every_rule_has_nothing_to_say_of_a_new_job() -> None:
     facts = Facts(JobStatus(id="j", name="n", state=JobState.STARTING))
     assert all(rule(facts) == [] for rule in RULES)
+
+
+def test_a_row_of_the_far_future_is_named() -> None:
+    far = NOW // SECOND + 40 * 365 * 86_400
+    splits = (split("a.csv", 100, 0.1), split("b.csv", far - 10, 0.1, latest_us=far * SECOND))
+    finding = only(status(reading(*splits)))
+    assert (finding.kind, finding.severity) == ("far future", Severity.HINT)
+    assert "a row of split b.csv of flights is of 2063-" in finding.sentence
+    assert ", 40.0 years ahead of the clock" in finding.sentence
+    late = [one for one in found(status(reading(*splits), late_rows=1)) if one.kind == "far future"]
+    assert [one.severity for one in late] == [Severity.WARNING]
+
+
+def test_values_that_a_sink_wrote_as_null_are_counted_and_said() -> None:
+    finding = only(status(task("out", 0, values_nulled=1_200), task("out", 1, values_nulled=34)))
+    assert finding.kind == "nulled values"
+    assert finding.sentence.startswith("1,234 values were NaN or infinite and were written as null")

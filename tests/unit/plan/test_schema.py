@@ -63,10 +63,10 @@ def test_lines_of_columns_break_between_columns() -> None:
     assert " ".join(lines) == show_columns(schema)
 
 
-def test_names_with_two_underscores_are_ours() -> None:
-    check_names("select", ["_a", "a__b", "a"])
-    with pytest.raises(PlanError, match="'__a', '__b'"):
-        check_names("select", ["__a", "x", "__b"])
+def test_names_that_streamlab_computes_with_are_its_own() -> None:
+    check_names("select", ["_a", "a__b", "a", "__a", "__index_level_0__", "__time"])
+    with pytest.raises(PlanError, match="'__p1', '__key_a'"):
+        check_names("select", ["a", "__p1", "__key_a"])
 
 
 def test_what_calls_python() -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.core.errors import JobError, OptionError, PlanError, StepFailed
+from streamlab.core.errors import JobError, OptionError, PlanError, SourceError, StepFailed
 from streamlab.runtime.folder import list_folders
 from streamlab.session.local_runner import default_parallelism
 from streamlab.session.places import checkpoint_store
@@ -70,8 +70,8 @@ def test_default_parallelism_is_small() -> None:
 
 
 def test_reserved_columns_are_refused_at_the_source() -> None:
-    with pytest.raises(PlanError, match=r"from_frame: .*'__n'"):
-        sl.from_frame(pl.DataFrame({"__n": [1]}))
+    with pytest.raises(PlanError, match=r"from_frame: .*'__row'"):
+        sl.from_frame(pl.DataFrame({"__row": [1]}))
 
 
 def test_collect_returns_the_rows_and_leaves_nothing() -> None:
@@ -87,6 +87,24 @@ def test_collect_raises_what_made_the_job_fail_and_leaves_nothing() -> None:
 
     assert "map_batches" in str(caught.value)
     assert not list_folders()
+
+
+def test_calls_that_keep_no_job_warn_of_a_file_that_was_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text('{"id":1}\n')
+    (tmp_path / "b.ndjson").write_text('{"id":2,"more":"x"}\n')
+    stream = sl.scan_ndjson(tmp_path)
+
+    for call in (stream.collect, lambda: pl.concat(list(stream.iter_batches())), lambda: stream.take(9)):
+        with pytest.warns(sl.DeadLetterWarning, match="column 'more' is new") as said:
+            assert call().rows() == [(1,)]
+        assert len(said) == 1
+        assert said[0].filename == __file__
+        assert said[0].message.dead_letters["origin"].to_list() == [str(tmp_path / "b.ndjson")]
+
+    rows, letters = stream.collect(dead_letters=True)
+    assert (rows.height, letters.height) == (1, 1)
+    with pytest.raises(SourceError, match="column 'more' is new"):
+        stream.collect(on_error="fail")
 
 
 def test_take_and_iter_batches_of_an_endless_stream_leave_nothing() -> None:
