@@ -169,7 +169,7 @@ def jobs(
     rows = tuple(
         (
             plain(status.name),
-            f"{STATE_MARKS[status.state]} {status.state}",
+            f"{STATE_MARKS[status.state]} {status.state}{' elsewhere' if status.elsewhere else ''}",
             f"{status.rows_in:,}",
             "" if status.state.is_final else short_number(status.rows_in_per_s),
             watermark(status.watermark_us),

@@ -268,6 +268,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last step by hand."""
     savepoint: str = ""
     """Token of the checkpoint that it was asked to end with."""
+    elsewhere: str = ""
+    """Where it runs, for people, if that is another machine or container than the reader's."""
     folder_full: bool = False
     """Whether there is no room left where the job's folder is: found out by whoever reads this, for the job may not be
     able to write it."""

@@ -154,6 +154,11 @@ def last_failure(status: JobStatus) -> str:
     return said if len(said) <= _LINE else said[: _LINE - 1].rstrip() + "…"
 
 
+def state_text(status: JobStatus) -> str:
+    """Return a job's state, and where it runs if that is not here."""
+    return f"{status.state} elsewhere ({status.elsewhere})" if status.elsewhere else str(status.state)
+
+
 def restarts(status: JobStatus) -> tuple[Figure, ...]:
     """Return what is worth showing of a job's restarts: nothing when there were none, the reason while it restarts."""
     if not status.restarts:

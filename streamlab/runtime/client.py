@@ -102,7 +102,8 @@ class JobHandle:
             self._reap()
             text = explained(f"job {self.meta.name}", needed=f"its folder {self.folder.path}", got="none any more")
             raise JobError(text)
-        reason = self._loss(status)
+        elsewhere = self.elsewhere
+        reason = "" if elsewhere is not None else self._loss(status)
         if reason:
             strangers = self._clean_up()
             if strangers:
@@ -113,7 +114,8 @@ class JobHandle:
             if status is not None:
                 return self._ended(status)
         status = status or self._first_status()
-        return msgspec.structs.replace(status, folder_full=True) if self.folder.is_full else status
+        place = "" if elsewhere is None else elsewhere.place
+        return msgspec.structs.replace(status, folder_full=self.folder.is_full, elsewhere=place)
 
     @property
     def elsewhere(self) -> ProcessId | None:
@@ -231,8 +233,6 @@ class JobHandle:
 
     def _loss(self, status: JobStatus | None) -> str:
         """Return why the coordinator cannot be expected to go on; empty when it can."""
-        if self.elsewhere is not None:
-            return ""
         crew = _crews.get(self.meta.id)
         if crew is not None and crew.coordinator.has_ended and not self._goes_on_alone():
             code = crew.coordinator.process.returncode

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from streamlab.core.errors import explained
 from streamlab.observe.status import Failure
 
@@ -12,14 +15,15 @@ def folder_failed(job: str, reason: str) -> Failure:
         f"job {job}",
         needed="a writable job folder with free space",
         got=reason,
-        hint="free some space, or set STREAMLAB_HOME to another disk",
+        hint="free some space, or set STREAMLAB_HOME to another disk" if _is_full(reason) else "see job.log()",
     )
     return Failure(message=text, kind="StateError")
 
 
 def last_checkpoint_failed(job: str, reason: str) -> Failure:
     """Return what is told when all tasks have ended and their sinks cannot commit."""
-    text = explained(f"job {job}", needed="to store its last checkpoint", got=reason, hint="free some space")
+    hint = "free some space" if _is_full(reason) else "see to the place of its checkpoints (checkpoint_store)"
+    text = explained(f"job {job}", needed="to store its last checkpoint", got=reason, hint=hint)
     return Failure(message=text, kind="StateError")
 
 
@@ -27,3 +31,7 @@ def held_checkpoint_failed(job: str, reason: str) -> Failure:
     """Return what is told when sources held for a checkpoint that has failed."""
     text = explained(f"job {job}", needed="a checkpoint before it ends or is rescaled", got=reason)
     return Failure(message=text, kind="CheckpointError")
+
+
+def _is_full(reason: str) -> bool:
+    return any(os.strerror(number) in reason for number in (errno.ENOSPC, errno.EDQUOT))

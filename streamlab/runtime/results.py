@@ -272,6 +272,6 @@ class _writing:  # noqa: N801 - reads as a word at its uses
                 self._step,
                 needed="free space in the job's folder" if full else "a writable job folder",
                 got=f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}",
-                hint="free some space, lower keep_rows, or set STREAMLAB_HOME to another disk",
+                hint=f"{'free some space, lower keep_rows, or ' if full else ''}set STREAMLAB_HOME to another disk",
             )
             raise SinkError(text) from error

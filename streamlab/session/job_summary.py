@@ -5,20 +5,20 @@ from __future__ import annotations
 import html
 
 from streamlab.observe.status import JobStatus
-from streamlab.observe.wording import restarts, watermark
+from streamlab.observe.wording import restarts, state_text, watermark
 from streamlab.session.failures import error_of
 
 
 def summary_text(status: JobStatus) -> str:
     """Return one line of figures, and why the job failed if it did."""
     figures = ", ".join(f"{label} {value}" for label, value in _figures(status))
-    text = f"<Job {status.name!r} ({status.id}): {status.state}, {figures}>"
+    text = f"<Job {status.name!r} ({status.id}): {state_text(status)}, {figures}>"
     return f"{text}\n{status.failure.message}" if status.failure is not None else text
 
 
 def summary_html(status: JobStatus) -> str:
     """Return a table of figures, and why the job failed if it did, with all that helps."""
-    rows = [("state", str(status.state)), *_figures(status)]
+    rows = [("state", state_text(status)), *_figures(status)]
     cells = "".join(
         f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(label)}</th>"
         f"<td style='text-align:right'>{html.escape(value)}</td></tr>"

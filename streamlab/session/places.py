@@ -6,7 +6,7 @@ import os
 import re
 
 from streamlab.core.errors import OptionError, explained
-from streamlab.state.checkpoints.blobs import open_blobs
+from streamlab.state.checkpoints.blobs import LocalBlobs, open_blobs
 
 _MEMORY = re.compile(r"memory:(//|:)", re.IGNORECASE)
 
@@ -32,6 +32,8 @@ def checkpoint_store(place: object) -> str | None:
     ------
     OptionError
         If it is no folder and no URL that fsspec knows, or one that only this process would see.
+    CheckpointError
+        If it is a folder that cannot be made or written to.
     """
     if place is None:
         return None
@@ -39,4 +41,6 @@ def checkpoint_store(place: object) -> str | None:
         raise OptionError(explained("checkpoint_store", needed="a folder or a URL", got=repr(place)))
     check_shared("checkpoint_store", place)
     blobs = open_blobs(place)
+    if isinstance(blobs, LocalBlobs):
+        blobs.check_usable()
     return os.fspath(place) if blobs.is_remote else blobs.where

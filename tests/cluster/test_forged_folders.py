@@ -91,6 +91,7 @@ def test_a_job_of_another_container_is_elsewhere_and_nothing_is_done_to_it(forge
     forged.write_processes(JobProcesses(there))
     job = sl.attach("forged")
     assert job.status == "starting"
+    assert "starting elsewhere (host box, process 7 of pid:[1])" in repr(job)
     assert sweeping.sweep(keep=0, keep_bytes=0)[0][0].name == "real"
     with pytest.raises(JobError, match=r"box, process 7 of pid:\[1\]"):
         job.cancel()

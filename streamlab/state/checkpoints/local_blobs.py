@@ -31,6 +31,12 @@ class LocalBlobs(Blobs):
         self._durable: set[str] = set()
         self.where = self.location = self._root
 
+    def check_usable(self) -> None:
+        """Make the folder and write to it once. Raises CheckpointError if that is not possible."""
+        name = f"probe-{secrets.token_hex(6)}"
+        self.put(name, b"")
+        self.delete(name)
+
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write, or replace, atomically and durably."""
         with failures("writing", name, self.where):
@@ -148,7 +154,11 @@ class LocalBlobs(Blobs):
         except FileExistsError:
             return
         except FileNotFoundError:
-            self._make_folder(os.path.dirname(folder))
+            above = os.path.dirname(folder)
+            if os.path.isdir(above):
+                # A file system in which nobody makes folders, such as /proc.
+                raise
+            self._make_folder(above)
             self._make_folder(folder)
             return
         if len(folder) < len(self._root):  # the others are settled with the file
