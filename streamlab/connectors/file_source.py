@@ -86,7 +86,14 @@ class FileSource(Source):
 
     def listing(self, *, may_be_gone: bool = False) -> FileListing:
         """Return what tells which files there are; of what is followed, a folder may be away for a while."""
-        return FileListing(self.name, self.paths, self.format.suffixes, glob=self.glob, may_be_gone=may_be_gone)
+        return FileListing(
+            self.name,
+            self.paths,
+            self.format.suffixes,
+            may_be_gone=may_be_gone,
+            leaves_hidden=self.follow,
+            glob=self.glob,
+        )
 
     def splits_of(self, files: Iterable[str]) -> Sequence[Split]:
         """Return files, or their parts, as splits; a followed file is never cut."""

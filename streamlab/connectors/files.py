@@ -64,7 +64,8 @@ def scan_parquet(
     Parameters
     ----------
     paths
-        A file, a glob, a folder (all Parquet files below it), or a list of them.
+        A file, a glob, a folder (all Parquet files below it), or a list of them. Files whose names begin with ``.`` or
+        ``_``, or end like ``.tmp``, belong to no folder; a glob means them if it matches them and is not followed.
     schema
         Columns and dtypes of all files; read from the first one when it is left out. ``"strict"`` or ``"coerce"`` here
         is taken as `schema_policy`.
@@ -313,7 +314,8 @@ def _scan(step: str, form: Format, paths: Paths, how: _Reading, said: Timing) ->
         raise OptionError(explained(step, needed="on_error to be 'fail' or 'dead_letter'", got=repr(how.on_error)))
     complete = None if given is None else complete_schema(step, given)
     needs_files = complete is None or not how.follow or how.beside.hive is not False
-    files = FileListing(step, found, form.suffixes, glob=how.glob).new_files() if needs_files else []
+    listing = FileListing(step, found, form.suffixes, leaves_hidden=how.follow, glob=how.glob)
+    files = listing.new_files() if needs_files else []
     beside = _beside(step, found, files, how.beside, complete)
     schema = _learn(step, form, found, files, said.event_time) if complete is None else complete
     added = beside.schema

@@ -36,6 +36,9 @@ class FileListing:
         How names of files in folders end.
     may_be_gone
         Whether a path that does not exist stands for nothing, as a glob that matches nothing does.
+    leaves_hidden
+        Whether a glob, too, stands for no file whose name says that it is hidden or still being written (see
+        :func:`.paths.is_hidden`), as a folder does.
     glob
         Whether wildcards mean anything; otherwise they are letters of a name.
     clock
@@ -53,12 +56,13 @@ class FileListing:
         suffixes: Sequence[str],
         *,
         may_be_gone: bool = False,
+        leaves_hidden: bool = False,
         glob: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._step, self._paths = step, tuple(paths)
         self._suffixes, self._clock = tuple(suffixes), clock
-        self._may_be_gone = may_be_gone
+        self._may_be_gone, self._leaves_hidden = may_be_gone, leaves_hidden
         self._glob = glob
         self._files: set[str] = set()
         self._walks: dict[str, _Walk] = {}
@@ -80,7 +84,8 @@ class FileListing:
                 some = [] if path in self._files else [path]
                 self._files.add(path)
             elif self._glob and HAS_WILDCARD.search(path):
-                some = self._walks.setdefault(path, _Matching(path)).new_files(self._clock())
+                walk = self._walks.setdefault(path, _Matching(path, leaves_hidden=self._leaves_hidden))
+                some = walk.new_files(self._clock())
             elif self._may_be_gone:
                 self._walks.pop(path, None)
                 continue
@@ -147,7 +152,7 @@ class _Walk:
         since_s = before.since_s if state == before.state else now_s
         self._folders[path] = _Folder(state, since_s, now_s, names, folders)
         for name in names - before.files:
-            if not is_hidden(name) and self._takes(below, name):
+            if self._takes(below, name):
                 yield os.path.join(path, name)
 
     def _enters(self, below: tuple[str, ...], name: str) -> bool:
@@ -170,7 +175,7 @@ class _Below(_Walk):
         return not is_hidden(name)
 
     def _takes(self, below: tuple[str, ...], name: str) -> bool:
-        return name.lower().endswith(self._suffixes)
+        return name.lower().endswith(self._suffixes) and not is_hidden(name)
 
 
 class _Matching(_Walk):
@@ -178,11 +183,12 @@ class _Matching(_Walk):
 
     _follows_links = True
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, *, leaves_hidden: bool) -> None:
         parts = pattern.split(os.sep)
         fixed = next(at for at, part in enumerate(parts) if HAS_WILDCARD.search(part))
         super().__init__(os.sep.join(parts[:fixed]) or os.sep)
         self._parts = tuple(parts[fixed:])
+        self._leaves_hidden = leaves_hidden
         self._any = self._parts.index("**") if "**" in self._parts else len(self._parts)
         """Which part is the first that stands for any number of folders."""
 
@@ -193,6 +199,8 @@ class _Matching(_Walk):
         return depth < len(self._parts) - 1 and _fits(name, self._parts[depth])
 
     def _takes(self, below: tuple[str, ...], name: str) -> bool:
+        if self._leaves_hidden and is_hidden(name):
+            return False
         return _all_fit((*below, name), self._parts) and os.path.isfile(os.path.join(self._root, *below, name))
 
 
@@ -205,7 +213,9 @@ def _all_fit(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     if not parts or not names:
         return not parts and not names
     if parts[0] == "**":
-        return len(parts) == 1 or any(_all_fit(names[at:], parts[1:]) for at in range(len(names)))
+        if len(parts) == 1:
+            return not names[-1].startswith(".")
+        return any(_all_fit(names[at:], parts[1:]) for at in range(len(names)))
     return _fits(names[0], parts[0]) and _all_fit(names[1:], parts[1:])
 
 

@@ -48,7 +48,7 @@ def looked_up(root: Path, pattern: str | None) -> set[str]:
         below = (os.path.join(at, name) for at, _, names in os.walk(root) for name in names if name.endswith(".csv"))
         return {path for path in below if not any(map(is_hidden, Path(path).relative_to(root).parts))}
     found = glob.iglob(os.path.join(root, pattern), recursive=True)
-    return {path for path in found if os.path.isfile(path) and not is_hidden(path)}
+    return {path for path in found if os.path.isfile(path)}
 
 
 @pytest.mark.parametrize("pattern", [None, *PATTERNS])
@@ -129,6 +129,20 @@ def test_a_folder_that_is_away_for_a_while_has_nothing_new(tmp_path: Path) -> No
     (tmp_path / "away").rename(folder)
     (folder / "2.csv").write_text("")
     assert [os.path.basename(path) for path in files.new_files()] == ["1.csv", "2.csv"]
+
+
+def test_a_glob_stands_for_hidden_files_unless_it_is_followed(tmp_path: Path) -> None:
+    for name in ("_a.csv", ".b.csv", "c.csv", "d.csv.tmp"):
+        (tmp_path / name).write_text("")
+
+    def names(path: Path, *, leaves_hidden: bool = False) -> list[str]:
+        files = FileListing("step", [str(path)], [".csv"], leaves_hidden=leaves_hidden)
+        return [os.path.basename(path) for path in files.new_files()]
+
+    assert names(tmp_path) == ["c.csv"]
+    assert names(tmp_path / "*.csv*") == ["_a.csv", "c.csv", "d.csv.tmp"]
+    assert names(tmp_path / ".*.csv") == [".b.csv"]
+    assert names(tmp_path / "*.csv*", leaves_hidden=True) == ["c.csv"]
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
