@@ -28,7 +28,10 @@ def ended() -> sl.Job:
 def copy_until(job: sl.Job, number: int) -> None:
     first: Path = home() / "jobs" / job.id
     for at in range(len(list(first.parent.iterdir())), number):
-        shutil.copytree(first, first.with_name(f"j-20010101-{at:06x}"))
+        copy = first.with_name(f"j-20010101-{at:06x}")
+        shutil.copytree(first, copy)
+        meta = copy / "meta.json"
+        meta.write_text(meta.read_text().replace(job.id, copy.name))
 
 
 def test_names_are_checked_and_jobs_found_without_a_look_at_ended_ones(ended: sl.Job) -> None:
