@@ -12,13 +12,15 @@ from ratio import MOST, processor_s
 import streamlab as sl
 from streamlab.runtime.client import check_is_free, find
 from streamlab.runtime.home import home
+from streamlab.session import local_runner
 
 FEW, MANY = 10, 1_000
 
 
 @pytest.fixture
-def ended() -> sl.Job:
+def ended(monkeypatch: pytest.MonkeyPatch) -> sl.Job:
     """Return a job that has ended, whose folder is then copied: to run so many would take minutes."""
+    monkeypatch.setattr(local_runner, "sweep_later", lambda: None)  # old ended jobs are to stay
     job = sl.from_frame(pl.DataFrame({"n": [1]})).start("ended", parallelism=1)
     job.wait(60)
     check_is_free("other")

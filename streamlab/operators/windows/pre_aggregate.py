@@ -19,7 +19,7 @@ from streamlab.core.messages import DEAD_LETTERS, UNAGGREGATED, Batch, Message, 
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.operators.windows.columns import PANE
+from streamlab.operators.windows.columns import END, PANE
 from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.snapshot import Snapshot
@@ -113,17 +113,22 @@ class PreAggregate(Operator):
 
     def _told_apart(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | pl.LazyFrame]:
         """Return the rows that may be in a window that had closed when they came, and the others, unmarked."""
-        marks = frame.get_column(ROW_WATERMARK)
-        may_be_late = marks > MIN_TIME_US
+        may_be_late = frame.get_column(ROW_WATERMARK) > MIN_TIME_US
         if self._bounds is not None:
-            latest = marks.max()
-            closed_before = self._closing(latest) if isinstance(latest, int) else MIN_TIME_US
             # Few rows are behind their watermark: only their panes are looked at.
             at = may_be_late.arg_true()
-            panes = frame[at].select(self._plan.pane.alias(PANE)).to_series()
-            may_be_late = _mask(frame.height, at.filter(panes < closed_before))
+            may_be_late = _mask(frame.height, at.filter(self._are_in_closed_windows(frame[at])))
         others = self._plan.small_or_lazy(frame.with_columns(may_be_late.alias(_MAY_BE_LATE)))
         return frame.filter(may_be_late), others.filter(~pl.col(_MAY_BE_LATE)).drop(_MAY_BE_LATE, ROW_WATERMARK)
+
+    def _are_in_closed_windows(self, behind: pl.DataFrame) -> pl.Series:
+        """Return of rows that bring their watermarks along whether those have closed a window that they are in."""
+        plan = self._plan
+        placed = behind.select(plan.pane.alias(PANE), pl.col(ROW_WATERMARK) + plan.reach_us)
+        ends = plan.grid.windows(placed.get_column(PANE).drop_nulls().unique())
+        first_ends = ends.group_by(PANE).agg(pl.col(END).min())
+        placed = placed.join(first_ends, on=PANE, how="left", maintain_order="left")
+        return placed.select((pl.col(END) <= pl.col(ROW_WATERMARK)).fill_null(value=False)).to_series()
 
     def _refused(self, rows: pl.DataFrame, batch: Batch) -> list[Message]:
         column = self._plan.index_column
