@@ -87,7 +87,8 @@ class _MapBatches(Operator):
         As long as the columns that the function was given come back as they were, each row is in its place. Otherwise
         it is asked once more, with a column that numbers the rows, and if that comes back beside the same result, it
         tells which row became which. A function that drops columns it does not know has changed its columns in place,
-        if it gives as many rows; if not, rows that came at one watermark are mapped apart from the others.
+        if it gives as many rows and no column has the same values in another order; else rows that came at one
+        watermark are mapped apart from the others.
         """
         rows, marks = frame.drop(ROW_WATERMARK), frame.get_column(ROW_WATERMARK)
         mapped = self._call(rows)
@@ -97,7 +98,7 @@ class _MapBatches(Operator):
         places = self._places(rows, mapped)
         if places is not None:
             return mapped.with_columns(marks.gather(places))
-        if mapped.height == frame.height:
+        if mapped.height == frame.height and not any(_is_moved(rows[name], mapped[name]) for name in kept):
             return mapped.with_columns(marks)
         return pl.concat(
             self._call(run.drop(ROW_WATERMARK)).with_columns(pl.lit(us, pl.Int64).alias(ROW_WATERMARK))
@@ -112,7 +113,7 @@ class _MapBatches(Operator):
             returned, is_pandas = self._returned(rows.with_columns(pl.Series(_ROW, numbers)))
             found = returned.get_column(_ROW).cast(pl.Int64).to_numpy()
             again = _checked(self._spec, returned.drop(_ROW), cast=is_pandas)
-        except Exception:
+        except (Exception, pl.exceptions.PanicException):
             return None  # what it says to a column that it does not know is nobody's concern
         order = np.argsort(numbers)
         places = order[np.searchsorted(numbers, found, sorter=order).clip(max=rows.height - 1)]
@@ -147,6 +148,13 @@ def _runs(frame: pl.DataFrame, column: str) -> Iterator[tuple[int, pl.DataFrame]
     for length, value in zip(lengths["len"], lengths["value"], strict=True):
         yield value, frame.slice(start, length)
         start += length
+
+
+def _is_moved(before: pl.Series, after: pl.Series) -> bool:
+    """Return whether two columns hold the same values in another order."""
+    if before.dtype != after.dtype or before.equals(after):
+        return False
+    return before.hash().sort().equals(after.hash().sort())
 
 
 def _checked(spec: MapBatchesSpec, frame: pl.DataFrame, *, cast: bool) -> pl.DataFrame:

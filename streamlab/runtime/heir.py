@@ -37,7 +37,7 @@ def start_heir(folder: JobFolder, worker: int, environment: Mapping[str, str], c
     environment, current
         The environment and the current folder that the worker was started with: user code may have changed them.
     """
-    with (folder.log / "coordinator.log").open("ab") as log:
+    with folder.coordinator_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "streamlab.runtime.heir", str(folder.path)],
             stdin=subprocess.DEVNULL,

@@ -51,6 +51,12 @@ def test_rows_keep_their_watermarks_wherever_a_function_puts_them(name: str) -> 
     assert [marks[back(a)] for a in out["a"]] == out[ROW_WATERMARK].to_list()
 
 
+def test_rows_that_are_moved_keep_their_watermarks_without_any_other_column() -> None:
+    frame = pl.DataFrame({"a": [5, 2, 3, 1], "s": ["x", "x", None, "y"], ROW_WATERMARK: [10, 20, 20, 30]})
+    (out,) = apply(lambda f: f.sort("a").select("a", "s"), frame, pl.Schema({"a": pl.Int64, "s": pl.String}))
+    assert sorted(out.rows()) == sorted(frame.rows())
+
+
 def test_rows_keep_their_watermarks_in_pandas() -> None:
     frame = pl.DataFrame({"a": [3, 1, 2], "s": ["x", "y", "z"], ROW_WATERMARK: [1, 2, 3]})
     schema = pl.Schema({"a": pl.Int64, "s": pl.String})
