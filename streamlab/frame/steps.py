@@ -276,10 +276,10 @@ class StepMethods(ColumnMethods):
         batch. The last arguments are Polars' advice to its optimiser and change nothing here: what comes back is always
         checked.
 
-        It may move, drop and repeat rows: which of them are late does not change. For that, a batch with rows behind the
-        watermark can be given to it once more, with a column ``__row`` that numbers the rows, or in pieces. Only if it
-        gives other values in all columns *and* another order, as many rows, and drops that column, rows are taken for
-        being in their places.
+        It may move, drop and repeat rows: which of them are late does not change. For that, a batch with rows behind
+        the watermark can be given to it once more, with a column ``__row`` that numbers the rows, or in pieces. Only if
+        it gives other values in all columns *and* another order, as many rows, and drops that column, rows are taken
+        for being in their places.
 
         Parameters
         ----------
