@@ -14,6 +14,8 @@ from streamlab.core.failpoints import reach
 from streamlab.state.checkpoints.blob_contract import NO_FILE, Blobs, checked, failed, failures, named_well
 
 _CHUNK_BYTES = 1 << 30
+# How often a folder is made for a file: others remove those that are empty, and below /proc nobody can make any.
+_TRIES = 200
 """Linux writes at most 2 GiB at once."""
 
 
@@ -141,26 +143,24 @@ class LocalBlobs(Blobs):
 
     def _open_new(self, path: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        while True:
+        for _ in range(_TRIES):
             try:
                 return os.open(path, flags, 0o600)
             except FileNotFoundError:
-                # Again when another process removed the folder, which was empty, in between.
                 self._make_folder(os.path.dirname(path))
+        return os.open(path, flags, 0o600)
 
     def _make_folder(self, folder: str) -> None:
+        """Make a folder and those above it, as far as others do not remove them, being empty, in that moment."""
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
             return
         except FileNotFoundError:
             above = os.path.dirname(folder)
-            if os.path.isdir(above):
-                # A file system in which nobody makes folders, such as /proc.
-                raise
-            self._make_folder(above)
-            self._make_folder(folder)
-            return
+            if not os.path.isdir(above):
+                self._make_folder(above)
+            return  # to be called again
         if len(folder) < len(self._root):  # the others are settled with the file
             _sync_folder(os.path.dirname(folder))
 

@@ -248,8 +248,9 @@ def test_globs_lists_and_hidden_files(kind: str, tmp_path: Path) -> None:
     for name in ("a10", "a9", "_a1", ".a1", "b1"):
         write(kind, GOOD.head(1).with_columns(n=pl.lit(int(name[-1]))), tmp_path / f"{name}.{kind}")
     write(kind, GOOD, tmp_path / f"a3.{kind}.tmp")
-    globbed = scan(kind, str(tmp_path / f"a*.{kind}*"))
-    assert [Path(split.id).name for split in globbed.splits()] == [f"a9.{kind}", f"a10.{kind}"]
+    for follow, found in ((False, ["a3.{}.tmp", "a9.{}", "a10.{}"]), (True, ["a9.{}", "a10.{}"])):
+        globbed = scan(kind, str(tmp_path / f"a*.{kind}*"), follow=follow)
+        assert [Path(split.id).name for split in globbed.splits()] == [name.format(kind) for name in found]
     assert len(scan(kind, tmp_path).splits()) == 3
     named = [tmp_path / f"b1.{kind}", tmp_path / f"_a1.{kind}"]
     assert [Path(split.id) for split in scan(kind, named).splits()] == named

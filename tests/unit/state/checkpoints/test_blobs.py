@@ -128,6 +128,27 @@ def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(tmp_path):
     assert blobs.names("state") == []
 
 
+def test_folders_that_are_removed_as_they_are_made_are_made_again(tmp_path, monkeypatch):
+    made, mkdir = [], os.mkdir
+
+    def make_and_lose(folder, mode=0o777):
+        mkdir(folder, mode)
+        made.append(os.path.basename(folder))
+        if len(made) <= 5:
+            os.rmdir(folder)
+
+    monkeypatch.setattr(os, "mkdir", make_and_lose)
+    blobs = LocalBlobs(tmp_path / "store")
+    blobs.put("state/deep/1", b"1")
+    assert blobs.get("state/deep/1") == b"1"
+    assert made == ["store"] * 6 + ["state", "deep"]
+
+
+def test_a_place_where_nobody_can_make_folders_is_named():
+    with pytest.raises(CheckpointError, match="No such file or directory"):
+        LocalBlobs("/proc/store").put("state/1", b"1")
+
+
 def test_where_there_are_no_links_a_name_is_still_created_once(tmp_path, monkeypatch):
     def refuse(source: str, target: str) -> None:
         raise PermissionError(1, "Operation not permitted")
