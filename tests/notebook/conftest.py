@@ -39,6 +39,15 @@ class Shared:
             self._kept |= {child.pid for child in set(psutil.Process().children()) - before}
         return self._opened[name]
 
+    @property
+    def window(self) -> Page | None:
+        """JupyterLab in a page of Chromium, with no notebook open, if a test has left one."""
+        return self._opened.get("window")
+
+    @window.setter
+    def window(self, page: Page | None) -> None:
+        self._opened["window"] = page
+
     def close(self) -> None:
         """Close all of it."""
         self._opened.clear()
@@ -98,36 +107,67 @@ def lab(open_lab: Callable[[], Lab], tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def browser(open_chromium: Callable[[], Any]) -> Iterator[Any]:
-    """Give Chromium; its contexts end with the test."""
+def browser(open_chromium: Callable[[], Any], shared: Shared) -> Iterator[Any]:
+    """Give Chromium; the contexts that a test opens end with it."""
     chromium = open_chromium()
     yield chromium
+    window = shared.window
     for context in chromium.contexts:
-        context.close()
+        if window is None or context != window.page.context:
+            context.close()
 
 
 class Opener:
-    """Opens notebooks of a server, each in a page of its own."""
+    """Opens notebooks of a server: the first in the window that an earlier test has left, others in pages of their own.
 
-    def __init__(self, lab: Lab, context: Any) -> None:
+    Parameters
+    ----------
+    lab
+        The server.
+    browser
+        Chromium.
+    window
+        A page of JupyterLab with no notebook open, if there is one.
+    """
+
+    def __init__(self, lab: Lab, browser: Any, window: Page | None) -> None:
         self.pages: list[Page] = []
         self._lab = lab
-        self._context = context
+        self._window = window
+        self._context = window.page.context if window is not None else new_context(browser)
 
     def __call__(self, name: str, theme: str = "light", script: Path | None = None) -> Page:
         """Open a notebook; a script runs in the page before anything else does."""
-        new = self._context.new_page()
-        if script is not None:
-            new.add_init_script(path=script)
-        page = Page(new, self._lab.address(name), theme)
+        if script is None and self._window is not None and self._window not in self.pages:
+            page = self._window
+            page.change_to(self._lab.path(name), theme)
+        else:
+            new = self._context.new_page()
+            if script is not None:
+                new.add_init_script(path=script)
+            page = Page(new, self._lab.address(name), theme)
+            if script is None and self._window is None:
+                self._window = page
         self.pages.append(page)
         return page
 
+    def leave_window(self) -> Page | None:
+        """Close the notebooks, and all pages but one that the next test can use, if it is as good as new."""
+        for page in self.pages:
+            if page is not self._window:
+                page.page.close()
+        return self._window if self._window is not None and self._window.close_notebook() else None
+
 
 @pytest.fixture
-def open_notebook(lab: Lab, browser: Any) -> Callable[..., Page]:
+def open_notebook(request: pytest.FixtureRequest, lab: Lab, browser: Any, shared: Shared) -> Iterator[Opener]:
     """Open a notebook of the test's folder; nothing beyond this machine can be reached."""
-    return Opener(lab, new_context(browser))
+    opener = Opener(lab, browser, shared.window)
+    yield opener
+    shared.window = None if request.node.stash.get(_FAILED, False) else opener.leave_window()
+
+
+_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -136,6 +176,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     opener = getattr(item, "funcargs", {}).get("open_notebook")
     if report.when == "call" and report.failed and opener is not None:
+        item.stash[_FAILED] = True
         ARTEFACTS.mkdir(exist_ok=True)
         for number, page in enumerate(opener.pages):
             page.page.screenshot(path=ARTEFACTS / f"failed-{item.name}-{number}.png")

@@ -30,6 +30,8 @@ START_S = 60.0
 VIEW = ".sl-view"
 WAIT_MS = 120_000
 """Longest wait for anything: the machine may be busy."""
+VIEWPORT = {"width": 1300, "height": 3000}
+"""Of pages: tall, because JupyterLab does not draw cells that are out of sight."""
 _READY = """async () => {
   const app = window.jupyterapp;
   await app.restored;
@@ -72,9 +74,13 @@ class Lab:
         below.folder.mkdir()
         return below
 
+    def path(self, name: str) -> str:
+        """Return the path of a notebook in the folder, as JupyterLab says it."""
+        return f"{self._place}{name}"
+
     def address(self, name: str) -> str:
         """Return the address of a notebook in the folder."""
-        return f"{self.url}/lab/tree/{self._place}{name}?reset"
+        return f"{self.url}/lab/tree/{self.path(name)}?reset"
 
     def write(self, name: str, *cells: str) -> str:
         """Write a notebook of code cells, and return its name."""
@@ -124,6 +130,23 @@ class Page:
         page.goto(url)
         self._wait_until_ready()
         self.theme(theme)
+
+    def change_to(self, path: str, theme: str = "light") -> None:
+        """Open another notebook in the page, which takes a fraction of what loading JupyterLab anew does."""
+        self.errors.clear()
+        self.page.evaluate("path => window.jupyterapp.commands.execute('docmanager:open', { path })", path)
+        self._wait_until_ready()
+        self.theme(theme)
+
+    def close_notebook(self) -> bool:
+        """Close what is open without asking about changes; returns whether the page can open another one.
+
+        It cannot with a dialogue on it, such as the one about a kernel that has died.
+        """
+        self.page.evaluate("() => [...window.jupyterapp.shell.widgets('main')].forEach((widget) => widget.dispose())")
+        self.page.set_viewport_size(VIEWPORT)
+        self.page.emulate_media(reduced_motion="no-preference")
+        return bool(self.page.locator(".jp-Dialog").count() == 0)
 
     def theme(self, name: str) -> None:
         """Change the colours: ``light`` or ``dark``."""

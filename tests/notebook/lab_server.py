@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from lab_in_browser import CHROMIUM, SETTINGS, Lab, free_port, wait_for_server
+from lab_in_browser import CHROMIUM, SETTINGS, VIEWPORT, Lab, free_port, wait_for_server
 from playwright.sync_api import sync_playwright
 
 _PLACES = (
@@ -87,5 +87,4 @@ def running_chromium(folder: Path) -> Iterator[Any]:
 
 def new_context(browser: Any) -> Any:
     """Return a context of a browser, with tall pages."""
-    # JupyterLab does not draw cells that are out of sight.
-    return browser.new_context(viewport={"width": 1300, "height": 3000})
+    return browser.new_context(viewport=VIEWPORT)

@@ -61,11 +61,21 @@ def records_of(data: bytes, line: int, widths: tuple[int, int], dialect: Dialect
 
 def usual_width(data: bytes, width: int, dialect: Dialect) -> int:
     """Return how many fields the records of a file have at least: fewer than its header only when all have fewer."""
-    first = records_of(data[: data.find(b"\n") + 1] or data, 1, (width, width), dialect)
+    line = data[: data.find(b"\n") + 1] or data
+    if _is_plain(line, dialect) and line.count(dialect.separator.encode()) == width - 1:
+        return width
+    first = records_of(line, 1, (width, width), dialect)
     if first.height and first.get_column("reason").null_count():
         return width
     most = _widths(records_of(data, 1, (0, width), dialect).filter(pl.col("reason").is_null()), dialect).max()
     return most if isinstance(most, int) and 0 < most < width else width
+
+
+def _is_plain(line: bytes, dialect: Dialect) -> bool:
+    """Return whether all separators of a line part fields: there is no quote, and it is no comment."""
+    has_quote = dialect.quote_char is not None and dialect.quote_char.encode() in line
+    is_comment = dialect.comment_prefix is not None and line.startswith(dialect.comment_prefix.encode())
+    return not has_quote and not is_comment and line.isascii()
 
 
 def _joined(table: pl.DataFrame, widths: tuple[int, int], dialect: Dialect) -> pl.DataFrame:

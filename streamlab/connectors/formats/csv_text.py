@@ -189,8 +189,9 @@ class _CsvParser(TextParser):
             return self._parse_records(data, line)
         return Parsed(self._shaped(frame))
 
-    def check(self, data: bytes) -> None:
-        if self._target is None or self._target.policy == "coerce":
+    def check(self, data: bytes, parsed: Parsed) -> None:
+        # A column of another type leaves no good record.
+        if not parsed.bad or self._target is None or self._target.policy == "coerce":
             return
         good = self._records(data[: self.cut(data[:_SAMPLE_BYTES])] or data, 1).filter(pl.col("reason").is_null())
         frames, _ = read_halves(good.get_column("text").to_list(), self._read_text)

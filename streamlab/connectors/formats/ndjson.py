@@ -104,7 +104,7 @@ class _NdjsonParser(TextParser):
     def parse(self, data: bytes, line: int) -> Parsed:
         return parse_objects(data, self._schema, line, self._forms)
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes, parsed: Parsed) -> None:
         if self._target is None or self._target.policy == "coerce":
             return
         data = data if len(data) <= _SAMPLE_BYTES else data[: self.cut(data[:_SAMPLE_BYTES])] or data

@@ -55,8 +55,11 @@ class TextParser(ABC):
     def parse(self, data: bytes, line: int) -> Parsed:
         """Parse whole records, the first of which stands in line `line`."""
 
-    def check(self, data: bytes) -> None:
-        """Look at the first chunk of a file. Raises FileRefused when its columns are not the expected ones."""
+    def check(self, data: bytes, parsed: Parsed) -> None:
+        """Look at the first chunk of a file, and at what came of it.
+
+        Raises FileRefused when its columns are not the expected ones.
+        """
 
 
 class TextReader(SplitReader):
@@ -109,8 +112,9 @@ class TextReader(SplitReader):
                 if self._offset == 0:
                     self._offset, self._line = start, lines + 1
                     data = self._next_chunk(file, self._encoding)
-                    self._parser.check(data)
-                    return self._parser.parse(data, self._line)
+                    parsed = self._parser.parse(data, self._line)
+                    self._parser.check(data, parsed)
+                    return parsed
             return self._parser.parse(self._next_chunk(file, self._encoding), self._line)
 
     def _next_chunk(self, file: IO[bytes], encoding: Encoding) -> bytes:
