@@ -114,7 +114,8 @@ class _NdjsonParser(TextParser):
         expected = self._schema
         found = [f"column {name!r} is missing" for name in expected if name not in got]
         found += [f"column {name!r} is new" for name in got if name not in expected]
-        for name, dtype in expected.items():
+        # A column of another type leaves no good line.
+        for name, dtype in expected.items() if parsed.bad else ():
             if name in got and got[name] != dtype and _none_fits(data, name, dtype, self._forms.get(name)):
                 found.append(f"column {name!r} is {got[name]}, not {dtype}")
         if found:
