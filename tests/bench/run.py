@@ -24,7 +24,9 @@ from statistics import median
 import polars as pl
 import psutil
 from bench_data import readings
+from bench_formulas import formula_ratio
 from bench_queries import QUERIES, Query
+from bench_small import slow_source_cost, small_batches
 from bench_starts import answer_ratios
 from bench_watching import watching_cost
 
@@ -32,7 +34,7 @@ import streamlab as sl
 
 _HERE = Path(__file__).parent
 _PAGE = _HERE.parent.parent / "docs" / "performance.md"
-_OTHERS = ("checkpoints", "watching", "latency", "start", "memory", "panel")
+_OTHERS = ("formulas", "small", "checkpoints", "watching", "latency", "start", "memory", "panel")
 _ROUNDS = 3
 _WORKERS = 2
 _CHECKPOINT_FACTOR = 5
@@ -234,6 +236,17 @@ def main() -> None:
     if {"unbounded-1e4", "unbounded-1e7"} <= set(timings):
         ratio = timings["unbounded-1e4"].streamlab / timings["unbounded-1e7"].streamlab
         others["cost per row, 10 million keys to 10 thousand"] = f"{ratio:.1f} to 1"
+    if "formulas" in chosen:
+        rate, ratio = formula_ratio(rows // 2, _WORKERS)
+        others[f"{rows // 2:,} events by formula, projected, job in all"] = f"{rate / 1e6:.1f} M/s, ratio {ratio:.2f}"
+    for parallelism in (1, _WORKERS) if "small" in chosen else ():
+        where = f"parallelism {parallelism}"
+        at_once, singly = small_batches(parallelism)
+        others[f"4,000 batches of 40 rows, in times of Polars' loop, {where}"] = (
+            f"at once {at_once:.2f}, one by one {singly:.1f}"
+        )
+        cost = slow_source_cost(parallelism, 10 if options.quick else 30)
+        others[f"2,000 rows/s, windows, a checkpoint every 2 s, {where}"] = f"{cost:.1%} of a core"
     for name in ("tumbling", "unbounded-1e6"):
         if "checkpoints" in chosen:
             cost = checkpoint_cost(name, options.data, _CHECKPOINT_FACTOR * rows)
