@@ -17,6 +17,9 @@ JOBS ?= 2
 
 PICTURES := live-light time-light time-dark flow-light flow-dark checkpoints-light checkpoints-dark plot-light dashboard-dark
 
+# Jobs and tests start Python all the time, which takes several times as long where it may not keep compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo lessons test lint bench simulate faults storm soak pictures clean
 
 demo: $(VENV)/installed-demo

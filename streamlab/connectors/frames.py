@@ -130,8 +130,9 @@ class FrameSource(Source):
         column = self.timing.event_time
         if column is None:
             return [Split("frame", self.rows)]
-        times = pl.concat([frame.select(time_us(column).alias("us")) for frame in self.frames]).drop_nulls()
-        earliest, first = times.select(pl.col("us").min(), pl.col("us").first().alias("first")).row(0)
+        times = pl.concat([frame.get_column(column) for frame in self.frames]).to_frame()
+        us = times.select(time_us(column).alias("us").drop_nulls())
+        earliest, first = us.select(pl.col("us").min(), pl.col("us").first().alias("first")).row(0)
         return [Split("frame", self.rows, earliest, first)]
 
     def open(self, split: Split, position: Position) -> SplitReader:

@@ -80,6 +80,7 @@ _PUBLISH_NS = 200_000_000
 _MAX_WAIT_MS = 100
 _TURNS = 8
 _MOSTLY_NEEDED = (
+    "numpy.ma",
     "pyarrow.parquet",
     "streamlab.connectors.files",
     "streamlab.connectors.frames",
