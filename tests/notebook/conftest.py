@@ -156,7 +156,8 @@ class Opener:
         for page in self.pages:
             if page is not self._window:
                 page.page.close()
-        return self._window if self._window is not None and self._window.close_notebook() else None
+        window = self._window
+        return window if window is not None and not window.page.is_closed() and window.close_notebook() else None
 
 
 @pytest.fixture

@@ -133,7 +133,6 @@ class Page:
 
     def change_to(self, path: str, theme: str = "light") -> None:
         """Open another notebook in the page, which takes a fraction of what loading JupyterLab anew does."""
-        self.errors.clear()
         self.page.evaluate("path => window.jupyterapp.commands.execute('docmanager:open', { path })", path)
         self._wait_until_ready()
         self.theme(theme)
@@ -141,12 +140,13 @@ class Page:
     def close_notebook(self) -> bool:
         """Close what is open without asking about changes; returns whether the page can open another one.
 
-        It cannot with a dialogue on it, such as the one about a kernel that has died.
+        It cannot with a dialogue on it, such as the one about a kernel that has died, and after errors, of which more
+        may come.
         """
         self.page.evaluate("() => [...window.jupyterapp.shell.widgets('main')].forEach((widget) => widget.dispose())")
         self.page.set_viewport_size(VIEWPORT)
         self.page.emulate_media(reduced_motion="no-preference")
-        return bool(self.page.locator(".jp-Dialog").count() == 0)
+        return not self.errors and bool(self.page.locator(".jp-Dialog").count() == 0)
 
     def theme(self, name: str) -> None:
         """Change the colours: ``light`` or ``dark``."""
