@@ -6,6 +6,8 @@ input they are exact sums, so a row that is taken back is subtracted, and a coun
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -25,6 +27,8 @@ from streamlab.state.snapshot import Snapshot
 
 _UNUSED_SLOTS = 65_536
 """Slots of removed keys below which it is not worth numbering the keys anew."""
+_LEAST_PART_ROWS = 4_096
+"""Rows from which on it pays to add batches one after the other that came together."""
 
 
 class PartialGroups(Operator):
@@ -40,12 +44,13 @@ class PartialGroups(Operator):
             self._groups.load(frame)
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
-        """Return the changes that the rows bring about, each key's at most once."""
+        """Return the changes that the rows bring about, in each batch one of a key at most."""
         # Rows are picked out of one chunk several times faster than out of many.
         rows = batch.collected().rechunk()
-        changes = self._changed(self._signed(rows) if self._plan.updating else rows)
+        parts = [self._signed(rows)] if self._plan.updating else self._rising_parts(rows)
+        changed = [self._changed(part) for part in parts]
         self._drop_unused()
-        return [Batch(changes, batch.tag, batch.ingested_us)] if changes.height else []
+        return [Batch(changes, batch.tag, batch.ingested_us) for changes in changed if changes.height]
 
     def on_end(self) -> list[Message]:
         """Return the aggregates of no rows, if that is what there were and there are no keys."""
@@ -82,6 +87,17 @@ class PartialGroups(Operator):
             both.agg(pl.col(list(plan.partial_schema)).sum()).select(*plan.key_columns, *plan.partial_schema).collect()
         )
 
+    def _rising_parts(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
+        """Return the rows as they are, or parted where batches of rising keys were joined that can be added as such."""
+        if rows.height < _LEAST_PART_ROWS or not self._takes_sums(rows):
+            return [rows]
+        keys = rows.get_column(next(iter(self._plan.key_schema))).to_numpy()
+        (ends,) = np.nonzero(keys[1:] <= keys[:-1])
+        if not len(ends) or rows.height < _LEAST_PART_ROWS * (len(ends) + 1):
+            return [rows]
+        bounds = [0, *(int(end) + 1 for end in ends), rows.height]
+        return [rows[start:end] for start, end in pairwise(bounds)]
+
     def _changed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Merge what has come into the state and return the changes."""
         groups = self._groups
@@ -100,12 +116,18 @@ class PartialGroups(Operator):
 
     def _can_increase(self, groups: DenseGroups, rows: pl.DataFrame) -> bool:
         """Return whether these are partial results that add to every row, by rising key, as close keys come."""
+        if not self._takes_sums(rows):
+            return False
+        keys = rows.get_column(next(iter(self._plan.key_schema)))
+        return _is_rising(keys.to_numpy()) and groups.can_increase(rows) and self._all_differ(rows)
+
+    def _takes_sums(self, rows: pl.DataFrame) -> bool:
+        """Return whether these are partial results, by one whole number, that are added to those in the state."""
         (key, dtype), *others = self._plan.key_schema.items()
-        if not self._merge.adds or others or not dtype.is_integer():
+        if not self._merge.adds or others or not dtype.is_integer() or not isinstance(self._groups, DenseGroups):
             return False
-        if any(name not in rows.columns for name in self._plan.partial_schema) or rows.get_column(key).null_count():
-            return False
-        return _is_rising(rows.get_column(key).to_numpy()) and groups.can_increase(rows) and self._all_differ(rows)
+        has_partials = all(name in rows.columns for name in self._plan.partial_schema)
+        return has_partials and not rows.get_column(key).null_count()
 
     def _once(self, rows: pl.DataFrame, places: Places, slots: Slots) -> tuple[Slots, pl.DataFrame]:
         """Return the slots, each once, and their partial results, those of a slot that is repeated merged."""

@@ -400,6 +400,22 @@ def test_slots_of_removed_keys_are_used_again(monkeypatch: pytest.MonkeyPatch) -
     assert chain[1].metrics()["state_rows"] == 100
 
 
+def test_rising_batches_that_came_together_give_what_they_give_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_groups, "_LEAST_PART_ROWS", 2)
+    local, _, keyed = of((pl.col("n"),), (pl.len(), pl.col("x").sum().alias("total")), emit_update_before=False)
+    combined = local.build(OperatorContext())
+    batches = [
+        pl.DataFrame({"k": None, "s": None, "n": numbers, "x": 0.5}, schema=SCHEMA)
+        for numbers in ([1, 2, 3], [2, 3, 4], [0, 4, 5])
+    ]
+    partials = [part for batch in batches for part in feed([combined], batch)]
+    together, apart = keyed.build(OperatorContext()), keyed.build(OperatorContext())
+    changes = feed([together], pl.concat(partials))
+    assert len(changes) == len(batches)
+    for got, expected in zip(changes, [out for part in partials for out in feed([apart], part)], strict=True):
+        assert_frame_equal(got, expected)
+
+
 def test_is_a_value_that_prints_shortly() -> None:
     _, _, keyed = of((pl.col("s"),), (pl.len(),))
     assert isinstance(keyed, GroupAggregateSpec)
