@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from streamlab.core import row_watermarks
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked, lowered, marked, raised, together, unmarked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 
@@ -37,14 +38,17 @@ def one_by_one(times_us: list[int], before_us: int | None, behind_us: int) -> li
     before_us=st.one_of(st.none(), st.integers(-50, 50)),
     behind_us=st.integers(1, 30),
     cut=st.integers(0, 20),
+    block_rows=st.integers(1, 5),
 )
 def test_marks_are_those_of_rows_that_come_one_by_one_however_they_are_cut(
-    times_us: list[int], before_us: int | None, behind_us: int, cut: int
+    times_us: list[int], before_us: int | None, behind_us: int, cut: int, block_rows: int
 ) -> None:
     first, second = times_us[:cut], times_us[cut:]
     between_us = max([us for us in (*first, before_us) if us is not None], default=None)
-    found = marks_of(marked(at(*first), "at", before_us, behind_us))
-    found += marks_of(marked(at(*second), "at", between_us, behind_us))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_watermarks, "_BLOCK_ROWS", block_rows)
+        found = marks_of(marked(at(*first), "at", before_us, behind_us))
+        found += marks_of(marked(at(*second), "at", between_us, behind_us))
     assert found == one_by_one(times_us, before_us, behind_us)
 
 
