@@ -48,7 +48,8 @@ def test_control_messages_survive_the_wire(message):
 NUMBERS = (pl.Int8, pl.UInt16, pl.Int32, pl.Int64, pl.UInt64, pl.Float32, pl.Float64, pl.Boolean, pl.Decimal(38, 0))
 TIMES = (pl.Date, pl.Time, pl.Datetime("ms"), pl.Datetime("ns", "Europe/Rome"), pl.Duration("us"))
 PLAIN = pl.DataFrame([pl.Series(str(dtype), [1, None, 3, 4]).cast(dtype) for dtype in (*NUMBERS, *TIMES)])
-"""Values of fixed width, which go another way."""
+"""Values of fixed width, which go another way when there are many."""
+MANY = pl.concat([PLAIN] * 2_000)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,9 @@ PLAIN = pl.DataFrame([pl.Series(str(dtype), [1, None, 3, 4]).cast(dtype) for dty
         PLAIN.clear(),
         PLAIN[1:3],
         pl.concat([PLAIN, PLAIN[2:]], rechunk=False),
+        MANY,
+        MANY[1:5_001],
+        pl.concat([MANY, MANY[2:]], rechunk=False),
     ],
 )
 def test_batches_survive_the_wire(frame):
