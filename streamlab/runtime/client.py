@@ -32,6 +32,7 @@ from streamlab.runtime.folder import (
     list_folders,
 )
 from streamlab.runtime.guardian import FOLLOWED
+from streamlab.runtime.heir import start_heir
 from streamlab.runtime.held_checkpoints import HeldCheckpoints
 from streamlab.runtime.home import registry_lock
 from streamlab.runtime.job_pace import JobPace
@@ -54,6 +55,9 @@ from streamlab.runtime.table_reader import TableReader, write_table_facts
 
 _START_GRACE_US = 30_000_000
 _ALONE_GRACE_US = 15_000_000
+_MOST_HEIRS = 3
+_OF_CLIENT = -1
+"""Whose heir a client's own is, where workers have numbers."""
 _SILENT_ELSEWHERE_US = 600_000_000
 """For how long a job of another machine's may be silent before its name is free here."""
 _POLL_S = 0.01
@@ -62,6 +66,8 @@ _REAP_S = 5.0
 _crews: dict[str, Crew] = {}
 """The processes that this one has started, by job id. They live as long as their jobs, not as long as handles: a
 coordinator ends its job when the pipe that is held here closes."""
+_heirs: dict[str, list[subprocess.Popen[bytes]]] = {}
+"""The heirs of these jobs that this process has started."""
 
 
 class JobHandle:
@@ -104,7 +110,7 @@ class JobHandle:
             raise JobError(text)
         elsewhere = self.elsewhere
         reason = "" if elsewhere is not None else self._loss(status)
-        if reason:
+        if reason and not self._is_left_to_heir():
             strangers = self._clean_up()
             if strangers:
                 named = ", ".join(str(process.pid) for process in strangers)
@@ -251,6 +257,21 @@ class JobHandle:
             return "its coordinator process did not answer"
         return ""
 
+    def _is_left_to_heir(self) -> bool:
+        """Start an heir of this process's own job when all of its processes have died; return whether one has begun."""
+        processes = self.folder.read_processes()
+        had_guardian = processes is not None and processes.guardian is not None
+        crew = _crews.get(self.meta.id)
+        heirs = _heirs.setdefault(self.meta.id, [])
+        if crew is None or not had_guardian or len(heirs) == _MOST_HEIRS:
+            return False
+        surroundings = crew.surroundings
+        try:
+            heirs.append(start_heir(self.folder, _OF_CLIENT, surroundings.environment, surroundings.folder or None))
+        except OSError:
+            return False
+        return self.folder.has_heir
+
     def _goes_on_alone(self) -> bool:
         """Return whether a coordinator runs, or is about to, although the one that was started here has ended."""
         processes = self.folder.read_processes()
@@ -295,14 +316,14 @@ class JobHandle:
         crew = _crews.pop(self.meta.id, None)
         if crew is None or SPARES.take_back(crew):
             return
-        process = crew.coordinator.process
         crew.coordinator.close()
-        try:
-            process.wait(_REAP_S)
-        except subprocess.TimeoutExpired:
-            # It hangs, and there is nothing left for it to do.
-            process.kill()
-            process.wait()
+        for process in (crew.coordinator.process, *_heirs.pop(self.meta.id, ())):
+            try:
+                process.wait(_REAP_S)
+            except subprocess.TimeoutExpired:
+                # It hangs, and there is nothing left for it to do.
+                process.kill()
+                process.wait()
         SPARES.job_ended()
 
 

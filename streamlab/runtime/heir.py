@@ -1,6 +1,7 @@
 """Who goes on with a job that has lost its coordinator and its guardian: ``python -m streamlab.runtime.heir <folder>``.
 
-A worker that finds its coordinator gone starts one and ends. Mostly there is a guardian, which starts another
+A worker that finds its coordinator gone starts one and ends. So does the client when all of its job's processes are
+gone. Mostly there is a guardian, which starts another
 coordinator: then the heir sees that and ends, too. When there is none, it becomes the guardian itself. Each worker
 starts an heir, so several may try; the lock of the job's folder lets one coordinator in.
 """
@@ -25,15 +26,17 @@ from streamlab.runtime.protocol import KEY_BYTES
 _LOOK_S = 0.05
 
 
-def start_heir(folder: JobFolder, worker: int, environment: Mapping[str, str], current: str | None) -> None:
-    """Start one in a worker's place, and note it so that clients do not take the job for lost. Raises OSError.
+def start_heir(
+    folder: JobFolder, worker: int, environment: Mapping[str, str], current: str | None
+) -> subprocess.Popen[bytes]:
+    """Start and return one, and note it so that clients do not take the job for lost. Raises OSError.
 
     Parameters
     ----------
     folder
         The job's folder.
     worker
-        Which worker.
+        In which worker's place; -1: a client's.
     environment, current
         The environment and the current folder that the worker was started with: user code may have changed them.
     """
@@ -50,6 +53,7 @@ def start_heir(folder: JobFolder, worker: int, environment: Mapping[str, str], c
     heir = process_id(process.pid)
     if heir is not None:
         folder.write_heir(worker, heir)
+    return process
 
 
 def inherit(folder: JobFolder) -> int:

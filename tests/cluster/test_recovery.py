@@ -125,6 +125,22 @@ def test_a_job_goes_on_although_guardian_and_coordinator_are_killed_together(sta
     assert job.results()["v"].sum() == sum(range(total))
 
 
+def test_a_job_goes_on_when_all_of_its_processes_were_killed(start):
+    job = start(graph_of(groups()), **OPTIONS)
+    eventually(lambda: is_under_way(job), "a first checkpoint")
+    eventually(lambda: has_guardian(job, other_than=0), "a guardian")
+    before = processes(job)
+    for pid in before.values():
+        os.kill(pid, signal.SIGSTOP)
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: is_under_way(job, 2) and has_guardian(job, before["guardian"]), "a checkpoint of the second")
+    assert job.stop(drain=True) == "stopped"
+    total = job.report().rows_in
+    assert job.results()["n"].sum() == total
+    assert job.results()["v"].sum() == sum(range(total))
+
+
 def test_a_killed_guardian_is_not_missed(start):
     job = start(graph_of(groups()), **OPTIONS)
     eventually(lambda: is_under_way(job), "a first checkpoint")
