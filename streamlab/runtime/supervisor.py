@@ -282,6 +282,10 @@ class Supervisor:
             if read_is_empty(before):
                 break
             worker.read(self._selector, self._take)
+        if worker.has_been_silent:
+            # It died before it could do anything, as spares may at any moment.
+            self._replace(worker)
+            return
         code = worker.kill()
         self._take(worker.loss(self._folder, code, self._meta.options.heartbeat_timeout_ms))
 
@@ -394,8 +398,8 @@ class Supervisor:
             self._standing_by.popleft().end()
 
     def _replace(self, worker: WorkerProcess) -> None:
-        """Have a fresh worker do what one that stood by and does not answer was to do; that one has done nothing."""
-        say(f"worker {worker.index} stood by, but does not answer: another one starts")
+        """Have a fresh worker do what one that stood by and says nothing was to do; that one has done nothing."""
+        say(f"worker {worker.index} stood by, but has died or does not answer: another one starts")
         worker.kill()
         worker.close(self._selector)
         if self._started is not None:

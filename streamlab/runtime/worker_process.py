@@ -93,6 +93,11 @@ class WorkerProcess:
         )
 
     @property
+    def has_been_silent(self) -> bool:
+        """Whether it stood by, and has not said a word since it was told who it is."""
+        return self.answers_by_s < math.inf
+
+    @property
     def has_ended(self) -> bool:
         """Whether the process has ended, taken note of or not."""
         return has_ended(self.process.pid)

@@ -148,6 +148,18 @@ def test_a_spare_that_died_or_hangs_is_no_harm(
     assert not victims & {process.pid for process in job._handle.folder.read_processes().all}
 
 
+def test_a_spare_that_dies_as_it_is_given_a_job_is_no_harm(home: Path) -> None:
+    wait_for_spares(home)
+    victims = pids(home, "worker")
+    for pid in victims:
+        os.kill(pid, STOPPED)
+    job = totals(checkpoint_every=None)
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    assert finished(job) == TOTALS
+    assert job.report().attempt == 1
+
+
 def changed_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
