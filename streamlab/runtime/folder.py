@@ -187,7 +187,10 @@ class JobFolder:
         if status.state.is_final:
             return
         now_us = time.time_ns() // 1000
-        text = explained(f"job {meta.name}", needed="its coordinator to run", got=reason, hint="see job.log()")
+        has_checkpoint = any(checkpoint.state == "complete" for checkpoint in status.checkpoints)
+        going_on = "; frame.start(from_savepoint=job.checkpoints[-1]) goes on from its last checkpoint"
+        hint = f"see job.log(){going_on if has_checkpoint else ''}"
+        text = explained(f"job {meta.name}", needed="its coordinator to run", got=reason, hint=hint)
         failure = Failure(message=text, kind="WorkerLost")
         self.write_status(
             msgspec.structs.replace(status, state=JobState.FAILED, failure=failure, ended_us=now_us, reported_us=now_us)
