@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from streamlab import session
+from streamlab.core.errors import JobError, explained
 from streamlab.notebook.actions import carry_out, compare
 from streamlab.notebook.commands import Commands
 from streamlab.notebook.panel.choice import Choice, Mode, TableChoice
@@ -35,7 +36,7 @@ class Screen:
     results
         What the results show until something else is chosen.
     on_change
-        Called when there may be something new to draw, with whether that is because of a click.
+        Called when there may be something new to draw.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Screen:
         *,
         compact: bool = False,
         results: Mode = "update",
-        on_change: Callable[[bool], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.job = job
         self.resend = False
@@ -70,8 +71,18 @@ class Screen:
         return all(reader.job.status.is_final for reader in self._readers)
 
     def frame(self) -> Frame:
-        """Return what is to be on the screen, numbered; the same frame while nothing changes."""
+        """Return what is to be on the screen, numbered; the same frame while nothing changes.
+
+        Raises
+        ------
+        JobError
+            If the job was deleted.
+        """
         reader = self._reader
+        if not reader.job.is_kept:
+            hint = "old jobs are deleted, by streamlab gc or for others"
+            needed = "what it has left behind"
+            raise JobError(explained(f"job {reader.job.name}", needed=needed, got="nothing any more", hint=hint))
         content = {
             **reader.frame(self._choice),
             "original": "" if reader is self._readers[0] else self.job.name,
@@ -110,12 +121,12 @@ class Screen:
                 self.resend = self.resend or content.get("seq") != self._numbering.newest["seq"]
         except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             self._sayings.add(f"The panel did not understand: {error}", error=True)
-        self._on_change(kind in {"choose", "do"})
+        self._on_change()
 
     def _do(self, command: str, arguments: dict[str, Any]) -> None:
         def told(text: str, error: Exception | None) -> None:
             self._sayings.add(text or str(error or ""), error=error is not None)
-            self._on_change(False)
+            self._on_change()
 
         if command == "back":
             del self._readers[1:]

@@ -200,15 +200,11 @@ class Insight:
         """Return a reader that gives the history so far, and on each further call only what is new."""
         return HistoryFeed(HistoryReader(self._handle.folder.path))
 
-    def panes(self, *, wait: bool = True) -> pl.DataFrame:
+    def panes(self) -> pl.DataFrame:
         """Return the windows of its steps, the newest 500 of each, those that end last first.
 
-        Parameters
-        ----------
-        wait
-            Whether to wait until all workers have told how things are now: for two seconds at most, or for ten while
-            it is paused and they have nothing else to do. Otherwise the table is what they have told since somebody
-            asked last; they go on telling for five seconds.
+        Waits until all workers have told how things are now: for two seconds at most, or for ten while the job is
+        paused and they have nothing else to do.
 
         Returns
         -------
@@ -220,11 +216,18 @@ class Insight:
         folder = self._handle.folder.path
         state = self._handle.status().state
         if not state.is_final:
-            asked_ns = ask(folder)
-            if wait:
-                wait_for_answer(folder, asked_ns, _PAUSED_PANES_S if state is JobState.PAUSED else _PANES_S)
+            wait_for_answer(folder, ask(folder), _PAUSED_PANES_S if state is JobState.PAUSED else _PANES_S)
         with self._reading:
             return self._panes.read()
+
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
+        """Return windows as `panes` does, without waiting, and whether all workers have told them since this was asked.
+
+        For those who ask again and again: workers go on telling for five seconds after each time.
+        """
+        is_final = self._handle.status().state.is_final
+        with self._reading:
+            return (self._panes.read(), True) if is_final else self._panes.look()
 
     def diagnosis(self) -> Diagnosis:
         """Return what is wrong with it, in words, the worst first; empty when there is nothing to say.

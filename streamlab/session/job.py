@@ -13,6 +13,7 @@ from streamlab.connectors.timing import Pace
 from streamlab.core.changelog import with_op
 from streamlab.core.errors import JobError, OptionError, StreamlabError, explained
 from streamlab.core.late_binding import offered
+from streamlab.core.process_id import process_id
 from streamlab.core.timeouts import seconds
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
@@ -90,6 +91,12 @@ class Job(Insight, PacedJob, SteppedJob):
     def is_kept(self) -> bool:
         """Whether its folder is there, with all that it has left; old ended jobs are deleted when others start."""
         return self._handle.folder.path.is_dir()
+
+    @property
+    def ends_with_process(self) -> bool:
+        """Whether it ends with this process, which has started it, and without ``detach=True``."""
+        meta = self._handle.meta
+        return meta.client == process_id() and not meta.options.detach
 
     def report(self) -> JobStatus:
         """Return everything that is known of it now: rows, rates, watermark, latency, and the figures of each task."""

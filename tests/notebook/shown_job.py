@@ -91,6 +91,8 @@ class ShownJob:
 
     key_columns = ("at",)
     takes_checkpoints = True
+    ends_with_process = True
+    is_kept = True
     operators = pl.DataFrame({"operator": ["count"], "rows": [7]})
 
     def __init__(self, now: JobStatus, rows: pl.DataFrame) -> None:
@@ -147,10 +149,9 @@ class ShownJob:
             },
         )
 
-    def panes(self, *, wait: bool) -> pl.DataFrame:
-        del wait
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
         shown = [("count", HOUR, HOUR, state, 12_345, None, 1, 0) for state in ("open", "fired", "refined", "closed")]
-        return pl.DataFrame(shown, schema=PANES, orient="row")
+        return pl.DataFrame(shown, schema=PANES, orient="row"), True
 
     def lateness(self) -> pl.DataFrame:
         late = [("dropped", "count", HOUR, HOUR, HOUR, 90_000.0, HOUR, HOUR, 1300.0)] * 3

@@ -55,8 +55,8 @@ def saved(lab: Lab, open_notebook: Callable[..., Page]) -> tuple[Path, Path]:
     # Copies, since the notebook itself has a kernel as long as it is open.
     middle, end = lab.folder / "middle.ipynb", lab.folder / "end.ipynb"
     middle.write_bytes(path.read_bytes())
-    page.execute("import streamlab.notebook.live_view as view; view.LINGER_S = 0.0; planes.cancel()")
-    page.page.wait_for_selector(f"{VIEW}:not(.sl-figure-view)", state="detached", timeout=WAIT_MS)
+    page.execute("planes.cancel()")
+    page.until_copied("cancelled")
     page.save()
     end.write_bytes(path.read_bytes())
     assert page.errors == []

@@ -4,13 +4,14 @@ import { PACES } from "./header.js";
 import { drawOptions, drawPages, labelled, makePages, makeSelect } from "./results.js";
 
 const STRIP = { height: 56, step: 16, bar: 10, foot: 16 };
+// What can be done comes before the figures, so that it is in sight on a narrow page.
 const HEADS = [
   ["checkpoint", ""],
+  ["", ""],
   ["at", ""],
   ["took", "sl-number"],
   ["size", "sl-number"],
   ["newly written", "sl-number"],
-  ["", ""],
   ["", ""],
 ];
 
@@ -87,11 +88,10 @@ const drawList = (parts, timeline, shownId) => {
       const row = element("tr", "", parts.list);
       row.dataset.checkpoint = one.id;
       row.classList.toggle("sl-chosen", one.id === shownId);
-      [`${one.mark} ${one.id}`, one.at, one.duration, one.size, one.new].forEach((text, i) => {
-        element("td", HEADS[i][1], row, text);
-      });
-      element("td", "sl-count", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
+      element("td", "", row, `${one.mark} ${one.id}`);
       const actions = element("td", "sl-actions", row);
+      [one.at, one.duration, one.size, one.new].forEach((text, i) => element("td", HEADS[i + 2][1], row, text));
+      element("td", "sl-count", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
       if (!one.kept) continue;
       button(actions, "↺ Replay from here", "start a new job that goes on from this checkpoint, and show it here", () =>
         parts.act("replay", { checkpoint: one.id, pace: parts.pace.value }),

@@ -178,7 +178,10 @@ export const drawHeader = (parts, head, frame) => {
   setText(parts.state, `${head.mark} ${head.state}`);
   setText(parts.name, head.name);
   setText(parts.id, head.id);
-  setText(parts.line, frame.compact ? head.figures.map(([label, value]) => `${label} ${value}`).join(" · ") : "");
+  // What deserves a look comes first: a narrow page has no room for all.
+  const inOrder = frame.compact ? [...head.figures].sort(([, , , one], [, , , other]) => other - one) : [];
+  setText(parts.line, inOrder.map(([label, value]) => `${label} ${value}`).join(" · "));
+  parts.line.title = parts.line.textContent;
   const known = head.progress !== null;
   progress.classList.toggle("sl-unknown", !known);
   bar.style.width = known ? `${(head.progress * 100).toFixed(1)}%` : "0";
@@ -193,14 +196,20 @@ export const drawHeader = (parts, head, frame) => {
   drawFailure(parts.failure, head.failure);
 };
 
+// What became of a job whose kernel has ended, and how to see it again. A name may have been given to another job since.
+const goneText = ({ name, id, final, ends_with_kernel: endsToo }) => {
+  const again = (which) => `import streamlab as sl and, in a cell, sl.attach(${JSON.stringify(which)})`;
+  if (final) return `The kernel of this panel has ended: this is how the job ended. To see it again: ${again(id)}.`;
+  const last = "this is the last that was shown";
+  if (endsToo) return `The kernel has ended, and job ${name} with it: ${last}. To see what it has left: ${again(id)}.`;
+  return `The kernel of this panel has ended: ${last}. Job ${name} goes on without it. To see it again: ${again(name)}.`;
+};
+
 // The kernel has ended, and nothing here will change any more.
-export const drawGone = (parts, name) => {
+export const drawGone = (parts, head) => {
   parts.root.dataset.state = "gone";
-  parts.root.setAttribute("aria-label", `Job ${name}, its kernel has ended`);
+  parts.root.setAttribute("aria-label", `Job ${head.name}, its kernel has ended`);
   setText(parts.state, "○ kernel ended");
-  drawSaid(parts, {
-    error: true,
-    text: `The kernel behind this panel has ended: this is the last that it has shown. sl.attach(${JSON.stringify(name)}) in a cell shows the job again.`,
-  });
+  drawSaid(parts, { error: true, text: goneText(head) });
   for (const control of parts.root.querySelectorAll("button:not(.sl-close), select, input")) control.disabled = true;
 };

@@ -15,6 +15,7 @@ from streamlab.notebook.panel.log import LogTab
 from streamlab.notebook.panel.tables import ResultPages, packed_table, table_values
 from streamlab.notebook.panel.time import TimeTab, finding_values
 from streamlab.notebook.wire import Binary
+from streamlab.observe.clock import clock
 from streamlab.observe.status import JobStatus
 from streamlab.session.job import Job
 
@@ -36,6 +37,7 @@ class JobReader:
 
     def __init__(self, job: Job, told: Told = tuple) -> None:
         self.job = job
+        self._ends_with_kernel = job.ends_with_process
         self._pages = ResultPages(job)
         self._past = Past(job)
         self._course = Course(job.history_feed())
@@ -73,7 +75,7 @@ class JobReader:
         return {
             "tabs": self.tabs,
             "tab": tab,
-            "head": header(status),
+            "head": {**header(status), "ends_with_kernel": self._ends_with_kernel},
             "body": body,
             "binary": bytes(binary),
         }
@@ -91,6 +93,7 @@ class JobReader:
         graph = graph_values(status, self.job.graph().to_dicts())
         return {
             **header(status),
+            "at": clock(status.reported_us) if status.reported_us and not status.state.is_final else "",
             **table_values(page, _no_rows(status)),
             "findings": [finding_values(one) for one in self.job.diagnosis()],
             "zones": self._course.zones(),

@@ -54,14 +54,17 @@ class TimeTab:
         if self._facts is None or self._facts[0] != now:
             self._facts = now, self._read()
         facts = self._facts[1]
-        panes = self._job.panes(wait=False)
+        panes, are_new = self._job.newest_panes()
+        windows = self._pages["panes"].packed(panes, shown_panes, choice.panes, binary)
+        if not are_new:
+            windows["count"] += " · as of when they were last looked at: the workers are being asked"
         splits = self._pages["splits"].packed(facts.splits, shown_splits, choice.splits, binary)
         splits["count"] += _untold(status)
         return {
             "findings": facts.findings,
             "calm": _calm(status),
             "charts": charts,
-            "panes": self._pages["panes"].packed(panes, shown_panes, choice.panes, binary),
+            "panes": windows,
             "late": self._pages["late"].packed(facts.late, shown_late, choice.late, binary),
             "splits": splits,
         }

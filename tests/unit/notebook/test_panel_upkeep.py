@@ -45,6 +45,7 @@ class FakeJob:
     """A job that has got as far as the test says; each feed gives the samples that it has not given yet."""
 
     id, name = "j-1", "fake"
+    ends_with_process = is_kept = True
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -56,11 +57,11 @@ class FakeJob:
     def report(self) -> JobStatus:
         return JobStatus(id=self.id, name=self.name, state=JobState.RUNNING)
 
-    def panes(self, *, wait: bool) -> pl.DataFrame:
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
         at = pl.lit(self.windows, pl.Int64).cast(PANES["window_end"])
         values = {"step": pl.lit("w"), "state": pl.lit("open"), "keys": pl.lit(self.windows), "window_end": at}
         columns = [values.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in PANES.items()]
-        return pl.select(columns).head(self.windows)
+        return pl.select(columns).head(self.windows), True
 
     def lateness(self) -> pl.DataFrame:
         return pl.DataFrame({"behind_ms": range(self.late)}).select(

@@ -21,7 +21,7 @@ from streamlab.runtime.client import JobHandle
 from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.pane_files import PaneWriter, ask, wait_for_answer
+from streamlab.runtime.pane_files import PaneReader, PaneWriter, ask, wait_for_answer
 from streamlab.runtime.processes import process_id
 from streamlab.runtime.protocol import Layout, VertexLayout
 from streamlab.runtime.results import SideTables
@@ -163,6 +163,29 @@ def test_panes_of_all_workers_are_added_up(folder) -> None:
     for worker, keys in ((0, 3), (1, 4)):
         PaneWriter(folder.path, worker, 1).write([Windows(keys)])
     assert job(folder).panes().select("step", "state", "keys", "rows").rows() == [("sum", "open", 7, None)]
+
+
+def test_whoever_looks_again_is_told_which_windows_are_of_an_earlier_look(folder, monkeypatch) -> None:
+    reader = PaneReader(folder.path)
+    now_s = [1000.0]
+    monkeypatch.setattr("streamlab.runtime.pane_files.time.monotonic", lambda: now_s[0])
+    writers = [PaneWriter(folder.path, worker, 1) for worker in range(2)]
+
+    def told(keys: int) -> None:
+        for writer in writers:
+            writer.write([Windows(keys)])
+
+    assert not reader.look()[1]
+    told(1)
+    assert reader.look()[1]
+    now_s[0] += 4
+    assert reader.look()[1]
+    now_s[0] += 6
+    panes, are_new = reader.look()
+    assert (panes["keys"].to_list(), are_new) == ([2], False)
+    told(7)
+    panes, are_new = reader.look()
+    assert (panes["keys"].to_list(), are_new) == ([14], True)
 
 
 def test_panes_of_an_earlier_attempt_do_not_count(folder) -> None:
