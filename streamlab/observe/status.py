@@ -83,6 +83,11 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
     merged_rows: int = 0
     """Late rows that windows still took, within the allowed lateness."""
     merged_sample_us: tuple[int, ...] = ()
+    sample_watermark_us: tuple[int | None, ...] = ()
+    """The watermark that stood before each row of the sample; None where there was none."""
+    late_watermark_us: tuple[int | None, ...] = ()
+    """The watermark that each row of the sample was judged by."""
+    merged_watermark_us: tuple[int | None, ...] = ()
 
 
 class TimeStatus(msgspec.Struct, frozen=True, kw_only=True):
