@@ -25,7 +25,7 @@ landings.group_by_dynamic("dep_time", every="1h", group_by=["origin", "carrier"]
 CHART = 'planes.plot("dep_time", "flights", by="origin")'
 MOST_BYTES = 200_000
 MOST_ROWS = 500
-CHARTS = ("Event time over processing time", "Watermarks of the steps", "Rows read and written, per second", "planes")
+CHARTS = ("Event time over processing time", "Rows read and written, per second", "planes")
 SECTIONS = ("Time and flow", "Job graph", "Checkpoints")
 
 
@@ -38,7 +38,7 @@ def saved(lab: Lab, open_notebook: Callable[..., Page]) -> tuple[Path, Path]:
     page = open_notebook(name)
     page.run_all()
     page.seq_above(2)
-    for tab, charts in (("time", ("watermarks", "skew")), ("flow", ("rates", "batches", "state", "queues"))):
+    for tab, charts in (("time", ("skew", "ahead")), ("flow", ("rates", "batches", "state", "queues"))):
         page.page.click(f"{VIEW} [data-tab={tab}]")
         for chart in charts:
             drawn = f"{VIEW} [data-chart={chart}][data-points] canvas"

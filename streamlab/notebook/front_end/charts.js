@@ -93,8 +93,9 @@ export const onTheme = (callBack) => {
   return () => observer.disconnect();
 };
 
-// Shows a figure in `host`; the promise gives what fills and removes it.
-export const mountFigure = async (model, host, { item, free }) => {
+// Shows a figure in `host`; the promise gives what fills and removes it. `onZoom` is told which stretch of the abscissa
+// a user has chosen.
+export const mountFigure = async (model, host, { item, free }, onZoom) => {
   const bokeh = await loadBokeh(model);
   const { Document } = bokeh.require("document");
   const { add_document_standalone } = bokeh.require("embed/standalone");
@@ -111,7 +112,19 @@ export const mountFigure = async (model, host, { item, free }) => {
   paint();
   const views = await add_document_standalone(doc, host, { [item.root_id]: host });
   const stopTheme = onTheme(() => requestAnimationFrame(paint));
+  const range = doc.get_model_by_name("x range");
+  let isOurs = false;
+  range?.change.connect(() => isOurs || onZoom?.([range.start, range.end]));
   return {
+    setRange: ([start, end]) => {
+      isOurs = true;
+      range.setv({ start, end });
+      isOurs = false;
+    },
+    set: (name, property, value) => {
+      const one = doc.get_model_by_name(name);
+      if (one && one[property] !== value) one[property] = value;
+    },
     fill: (name, data) => {
       const source = doc.get_model_by_name(name);
       if (source) source.data = data;
@@ -131,7 +144,7 @@ const named = (labels) => {
   return new Set(names).size === names.length ? names : labels;
 };
 
-// The data of a figure's lines and points.
+// The data of a figure's lines and points. A colour is dear to find, and the same for all points of a group.
 export const linesOf = (host, lines) => ({
   xs: lines.map(({ x }) => x),
   ys: lines.map(({ y }) => y),
@@ -145,10 +158,11 @@ export const pointsOf = (host, groups) => {
   groups.forEach((group, i) => {
     const { x, y } = group;
     const style = group.style ?? i;
+    const colour = colourOf(host, style);
     for (let k = 0; k < x.length; k += 1) {
       data.x.push(x[k]);
       data.y.push(y[k]);
-      data.color.push(colourOf(host, style));
+      data.color.push(colour);
       data.marker.push(group.marker ?? MARKERS[style % MARKERS.length]);
       data.size.push(group.size ?? 7);
       data.label.push(group.label);

@@ -72,6 +72,8 @@ const makePanel = (model, el) => {
     choose: (fields, of) => model.send({ type: "choose", of, fields }),
     act: (command, args = {}) => model.send({ type: "do", command, arguments: args }),
     open: (name) => {
+      // Until the tab is drawn, what is below stays where it is.
+      body.style.minHeight = `${body.offsetHeight}px`;
       Object.assign(state, { wanted: name, wantedSince: Date.now() });
       select(state.tabs, name);
       tools.choose({ tab: name });
@@ -100,6 +102,7 @@ const makePanel = (model, el) => {
     open.parts ??= TABS[frame.tab].make(open.panel, tools);
     TABS[frame.tab].draw(open.parts, frame, columnsOf(frame));
     root.dataset.tab = frame.tab;
+    body.style.minHeight = "";
   };
 
   const fail = (error) => {

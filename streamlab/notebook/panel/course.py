@@ -8,29 +8,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple, Protocol
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.notebook.svg import Line
 from streamlab.observe.clock import clock_ms, zone
-from streamlab.observe.history import ArrivalSample, Sample, TaskSample
+from streamlab.observe.history import ArrivalSample, Sample, TaskSample, thinned
 from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
+RECENT = 120
+"""Of the newest moments at least so many are drawn, so that steps can be seen; a minute of them."""
 MOST_POINTS = 300
-"""Points of a line that are drawn, and its newest one."""
+"""Older points of a line that are drawn."""
 SAMPLES = ("rows", "late, dropped", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
 _MOST_MARKS = 1_500
+_MARKS_AT_ONCE = 6
+"""Rows on time of an interval that are drawn; of late ones all that were sampled are."""
 _MOST_LINES = 8
 """Lines that can be told apart: there are as many colours and dashes."""
-_SKEW_TIMES = 60
-"""Intervals whose rows are shown."""
+_ALIKE = 0.02
+"""Lines that are apart by less than this part of the chart's height are drawn as one."""
+_COMPARED = 60
+"""Newest points that are compared for that."""
+_MOST_NAMES = 3
 _UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
 _versions = count(1)
 
@@ -62,24 +69,34 @@ class _Moment(NamedTuple):
     splits: dict[str, float | None]
 
 
+class ChartLines(NamedTuple):
+    """What a chart shows, and what stands at its ordinate when that depends on the data."""
+
+    lines: Sequence[Line]
+    y_label: str = ""
+
+
+class _RowTime(NamedTuple):
+    """Event time of a row, and the watermark that it was judged by, in ms since 1970."""
+
+    ms: float
+    watermark_ms: float | None
+
+
 @dataclass(frozen=True)
 class _Arrivals:
-    """Event times of the rows that came to a step within an interval, in ms since 1970.
+    """Times of the rows that came to a step within an interval.
 
     Attributes
     ----------
     until_ms : float
         Wall clock at its end.
-    watermark_ms, before_ms : float | None
-        The step's watermark at its end, and at the end of the interval before it.
     groups : tuple
         A sample of the rows, of the late ones that were dropped, and of those that were merged.
     """
 
     until_ms: float
-    watermark_ms: float | None
-    before_ms: float | None
-    groups: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+    groups: tuple[tuple[_RowTime, ...], ...]
 
 
 class Course:
@@ -99,9 +116,7 @@ class Course:
         self._count = 0
         """Moments that there have been."""
         self._newest_us = 0
-        self._arrivals: list[_Arrivals] = []
-        self._newest_marks: dict[tuple[str, int, str], float] = {}
-        """The watermark of each subtask of a step at the end of its newest interval."""
+        self._arrivals: deque[_Arrivals] = deque(maxlen=KEPT_TIMES)
 
     def read(self) -> None:
         """Take what is new."""
@@ -113,68 +128,62 @@ class Course:
         self._count += len(new)
         self._newest_us = new[-1].at_us
         for sample in new:
-            self._arrivals += [self._taken(one) for one in sorted(sample.arrivals, key=lambda one: one.until_us)]
-        times = sorted({one.until_ms for one in self._arrivals})[-_SKEW_TIMES:]
-        self._arrivals = [one for one in self._arrivals if one.until_ms >= times[0]]
+            self._arrivals += map(_arrived, sorted(sample.arrivals, key=lambda one: one.until_us))
 
     def zones(self) -> str:
         """Return in words in which time zones the lines are; empty when there are none."""
         return f"event times in UTC, clock times in {zone(self._newest_us)}" if self._newest_us else ""
 
     def watermarks(self) -> list[Line]:
-        """Return the watermark of each vertex, and of each split when there are several; of many the lowest."""
+        """Return the watermark of each vertex, and of each split when there are several; of many the lowest.
+
+        Nothing when all go together: then the staircase of the arrivals shows all there is.
+        """
         lines = self._per_vertex(lambda figures: figures.watermark_ms)
         splits = self._per(lambda moment: moment.splits.items())
-        return _few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
+        drawn = _few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
+        return [replace(line, is_steps=True) for line in drawn] if len(drawn) > 1 else []
 
-    def lags(self) -> list[Line]:
-        """Return by how many seconds the watermark of each vertex is behind the wall clock; nothing for old data."""
-        lines = self._per_vertex(lambda figures: None if figures.lag_ms is None else figures.lag_ms / 1000)
+    def lags(self) -> ChartLines:
+        """Return by how much the watermark of each vertex is behind the wall clock; nothing for old data."""
+        lines = self._per_vertex(lambda figures: figures.lag_ms)
         newest = max(lines, key=lambda line: line.x[-1], default=None)
-        return [] if newest is None or newest.y[-1] * 1000 >= OLD_MS else _few(lines, _highest)
+        if newest is None or newest.y[-1] >= OLD_MS:
+            return ChartLines([])
+        unit, ms = _unit(y for line in lines for y in line.y)
+        scaled = [replace(line, y=[y / ms for y in line.y]) for line in lines]
+        return ChartLines(_few(scaled, _highest), f"{unit} behind the clock")
 
     def arrivals(self) -> list[Line]:
-        """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones.
-
-        Of the last seconds only: of a long time one would see a straight line.
-        """
+        """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones."""
         if not self._arrivals:
             return []
-        since = min(one.until_ms for one in self._arrivals)
-        newest = self._thinned([moment for moment in self._moments if moment.at_ms >= since])
-        marks = [(moment.at_ms, moment.watermark_ms) for moment in newest if moment.watermark_ms is not None]
+        moments = [moment for moment in self._thinned(self._moments) if moment.watermark_ms is not None]
+        marks = Line("watermark", [one.at_ms for one in moments], [one.watermark_ms or 0.0 for one in moments])
         groups = [
-            _points(label, ((one.until_ms, time_ms) for one in self._arrivals for time_ms in one.groups[place]))
+            _points(label, ((one.until_ms, row.ms) for one in self._arrivals for row in one.groups[place]))
             for place, label in enumerate(SAMPLES)
         ]
-        return [_staircase(marks), *groups] if marks else groups
+        return [replace(marks, is_steps=True), *groups] if moments else groups
 
-    def ahead(self) -> list[Line]:
-        """Return by how much sampled rows were ahead of the watermark, late ones behind it, in a unit that fits."""
-        known = [one for one in self._arrivals if one.watermark_ms is not None]
-        if not known:
-            return []
-        # Of an interval only its last watermark is known: rows came after the one before it, late ones before it.
+    def ahead(self) -> ChartLines:
+        """Return by how much sampled rows were ahead of the watermark that judged them, late ones behind it."""
         groups = [
             [
-                (one.until_ms, time_ms - against)
-                for one in known
-                if (against := one.watermark_ms if place else one.before_ms) is not None
-                for time_ms in one.groups[place]
+                (one.until_ms, row.ms - row.watermark_ms)
+                for one in self._arrivals
+                for row in one.groups[place]
+                if row.watermark_ms is not None
             ]
             for place in range(len(SAMPLES))
         ]
-        largest = max((abs(y) for group in groups for _, y in group), default=0.0)
-        unit, ms = next((one for one in _UNITS if largest >= 2 * one[1]), _UNITS[-1])
-        times = [one.until_ms for one in known]
+        times = [x for group in groups for x, _ in group]
+        if not times:
+            return ChartLines([])
+        unit, ms = _unit(y for group in groups for _, y in group)
+        points = [_points(label, ((x, y / ms) for x, y in group)) for label, group in zip(SAMPLES, groups, strict=True)]
         zero = Line("watermark", [min(times), max(times)], [0.0, 0.0])
-        return [
-            zero,
-            *(
-                _points(f"{label}, {unit}", ((x, y / ms) for x, y in group))
-                for label, group in zip(SAMPLES, groups, strict=True)
-            ),
-        ]
+        return ChartLines([zero, *points], f"{unit} ahead of the watermark")
 
     def rates(self) -> list[Line]:
         """Return the rows that are read and written per second."""
@@ -182,10 +191,12 @@ class Course:
         x = [moment.at_ms for moment in chosen]
         if not chosen:
             return []
-        return [
-            Line("rows in/s", x, [moment.rows_in_per_s for moment in chosen]),
-            Line("rows out/s", x, [moment.rows_out_per_s for moment in chosen]),
-        ]
+        return _distinct(
+            [
+                Line("rows in/s", x, [moment.rows_in_per_s for moment in chosen]),
+                Line("rows out/s", x, [moment.rows_out_per_s for moment in chosen]),
+            ]
+        )
 
     def of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         """Return a figure of each vertex; of many those where it is highest."""
@@ -205,28 +216,18 @@ class Course:
                     line.y.append(value)
         return list(lines.values())
 
-    def _thinned(self, newest: Sequence[_Moment]) -> list[_Moment]:
-        """Return so many of the newest moments that a chart can show them, the last one always among them.
+    def _thinned(self, moments: Sequence[_Moment]) -> list[_Moment]:
+        """Return the newest moments, and so many of the older ones that a chart can show them.
 
         Those that are chosen stay so while new ones come, until they are too many, so that few points change.
         """
+        first = self._count - len(moments)
+        old = max(0, (self._count // RECENT - 1) * RECENT - first)
         every = 1
-        while len(newest) > MOST_POINTS * every:
+        while old > MOST_POINTS * every:
             every *= 2
-        first = self._count - len(newest)
-        chosen = list(newest)[-first % every :: every]
-        if chosen and chosen[-1] is not newest[-1]:
-            chosen.append(newest[-1])
-        return chosen
-
-    def _taken(self, arrival: ArrivalSample) -> _Arrivals:
-        step = (arrival.vertex, arrival.subtask, arrival.step)
-        before, now = self._newest_marks.get(step), _time_ms(arrival.watermark_us)
-        if now is not None:
-            self._newest_marks[step] = now
-        samples = (arrival.sample_us, arrival.late_sample_us, arrival.merged_sample_us)
-        rows, late, merged = (tuple(us / 1000 for us in times) for times in samples)
-        return _Arrivals(clock_ms(arrival.until_us), now, before, (rows, late, merged))
+        every_one = list(moments)
+        return [*every_one[-first % every : old : every], *every_one[old:]]
 
 
 def _moment(sample: Sample) -> _Moment:
@@ -254,8 +255,54 @@ def _together(tasks: Sequence[TaskSample]) -> VertexFigures:
     )
 
 
+def _arrived(arrival: ArrivalSample) -> _Arrivals:
+    samples = (
+        (arrival.sample_us, arrival.sample_watermark_us),
+        (arrival.late_sample_us, arrival.late_watermark_us),
+        (arrival.merged_sample_us, arrival.merged_watermark_us),
+    )
+    rows, late, merged = (
+        [_RowTime(us / 1000, _time_ms(mark)) for us, mark in zip(times, marks or [None] * len(times), strict=True)]
+        for times, marks in samples
+    )
+    return _Arrivals(clock_ms(arrival.until_us), (thinned(rows, _MARKS_AT_ONCE), tuple(late), tuple(merged)))
+
+
+def _unit(values_ms: Iterable[float]) -> tuple[str, float]:
+    """Return a unit of time that fits the largest of some spans, and its milliseconds."""
+    largest = max(map(abs, values_ms), default=0.0)
+    return next((one for one in _UNITS if largest >= 2 * one[1]), _UNITS[-1])
+
+
+def _distinct(lines: Sequence[Line]) -> list[Line]:
+    """Return lines, those that lie upon each other as one that has the names of all."""
+    groups: list[list[Line]] = []
+    for line in lines:
+        same = next((group for group in groups if _are_alike(group[0], line)), None)
+        if same is None:
+            groups.append([line])
+        else:
+            same.append(line)
+    return [replace(group[0], label=_names(group)) for group in groups]
+
+
+def _names(lines: Sequence[Line]) -> str:
+    names = [line.label for line in lines]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _are_alike(one: Line, other: Line) -> bool:
+    """Return whether two lines cannot be told apart, as far as both were there lately."""
+    known = dict(zip(other.x[-_COMPARED:], other.y[-_COMPARED:], strict=True))
+    pairs = [(y, known[x]) for x, y in zip(one.x[-_COMPARED:], one.y[-_COMPARED:], strict=True) if x in known]
+    every = [y for pair in pairs for y in pair]
+    return bool(pairs) and max(abs(a - b) for a, b in pairs) <= _ALIKE * (max(every) - min(every))
+
+
 def _few(lines: list[Line], rank: Callable[[Line], float]) -> list[Line]:
     """Return the lines that come first by rank, in the order that they have, and how many more there are."""
+    lines = _distinct(lines)
     if len(lines) <= _MOST_LINES:
         return lines
     chosen = {line.label for line in sorted(lines, key=rank)[:_MOST_LINES]}
@@ -273,11 +320,3 @@ def _time_ms(us: int | None) -> float | None:
 def _points(label: str, points: Iterable[tuple[float, float]]) -> Line:
     newest = deque(points, maxlen=_MOST_MARKS)
     return Line(label, [x for x, _ in newest], [y for _, y in newest], is_points=True)
-
-
-def _staircase(points: Sequence[tuple[float, float]]) -> Line:
-    """Return a line that stays where it is until it rises."""
-    steps = [points[0]]
-    for x, y in points[1:]:
-        steps += [(x, steps[-1][1]), (x, y)]
-    return Line("watermark", [x for x, _ in steps], [y for _, y in steps])

@@ -8,7 +8,7 @@ from typing import Any
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice, Tab
-from streamlab.notebook.panel.course import Course
+from streamlab.notebook.panel.course import ChartLines, Course, VertexFigures
 from streamlab.notebook.panel.flow import FLOW_FINDINGS, graph_values
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.log import LogTab
@@ -44,10 +44,10 @@ class JobReader:
         self._flow_charts = ChartData(
             self._course,
             {
-                "rates": self._course.rates,
-                "batches": lambda: self._course.of_vertices(lambda figures: figures.batch_duration_ms),
-                "state": lambda: self._course.of_vertices(lambda figures: figures.state_bytes),
-                "queues": lambda: self._course.of_vertices(lambda figures: figures.queued_batches),
+                "rates": lambda: ChartLines(self._course.rates()),
+                "batches": lambda: self._of_vertices(lambda figures: figures.batch_duration_ms),
+                "state": lambda: self._of_vertices(lambda figures: figures.state_bytes),
+                "queues": lambda: self._of_vertices(lambda figures: figures.queued_batches),
             },
         )
         self._time = TimeTab(job, self._course)
@@ -99,7 +99,7 @@ class JobReader:
             "zones": self._course.zones(),
             "charts": {
                 "Event time over processing time": (self._course.arrivals(), True),
-                "Watermarks of the steps": (self._course.watermarks(), True),
+                "Watermarks of steps and splits": (self._course.watermarks(), True),
                 "Rows read and written, per second": (self._course.rates(), False),
             },
             "vertices": [
@@ -107,6 +107,9 @@ class JobReader:
             ],
             "checkpoints": timeline(status)[-_SAVED_CHECKPOINTS:],
         }
+
+    def _of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> ChartLines:
+        return ChartLines(self._course.of_vertices(figure))
 
     def _flow(self, status: JobStatus, _choice: Choice, binary: Binary) -> Body:
         findings = [] if status.state.is_final else self.job.diagnosis()

@@ -9,7 +9,7 @@ import polars as pl
 
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice
-from streamlab.notebook.panel.course import OLD_MS, Course
+from streamlab.notebook.panel.course import OLD_MS, ChartLines, Course
 from streamlab.notebook.panel.results import Page, page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
@@ -38,7 +38,12 @@ class TimeTab:
         self._job = job
         self.charts = ChartData(
             course,
-            {"skew": course.arrivals, "ahead": course.ahead, "watermarks": course.watermarks, "lag": course.lags},
+            {
+                "skew": lambda: ChartLines(course.arrivals()),
+                "ahead": course.ahead,
+                "watermarks": lambda: ChartLines(course.watermarks()),
+                "lag": course.lags,
+            },
         )
         self._facts: tuple[object, _Facts] | None = None
         self._pages = {
