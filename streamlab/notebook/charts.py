@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-HEIGHT = 210
+HEIGHT = 230
 _NUMBER = "0,0.[00]a"
 """Of Bokeh's `NumeralTickFormatter`: short, with k and m for thousands and millions."""
 _CLOCK = {"milliseconds": "%H:%M:%S.%3N", **dict.fromkeys(("seconds", "minsec", "minutes", "hourmin"), "%H:%M:%S")}
 """Of Bokeh's `DatetimeTickFormatter`: the time of day, for charts of the last minutes."""
 _FONT = "system-ui, sans-serif"
-_LEFT = 64
+_LEFT = 76
 """Pixels for what stands at the left, so that charts above each other are in line."""
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
 _SHARED_TOOLS = "xpan,xwheel_zoom,xbox_zoom,save"
@@ -125,6 +125,8 @@ def line_chart(
     fig.title.text_font = _FONT
     fig.title.text_font_size = "12px"
     fig.axis.axis_label_text_font_style = "normal"
+    fig.axis.axis_label_text_font_size = "11px"
+    fig.axis.axis_label_standoff = 4
     for part in ("axis_label", "major_label"):
         setattr(fig.axis, f"{part}_text_font", _FONT)
     return fig

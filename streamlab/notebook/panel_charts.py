@@ -9,7 +9,7 @@ from streamlab.notebook.charts import line_chart, packed_figure
 
 _CHARTS: dict[str, dict[str, Any]] = {
     "skew": {"title": "Event time over processing time", "y_is_time": True, "y_label": "event time, UTC"},
-    "ahead": {"title": "Rows ahead of the watermark, and behind it", "y_label": "ahead of the watermark"},
+    "ahead": {"title": "Rows ahead of the watermark, and behind it", "y_label": "ahead"},
     "watermarks": {"title": "Watermarks of steps and splits", "y_is_time": True, "y_label": "event time, UTC"},
     "lag": {"title": "Lag of the watermarks behind the clock", "y_label": "behind the clock"},
     "rates": {"title": "Rows read and written", "y_label": "rows/s", "y_from": 0},

@@ -93,7 +93,7 @@ const drawList = (parts, timeline, shownId) => {
       [one.at, one.duration, one.size, one.new].forEach((text, i) => element("td", HEADS[i + 2][1], row, text));
       element("td", "sl-count", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
       if (!one.kept) continue;
-      button(actions, "↺ Replay from here", "start a new job that goes on from this checkpoint, and show it here", () =>
+      button(actions, "↺ Replay", "start a new job that goes on from this checkpoint, and show it here", () =>
         parts.act("replay", { checkpoint: one.id, pace: parts.pace.value }),
       ).dataset.command = "replay";
       button(actions, "Open state", "what the steps remembered", () => {

@@ -7,10 +7,10 @@ is kept what charts show, as plain numbers, and lines are made anew only when th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.notebook.svg import Line
@@ -28,18 +28,18 @@ SAMPLES = ("rows", "late, dropped", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
-_MOST_MARKS = 1_500
-_MARKS_AT_ONCE = 6
-"""Rows on time of an interval that are drawn; of late ones all that were sampled are."""
+_MARKS, _LATE_MARKS, _OLD_MARKS = 6, 10, 2
+"""Rows that are drawn of an interval: those on time, late ones, and of each kind when it was some time ago."""
 _MOST_LINES = 8
 """Lines that can be told apart: there are as many colours and dashes."""
-_ALIKE = 0.02
-"""Lines that are apart by less than this part of the chart's height are drawn as one."""
+_ALIKE = 0.03
+"""Lines that are apart by less than this part of the chart's height, on average, are drawn as one."""
 _COMPARED = 60
 """Newest points that are compared for that."""
 _MOST_NAMES = 3
 _UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
 _versions = count(1)
+_T = TypeVar("_T")
 
 
 class Feed(Protocol):
@@ -117,6 +117,8 @@ class Course:
         """Moments that there have been."""
         self._newest_us = 0
         self._arrivals: deque[_Arrivals] = deque(maxlen=KEPT_TIMES)
+        self._intervals = 0
+        """Intervals that there have been."""
 
     def read(self) -> None:
         """Take what is new."""
@@ -129,6 +131,7 @@ class Course:
         self._newest_us = new[-1].at_us
         for sample in new:
             self._arrivals += map(_arrived, sorted(sample.arrivals, key=lambda one: one.until_us))
+            self._intervals += len(sample.arrivals)
 
     def zones(self) -> str:
         """Return in words in which time zones the lines are; empty when there are none."""
@@ -158,10 +161,10 @@ class Course:
         """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones."""
         if not self._arrivals:
             return []
-        moments = [moment for moment in self._thinned(self._moments) if moment.watermark_ms is not None]
+        moments = [one for one in self._thinned(self._moments) if one.watermark_ms is not None]
         marks = Line("watermark", [one.at_ms for one in moments], [one.watermark_ms or 0.0 for one in moments])
         groups = [
-            _points(label, ((one.until_ms, row.ms) for one in self._arrivals for row in one.groups[place]))
+            _points(label, ((at_ms, row.ms) for at_ms, row in self._marks(place)))
             for place, label in enumerate(SAMPLES)
         ]
         return [replace(marks, is_steps=True), *groups] if moments else groups
@@ -169,12 +172,7 @@ class Course:
     def ahead(self) -> ChartLines:
         """Return by how much sampled rows were ahead of the watermark that judged them, late ones behind it."""
         groups = [
-            [
-                (one.until_ms, row.ms - row.watermark_ms)
-                for one in self._arrivals
-                for row in one.groups[place]
-                if row.watermark_ms is not None
-            ]
+            [(at_ms, row.ms - row.watermark_ms) for at_ms, row in self._marks(place) if row.watermark_ms is not None]
             for place in range(len(SAMPLES))
         ]
         times = [x for group in groups for x, _ in group]
@@ -183,7 +181,7 @@ class Course:
         unit, ms = _unit(y for group in groups for _, y in group)
         points = [_points(label, ((x, y / ms) for x, y in group)) for label, group in zip(SAMPLES, groups, strict=True)]
         zero = Line("watermark", [min(times), max(times)], [0.0, 0.0])
-        return ChartLines([zero, *points], f"{unit} ahead of the watermark")
+        return ChartLines([zero, *points], f"{unit} ahead")
 
     def rates(self) -> list[Line]:
         """Return the rows that are read and written per second."""
@@ -217,17 +215,17 @@ class Course:
         return list(lines.values())
 
     def _thinned(self, moments: Sequence[_Moment]) -> list[_Moment]:
-        """Return the newest moments, and so many of the older ones that a chart can show them.
+        """Return the newest moments, and so many of the older ones that a chart can show them."""
+        old, recent = _by_age(moments, self._count)
+        return [*old, *recent]
 
-        Those that are chosen stay so while new ones come, until they are too many, so that few points change.
-        """
-        first = self._count - len(moments)
-        old = max(0, (self._count // RECENT - 1) * RECENT - first)
-        every = 1
-        while old > MOST_POINTS * every:
-            every *= 2
-        every_one = list(moments)
-        return [*every_one[-first % every : old : every], *every_one[old:]]
+    def _marks(self, place: int) -> Iterator[tuple[float, _RowTime]]:
+        """Yield the rows of one group that are drawn, each with the end of its interval."""
+        old, recent = _by_age(self._arrivals, self._intervals)
+        for one in old:
+            yield from ((one.until_ms, row) for row in thinned(one.groups[place], _OLD_MARKS))
+        for one in recent:
+            yield from ((one.until_ms, row) for row in one.groups[place])
 
 
 def _moment(sample: Sample) -> _Moment:
@@ -265,7 +263,22 @@ def _arrived(arrival: ArrivalSample) -> _Arrivals:
         [_RowTime(us / 1000, _time_ms(mark)) for us, mark in zip(times, marks or [None] * len(times), strict=True)]
         for times, marks in samples
     )
-    return _Arrivals(clock_ms(arrival.until_us), (thinned(rows, _MARKS_AT_ONCE), tuple(late), tuple(merged)))
+    groups = (thinned(rows, _MARKS), thinned(late, _LATE_MARKS), thinned(merged, _LATE_MARKS))
+    return _Arrivals(clock_ms(arrival.until_us), groups)
+
+
+def _by_age(kept: Iterable[_T], ever: int) -> tuple[list[_T], list[_T]]:
+    """Return older values, thinned, and the newest ones, of those that are kept of all that there ever were.
+
+    What is chosen stays so while new ones come, until they are too many, so that few points change.
+    """
+    values = list(kept)
+    first = ever - len(values)
+    old = max(0, (ever // RECENT - 1) * RECENT - first)
+    every = 1
+    while old > MOST_POINTS * every:
+        every *= 2
+    return values[-first % every : old : every], values[old:]
 
 
 def _unit(values_ms: Iterable[float]) -> tuple[str, float]:
@@ -297,7 +310,7 @@ def _are_alike(one: Line, other: Line) -> bool:
     known = dict(zip(other.x[-_COMPARED:], other.y[-_COMPARED:], strict=True))
     pairs = [(y, known[x]) for x, y in zip(one.x[-_COMPARED:], one.y[-_COMPARED:], strict=True) if x in known]
     every = [y for pair in pairs for y in pair]
-    return bool(pairs) and max(abs(a - b) for a, b in pairs) <= _ALIKE * (max(every) - min(every))
+    return bool(pairs) and sum(abs(a - b) for a, b in pairs) <= len(pairs) * _ALIKE * (max(every) - min(every))
 
 
 def _few(lines: list[Line], rank: Callable[[Line], float]) -> list[Line]:
@@ -318,5 +331,5 @@ def _time_ms(us: int | None) -> float | None:
 
 
 def _points(label: str, points: Iterable[tuple[float, float]]) -> Line:
-    newest = deque(points, maxlen=_MOST_MARKS)
-    return Line(label, [x for x, _ in newest], [y for _, y in newest], is_points=True)
+    drawn = list(points)
+    return Line(label, [x for x, _ in drawn], [y for _, y in drawn], is_points=True)

@@ -149,7 +149,7 @@ def test_rows_are_as_far_behind_as_the_watermark_that_judged_them_says() -> None
     course = Course(Feed([msgspec.structs.replace(sample(0), arrivals=(arrival,))]))
     course.read()
     (zero, rows, late, merged), label = course.ahead()
-    assert label == "hours ahead of the watermark"
+    assert label == "hours ahead"
     assert (set(zero.y), rows.y, [round(y, 3) for y in late.y], merged.y) == ({0.0}, [1.0], [-3.367], [])
     packed = packed_lines([zero, rows, late, merged], Binary())
     assert [one["marker"] for one in packed["points"]] == ["circle", "x"]
