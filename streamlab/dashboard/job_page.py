@@ -45,6 +45,7 @@ class JobPage:
         self._tick()
         page.fill_with_panel(document, job.name)
         document.add_periodic_callback(self._tick, TICK_MS)
+        document.on_session_destroyed(self._left)
 
     def _said(self, message: dict[str, object]) -> None:
         if message.get("type") == "looking":
@@ -53,6 +54,9 @@ class JobPage:
 
     def _changed(self) -> None:
         self._quiet_until_s = 0.0
+
+    def _left(self, _context: object) -> None:
+        self._screen.close()
 
     def _frame(self) -> Frame:
         """Return what is to be shown now; when there is no more, as of a job that was deleted, the same once more."""

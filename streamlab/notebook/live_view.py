@@ -124,6 +124,7 @@ class LiveView:
         with self._drawing:
             if not self.ended:
                 self._end()
+            self._screen.close()
             if self._widget is not None:
                 self._widget.close()
 

@@ -18,6 +18,7 @@ from streamlab.notebook.panel_charts import figures
 from streamlab.notebook.sayings import Sayings
 from streamlab.notebook.wire import Frame, Numbering
 from streamlab.session.job import Job
+from streamlab.session.moments import HeldMoment
 
 
 class Screen:
@@ -61,6 +62,8 @@ class Screen:
         )
         self._choosing = threading.Lock()
         self._readers = [JobReader(job, lambda: self._sayings.all)]
+        self._common: HeldMoment | None = None
+        """The first job where the replay of it ends."""
         self._commands = Commands()
         self._sayings = Sayings()
         self._numbering = Numbering()
@@ -129,19 +132,34 @@ class Screen:
             self._on_change()
 
         if command == "back":
-            del self._readers[1:]
+            self._leave_replay()
         else:
             self._commands.put(lambda: self._carried_out(command, arguments), told)
 
     def _carried_out(self, command: str, arguments: dict[str, Any]) -> str:
         if command == "compare":
-            return compare(self._reader.job, self.job)
+            return compare(self._reader.job, self.job, self._common)
         outcome = carry_out(self._reader.job, command, arguments)
         if outcome.show is not None:
-            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id), lambda: self._sayings.all)]
+            replay = JobReader(session.attach(outcome.show.id), lambda: self._sayings.all)
+            self._leave_replay()
+            self._readers, self._common = [self._readers[0], replay], outcome.common
             with self._choosing:
                 self._choice = self._choice.changed(tab="results")
         return outcome.text
+
+    def close(self) -> None:
+        """Let go of the checkpoints that were looked at."""
+        self._leave_replay()
+        self._readers[0].close()
+
+    def _leave_replay(self) -> None:
+        left, self._readers = self._readers[1:], self._readers[:1]
+        for reader in left:
+            reader.close()
+        if self._common is not None:
+            self._common.release()
+            self._common = None
 
     @property
     def _reader(self) -> JobReader:

@@ -102,28 +102,26 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.theme("dark")
     page.shoot(VIEW, "checkpoints-dark")
     page.theme("light")
-    page.page.focus(f"{VIEW} input[type=range]")
-    page.page.keyboard.press("Home")
-    page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
-    oldest = page.page.inner_text(f"{VIEW} .sl-at")
-    before = count_of(page, ".sl-past .sl-count")
-    page.page.keyboard.press("End")
-    page.page.wait_for_function(
-        "old => document.querySelector('.sl-at').textContent !== old", arg=oldest, timeout=WAIT_MS
-    )
-    assert count_of(page, ".sl-past .sl-count") > before
+    travels_by_mouse_and_by_keys(page)
     page.page.click(f"{VIEW} button:has-text('Open state') >> nth=-1")
-    page.until("view.querySelector('.sl-past th').textContent.startsWith('subtask')")
+    page.until("view.querySelector('.sl-past th').textContent.startsWith('origin')")
+    parts = page.page.locator(f"{VIEW} .sl-past select >> nth=0").inner_text()
+    assert parts.index("state of group_by_dynamic") < parts.index("partial results on their way to")
     page.shoot(VIEW, "checkpoints-light")
     page.page.click(f"{VIEW} [data-command=replay] >> nth=-1")
     page.page.wait_for_selector(f"{VIEW}[data-state=finished] .sl-trail button", timeout=WAIT_MS)
     page.shoot(VIEW, "replay-light")
+    page.page.click(f"{VIEW} .sl-trail button >> nth=1")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('The same rows as in past at checkpoint')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} .sl-trail button >> nth=0")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused] [data-command=step]", timeout=WAIT_MS)
     assert page.page.input_value(f"{VIEW} [placeholder=all]") == "1"
-    page.page.fill(f"{VIEW} [placeholder=all]", "3")
+    page.page.fill(f"{VIEW} [placeholder=all]", "many")
     page.page.click(f"{VIEW} [data-command=step]")
-    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 3 from')", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW} .sl-said.sl-error:has-text('a whole number from 1 on')", timeout=WAIT_MS)
+    page.page.fill(f"{VIEW} [placeholder=all]", "1,000")
+    page.page.click(f"{VIEW} [data-command=step]")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 1,000 from')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} [data-tab=log]")
     page.until("view.querySelector('.sl-told').textContent.includes('Replaying past')")
     page.shoot(VIEW, "log-light")
@@ -133,6 +131,34 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('from_savepoint')", timeout=WAIT_MS)
     assert any((lab.folder / "kept").iterdir())
     assert page.errors == []
+
+
+def travels_by_mouse_and_by_keys(page: Page) -> None:
+    """Move the slider of the checkpoints to the middle, one back, to the oldest one and to the newest."""
+    slider = page.page.locator(f"{VIEW} input[type=range]")
+    box = slider.bounding_box()
+    page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
+    assert "kept while it is looked at" in page.page.inner_text(f"{VIEW} .sl-chosen")
+    middle = page.page.inner_text(f"{VIEW} .sl-at")
+    assert int(middle.split()[1].strip(",")) == int(page.page.inner_text(f"{VIEW} .sl-chosen td >> nth=0").split()[1])
+    page.page.keyboard.press("ArrowLeft")
+    page.page.wait_for_function(
+        "old => document.querySelector('.sl-at').textContent !== old", arg=middle, timeout=WAIT_MS
+    )
+    slider.press("Home")
+    page.until("view.querySelector('[type=range]').value === '0'")
+    page.until("view.querySelector('.sl-at').textContent.startsWith('checkpoint 1,')")
+    oldest = page.page.inner_text(f"{VIEW} .sl-at")
+    page.until("view.querySelector('.sl-chosen').dataset.checkpoint === '1'")
+    before = count_of(page, ".sl-past .sl-count")
+    page.page.keyboard.press("End")
+    page.page.wait_for_function(
+        "old => document.querySelector('.sl-at').textContent !== old", arg=oldest, timeout=WAIT_MS
+    )
+    page.until("view.querySelector('.sl-at').textContent.includes('(the newest)')")
+    page.until("!view.querySelector('.sl-chosen').innerText.includes('looked at')")
+    assert count_of(page, ".sl-past .sl-count") > before
 
 
 def count_of(page: Page, selector: str) -> int:

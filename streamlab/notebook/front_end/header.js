@@ -81,7 +81,8 @@ const makeSteps = (parent, act) => {
     button(tools, text, title, () => act(command, args())).dataset.command = command;
   };
   let rows;
-  const size = () => ({ rows: rows.value.trim() ? Number(rows.value) : null });
+  // As it is written: the kernel knows what a number is, and says so when it is none.
+  const size = () => ({ rows: rows.value });
   element("span", "sl-label", rowTools, "by hand");
   step(rowTools, "step", "⇥ Step", "read one batch, with everything that follows from it", size);
   step(rowTools, "step_watermark", "⇥ To next watermark", "read on until the watermark has risen", size);

@@ -80,6 +80,10 @@ class JobReader:
             "binary": bytes(binary),
         }
 
+    def close(self) -> None:
+        """Let go of the checkpoint that was looked at."""
+        self._past.close()
+
     def send_charts_whole(self) -> None:
         """Have the charts' lines come whole once more, for a page that lacks what came before."""
         self._flow_charts.send_whole()
@@ -120,11 +124,12 @@ class JobReader:
         }
 
     def _checkpoints(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
+        past = self._past.values(status, choice, binary)
         return {
             "takes": self.job.takes_checkpoints,
             "running": not status.state.is_final,
-            "timeline": timeline(status),
-            "past": self._past.values(status, choice, binary),
+            "timeline": timeline(status, self._past.held),
+            "past": past,
         }
 
     def _log_values(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
