@@ -238,6 +238,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     submitted_us: int = 0
     started_us: int | None = None
     """When the first row was read."""
+    awaits: str = ""
+    """What is still missing while it starts, for people."""
     ended_us: int | None = None
     rows_in: int = 0
     """Rows read by all sources."""

@@ -36,6 +36,14 @@ class AttemptState:
     last_commit: int | None = None
     """The checkpoint after whose commit the job has ended."""
 
+    @property
+    def missing(self) -> str:
+        """What is waited for before its tasks can be deployed, in words."""
+        heard = sum(worker.heard for worker in self.workers.values())
+        if heard < len(self.workers):
+            return f"worker processes, {heard} of {len(self.workers)} are there"
+        return "workers to read the graph and to list the splits"
+
     def has_reached(self, sources: Collection[tuple[str, int]]) -> bool:
         """Return whether all sources have been read as far as they are to be, in a replay that ends somewhere."""
         tasks = [self.tasks.get(key) for key in sources]

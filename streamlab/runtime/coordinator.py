@@ -167,6 +167,7 @@ class Coordinator:
             clock_us=self._stepper.clock_us,
             step=self._stepper.status,
             reported_us=self._now_us,
+            awaits="" if self._attempt.deployed or self._state.is_final else self._attempt.missing,
             **self._past.figures(),
             **self._pace.figures(self._plan.layout),
             **job_figures(self._attempt.tasks, self._plan.layout.vertices),

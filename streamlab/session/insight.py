@@ -16,7 +16,7 @@ from streamlab.observe.diagnosis import Facts, Finding, completeness, diagnose
 from streamlab.observe.history import Sample
 from streamlab.observe.history_frames import FIGURE_DTYPES, HistoryFrames, history_frames
 from streamlab.observe.late_notes import LATE_NOTES, shown
-from streamlab.observe.status import JobState, TaskStatus
+from streamlab.observe.status import JobState, JobStatus, TaskStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
@@ -132,10 +132,15 @@ class Insight:
             },
         )
 
-    def splits(self) -> pl.DataFrame:
+    def splits(self, report: JobStatus | None = None) -> pl.DataFrame:
         """Return how far the splits of its sources have been read, those that hold the watermark back first.
 
         Of many splits of one subtask, 30 are shown; the newest of those that have ended come last.
+
+        Parameters
+        ----------
+        report
+            What `report` gave a moment ago, for figures of one moment; None: as it is now.
 
         Returns
         -------
@@ -159,7 +164,7 @@ class Insight:
                 split.idle,
                 split.ended,
             )
-            for task in self._handle.status().tasks
+            for task in (report or self._handle.status()).tasks
             for split in task.time.splits
         ]
         schema = {
@@ -229,16 +234,21 @@ class Insight:
         with self._reading:
             return (self._panes.read(), True) if is_final else self._panes.look()
 
-    def diagnosis(self) -> Diagnosis:
+    def diagnosis(self, report: JobStatus | None = None) -> Diagnosis:
         """Return what is wrong with it, in words, the worst first; empty when there is nothing to say.
 
         Each `Finding` has ``severity``, ``subject``, ``sentence`` and ``move`` (what to do next).
+
+        Parameters
+        ----------
+        report
+            What `report` gave a moment ago, for figures of one moment; None: as it is now.
         """
         meta = self._handle.meta
         attempts = read_attempts(self._handle.folder.results)
         layout = attempts[-1].layout if attempts else meta.layout
         facts = Facts(
-            self._handle.status(),
+            report or self._handle.status(),
             self._recent_samples(),
             {vertex.id: tuple(target for target, _ in vertex.gives_to) for vertex in layout.vertices},
             meta.options.checkpoint_every_ms,

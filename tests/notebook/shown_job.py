@@ -129,7 +129,8 @@ class ShownJob:
         sample = self._sampler.sample(self.now)
         return [] if sample is None else [sample]
 
-    def diagnosis(self) -> list[Any]:
+    def diagnosis(self, report: Any) -> list[Any]:
+        del report
         return self.findings
 
     def graph(self) -> pl.DataFrame:
@@ -157,7 +158,8 @@ class ShownJob:
         late = [("dropped", "count", HOUR, HOUR, HOUR, 90_000.0, HOUR, HOUR, 1300.0)] * 3
         return pl.DataFrame(late, schema=LATE, orient="row").with_columns(tail=pl.lit("N1"))
 
-    def splits(self) -> pl.DataFrame:
+    def splits(self, report: Any) -> pl.DataFrame:
+        del report
         splits = [("read", 0, "read", f"{n}.csv", 10**n, None, None, HOUR, 5.0, True, n == 2, n == 1) for n in range(4)]
         return pl.DataFrame(splits, schema=SPLITS, orient="row")
 

@@ -139,7 +139,7 @@ def travels_by_mouse_and_by_keys(page: Page) -> None:
     box = slider.bounding_box()
     page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
-    assert "kept while it is looked at" in page.page.inner_text(f"{VIEW} .sl-chosen")
+    page.until("view.querySelector('.sl-chosen').innerText.includes('kept while it is looked at')")
     middle = page.page.inner_text(f"{VIEW} .sl-at")
     assert int(middle.split()[1].strip(",")) == int(page.page.inner_text(f"{VIEW} .sl-chosen td >> nth=0").split()[1])
     page.page.keyboard.press("ArrowLeft")

@@ -181,7 +181,8 @@ export const drawHeader = (parts, head, frame) => {
   setText(parts.id, head.id);
   // What deserves a look comes first: a narrow page has no room for all.
   const inOrder = frame.compact ? [...head.figures].sort(([, , , one], [, , , other]) => other - one) : [];
-  setText(parts.line, inOrder.map(([label, value]) => `${label} ${value}`).join(" · "));
+  const words = inOrder.map(([label, value]) => `${label} ${value}`);
+  setText(parts.line, [head.awaited, ...words].filter(Boolean).join(" · "));
   parts.line.title = parts.line.textContent;
   const known = head.progress !== null;
   progress.classList.toggle("sl-unknown", !known);

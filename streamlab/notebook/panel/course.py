@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.notebook.svg import Line
 from streamlab.observe.clock import clock_ms, zone
-from streamlab.observe.history import ArrivalSample, Sample, TaskSample, thinned
+from streamlab.observe.history import SAMPLE_EVERY_US, ArrivalSample, Sample, TaskSample, thinned
 from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
@@ -58,6 +58,14 @@ class VertexFigures(NamedTuple):
     batch_duration_ms: float | None
     queued_batches: float
     state_bytes: float
+
+
+class Spent(NamedTuple):
+    """How long the subtasks of a vertex were at work, held up and without work, in a unit of its own."""
+
+    busy: float
+    waiting: float
+    idle: float
 
 
 class _Moment(NamedTuple):
@@ -111,6 +119,8 @@ class Course:
     def __init__(self, feed: Feed) -> None:
         self.version = next(_versions)
         """Another number whenever there is something new, and for each course."""
+        self.spent: dict[str, Spent] = {}
+        """How each vertex has spent its time so far."""
         self._feed = feed
         self._moments: deque[_Moment] = deque(maxlen=KEPT_TIMES)
         self._count = 0
@@ -128,10 +138,18 @@ class Course:
         self.version = next(_versions)
         self._moments += map(_moment, new)
         self._count += len(new)
-        self._newest_us = new[-1].at_us
         for sample in new:
+            self._add_spent(sample, sample.at_us - max(self._newest_us, sample.from_us - SAMPLE_EVERY_US))
+            self._newest_us = sample.at_us
             self._arrivals += map(_arrived, sorted(sample.arrivals, key=lambda one: one.until_us))
             self._intervals += len(sample.arrivals)
+
+    def _add_spent(self, sample: Sample, us: int) -> None:
+        """Add what the subtasks have done in so much time, as far as they have told."""
+        for task in sample.tasks:
+            told = (task.busy_ms_per_s, task.backpressured_ms_per_s, task.idle_ms_per_s)
+            known = self.spent.get(task.vertex, Spent(0.0, 0.0, 0.0))
+            self.spent[task.vertex] = Spent(*(old + ms * us for old, ms in zip(known, told, strict=True)))
 
     def zones(self) -> str:
         """Return in words in which time zones the lines are; empty when there are none."""

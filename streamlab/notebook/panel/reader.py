@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from streamlab.notebook.panel.time import TimeTab, finding_values
 from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
 from streamlab.observe.status import JobStatus
+from streamlab.observe.wording import awaited
 from streamlab.session.job import Job
 
 _SAVED_CHECKPOINTS = 10
@@ -75,7 +77,11 @@ class JobReader:
         return {
             "tabs": self.tabs,
             "tab": tab,
-            "head": {**header(status), "ends_with_kernel": self._ends_with_kernel},
+            "head": {
+                **header(status),
+                "awaited": awaited(status, time.time_ns() // 1000),
+                "ends_with_kernel": self._ends_with_kernel,
+            },
             "body": body,
             "binary": bytes(binary),
         }
@@ -94,12 +100,12 @@ class JobReader:
         status = self.job.report()
         page = self._pages.page(choice.results)
         self._course.read()
-        graph = graph_values(status, self.job.graph().to_dicts())
+        graph = graph_values(status, self.job.graph().to_dicts(), self._course.spent)
         return {
             **header(status),
             "at": clock(status.reported_us) if status.reported_us and not status.state.is_final else "",
             **table_values(page, _no_rows(status)),
-            "findings": [finding_values(one) for one in self.job.diagnosis()],
+            "findings": [finding_values(one) for one in self.job.diagnosis(status)],
             "zones": self._course.zones(),
             "charts": {
                 "Event time over processing time": (self._course.arrivals(), True),
@@ -116,11 +122,12 @@ class JobReader:
         return ChartLines(self._course.of_vertices(figure))
 
     def _flow(self, status: JobStatus, _choice: Choice, binary: Binary) -> Body:
-        findings = [] if status.state.is_final else self.job.diagnosis()
+        findings = [] if status.state.is_final else self.job.diagnosis(status)
+        charts = self._flow_charts.values(binary)
         return {
-            **graph_values(status, self.job.graph().to_dicts()),
+            **graph_values(status, self.job.graph().to_dicts(), self._course.spent),
             "findings": [finding_values(one) for one in findings if one.kind in FLOW_FINDINGS],
-            "charts": self._flow_charts.values(binary),
+            "charts": charts,
         }
 
     def _checkpoints(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:

@@ -53,7 +53,7 @@ class FakeJob:
     def read_samples(self) -> list[Any]:
         return []
 
-    def diagnosis(self) -> tuple[()]:
+    def diagnosis(self, report: JobStatus) -> tuple[()]:
         return ()
 
     def graph(self) -> pl.DataFrame:

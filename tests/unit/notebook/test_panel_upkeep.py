@@ -55,7 +55,7 @@ class FakeJob:
         return _Feed(self)
 
     def report(self) -> JobStatus:
-        return JobStatus(id=self.id, name=self.name, state=JobState.RUNNING)
+        return JobStatus(id=self.id, name=self.name, state=JobState.RUNNING, reported_us=len(self.samples))
 
     def newest_panes(self) -> tuple[pl.DataFrame, bool]:
         at = pl.lit(self.windows, pl.Int64).cast(PANES["window_end"])
@@ -69,10 +69,10 @@ class FakeJob:
             for name, dtype in LATE.items()
         )
 
-    def splits(self) -> pl.DataFrame:
+    def splits(self, report: JobStatus) -> pl.DataFrame:
         return pl.concat([SPLITS, pl.DataFrame({"rows": [self.splits_read]})], how="diagonal")
 
-    def diagnosis(self) -> tuple[()]:
+    def diagnosis(self, report: JobStatus) -> tuple[()]:
         return ()
 
     def graph(self) -> pl.DataFrame:

@@ -283,8 +283,10 @@ def test_a_bottleneck_is_found_along_the_edges_of_the_graph(folder) -> None:
         TaskStatus(vertex="sum", subtask=1, steps=("sum",), busy_ms_per_s=950, rows_in_per_s=5),
     )
     folder.write_processes(JobProcesses(process_id()))
-    running = job(folder, state=JobState.RUNNING, tasks=tasks)
+    running = job(folder, state=JobState.RUNNING, tasks=tasks, rows_in=5)
     assert [one.kind for one in running.diagnosis()] == ["bottleneck"]
+    # Before there are rows, whoever is busy is starting.
+    assert job(folder, state=JobState.RUNNING, tasks=tasks).diagnosis() == ()
 
 
 def test_metrics_leave_out_what_is_no_figure(folder) -> None:
