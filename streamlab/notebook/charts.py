@@ -16,8 +16,16 @@ _NUMBER = "0,0.[00]a"
 """Of Bokeh's `NumeralTickFormatter`: short, with k and m for thousands and millions."""
 _CLOCK = {"milliseconds": "%H:%M:%S.%3N", **dict.fromkeys(("seconds", "minsec", "minutes", "hourmin"), "%H:%M:%S")}
 """Of Bokeh's `DatetimeTickFormatter`: the time of day, for charts of the last minutes."""
+_DATES = {
+    **_CLOCK,
+    **dict.fromkeys(("minutes", "hourmin", "hours"), "%d %b %H:%M"),
+    "days": "%d %b",
+    "months": "%b %Y",
+    "years": "%Y",
+}
+"""The same for event times, which may be of any day; in one line, since lines above each other overlap."""
 _FONT = "system-ui, sans-serif"
-_LEFT = 76
+_LEFT = 92
 """Pixels for what stands at the left, so that charts above each other are in line."""
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
 _SHARED_TOOLS = "xpan,xwheel_zoom,xbox_zoom,save"
@@ -109,7 +117,10 @@ def line_chart(
         margin=2,
     )
     fig.add_layout(legend, "above")
-    if not y_is_time:
+    if y_is_time:
+        fig.yaxis.formatter = DatetimeTickFormatter(**_DATES)
+        fig.yaxis.ticker.desired_num_ticks = 5
+    else:
         fig.yaxis.formatter = NumeralTickFormatter(format=_NUMBER)
     if y_from is not None:
         fig.y_range.start = y_from

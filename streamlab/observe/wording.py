@@ -161,12 +161,12 @@ def awaited(status: JobStatus, now_us: int) -> str:
     >>> awaited(starting, 1_200_000)
     '2 workers, 200 ms: waiting for the coordinator'
     """
+    workers = "1 worker" if status.parallelism == 1 else f"{status.parallelism} workers"
+    after = span(max(0.0, (now_us - status.submitted_us) / 1000))
     if status.state is JobState.STARTING:
-        workers = "1 worker" if status.parallelism == 1 else f"{status.parallelism} workers"
-        after = span(max(0.0, (now_us - status.submitted_us) / 1000))
         return f"{workers}, {after}: waiting for {status.awaits or 'the coordinator'}"
     if status.state is JobState.RUNNING and not status.rows_in:
-        return "no rows yet: waiting for the first of the sources"
+        return f"{workers}, {after}: waiting for the first rows of the sources"
     return ""
 
 

@@ -5,6 +5,7 @@ import { linesOf, mountFigure, onTheme, pointsOf } from "./charts.js";
 import { cutLine, cutPoints, makeRange, rangeOf } from "./chart_range.js";
 
 const AGAIN_MS = 3000;
+const DRAW_MS = 1000;
 const ON_THE_WAY = "The charts come with the first figures.";
 
 export const makeCharts = (parent, names, tools) => {
@@ -18,6 +19,7 @@ export const makeCharts = (parent, names, tools) => {
   list.bar = bar;
   bar.hidden = true;
   for (const { name, host } of list.charts) Object.assign(host, { hidden: true }).dataset.chart = name;
+  tools.onEnd(() => clearTimeout(list.timer));
   tools.onEnd(() => list.charts.forEach(({ figure }) => figure?.remove()));
   tools.onEnd(onTheme(() => requestAnimationFrame(() => draw(list))));
   return list;
@@ -51,6 +53,17 @@ const draw = (list) => {
     requestAnimationFrame(next);
   };
   requestAnimationFrame(next);
+};
+
+// Samples come twice a second, and to draw one is dear: the newest is drawn once a second, and none is left out for good.
+const drawSoon = (list) => {
+  if (list.timer) return;
+  const wait = Math.max(0, (list.drawnAt ?? 0) + DRAW_MS - Date.now());
+  list.timer = setTimeout(() => {
+    list.timer = undefined;
+    list.drawnAt = Date.now();
+    draw(list);
+  }, wait);
 };
 
 const joined = (known, [, from, to], added) => {
@@ -135,6 +148,5 @@ export const drawCharts = (list, values, columns) => {
     return;
   }
   mount(list);
-  // Samples come more seldom than frames.
-  if (isTaken) draw(list);
+  if (isTaken) drawSoon(list);
 };

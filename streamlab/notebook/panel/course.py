@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.notebook.panel.course_lines import by_age, distinct, few, highest, unit_of
 from streamlab.notebook.svg import Line
 from streamlab.observe.clock import clock_ms, zone
 from streamlab.observe.history import SAMPLE_EVERY_US, ArrivalSample, Sample, TaskSample, thinned
@@ -20,26 +21,13 @@ from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
-RECENT = 120
-"""Of the newest moments at least so many are drawn, so that steps can be seen; a minute of them."""
-MOST_POINTS = 300
-"""Older points of a line that are drawn."""
 SAMPLES = ("rows", "late, dropped", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
 _MARKS, _LATE_MARKS, _OLD_MARKS = 6, 10, 2
 """Rows that are drawn of an interval: those on time, late ones, and of each kind when it was some time ago."""
-_MOST_LINES = 8
-"""Lines that can be told apart: there are as many colours and dashes."""
-_ALIKE = 0.03
-"""Lines that are apart by less than this part of the chart's height, on average, are drawn as one."""
-_COMPARED = 60
-"""Newest points that are compared for that."""
-_MOST_NAMES = 3
-_UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
 _versions = count(1)
-_T = TypeVar("_T")
 
 
 class Feed(Protocol):
@@ -162,7 +150,7 @@ class Course:
         """
         lines = self._per_vertex(lambda figures: figures.watermark_ms)
         splits = self._per(lambda moment: moment.splits.items())
-        drawn = _few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
+        drawn = few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
         return [replace(line, is_steps=True) for line in drawn] if len(drawn) > 1 else []
 
     def lags(self) -> ChartLines:
@@ -171,9 +159,9 @@ class Course:
         newest = max(lines, key=lambda line: line.x[-1], default=None)
         if newest is None or newest.y[-1] >= OLD_MS:
             return ChartLines([])
-        unit, ms = _unit(y for line in lines for y in line.y)
+        unit, ms = unit_of(y for line in lines for y in line.y)
         scaled = [replace(line, y=[y / ms for y in line.y]) for line in lines]
-        return ChartLines(_few(scaled, _highest), f"{unit} behind the clock")
+        return ChartLines(few(scaled, highest), f"{unit} behind the clock")
 
     def arrivals(self) -> list[Line]:
         """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones."""
@@ -196,7 +184,7 @@ class Course:
         times = [x for group in groups for x, _ in group]
         if not times:
             return ChartLines([])
-        unit, ms = _unit(y for group in groups for _, y in group)
+        unit, ms = unit_of(y for group in groups for _, y in group)
         points = [_points(label, ((x, y / ms) for x, y in group)) for label, group in zip(SAMPLES, groups, strict=True)]
         zero = Line("watermark", [min(times), max(times)], [0.0, 0.0])
         return ChartLines([zero, *points], f"{unit} ahead")
@@ -207,7 +195,7 @@ class Course:
         x = [moment.at_ms for moment in chosen]
         if not chosen:
             return []
-        return _distinct(
+        return distinct(
             [
                 Line("rows in/s", x, [moment.rows_in_per_s for moment in chosen]),
                 Line("rows out/s", x, [moment.rows_out_per_s for moment in chosen]),
@@ -216,30 +204,33 @@ class Course:
 
     def of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         """Return a figure of each vertex; of many those where it is highest."""
-        return _few(self._per_vertex(figure), _highest)
+        return few(self._per_vertex(figure), highest)
 
     def _per_vertex(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         return self._per(lambda moment: ((name, figure(figures)) for name, figures in moment.vertices.items()))
 
     def _per(self, values: Callable[[_Moment], Iterable[tuple[str, float | None]]]) -> list[Line]:
         """Return a line for each name, of the moments at which its value is known."""
-        lines: dict[str, Line] = {}
+        if not self._moments:
+            return []
+        # In the order that they have in every chart, so that they have the same colours.
+        lines = {name: Line(plain(name), [], []) for name, _ in values(self._moments[-1])}
         for moment in self._thinned(self._moments):
             for name, value in values(moment):
                 if value is not None:
                     line = lines.setdefault(name, Line(plain(name), [], []))
                     line.x.append(moment.at_ms)
                     line.y.append(value)
-        return list(lines.values())
+        return [line for line in lines.values() if line.x]
 
     def _thinned(self, moments: Sequence[_Moment]) -> list[_Moment]:
         """Return the newest moments, and so many of the older ones that a chart can show them."""
-        old, recent = _by_age(moments, self._count)
+        old, recent = by_age(moments, self._count)
         return [*old, *recent]
 
     def _marks(self, place: int) -> Iterator[tuple[float, _RowTime]]:
         """Yield the rows of one group that are drawn, each with the end of its interval."""
-        old, recent = _by_age(self._arrivals, self._intervals)
+        old, recent = by_age(self._arrivals, self._intervals)
         for one in old:
             yield from ((one.until_ms, row) for row in thinned(one.groups[place], _OLD_MARKS))
         for one in recent:
@@ -283,65 +274,6 @@ def _arrived(arrival: ArrivalSample) -> _Arrivals:
     )
     groups = (thinned(rows, _MARKS), thinned(late, _LATE_MARKS), thinned(merged, _LATE_MARKS))
     return _Arrivals(clock_ms(arrival.until_us), groups)
-
-
-def _by_age(kept: Iterable[_T], ever: int) -> tuple[list[_T], list[_T]]:
-    """Return older values, thinned, and the newest ones, of those that are kept of all that there ever were.
-
-    What is chosen stays so while new ones come, until they are too many, so that few points change.
-    """
-    values = list(kept)
-    first = ever - len(values)
-    old = max(0, (ever // RECENT - 1) * RECENT - first)
-    every = 1
-    while old > MOST_POINTS * every:
-        every *= 2
-    return values[-first % every : old : every], values[old:]
-
-
-def _unit(values_ms: Iterable[float]) -> tuple[str, float]:
-    """Return a unit of time that fits the largest of some spans, and its milliseconds."""
-    largest = max(map(abs, values_ms), default=0.0)
-    return next((one for one in _UNITS if largest >= 2 * one[1]), _UNITS[-1])
-
-
-def _distinct(lines: Sequence[Line]) -> list[Line]:
-    """Return lines, those that lie upon each other as one that has the names of all."""
-    groups: list[list[Line]] = []
-    for line in lines:
-        same = next((group for group in groups if _are_alike(group[0], line)), None)
-        if same is None:
-            groups.append([line])
-        else:
-            same.append(line)
-    return [replace(group[0], label=_names(group)) for group in groups]
-
-
-def _names(lines: Sequence[Line]) -> str:
-    names = [line.label for line in lines]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
-
-
-def _are_alike(one: Line, other: Line) -> bool:
-    """Return whether two lines cannot be told apart, as far as both were there lately."""
-    known = dict(zip(other.x[-_COMPARED:], other.y[-_COMPARED:], strict=True))
-    pairs = [(y, known[x]) for x, y in zip(one.x[-_COMPARED:], one.y[-_COMPARED:], strict=True) if x in known]
-    every = [y for pair in pairs for y in pair]
-    return bool(pairs) and sum(abs(a - b) for a, b in pairs) <= len(pairs) * _ALIKE * (max(every) - min(every))
-
-
-def _few(lines: list[Line], rank: Callable[[Line], float]) -> list[Line]:
-    """Return the lines that come first by rank, in the order that they have, and how many more there are."""
-    lines = _distinct(lines)
-    if len(lines) <= _MOST_LINES:
-        return lines
-    chosen = {line.label for line in sorted(lines, key=rank)[:_MOST_LINES]}
-    return [*(line for line in lines if line.label in chosen), Line(f"and {len(lines) - len(chosen)} more", [], [])]
-
-
-def _highest(line: Line) -> float:
-    return -max(line.y)
 
 
 def _time_ms(us: int | None) -> float | None:

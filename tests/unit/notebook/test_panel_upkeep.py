@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from streamlab.notebook.panel.chart_data import WHOLE_EVERY
 from streamlab.notebook.panel.choice import Choice
-from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course
+from streamlab.notebook.panel.course import KEPT_TIMES, Course
+from streamlab.notebook.panel.course_lines import MOST_POINTS
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.panel.time import TimeTab
 from streamlab.notebook.wire import Binary

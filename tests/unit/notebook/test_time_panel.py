@@ -8,7 +8,8 @@ import msgspec
 import polars as pl
 
 from streamlab.notebook.panel.chart_data import packed_lines
-from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, RECENT, Course
+from streamlab.notebook.panel.course import KEPT_TIMES, Course
+from streamlab.notebook.panel.course_lines import MOST_POINTS, RECENT
 from streamlab.notebook.panel.time import shown_late, shown_panes, shown_splits
 from streamlab.notebook.wire import Binary
 from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSample
