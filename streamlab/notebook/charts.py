@@ -25,7 +25,7 @@ _DATES = {
 }
 """The same for event times, which may be of any day; in one line, since lines above each other overlap."""
 _FONT = "system-ui, sans-serif"
-_LEFT = 92
+_LEFT = 106
 """Pixels for what stands at the left, so that charts above each other are in line."""
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
 _SHARED_TOOLS = "xpan,xwheel_zoom,xbox_zoom,save"

@@ -7,11 +7,13 @@ from types import TracebackType
 
 import polars as pl
 
+from streamlab.core.errors import StreamlabError
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
 from streamlab.core.process_id import process_id
+from streamlab.graph.lowering import lower
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.table_reader import TableReader, fold_keyed, read_side_rows
-from streamlab.session.checkpoints import Checkpoint
+from streamlab.session.checkpoints import Checkpoint, Combined
 from streamlab.state.checkpoints.manifests import ManifestStore
 
 
@@ -52,6 +54,27 @@ class Moment:
     def state(self, operator: str) -> pl.DataFrame:
         """Return the state of an operator; see :meth:`Checkpoint.state`."""
         return self.checkpoint.state(operator)
+
+    def state_by_key(self, operator: str) -> pl.DataFrame:
+        """Return the state of an operator as one table of its keys, as far as the job's query tells how to combine it.
+
+        Raises
+        ------
+        OptionError
+            If the checkpoint has no such operator.
+        CheckpointError
+            If a file is damaged or gone.
+        """
+        return self.checkpoint.state_by_key(operator, self._combined(operator))
+
+    def _combined(self, operator: str) -> Combined:
+        try:
+            graph = lower(self._handle.folder.understand_query(), self._handle.meta.options.parallelism)
+        except StreamlabError:
+            return lambda _part, rows: rows
+        specs = (spec for vertex in graph.vertices for spec in vertex.operators if spec.step == operator)
+        spec = next(specs, None)
+        return (lambda _part, rows: rows) if spec is None else spec.combined_state
 
     def sources(self) -> pl.DataFrame:
         """Return how far each split had been read; see :meth:`Checkpoint.sources`."""

@@ -177,6 +177,8 @@ class ShownJob:
     def state(self, operator: str) -> pl.DataFrame:
         return pl.DataFrame({"operator": [operator]})
 
+    state_by_key = state
+
     def sources(self) -> pl.DataFrame:
         return pl.DataFrame({"split": ["0.csv"]})
 

@@ -213,5 +213,5 @@ export const drawGone = (parts, head) => {
   parts.root.setAttribute("aria-label", `Job ${head.name}, its kernel has ended`);
   setText(parts.state, "○ kernel ended");
   drawSaid(parts, { error: true, text: goneText(head) });
-  for (const control of parts.root.querySelectorAll("button:not(.sl-close), select, input")) control.disabled = true;
+  for (const control of parts.root.querySelectorAll("button:not(.sl-close, [data-range]), select, input")) control.disabled = true;
 };

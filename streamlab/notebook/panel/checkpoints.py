@@ -172,24 +172,10 @@ class Past:
             if part.startswith(PARTIAL):
                 return Opened(parts, part, moment.state(part.removeprefix(PARTIAL)))
             if part.startswith(STATE):
-                return Opened(parts, part, by_key(moment.state(part.removeprefix(STATE))))
+                return Opened(parts, part, moment.state_by_key(part.removeprefix(STATE)))
             return Opened(parts, part, moment.results())
         except StreamlabError as error:
             return Opened([(RESULTS, "result table")], RESULTS, None, plain(str(error).replace("\n", " ")))
-
-
-def by_key(state: pl.DataFrame) -> pl.DataFrame:
-    """Return the state of a step as one table of its keys: which subtask has which says nothing about them.
-
-    Which of the step's tables a row is from is told if there are several.
-
-    Examples
-    --------
-    >>> by_key(pl.DataFrame({"subtask": [0, 1], "part": ["panes"] * 2, "k": ["b", "a"], "sum(v)": [1, 2]})).rows()
-    [('b', 1), ('a', 2)]
-    """
-    subtask, part = state.columns[:2]
-    return state.drop(subtask, *([part] if state[part].n_unique() <= 1 else []))
 
 
 def _packed(table: pl.DataFrame, choice: TableChoice, binary: Binary) -> dict[str, Any]:

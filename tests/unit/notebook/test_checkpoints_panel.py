@@ -73,6 +73,9 @@ class Moment:
     def state(self, operator: str) -> pl.DataFrame:
         return pl.DataFrame({"subtask": [0, 1], "part": ["panes"] * 2, "operator": [operator] * 2, "sum(v)": [1, 2]})
 
+    def state_by_key(self, operator: str) -> pl.DataFrame:
+        return self.state(operator).group_by("operator").agg(pl.col("sum(v)").sum())
+
     def sources(self) -> pl.DataFrame:
         return pl.DataFrame({"split": ["s"]})
 
