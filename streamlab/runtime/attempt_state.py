@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamlab.observe.status import JobStatus, TaskStatus
 from streamlab.runtime.protocol import Layout
@@ -36,9 +37,14 @@ class AttemptState:
     last_commit: int | None = None
     """The checkpoint after whose commit the job has ended."""
 
-    @property
-    def missing(self) -> str:
-        """What is waited for before its tasks can be deployed, in words."""
+    def figures(self) -> dict[str, Any]:
+        """Return what the job's status says of it."""
+        return {"attempt": self.number, "restored_checkpoint": self.restored or None, "awaits": self._missing()}
+
+    def _missing(self) -> str:
+        """Return in words what is waited for before its tasks can be deployed."""
+        if self.deployed:
+            return ""
         heard = sum(worker.heard for worker in self.workers.values())
         if heard < len(self.workers):
             return f"worker processes, {heard} of {len(self.workers)} are there"
