@@ -182,14 +182,18 @@ export const drawHeader = (parts, head, frame) => {
   // What deserves a look comes first: a narrow page has no room for all.
   const inOrder = frame.compact ? [...head.figures].sort(([, , , one], [, , , other]) => other - one) : [];
   const words = inOrder.map(([label, value]) => `${label} ${value}`);
-  setText(parts.line, [head.awaited, ...words].filter(Boolean).join(" · "));
+  if (frame.compact && head.awaited) words.unshift(head.awaited);
+  setText(parts.line, words.join(" · "));
   parts.line.title = parts.line.textContent;
   const known = head.progress !== null;
   progress.classList.toggle("sl-unknown", !known);
   bar.style.width = known ? `${(head.progress * 100).toFixed(1)}%` : "0";
   if (known) progress.setAttribute("aria-valuenow", Math.round(head.progress * 100));
   else progress.removeAttribute("aria-valuenow");
-  drawFigures(parts.figures, head.figures);
+  // While nothing was read, the last figure says for how long, and what is waited for.
+  const [after, awaited] = head.awaited.split(": ");
+  drawFigures(parts.figures, [...head.figures, ...(awaited ? [[after, awaited, head.awaited, false]] : [])]);
+  parts.figures.lastElementChild?.classList.toggle("sl-awaited", Boolean(awaited));
   drawTrail(parts, frame.original);
   drawPace(parts, head, frame.said);
   drawControls(parts, head.controls);

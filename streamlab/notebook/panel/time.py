@@ -67,7 +67,8 @@ class TimeTab:
         panes, are_new = self._job.newest_panes()
         windows = self._pages["panes"].packed(panes, shown_panes, choice.panes, binary)
         if not are_new:
-            windows["count"] += " · as of when they were last looked at: the workers are being asked"
+            asked = "the workers are being asked"
+            windows["count"] = f"{windows['count']} · as last looked at: {asked}" if panes.height else asked
         splits = self._pages["splits"].packed(known_splits, shown_splits, choice.splits, binary)
         splits["count"] += _untold(status)
         return {
