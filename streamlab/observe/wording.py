@@ -166,7 +166,7 @@ def awaited(status: JobStatus, now_us: int) -> str:
     if status.state is JobState.STARTING:
         return f"{workers}, {after}: waiting for {status.awaits or 'the coordinator'}"
     if status.state is JobState.RUNNING and not status.rows_in:
-        return f"{workers}, {after}: waiting for the first rows of the sources"
+        return f"{workers}, {after}: waiting for the first rows"
     return ""
 
 

@@ -129,7 +129,7 @@ def test_while_nothing_was_read_it_is_said_what_is_waited_for() -> None:
     missing = status(state=JobState.STARTING, submitted_us=0, awaits="worker processes, 0 of 1 are there")
     assert awaited(missing, 1_300_000) == "1 worker, 1.3 s: waiting for worker processes, 0 of 1 are there"
     running = status(state=JobState.RUNNING, submitted_us=0)
-    assert awaited(running, 2_000_000) == "1 worker, 2.0 s: waiting for the first rows of the sources"
+    assert awaited(running, 2_000_000) == "1 worker, 2.0 s: waiting for the first rows"
     assert awaited(status(state=JobState.RUNNING, rows_in=1), 0) == ""
     assert awaited(status(state=JobState.FINISHED), 0) == ""
 
