@@ -32,7 +32,8 @@ def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
 ) -> None:
     page = open_notebook(lab.write("ticks.ipynb", START, ENDLESS, BUSY))
     page.run_all()
-    page.seq_above(2)
+    page.until("Number(view.querySelector('.sl-value').textContent.replace(/\\D/g, '')) > 50")
+    page.until("view.querySelectorAll('tbody tr').length === 10")
     page.page.click(f"{VIEW} [data-command=pause]")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
     assert cells(page, 2)[0] == "<img src=x onerror=alert(1)>"
