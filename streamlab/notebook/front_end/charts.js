@@ -8,6 +8,8 @@ export const MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus"];
 
 const SCRIPT_AGAIN_MS = 10000;
 const MOST_ASKED = 6;
+const LOOK_MS = 100;
+const MOST_LOOKS = 100;
 
 let loading;
 
@@ -107,7 +109,8 @@ export const mountFigure = async (model, host, { item, free }, onZoom) => {
       if (one) one[property] = colourIn(host, role);
     }
   };
-  // The view may have gone while the script was on its way.
+  // The view may have gone while the script was on its way; or the page is slow, and has not put it in its place yet.
+  for (let i = 0; i < MOST_LOOKS && !host.isConnected; i += 1) await new Promise((done) => setTimeout(done, LOOK_MS));
   if (!host.isConnected) return undefined;
   paint();
   const views = await add_document_standalone(doc, host, { [item.root_id]: host });
