@@ -31,7 +31,7 @@ from streamlab.observe.clock import clock
 from streamlab.observe.preview import Preview, plain
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
-from streamlab.observe.wording import STATE_MARKS, short_number, size, span, watermark
+from streamlab.observe.wording import STATE_MARKS, duration_ms, rate, size, span, watermark
 from streamlab.runtime.client import list_jobs
 from streamlab.runtime.retention import KEEP_ENDED_JOBS, VARIABLE, parse_bytes
 from streamlab.runtime.sweeping import sweep
@@ -164,14 +164,15 @@ def jobs(
         for status in found:
             typer.echo(msgspec.json.encode(status).decode())
         return
-    columns = ("name", "state", "rows in", "rows/s", "watermark", "id")
-    numeric = tuple(column.startswith("rows") for column in columns)
+    columns = ("name", "state", "rows in", "rows/s", "took", "watermark", "id")
+    numeric = tuple(column.startswith(("rows", "took")) for column in columns)
     rows = tuple(
         (
             plain(status.name),
             f"{STATE_MARKS[status.state]} {status.state}{' elsewhere' if status.elsewhere else ''}",
             f"{status.rows_in:,}",
-            "" if status.state.is_final else short_number(status.rows_in_per_s),
+            rate(status),
+            span(duration_ms(status)) if status.state.is_final else "",
             watermark(status.watermark_us),
             status.id,
         )

@@ -496,6 +496,7 @@ class SourceReader:
                 if self._column is not None:
                     note_rows(
                         self.notes,
+                        self._watermarks,
                         lane,
                         frame,
                         due,

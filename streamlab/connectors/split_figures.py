@@ -8,7 +8,8 @@ import polars as pl
 
 from streamlab.connectors.lane import Lane
 from streamlab.connectors.source import Source
-from streamlab.core.time import MIN_TIME_US
+from streamlab.connectors.split_watermarks import SplitWatermarks
+from streamlab.core.time import MIN_TIME_US, time_us
 from streamlab.core.watermarks import PartitionWatermarks
 from streamlab.observe.status import ClockStatus, SplitStatus
 from streamlab.observe.time_notes import TimeNotes, some_times
@@ -71,6 +72,7 @@ def split_statuses(
 
 def note_rows(
     notes: TimeNotes,
+    watermarks: SplitWatermarks,
     lane: Lane,
     frame: pl.DataFrame | pl.LazyFrame,
     rows: int,
@@ -81,7 +83,8 @@ def note_rows(
 ) -> None:
     """Note the event times of rows that a split gives out."""
     if notes.wants_sample and isinstance(frame, pl.DataFrame):
-        notes.sampled(some_times(frame, column))
+        times = frame.select(time_us(column)).to_series().drop_nulls().to_numpy()
+        notes.sampled(some_times(times, watermarks.before(lane, times)) if len(times) else [])
     notes.arrived(rows, earliest_us, latest_us)
     if latest_us is not None:
         lane.latest_us = latest_us if lane.latest_us is None else max(latest_us, lane.latest_us)

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from streamlab.connectors.lane import Lane
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.source import Source, Split
 from streamlab.core.messages import Message
-from streamlab.core.row_watermarks import is_marked, lowered, raised
+from streamlab.core.row_watermarks import is_marked, lowered, raised, watermarks_before
 from streamlab.core.time import MIN_TIME_US, tick_us
 from streamlab.core.watermarks import IdleClock, PartitionWatermarks, messages
 
@@ -121,6 +123,16 @@ class SplitWatermarks:
         if is_marked(frame):
             frame = lowered(frame, self.combined.others_of(split), self.current_us)
         return raised(frame, self._column, self.current_us) if self.is_behind(split) else frame
+
+    def before(self, lane: Lane, times_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the watermark that stood before each of a split's rows; `MIN_TIME_US` for none.
+
+        To be asked before the combined watermark moves because of them.
+        """
+        if not self.follows_rows:
+            return np.full_like(times_us, MIN_TIME_US)
+        own = watermarks_before(times_us, lane.latest_us, self._behind_us)
+        return np.maximum(np.minimum(own, self.combined.others_of(lane.split.id)), self.current_us)
 
     def end(self, split: str, *, is_last: bool) -> int:
         """Stop counting a split that has ended, the last of those that were counted or not; return its watermark."""

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
+from numpy.typing import NDArray
 
 from streamlab.core.time import MIN_TIME_US, time_us
 
@@ -59,12 +59,7 @@ def marked(frame: pl.DataFrame, column: str, before_us: int | None, behind_us: i
     times = frame.select(time_us(column)).to_series().to_numpy()
     if not _may_have_behind(times, before_us, behind_us):
         return frame
-    latest = np.empty_like(times)
-    latest[0] = times[0] if before_us is None else before_us
-    np.maximum.accumulate(times[:-1], out=latest[1:])
-    if before_us is not None:
-        np.maximum(latest[1:], before_us, out=latest[1:])
-    watermarks = latest - behind_us
+    watermarks = watermarks_before(times, before_us, behind_us)
     is_behind = times <= watermarks
     if not is_behind.any():
         return frame
@@ -72,7 +67,22 @@ def marked(frame: pl.DataFrame, column: str, before_us: int | None, behind_us: i
     return frame.with_columns(pl.Series(ROW_WATERMARK, watermarks))
 
 
-def _may_have_behind(times: npt.NDArray[np.int64], before_us: int | None, behind_us: int) -> bool:
+def watermarks_before(times: NDArray[np.int64], before_us: int | None, behind_us: int) -> NDArray[np.int64]:
+    """Return the watermark that stood before each of some rows, which follow one another; `MIN_TIME_US` for none yet.
+
+    >>> watermarks_before(np.array([9, 4, 12, 3]), 8, 5).tolist()
+    [3, 4, 4, 7]
+    """
+    watermarks = np.empty_like(times)
+    np.maximum.accumulate(times[:-1], out=watermarks[1:])
+    if before_us is not None:
+        np.maximum(watermarks[1:], before_us, out=watermarks[1:])
+    watermarks[1:] -= behind_us
+    watermarks[0] = MIN_TIME_US if before_us is None else before_us - behind_us
+    return watermarks
+
+
+def _may_have_behind(times: NDArray[np.int64], before_us: int | None, behind_us: int) -> bool:
     """Return whether a row may lie behind its watermark; False is certain, and said at the cost of reading the times.
 
     No row does if the earliest of each block is ahead of the latest so far, that block included; nor where times rise.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.core.errors import OptionError, explained
+from streamlab.core.errors import JobError, OptionError, StreamlabError, explained
 from streamlab.session.job import Job
+from streamlab.session.moments import HeldMoment
 from streamlab.session.stepping import Step
 
+_COUNT = re.compile(r"0*[1-9]\d{0,2}([,_ \u00a0\u202f']\d{3})+|0*[1-9]\d*")
+"""A number above zero, with or without something between its thousands; a point may mean something else."""
 STEP_S = 60.0
 """How long a step may take before the panel takes other commands again; it goes on after that."""
 
@@ -27,10 +31,13 @@ class Outcome:
         What to tell the user; empty when the panel shows it anyway.
     show : Job | None
         A job to show from now on, in the same panel.
+    common : HeldMoment | None
+        The original job where the replay that is to be shown will end.
     """
 
     text: str = ""
     show: Job | None = None
+    common: HeldMoment | None = None
 
 
 def carry_out(job: Job, command: str, arguments: Mapping[str, Any]) -> Outcome:
@@ -48,13 +55,31 @@ def carry_out(job: Job, command: str, arguments: Mapping[str, Any]) -> Outcome:
     return ACTIONS[command](job, **arguments)
 
 
-def compare(replay: Job, original: Job) -> str:
-    """Return in words how the result table of a replay differs from the original's."""
-    rows = replay.compare(original)
+def compare(replay: Job, original: Job, common: HeldMoment | None) -> str:
+    """Return in words how the result table of a replay differs from the original's.
+
+    Parameters
+    ----------
+    replay, original
+        The jobs.
+    common
+        The original where the replay ends, if it has gone on from there.
+
+    Raises
+    ------
+    JobError
+        If they have not come to the same position.
+    """
+    behind = [job for job in (replay, *([original] if common is None else [])) if not job.status.is_final]
+    if behind:
+        needed, got = "both jobs at the same position", f"{behind[0].name}, which is {behind[0].status}"
+        raise JobError(explained("compare", needed=needed, got=got, hint="compare again when it has ended"))
+    rows = replay.compare(original if common is None else common)
+    there = original.name if common is None else f"{original.name} at checkpoint {common.checkpoint.id}"
     if rows.is_empty():
-        return f"The same rows as in {original.name}."
+        return f"The same rows as in {there}."
     here = rows.filter(pl.col("in") == "here").height
-    return f"{here:,} rows are only here, {rows.height - here:,} only in {original.name}."
+    return f"{here:,} rows are only here, {rows.height - here:,} only in {there}."
 
 
 def _pause(job: Job) -> Outcome:
@@ -72,12 +97,34 @@ def _pace(job: Job, *, pace: str) -> Outcome:
     return Outcome()
 
 
-def _step(job: Job, *, rows: int | None = None) -> Outcome:
-    return Outcome(_told(job.step(1, rows=rows, timeout=STEP_S)))
+def _step(job: Job, *, rows: str = "") -> Outcome:
+    return Outcome(_told(job.step(1, rows=rows_a_batch(rows), timeout=STEP_S)))
 
 
-def _step_watermark(job: Job, *, rows: int | None = None) -> Outcome:
-    return Outcome(_told(job.step("watermark", rows=rows, timeout=STEP_S)))
+def _step_watermark(job: Job, *, rows: str = "") -> Outcome:
+    return Outcome(_told(job.step("watermark", rows=rows_a_batch(rows), timeout=STEP_S)))
+
+
+def rows_a_batch(text: str) -> int | None:
+    """Return the size of a batch as users write it; None for as many as the job reads at full speed.
+
+    Raises
+    ------
+    OptionError
+        If that is no whole number.
+
+    Examples
+    --------
+    >>> rows_a_batch("1,000"), rows_a_batch("7"), rows_a_batch(" all "), rows_a_batch("")
+    (1000, 7, None, None)
+    """
+    written = text.strip().lower()
+    if written in {"", "all"}:
+        return None
+    if _COUNT.fullmatch(written) is None:
+        needed = "a whole number from 1 on, such as 1,000, or nothing for all that there is at once"
+        raise OptionError(explained("rows a batch", needed=needed, got=repr(text)))
+    return int(re.sub(r"\D", "", written))
 
 
 def _advance_watermark(job: Job, *, to: str = "") -> Outcome:
@@ -110,15 +157,27 @@ def _stop_with_savepoint(job: Job, *, path: str = "") -> Outcome:
 
 
 def _replay(job: Job, *, checkpoint: int, pace: str = "max") -> Outcome:
-    """Replay to the end; when the sources have none, to a checkpoint that is taken now, or to the last one kept."""
+    """Replay to where the job stands now; one that has ended to its end, an endless one to its last checkpoint."""
+    said = f"Replaying {job.name} from checkpoint {checkpoint}"
+    if job.status.is_final:
+        try:
+            replay = job.replay(checkpoint, pace=pace)
+        except OptionError:
+            until = job.checkpoints.ids[-1]
+            if until <= checkpoint:
+                raise
+        else:
+            return Outcome(f"{said}, as job {replay.name}.", show=replay)
+    else:
+        until = job.checkpoint().id
+    # Held, since the two are compared there, however far the job has gone on meanwhile.
+    common = job.hold(until)
     try:
-        replay = job.replay(checkpoint, pace=pace)
-    except OptionError:
-        until = job.checkpoints.ids[-1] if job.status.is_final else job.checkpoint().id
-        if until <= checkpoint:
-            raise
         replay = job.replay(checkpoint, until=until, pace=pace)
-    return Outcome(f"Replaying {job.name} from checkpoint {checkpoint}, as job {replay.name}.", show=replay)
+    except StreamlabError:
+        common.release()
+        raise
+    return Outcome(f"{said} to {until}, as job {replay.name}.", show=replay, common=common)
 
 
 def _export(job: Job, *, format: str) -> Outcome:  # noqa: A002 - the word of the front end

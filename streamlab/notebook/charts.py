@@ -11,15 +11,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-HEIGHT = 210
+HEIGHT = 230
 _NUMBER = "0,0.[00]a"
 """Of Bokeh's `NumeralTickFormatter`: short, with k and m for thousands and millions."""
 _CLOCK = {"milliseconds": "%H:%M:%S.%3N", **dict.fromkeys(("seconds", "minsec", "minutes", "hourmin"), "%H:%M:%S")}
 """Of Bokeh's `DatetimeTickFormatter`: the time of day, for charts of the last minutes."""
+_DATES = {
+    **_CLOCK,
+    **dict.fromkeys(("minutes", "hourmin", "hours"), "%d %b %H:%M"),
+    "days": "%d %b",
+    "months": "%b %Y",
+    "years": "%Y",
+}
+"""The same for event times, which may be of any day; in one line, since lines above each other overlap."""
 _FONT = "system-ui, sans-serif"
-_LEFT = 64
+_LEFT = 106
 """Pixels for what stands at the left, so that charts above each other are in line."""
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset,save"
+_SHARED_TOOLS = "xpan,xwheel_zoom,xbox_zoom,save"
+"""Of charts whose abscissae move together; what is above them resets them."""
+X_RANGE, Y_AXIS = "x range", "y axis"
+"""Names of models that the front end sets."""
 _ROLES: dict[str, dict[str, str]] = {
     "Plot": {"background_fill_color": "none", "border_fill_color": "none", "outline_line_color": "none"},
     "Title": {"text_color": "text"},
@@ -50,7 +62,7 @@ def line_chart(
     """Return a figure of lines and points, both without data.
 
     `y_from` is where its ordinate begins, and a count has none but whole numbers there; with `x_is_clock`, the abscissa
-    shows the time of day only.
+    shows the time of day only, and what part of it is the front end's to say.
 
     Its sources are called ``lines`` (``xs ys color dash label``: one row per line) and ``points``
     (``x y color marker size label``).
@@ -62,6 +74,7 @@ def line_chart(
         Legend,
         LegendItem,
         NumeralTickFormatter,
+        Range1d,
     )
     from bokeh.plotting import figure  # noqa: PLC0415
 
@@ -70,7 +83,7 @@ def line_chart(
         sizing_mode="stretch_width",
         x_axis_type="datetime" if x_is_time else "linear",
         y_axis_type="datetime" if y_is_time else "linear",
-        tools=_TOOLS,
+        tools=_SHARED_TOOLS if x_is_clock else _TOOLS,
         active_drag=None,
         active_scroll=None,
         title=title,
@@ -78,6 +91,7 @@ def line_chart(
     fig.toolbar.autohide = True
     fig.toolbar.logo = None
     fig.yaxis.axis_label = y_label or None
+    fig.yaxis.name = Y_AXIS
     lines = ColumnDataSource({name: [] for name in ("xs", "ys", "color", "dash", "label")}, name="lines")
     drawn = fig.multi_line("xs", "ys", source=lines, line_color="color", line_dash="dash", line_width=1.8)
     points = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "size", "label")}, name="points")
@@ -103,13 +117,18 @@ def line_chart(
         margin=2,
     )
     fig.add_layout(legend, "above")
-    if not y_is_time:
+    if y_is_time:
+        fig.yaxis.formatter = DatetimeTickFormatter(**_DATES)
+        fig.yaxis.ticker.desired_num_ticks = 5
+    else:
         fig.yaxis.formatter = NumeralTickFormatter(format=_NUMBER)
     if y_from is not None:
         fig.y_range.start = y_from
     if y_is_count:
         fig.yaxis.ticker.min_interval = 1
     if x_is_clock:
+        fig.x_range = Range1d(0, 1, name=X_RANGE)
+        fig.xaxis.axis_label = "clock"
         fig.xaxis.formatter = DatetimeTickFormatter(**_CLOCK)
         fig.xaxis.ticker.desired_num_ticks = 4
     fig.min_border_left = _LEFT
@@ -117,6 +136,8 @@ def line_chart(
     fig.title.text_font = _FONT
     fig.title.text_font_size = "12px"
     fig.axis.axis_label_text_font_style = "normal"
+    fig.axis.axis_label_text_font_size = "11px"
+    fig.axis.axis_label_standoff = 4
     for part in ("axis_label", "major_label"):
         setattr(fig.axis, f"{part}_text_font", _FONT)
     return fig

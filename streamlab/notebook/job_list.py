@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamlab.notebook import static_view
+from streamlab.observe.clock import clock
 from streamlab.observe.status import JobStatus
-from streamlab.observe.wording import STATE_MARKS, watermark
+from streamlab.observe.wording import STATE_MARKS, duration_ms, rate, span, watermark
 from streamlab.session.job import Job
 
 _COLUMNS = (
     *(("name", False), ("state", False)),
-    *(("rows in", True), ("rows out", True), ("late rows", True)),
-    *(("watermark", False), ("id", False)),
+    *(("rows in", True), ("rows/s", True), ("rows out", True), ("late rows", True)),
+    *(("watermark", False), ("started", False), ("took", True), ("id", False)),
 )
 """Names, and which columns are numbers, set flush right."""
 _NEWEST = 10
@@ -58,8 +59,11 @@ def _row(status: JobStatus) -> tuple[str, ...]:
         status.name,
         f"{STATE_MARKS[status.state]} {status.state}",
         f"{status.rows_in:,}",
+        rate(status),
         f"{status.rows_out:,}",
         f"{status.late_rows:,}",
         watermark(status.watermark_us),
+        clock(status.started_us or status.submitted_us),
+        span(duration_ms(status)) if status.state.is_final else "",
         status.id,
     )

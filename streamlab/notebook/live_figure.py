@@ -1,7 +1,7 @@
 """A chart of a job's result table in one output of a cell, kept up to date while the job runs.
 
-In a front end with widgets it is Bokeh's; a picture without scripts stands beside it for readers of the saved file, and
-takes its place some time after the job's end. Elsewhere it is that picture.
+In a front end with widgets it is Bokeh's, for as long as the kernel lives; a picture without scripts stands beside it
+for readers of the saved file. Elsewhere it is that picture.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ HEIGHT = 300
 EVERY_S = 0.4
 REST = 9
 """How much longer than drawing was work the chart rests after it."""
-LINGER_S = 90.0
-"""How long after the job's end the chart stays one that can be zoomed."""
 COPY_EVERY_S = 10.0
 """How often the picture for readers of the saved file is renewed."""
 
@@ -74,9 +72,10 @@ class LiveFigure:
         self._drawing = threading.Lock()
         self._quiet_until_s = 0.0
         self._resend = False
+        self._is_settled = False
+        """Whether all of a job that has ended is drawn."""
         self._on_click = on_click
         self._widget: FigureWidget | None = None
-        self._ended_s: float | None = None
         if mode == "widget":
             self._widget = FigureWidget(self._frame(), self._said, figure=packed_figure(fig))
         self._output = Output(self._bundle(), self._widget)
@@ -93,7 +92,7 @@ class LiveFigure:
         """Draw what is new."""
         with self._drawing:
             now, worked_s = time.monotonic(), time.process_time()
-            if self.ended or now < self._quiet_until_s:
+            if self.ended or self._is_settled or now < self._quiet_until_s:
                 return
             is_final = self.job.status.is_final
             if self._widget is None or not self._widget.looked_at:
@@ -111,23 +110,25 @@ class LiveFigure:
                 took_s = min(time.monotonic() - now, time.process_time() - worked_s)
                 self._quiet_until_s = now + max(EVERY_S, took_s * REST)
             if is_final:
-                self._end(now)
+                self._is_settled = True
+                self._end()
 
     def fail(self, error: Exception) -> None:
         """Draw no more."""
         self.ended = True
         self._output.end({"text/plain": f"{type(error).__name__}: {error}"})
 
-    def _end(self, now: float) -> None:
-        """Leave a picture in place of the chart, some time after the job's end, so that the saved notebook has it."""
-        self._ended_s = self._ended_s or now
-        if self._widget is None or now - self._ended_s >= LINGER_S:
+    def _end(self) -> None:
+        """Leave the last picture for the saved notebook; the chart itself stays."""
+        if self._widget is None:
             self.ended = True
-            self._widget = None
             self._output.end(self._bundle())
+        else:
+            self._output.renew(self._bundle())
 
     def _said(self, content: dict[str, Any]) -> None:
         self._resend = self._resend or content.get("type") == "check"
+        self._is_settled = False
         self._on_click()
 
     def _lines(self) -> tuple[list[Line], str]:

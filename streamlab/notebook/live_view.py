@@ -3,9 +3,8 @@
 A `LiveView` owns one output of one cell. How it draws depends on who looks (see `render_mode`):
 
 - ``widget``: a front end with widgets. What is on the screen is one numbered frame, so it survives a page reload; a
-  copy of plain HTML for readers of the saved file stands beside it, renewed now and then. When the job has ended, and
-  nobody has clicked for a while, both are *replaced* by plain HTML, because a widget without its kernel cannot be shown
-  again.
+  copy of plain HTML for readers of the saved file stands beside it, renewed now and then, and once more when the job
+  has ended. The panel stays one that can be used for as long as its kernel lives.
 - ``static``: a front end without widgets (nbclient, nbval, nbconvert). The output is plain HTML, replaced as it grows.
 - ``text``: a terminal. One look at the start; nothing appears later between the user's own lines.
 
@@ -33,8 +32,8 @@ FIRST_COPY_S, COPY_EVERY_S = 3.0, 10.0
 """When the copy beside a widget is renewed."""
 NEW_S = 2.0
 """For how long first rows are waited for so that they are there at once."""
-LINGER_S = 90.0
-"""How long after the last click the panel of an ended job stays a panel."""
+SETTLE_S = 3.0
+"""How long the panel of an ended job is drawn after its end, and after each click: until no row is marked as new."""
 _REST = 9
 """How much longer than drawing was work a view rests after it, so that a huge table takes a tenth of a core at most."""
 
@@ -78,7 +77,8 @@ class LiveView:
         now = time.monotonic()
         self._new_until_s = now + NEW_S
         self._copy_at_s = now + FIRST_COPY_S
-        self._touched_s = now if job.status.is_final else -LINGER_S
+        self._settles_s = now + SETTLE_S
+        self._is_final = job.status.is_final
         self._widget: PanelWidget | None = None
         saved = self._screen.saved()
         if mode == "widget":
@@ -98,11 +98,19 @@ class LiveView:
             if self.ended:
                 return
             now, worked_s = time.monotonic(), time.process_time()
-            if self._screen.is_final and now - self._touched_s >= LINGER_S:
-                self._end()
-            elif now < self._quiet_until_s:
+            if self._is_final and now >= self._settles_s:
                 return
-            elif self._widget is None:
+            was_final, self._is_final = self._is_final, self._screen.is_final
+            if self._is_final and not was_final:
+                self._settles_s = now + SETTLE_S
+                if self._widget is None:
+                    self._end()
+                    return
+                # Whether anybody looks or not: the notebook may be saved and closed.
+                self._output.renew(self._bundle(self._screen.saved()))
+            if now < self._quiet_until_s:
+                return
+            if self._widget is None:
                 self._output.renew(self._bundle(self._screen.saved()))
                 self._quiet_until_s = now + STATIC_EVERY_S
             elif self._widget.looked_at:
@@ -116,6 +124,7 @@ class LiveView:
         with self._drawing:
             if not self.ended:
                 self._end()
+            self._screen.close()
             if self._widget is not None:
                 self._widget.close()
 
@@ -123,15 +132,15 @@ class LiveView:
         """Draw no more, and say why."""
         with self._drawing:
             self.ended = True
-            text = static_view.failed(self.job.name, error)
             if self._widget is not None:
+                # What was shown last stays, and so does its copy.
                 self._widget.frame = self._screen.last_frame(error)
-            if self._mode != "text":
+            elif self._mode != "text":
+                text = static_view.failed(self.job.name, error)
                 self._output.end({"text/html": text, "text/plain": f"{type(error).__name__}: {error}"})
 
-    def _changed(self, clicked: bool) -> None:  # noqa: FBT001 - a callback
-        if clicked:
-            self._touched_s = time.monotonic()
+    def _changed(self) -> None:
+        self._settles_s = time.monotonic() + SETTLE_S
         self._quiet_until_s = 0.0
         self._on_click()
 

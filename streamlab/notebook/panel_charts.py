@@ -8,10 +8,10 @@ from typing import Any
 from streamlab.notebook.charts import line_chart, packed_figure
 
 _CHARTS: dict[str, dict[str, Any]] = {
-    "skew": {"title": "Event time over processing time", "y_is_time": True, "height": 250},
-    "ahead": {"title": "Rows ahead of the watermark, and behind it", "height": 250},
-    "watermarks": {"title": "Watermarks of the steps", "y_is_time": True},
-    "lag": {"title": "Lag of the watermarks behind the clock", "y_label": "seconds"},
+    "skew": {"title": "Event time over processing time", "y_is_time": True, "y_label": "event time, UTC"},
+    "ahead": {"title": "Rows ahead of the watermark, and behind it", "y_label": "ahead"},
+    "watermarks": {"title": "Watermarks of steps and splits", "y_is_time": True, "y_label": "event time, UTC"},
+    "lag": {"title": "Lag of the watermarks behind the clock", "y_label": "behind the clock"},
     "rates": {"title": "Rows read and written", "y_label": "rows/s", "y_from": 0},
     "batches": {"title": "Duration of a batch", "y_label": "ms", "y_from": 0},
     "state": {"title": "Size of the state", "y_label": "bytes", "y_from": 0},

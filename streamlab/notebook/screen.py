@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from streamlab import session
+from streamlab.core.errors import JobError, explained
 from streamlab.notebook.actions import carry_out, compare
 from streamlab.notebook.commands import Commands
 from streamlab.notebook.panel.choice import Choice, Mode, TableChoice
@@ -17,6 +18,7 @@ from streamlab.notebook.panel_charts import figures
 from streamlab.notebook.sayings import Sayings
 from streamlab.notebook.wire import Frame, Numbering
 from streamlab.session.job import Job
+from streamlab.session.moments import HeldMoment
 
 
 class Screen:
@@ -35,7 +37,7 @@ class Screen:
     results
         What the results show until something else is chosen.
     on_change
-        Called when there may be something new to draw, with whether that is because of a click.
+        Called when there may be something new to draw.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Screen:
         *,
         compact: bool = False,
         results: Mode = "update",
-        on_change: Callable[[bool], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.job = job
         self.resend = False
@@ -60,6 +62,8 @@ class Screen:
         )
         self._choosing = threading.Lock()
         self._readers = [JobReader(job, lambda: self._sayings.all)]
+        self._common: HeldMoment | None = None
+        """The first job where the replay of it ends."""
         self._commands = Commands()
         self._sayings = Sayings()
         self._numbering = Numbering()
@@ -70,8 +74,18 @@ class Screen:
         return all(reader.job.status.is_final for reader in self._readers)
 
     def frame(self) -> Frame:
-        """Return what is to be on the screen, numbered; the same frame while nothing changes."""
+        """Return what is to be on the screen, numbered; the same frame while nothing changes.
+
+        Raises
+        ------
+        JobError
+            If the job was deleted.
+        """
         reader = self._reader
+        if not reader.job.is_kept:
+            hint = "old jobs are deleted, by streamlab gc or for others"
+            needed = "what it has left behind"
+            raise JobError(explained(f"job {reader.job.name}", needed=needed, got="nothing any more", hint=hint))
         content = {
             **reader.frame(self._choice),
             "original": "" if reader is self._readers[0] else self.job.name,
@@ -110,27 +124,42 @@ class Screen:
                 self.resend = self.resend or content.get("seq") != self._numbering.newest["seq"]
         except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             self._sayings.add(f"The panel did not understand: {error}", error=True)
-        self._on_change(kind in {"choose", "do"})
+        self._on_change()
 
     def _do(self, command: str, arguments: dict[str, Any]) -> None:
         def told(text: str, error: Exception | None) -> None:
             self._sayings.add(text or str(error or ""), error=error is not None)
-            self._on_change(False)
+            self._on_change()
 
         if command == "back":
-            del self._readers[1:]
+            self._leave_replay()
         else:
             self._commands.put(lambda: self._carried_out(command, arguments), told)
 
     def _carried_out(self, command: str, arguments: dict[str, Any]) -> str:
         if command == "compare":
-            return compare(self._reader.job, self.job)
+            return compare(self._reader.job, self.job, self._common)
         outcome = carry_out(self._reader.job, command, arguments)
         if outcome.show is not None:
-            self._readers = [self._readers[0], JobReader(session.attach(outcome.show.id), lambda: self._sayings.all)]
+            replay = JobReader(session.attach(outcome.show.id), lambda: self._sayings.all)
+            self._leave_replay()
+            self._readers, self._common = [self._readers[0], replay], outcome.common
             with self._choosing:
                 self._choice = self._choice.changed(tab="results")
         return outcome.text
+
+    def close(self) -> None:
+        """Let go of the checkpoints that were looked at."""
+        self._leave_replay()
+        self._readers[0].close()
+
+    def _leave_replay(self) -> None:
+        left, self._readers = self._readers[1:], self._readers[:1]
+        for reader in left:
+            reader.close()
+        if self._common is not None:
+            self._common.release()
+            self._common = None
 
     @property
     def _reader(self) -> JobReader:

@@ -39,9 +39,11 @@ _CELL = "padding:2px 24px 2px 0;border:none;white-space:nowrap;font-variant-nume
 def to_html(shown: Panel) -> str:
     """Return the panel as HTML."""
     colour = _STATE_COLOURS.get(shown["state"], "inherit")
+    # What is saved may be read years later: the job was running then.
+    at = f" at {shown['at']}" if shown.get("at") else ""
     title = (
-        f'<div><b><span style="color:{colour}">{escape(shown["mark"])}</span> {escape(shown["state"])}'
-        f" &nbsp;{escape(shown['name'])}</b> &nbsp;"
+        f'<div><b><span style="color:{colour}">{escape(shown["mark"])}</span> {escape(shown["state"])}</b>{escape(at)}'
+        f" &nbsp;<b>{escape(shown['name'])}</b> &nbsp;"
         f'<span style="{_QUIET};font-size:11px">{escape(shown["id"])}</span></div>'
     )
     parts = [title, _figures(shown), _failure(shown), _results(shown), *_sections(shown)]

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 
 from streamlab.observe.wording import short_number
 
@@ -48,12 +47,15 @@ class Line:
         Its points; times are milliseconds since 1970.
     is_points : bool
         Whether to draw points and no line.
+    is_steps : bool
+        Whether the line stays at the height of each point until the next one.
     """
 
     label: str
     x: list[float]
     y: list[float]
     is_points: bool = False
+    is_steps: bool = False
 
 
 def line_svg(
@@ -170,7 +172,10 @@ def _drawn(line: Line, place: int, across: _Axis, up: _Axis) -> Iterator[str]:
     if len(points) == 1:
         points = [*points, points[0]]
     steps = [f"M{across.at(points[0][0]):.1f} {up.at(points[0][1]):.1f}"] if points else []
-    steps += [f"L{across.at(x):.1f} {up.at(y):.1f}" for _, (x, y) in pairwise(points)]
+    if line.is_steps:
+        steps += [f"H{across.at(x):.1f}V{up.at(y):.1f}" for x, y in points[1:]]
+    else:
+        steps += [f"L{across.at(x):.1f} {up.at(y):.1f}" for x, y in points[1:]]
     yield f'<path d="{"".join(steps)}" {_stroke(place)} stroke-linecap="round"/>'
 
 

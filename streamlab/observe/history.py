@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from streamlab.observe.status import JobStatus, TaskStatus
 
+_T = TypeVar("_T")
 SAMPLE_EVERY_US = 500_000
 """Shortest time between two samples, unless the job's state changes."""
 RECENT_US = 300_000_000
@@ -85,6 +86,9 @@ class ArrivalSample(msgspec.Struct, frozen=True, array_like=True):
     late_sample_us: tuple[int, ...]
     merged_rows: int
     merged_sample_us: tuple[int, ...]
+    sample_watermark_us: tuple[int | None, ...] = ()
+    late_watermark_us: tuple[int | None, ...] = ()
+    merged_watermark_us: tuple[int | None, ...] = ()
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
@@ -128,16 +132,22 @@ class Sampler:
 
     def __init__(self, last: Sample | None = None) -> None:
         self._last = last
+        self._step = ""
+        """The last step by hand of which there is a sample."""
         self._noted: dict[tuple[str, int, str], int] = {}
         """Up to when the arrivals of each step are in a sample."""
         for arrival in last.arrivals if last is not None else ():
             self._noted[arrival.vertex, arrival.subtask, arrival.step] = arrival.until_us
 
     def sample(self, status: JobStatus) -> Sample | None:
-        """Return a sample, or None when the last one is too near."""
-        last = self._last
-        if last is not None and last.state == status.state and abs(status.reported_us - last.at_us) < SAMPLE_EVERY_US:
+        """Return a sample, or None when the last one is too near, and no step by hand was taken since."""
+        last, step = self._last, status.step
+        # Whoever goes by hand wants to see what each step has done, however fast they follow one another.
+        was_stepped = step is not None and step.state != "running" and step.request != self._step
+        is_near = last is not None and abs(status.reported_us - last.at_us) < SAMPLE_EVERY_US
+        if last is not None and is_near and last.state == status.state and not was_stepped:
             return None
+        self._step = step.request if step is not None and was_stepped else self._step
         complete = [one.id for one in status.checkpoints if one.state == "complete"]
         self._last = Sample(
             number=1 if last is None else last.number + 1,
@@ -183,6 +193,9 @@ class Sampler:
                     arrival.late_sample_us,
                     arrival.merged_rows,
                     arrival.merged_sample_us,
+                    arrival.sample_watermark_us,
+                    arrival.late_watermark_us,
+                    arrival.merged_watermark_us,
                 )
 
 
@@ -291,20 +304,39 @@ def _added(older: ArrivalSample, newer: ArrivalSample) -> ArrivalSample:
     both = [one for one in (older, newer) if one.rows]
     earliest = [one.earliest_us for one in both if one.earliest_us is not None]
     latest = [one.latest_us for one in both if one.latest_us is not None]
+    rows = _both(older.sample_us, older.sample_watermark_us, newer.sample_us, newer.sample_watermark_us)
+    late = _both(older.late_sample_us, older.late_watermark_us, newer.late_sample_us, newer.late_watermark_us)
+    taken = _both(older.merged_sample_us, older.merged_watermark_us, newer.merged_sample_us, newer.merged_watermark_us)
     return msgspec.structs.replace(
         newer,
         rows=older.rows + newer.rows,
         earliest_us=min(earliest) if earliest and len(earliest) == len(both) else None,
         latest_us=max(latest, default=None),
-        sample_us=thinned((*older.sample_us, *newer.sample_us)),
+        sample_us=rows[0],
+        sample_watermark_us=rows[1],
         late_rows=older.late_rows + newer.late_rows,
-        late_sample_us=thinned((*older.late_sample_us, *newer.late_sample_us)),
+        late_sample_us=late[0],
+        late_watermark_us=late[1],
         merged_rows=older.merged_rows + newer.merged_rows,
-        merged_sample_us=thinned((*older.merged_sample_us, *newer.merged_sample_us)),
+        merged_sample_us=taken[0],
+        merged_watermark_us=taken[1],
     )
 
 
-def thinned(values: Sequence[int], most: int = SAMPLED) -> tuple[int, ...]:
+def _both(
+    older: tuple[int, ...],
+    older_marks: tuple[int | None, ...],
+    newer: tuple[int, ...],
+    newer_marks: tuple[int | None, ...],
+) -> tuple[tuple[int, ...], tuple[int | None, ...]]:
+    """Return the sampled rows of two intervals, thinned; what an earlier version has stored has no watermarks."""
+    pairs = ((older, older_marks), (newer, newer_marks))
+    marks = [one for times, known in pairs for one in known or (None,) * len(times)]
+    rows = thinned(list(zip((*older, *newer), marks, strict=True)))
+    return tuple(us for us, _ in rows), tuple(us for _, us in rows)
+
+
+def thinned(values: Sequence[_T], most: int = SAMPLED) -> tuple[_T, ...]:
     """Return at most so many of the values, evenly spread over their order.
 
     >>> thinned(range(10), 4)

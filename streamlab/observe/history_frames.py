@@ -22,6 +22,7 @@ FIGURE_DTYPES: Mapping[object, pl.DataType] = {
     float: pl.Float64(),
     float | None: pl.Float64(),
     tuple[int, ...]: pl.List(pl.Int64()),
+    tuple[int | None, ...]: pl.List(pl.Int64()),
 }
 """Dtypes of the columns that hold figures, by the types of the fields that they are made of."""
 

@@ -83,6 +83,11 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
     merged_rows: int = 0
     """Late rows that windows still took, within the allowed lateness."""
     merged_sample_us: tuple[int, ...] = ()
+    sample_watermark_us: tuple[int | None, ...] = ()
+    """The watermark that stood before each row of the sample; None where there was none."""
+    late_watermark_us: tuple[int | None, ...] = ()
+    """The watermark that each row of the sample was judged by."""
+    merged_watermark_us: tuple[int | None, ...] = ()
 
 
 class TimeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,6 +238,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     submitted_us: int = 0
     started_us: int | None = None
     """When the first row was read."""
+    awaits: str = ""
+    """What is still missing while it starts, for people."""
     ended_us: int | None = None
     rows_in: int = 0
     """Rows read by all sources."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from streamlab.core.time import MIN_TIME_US, time_us
+from streamlab.core.time import MIN_TIME_US
 from streamlab.observe.history import SAMPLED, thinned
 from streamlab.observe.late_notes import KEPT, stored
 from streamlab.observe.status import Arrivals
@@ -39,6 +42,13 @@ def bucket_end_ms(bucket: int) -> float:
     return float(2 ** (bucket / STEPS_PER_DOUBLING))
 
 
+class RowTime(NamedTuple):
+    """When a row is of, and the watermark that it is judged by; None before the first."""
+
+    us: int
+    watermark_us: int | None
+
+
 @dataclass
 class _Interval:
     rows: int = 0
@@ -47,11 +57,11 @@ class _Interval:
     blurred: bool = False
     """Whether the earliest time of some rows is not known."""
     batches: int = 0
-    sample_us: list[int] = field(default_factory=list)
+    sample: list[RowTime] = field(default_factory=list)
     late_rows: int = 0
-    late_sample_us: list[int] = field(default_factory=list)
+    late_sample: list[RowTime] = field(default_factory=list)
     merged_rows: int = 0
-    merged_sample_us: list[int] = field(default_factory=list)
+    merged_sample: list[RowTime] = field(default_factory=list)
 
 
 class TimeNotes:
@@ -85,14 +95,14 @@ class TimeNotes:
         """Whether a few times of the next rows are worth having: those of an interval's batches 1, 2, 4, 8, …."""
         return (self._interval.batches + 1).bit_count() == 1
 
-    def sampled(self, times_us: Sequence[int]) -> None:
-        """Note event times of a few of the rows that arrived."""
-        _add(self._interval.sample_us, times_us)
+    def sampled(self, some: Sequence[RowTime]) -> None:
+        """Note the times of a few of the rows that arrived."""
+        _add(self._interval.sample, some)
 
-    def late(self, count: int, times_us: Sequence[int], details: pl.DataFrame, rows: pl.DataFrame) -> None:
-        """Note rows that were late for all their windows: some of their event times, and the newest, with details."""
+    def late(self, count: int, some: Sequence[RowTime], details: pl.DataFrame, rows: pl.DataFrame) -> None:
+        """Note rows that were late for all their windows: the times of some, and the newest, with details."""
         self._interval.late_rows += count
-        _add(self._interval.late_sample_us, times_us)
+        _add(self._interval.late_sample, some)
         self._keep(details, rows)
 
     def late_rows_by(self, buckets: Iterable[tuple[int, int]]) -> None:
@@ -100,11 +110,11 @@ class TimeNotes:
         for bucket, rows in buckets:
             self.late_by[bucket] = self.late_by.get(bucket, 0) + rows
 
-    def merged(self, count: int, times_us: Sequence[int], details: pl.DataFrame, rows: pl.DataFrame) -> None:
+    def merged(self, count: int, some: Sequence[RowTime], details: pl.DataFrame, rows: pl.DataFrame) -> None:
         """Note late rows that windows still took."""
         self.merged_rows += count
         self._interval.merged_rows += count
-        _add(self._interval.merged_sample_us, times_us)
+        _add(self._interval.merged_sample, some)
         self._keep(details, rows)
 
     def take(self, step: str, until_us: int) -> Arrivals | None:
@@ -112,6 +122,7 @@ class TimeNotes:
         last, self._interval = self._interval, _Interval()
         if not (last.rows or last.late_rows or last.merged_rows):
             return None
+        sample, late, merged = map(thinned, (last.sample, last.late_sample, last.merged_sample))
         return Arrivals(
             step=step,
             until_us=until_us,
@@ -119,11 +130,14 @@ class TimeNotes:
             earliest_us=None if last.blurred else last.earliest_us,
             latest_us=last.latest_us,
             watermark_us=self.watermark_us if self.watermark_us > MIN_TIME_US else None,
-            sample_us=thinned(last.sample_us),
+            sample_us=tuple(one.us for one in sample),
+            sample_watermark_us=tuple(one.watermark_us for one in sample),
             late_rows=last.late_rows,
-            late_sample_us=thinned(last.late_sample_us),
+            late_sample_us=tuple(one.us for one in late),
+            late_watermark_us=tuple(one.watermark_us for one in late),
             merged_rows=last.merged_rows,
-            merged_sample_us=thinned(last.merged_sample_us),
+            merged_sample_us=tuple(one.us for one in merged),
+            merged_watermark_us=tuple(one.watermark_us for one in merged),
         )
 
     def take_late(self, now_us: int) -> pl.DataFrame | None:
@@ -142,18 +156,17 @@ class TimeNotes:
             self._late_rows -= self._late.popleft()[1].height
 
 
-def _add(sample_us: list[int], times_us: Sequence[int]) -> None:
-    sample_us += times_us[: max(0, _MOST_SAMPLED - len(sample_us))]
+def _add(sample: list[RowTime], some: Sequence[RowTime]) -> None:
+    sample += some[: max(0, _MOST_SAMPLED - len(sample))]
 
 
-def some_times(rows: pl.DataFrame, column: str, most: int = SAMPLED) -> list[int]:
-    """Return the values, in µs, of a few rows of a time column, evenly spread.
+def some_times(times_us: NDArray[np.int64], watermarks_us: NDArray[np.int64], most: int = SAMPLED) -> list[RowTime]:
+    """Return the times of a few rows, evenly spread, with the watermarks before them; `MIN_TIME_US` is none.
 
-    >>> some_times(pl.DataFrame({"t": pl.Series(range(6)).cast(pl.Datetime("ms"))}), "t", 3)
-    [0, 2000, 4000]
+    >>> some_times(np.arange(6), np.arange(6) - 3, 2)
+    [RowTime(us=0, watermark_us=-3), RowTime(us=3, watermark_us=0)]
     """
-    some = rows.select(column)
-    if some.height > most:
-        some = some[[at * rows.height // most for at in range(most)]]
-    found: list[int] = some.select(time_us(column)).to_series().drop_nulls().to_list()
-    return found
+    height = len(times_us)
+    places = range(height) if height <= most else [at * height // most for at in range(most)]
+    pairs = zip(times_us[places].tolist(), watermarks_us[places].tolist(), strict=True)
+    return [RowTime(us, watermark_us if watermark_us > MIN_TIME_US else None) for us, watermark_us in pairs]

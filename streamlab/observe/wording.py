@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
+from streamlab.observe.clock import clock
 from streamlab.observe.status import JobState, JobStatus
 
 UNKNOWN = "—"
@@ -140,6 +141,35 @@ def mean_rows_per_s(status: JobStatus) -> float | None:
     return status.rows_in / ((end_us - status.started_us) / 1e6)
 
 
+def duration_ms(status: JobStatus) -> float | None:
+    """Return how long an ended job has run, from its first row on, or from its start if there was none."""
+    if not status.state.is_final or status.ended_us is None:
+        return None
+    return max(0.0, (status.ended_us - (status.started_us or status.submitted_us)) / 1000)
+
+
+def rate(status: JobStatus) -> str:
+    """Return the rows read per second, of an ended job on average over its run."""
+    known = mean_rows_per_s(status) if status.state.is_final else status.rows_in_per_s
+    return UNKNOWN if known is None else short_number(known)
+
+
+def awaited(status: JobStatus, now_us: int) -> str:
+    """Return what a job waits for as long as it has read nothing; empty afterwards.
+
+    >>> starting = JobStatus(id="j", name="n", state=JobState.STARTING, parallelism=2, submitted_us=1_000_000)
+    >>> awaited(starting, 1_200_000)
+    '2 workers, 200 ms: waiting for the coordinator'
+    """
+    workers = "1 worker" if status.parallelism == 1 else f"{status.parallelism} workers"
+    after = span(max(0.0, (now_us - status.submitted_us) / 1000))
+    if status.state is JobState.STARTING:
+        return f"{workers}, {after}: waiting for {status.awaits or 'the coordinator'}"
+    if status.state is JobState.RUNNING and not status.rows_in:
+        return f"{workers}, {after}: waiting for the first rows"
+    return ""
+
+
 def last_failure(status: JobStatus) -> str:
     r"""Return in one line why a job was restarted last; empty when it never was.
 
@@ -174,13 +204,13 @@ def restarts(status: JobStatus) -> tuple[Figure, ...]:
 def figures(status: JobStatus) -> tuple[Figure, ...]:
     """Return what is worth showing of a job, always in the same order."""
     ended = status.state.is_final
-    rate = mean_rows_per_s(status) if ended else status.rows_in_per_s
+    known = rate(status)
     total = f" of {status.rows_total:,}" if status.rows_total and not ended else ""
     shown = [
         Figure("rows in", f"{status.rows_in:,}{total}", "rows read from the sources"),
         Figure(
             "throughput",
-            UNKNOWN if rate is None else f"{short_number(rate)} rows/s",
+            known if known == UNKNOWN else f"{known} rows/s",
             "rows read per second" + (", on average over the run" if ended else ""),
         ),
         Figure("watermark", watermark(status.watermark_us), "event time up to which all rows are thought to be in"),
@@ -195,6 +225,14 @@ def figures(status: JobStatus) -> tuple[Figure, ...]:
         shown.append(Figure("latency", both, "from reading a row to writing its result: median / 99th percentile"))
     if not ended:
         shown.append(Figure("state", size(status.state_bytes), "size of what the steps remember"))
+    took_ms = duration_ms(status)
+    if took_ms is not None and status.ended_us is not None:
+        began_us = status.started_us or status.submitted_us
+        shown += [
+            Figure("took", span(took_ms), "from the first row to the end"),
+            Figure("started", clock(began_us), "when the first row was read"),
+            Figure("ended", clock(status.ended_us), "when it was over"),
+        ]
     if status.folder_full and not ended:
         meaning = "what is shown may be old, and no checkpoint can be stored"
         shown.append(Figure("disk", "full, where the job's folder is", meaning, alarming=True, is_sentence=True))

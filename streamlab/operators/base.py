@@ -142,6 +142,10 @@ class OperatorSpec(ABC):
         """What its state is made of, so that a savepoint of another query can be compared; None: it keeps none."""
         return None
 
+    def combined_state(self, part: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows of one of its tables, as snapshots of subtasks have them, so that each key has one, if it can."""
+        return rows
+
     def __str__(self) -> str:
         return self.step
 

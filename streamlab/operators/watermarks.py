@@ -13,8 +13,8 @@ import polars as pl
 from streamlab.connectors.letters import row_letters
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.messages import DEAD_LETTERS, Batch, Message
-from streamlab.core.row_watermarks import marked
-from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds
+from streamlab.core.row_watermarks import marked, watermarks_before
+from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds, time_us
 from streamlab.core.watermark_assigner import WatermarkAssigner
 from streamlab.core.watermarks import BoundedOutOfOrderness, messages
 from streamlab.observe.status import ClockStatus
@@ -90,7 +90,9 @@ class _AssignWatermarks(Operator):
         if frame.height:
             out.append(Batch(marked(frame, column, before_us, self._times.behind_us), batch.tag, batch.ingested_us))
             if self._notes.wants_sample:
-                self._notes.sampled(some_times(frame, column))
+                times = frame.select(time_us(column)).to_series().to_numpy()
+                watermarks = watermarks_before(times, before_us, self._times.behind_us)
+                self._notes.sampled(some_times(times, watermarks))
             self._notes.arrived(frame.height, earliest, latest)
             out += messages(self._assigner.after_rows(self._times.observe(latest)))
             self._notes.watermark_us = self._times.current

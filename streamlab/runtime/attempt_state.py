@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamlab.observe.status import JobStatus, TaskStatus
 from streamlab.runtime.protocol import Layout
@@ -35,6 +36,19 @@ class AttemptState:
     """The checkpoint up to which each worker's sinks have committed."""
     last_commit: int | None = None
     """The checkpoint after whose commit the job has ended."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the job's status says of it."""
+        return {"attempt": self.number, "restored_checkpoint": self.restored or None, "awaits": self._missing()}
+
+    def _missing(self) -> str:
+        """Return in words what is waited for before its tasks can be deployed."""
+        if self.deployed:
+            return ""
+        heard = sum(worker.heard for worker in self.workers.values())
+        if heard < len(self.workers):
+            return f"worker processes, {heard} of {len(self.workers)} are there"
+        return "workers to read the graph and to list the splits"
 
     def has_reached(self, sources: Collection[tuple[str, int]]) -> bool:
         """Return whether all sources have been read as far as they are to be, in a replay that ends somewhere."""

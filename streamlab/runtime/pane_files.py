@@ -116,6 +116,22 @@ class PaneReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: tuple[object, pl.DataFrame] | None = None
+        self._looked_s = -_LEASE_S
+        self._unanswered_ns: int | None = None
+        """The touch with which the present look began, until all workers have answered."""
+
+    def look(self) -> tuple[pl.DataFrame, bool]:
+        """Ask without waiting, and return what there is, and whether all workers have told it since this look began.
+
+        A look goes on while it is renewed sooner than workers stop telling.
+        """
+        asked_ns, now_s = ask(self._folder), time.monotonic()
+        if now_s - self._looked_s >= _LEASE_S:
+            self._unanswered_ns = asked_ns
+        self._looked_s = now_s
+        if self._unanswered_ns is not None and wait_for_answer(self._folder, self._unanswered_ns, 0.0):
+            self._unanswered_ns = None
+        return self.read(), self._unanswered_ns is None
 
     def read(self) -> pl.DataFrame:
         """Return the windows that the workers of the newest attempt have written last."""

@@ -204,13 +204,14 @@ class TaskRunner:
         self._send(self.task.on_time(now_us))
         self._send(self.task.inject_barrier(Barrier(command.number, "step")))
 
-    def taken(self, who: Hello, number: int, now_us: int) -> StepTaken:
-        """Return what is reported of a step when the task is through with it."""
+    def taken(self, who: Hello, number: int, now_us: int, wall_us: int) -> StepTaken:
+        """Return what is reported of a step when the task is through with it; `wall_us` is the time of day."""
         task, reader, view = self.task, self._reader, None
         if reader is not None:
             wakeup_us = reader.wakeup_us(now_us)
             view = SourceView(reader.next_order, reader.is_over, wakeup_us, reader.stepped, task.counters.rows_in)
-        return StepTaken(who.worker, who.attempt, number, self.status(now_us), task.made_watermark_us, view)
+        status = self.status(now_us, wall_us)
+        return StepTaken(who.worker, who.attempt, number, status, task.made_watermark_us, view)
 
     def commit(self, checkpoint_id: int) -> None:
         """Commit what the sink had prepared, and forget what no checkpoint needs that is still kept."""
@@ -236,15 +237,16 @@ class TaskRunner:
         wish = self.task.wakeup_us(now_us)
         return self._poll_at_us if wish is None else min(wish, self._poll_at_us)
 
-    def status(self, now_us: int) -> TaskStatus:
-        """Return the task's figures."""
+    def status(self, now_us: int, stepped_us: int | None = None) -> TaskStatus:
+        """Return the task's figures; `stepped_us` is the wall clock at the end of a step by hand."""
         writer = self._writer
         dropped, nulled = (writer.rows_dropped, writer.values_nulled) if writer is not None else (0, 0)
         status = self._meter.status(now_us, self._inputs.batches, dropped)
         for notes in self.task.late_notes(now_us):
             self._store(notes)
         is_there = self._reader is not None and self._reader.reached
-        return msgspec.structs.replace(status, values_nulled=nulled, reached=is_there, time=self._times.status(now_us))
+        time = self._times.status(now_us, stepped_us)
+        return msgspec.structs.replace(status, values_nulled=nulled, reached=is_there, time=time)
 
     def _can_send(self) -> bool:
         return self._by_hand or all(outlet.credit > 0 for outlet in self._outlets.values())

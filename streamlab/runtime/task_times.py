@@ -37,14 +37,23 @@ class TaskTimes:
         self._closed_us: int | None = None
         self._status = TimeStatus()
 
-    def status(self, now_us: int) -> TimeStatus:
-        """Return what is known, as of the end of the last interval; of a task that has ended, as of now."""
-        if self._closed_us is not None and not self._task.finished and abs(now_us - self._closed_us) < INTERVAL_US:
+    def status(self, now_us: int, stepped_us: int | None = None) -> TimeStatus:
+        """Return what is known, as of the end of the last interval; of a task that has ended, as of now.
+
+        Parameters
+        ----------
+        now_us
+            The job's clock.
+        stepped_us
+            The wall clock at the end of a step by hand, which ends an interval; the job's own clock stands meanwhile.
+        """
+        is_near = self._closed_us is not None and abs(now_us - self._closed_us) < INTERVAL_US
+        if is_near and not self._task.finished and stepped_us is None:
             return self._status
         self._closed_us = now_us
         buckets: dict[int, int] = {}
         for step, notes in self._task.notes():
-            arrived = notes.take(step, now_us)
+            arrived = notes.take(step, now_us if stepped_us is None else stepped_us)
             if arrived is not None:
                 self._arrivals.append(arrived)
             for bucket, rows in notes.late_by.items():

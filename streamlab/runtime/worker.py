@@ -317,7 +317,7 @@ class Worker:
     def _report_step(self, runner: TaskRunner, number: int) -> None:
         """Say that a task is through with a step; its side outputs are shown, and no older figures will follow."""
         self._publish()
-        taken = runner.taken(self._hello, number, self._now_us())
+        taken = runner.taken(self._hello, number, self._now_us(), time.time_ns() // 1000)
         self._side_tables.flush(now=True)
         self._watchdog.report(taken)
 

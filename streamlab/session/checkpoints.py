@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import polars as pl
@@ -14,12 +14,14 @@ from streamlab.observe.status import CheckpointStatus
 from streamlab.runtime.task_states import finished_of
 from streamlab.session.shown_state import shown_state
 from streamlab.state.checkpoints.blobs import Blobs
-from streamlab.state.checkpoints.manifest import Manifest, StoredState
+from streamlab.state.checkpoints.manifest import Manifest, StoredState, StoredStep
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.savepoints import checkpoint_path
 from streamlab.state.checkpoints.snapshots import read_snapshot
 from streamlab.state.checkpoints.state_files import StateFiles
 
+Combined = Callable[[str, pl.DataFrame], pl.DataFrame]
+"""Given a table's name and rows, as they are stored, returns rows with one for each key."""
 SCHEMA = pl.Schema(
     {
         "id": pl.Int64(),
@@ -117,18 +119,8 @@ class Checkpoint:
             If a file is damaged or gone.
         """
         known = sorted({step for task in self._manifest.tasks for step in task.operators})
-        operator = self._meant(operator, known)
-        holders = [task for task in self._manifest.tasks if operator in task.operators]
-        if not holders:
-            needed = f"an operator of checkpoint {self.id}"
-            hint = f"operators: {', '.join(known) or 'none, all tasks had ended'}"
-            raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
-        step = next((step for step in self._manifest.steps if step.name == operator), None)
-        parts = [
-            (task.subtask, part, shown_state(frame, step))
-            for task in holders
-            for part, frame in self._parts(task.operators[operator])
-        ]
+        found, step = self._frames(self._meant(operator, known), known)
+        parts = [(subtask, part, shown_state(frame, step)) for subtask, part, frame in found]
         own = ["subtask", "part"]
         while any(name in frame.columns for _, _, frame in parts for name in own):
             own = [f"{name}_" for name in own]
@@ -138,6 +130,56 @@ class Checkpoint:
             for subtask, part, frame in parts
         ]
         return pl.concat([empty, *frames], how="diagonal_relaxed")
+
+    def state_by_key(self, operator: str, combined: Combined) -> pl.DataFrame:
+        """Return the state of an operator as one table of its keys, whichever subtasks have them.
+
+        Which of the operator's tables a row is from says the column ``part``, if there are several.
+
+        Parameters
+        ----------
+        operator
+            Name of the step.
+        combined
+            Makes one row of those of a table that stand for the same key.
+
+        Raises
+        ------
+        OptionError
+            If the checkpoint has no such operator.
+        CheckpointError
+            If a file is damaged or gone.
+        """
+        known = sorted({step for task in self._manifest.tasks for step in task.operators})
+        found, step = self._frames(operator, known)
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for _, part, frame in found:
+            parts.setdefault(part, []).append(frame)
+        tables = {
+            part: shown_state(combined(part, pl.concat(frames, how="diagonal_relaxed")), step)
+            for part, frames in parts.items()
+        }
+        if len(tables) == 1:
+            return next(iter(tables.values()))
+        name = "part"
+        while any(name in table.columns for table in tables.values()):
+            name = f"{name}_"
+        empty = pl.DataFrame(schema={name: pl.String()})
+        told = [table.select(pl.lit(part).alias(name), pl.all()) for part, table in tables.items()]
+        return pl.concat([empty, *told], how="diagonal_relaxed")
+
+    def _frames(
+        self, operator: str, known: Sequence[str]
+    ) -> tuple[list[tuple[int, str, pl.DataFrame]], StoredStep | None]:
+        """Return subtask, table and rows of an operator's state, as they are stored, and what is known of the step."""
+        holders = [task for task in self._manifest.tasks if operator in task.operators]
+        if not holders:
+            needed = f"an operator of checkpoint {self.id}"
+            hint = f"operators: {', '.join(known) or 'none, all tasks had ended'}"
+            raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
+        step = next((step for step in self._manifest.steps if step.name == operator), None)
+        found = [(task.subtask, *part) for task in holders for part in self._parts(task.operators[operator])]
+        return found, step
 
     def sources(self) -> pl.DataFrame:
         """Return how far each split had been read: ``vertex, subtask, split, position, skip, watermark, finished``.

@@ -16,7 +16,7 @@ from streamlab.observe.diagnosis import Facts, Finding, completeness, diagnose
 from streamlab.observe.history import Sample
 from streamlab.observe.history_frames import FIGURE_DTYPES, HistoryFrames, history_frames
 from streamlab.observe.late_notes import LATE_NOTES, shown
-from streamlab.observe.status import JobState, TaskStatus
+from streamlab.observe.status import JobState, JobStatus, TaskStatus
 from streamlab.runtime.attempts import read_attempts
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.history_file import HistoryReader
@@ -132,10 +132,15 @@ class Insight:
             },
         )
 
-    def splits(self) -> pl.DataFrame:
+    def splits(self, report: JobStatus | None = None) -> pl.DataFrame:
         """Return how far the splits of its sources have been read, those that hold the watermark back first.
 
         Of many splits of one subtask, 30 are shown; the newest of those that have ended come last.
+
+        Parameters
+        ----------
+        report
+            What `report` gave a moment ago, for figures of one moment; None: as it is now.
 
         Returns
         -------
@@ -159,7 +164,7 @@ class Insight:
                 split.idle,
                 split.ended,
             )
-            for task in self._handle.status().tasks
+            for task in (report or self._handle.status()).tasks
             for split in task.time.splits
         ]
         schema = {
@@ -200,15 +205,11 @@ class Insight:
         """Return a reader that gives the history so far, and on each further call only what is new."""
         return HistoryFeed(HistoryReader(self._handle.folder.path))
 
-    def panes(self, *, wait: bool = True) -> pl.DataFrame:
+    def panes(self) -> pl.DataFrame:
         """Return the windows of its steps, the newest 500 of each, those that end last first.
 
-        Parameters
-        ----------
-        wait
-            Whether to wait until all workers have told how things are now: for two seconds at most, or for ten while
-            it is paused and they have nothing else to do. Otherwise the table is what they have told since somebody
-            asked last; they go on telling for five seconds.
+        Waits until all workers have told how things are now: for two seconds at most, or for ten while the job is
+        paused and they have nothing else to do.
 
         Returns
         -------
@@ -220,22 +221,34 @@ class Insight:
         folder = self._handle.folder.path
         state = self._handle.status().state
         if not state.is_final:
-            asked_ns = ask(folder)
-            if wait:
-                wait_for_answer(folder, asked_ns, _PAUSED_PANES_S if state is JobState.PAUSED else _PANES_S)
+            wait_for_answer(folder, ask(folder), _PAUSED_PANES_S if state is JobState.PAUSED else _PANES_S)
         with self._reading:
             return self._panes.read()
 
-    def diagnosis(self) -> Diagnosis:
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
+        """Return windows as `panes` does, without waiting, and whether all workers have told them since this was asked.
+
+        For those who ask again and again: workers go on telling for five seconds after each time.
+        """
+        is_final = self._handle.status().state.is_final
+        with self._reading:
+            return (self._panes.read(), True) if is_final else self._panes.look()
+
+    def diagnosis(self, report: JobStatus | None = None) -> Diagnosis:
         """Return what is wrong with it, in words, the worst first; empty when there is nothing to say.
 
         Each `Finding` has ``severity``, ``subject``, ``sentence`` and ``move`` (what to do next).
+
+        Parameters
+        ----------
+        report
+            What `report` gave a moment ago, for figures of one moment; None: as it is now.
         """
         meta = self._handle.meta
         attempts = read_attempts(self._handle.folder.results)
         layout = attempts[-1].layout if attempts else meta.layout
         facts = Facts(
-            self._handle.status(),
+            report or self._handle.status(),
             self._recent_samples(),
             {vertex.id: tuple(target for target, _ in vertex.gives_to) for vertex in layout.vertices},
             meta.options.checkpoint_every_ms,

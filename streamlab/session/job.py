@@ -13,6 +13,7 @@ from streamlab.connectors.timing import Pace
 from streamlab.core.changelog import with_op
 from streamlab.core.errors import JobError, OptionError, StreamlabError, explained
 from streamlab.core.late_binding import offered
+from streamlab.core.process_id import process_id
 from streamlab.core.timeouts import seconds
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
@@ -27,7 +28,7 @@ from streamlab.session.failures import error_of
 from streamlab.session.insight import Insight
 from streamlab.session.job_summary import summary_html, summary_text
 from streamlab.session.late_columns import no_late_rows
-from streamlab.session.moments import Moment
+from streamlab.session.moments import HeldMoment, Moment
 from streamlab.session.pacing import PacedJob
 from streamlab.session.replaying import Until, replay
 from streamlab.session.rescaling import rescale
@@ -90,6 +91,12 @@ class Job(Insight, PacedJob, SteppedJob):
     def is_kept(self) -> bool:
         """Whether its folder is there, with all that it has left; old ended jobs are deleted when others start."""
         return self._handle.folder.path.is_dir()
+
+    @property
+    def ends_with_process(self) -> bool:
+        """Whether it ends with this process, which has started it, and without ``detach=True``."""
+        meta = self._handle.meta
+        return meta.client == process_id() and not meta.options.detach
 
     def report(self) -> JobStatus:
         """Return everything that is known of it now: rows, rates, watermark, latency, and the figures of each task."""
@@ -416,6 +423,25 @@ class Job(Insight, PacedJob, SteppedJob):
         ``job.at(7).results()``, ``job.at(7).state("hourly")``
         """
         return Moment(self._handle, self.checkpoints[checkpoint])
+
+    def hold(self, checkpoint: int) -> HeldMoment:
+        """Return what :meth:`at` does, and keep the checkpoint from being deleted, for as long as somebody looks at it.
+
+        That ends with ``release()``, with the block in ``with job.hold(7) as moment:``, or with this process.
+
+        Parameters
+        ----------
+        checkpoint
+            Id of a checkpoint that is still kept; -1 is the newest.
+
+        Raises
+        ------
+        OptionError
+            If there is no such checkpoint.
+        CheckpointError
+            If it is being deleted just now, or cannot be read.
+        """
+        return HeldMoment(self._handle, self.checkpoints.id_of(checkpoint))
 
     def compare(self, other: Job | Moment, *, tolerance: float = TOLERANCE) -> pl.DataFrame:
         """Return the rows of the result tables that differ.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from streamlab.observe.status import JobStatus
-from streamlab.observe.wording import restarts, state_text, watermark
+from streamlab.observe.wording import duration_ms, rate, restarts, span, state_text, watermark
 from streamlab.session.failures import error_of
 
 
@@ -41,6 +41,7 @@ def _figures(status: JobStatus) -> list[tuple[str, str]]:
         figures.append(("no longer kept", f"{status.rows_dropped:,}"))
     if status.watermark_us is not None:
         figures.append(("watermark", watermark(status.watermark_us)))
-    if not status.state.is_final:
-        figures.append(("rows/s", f"{status.rows_in_per_s:,.0f}"))
+    figures.append(("rows/s", rate(status)))
+    if status.state.is_final:
+        figures.append(("took", span(duration_ms(status))))
     return figures + [(figure.label, figure.value) for figure in restarts(status)]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
+from types import TracebackType
+
 import polars as pl
 
+from streamlab.core.errors import StreamlabError
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
+from streamlab.core.process_id import process_id
+from streamlab.graph.lowering import lower
 from streamlab.runtime.client import JobHandle
 from streamlab.runtime.table_reader import TableReader, fold_keyed, read_side_rows
-from streamlab.session.checkpoints import Checkpoint
+from streamlab.session.checkpoints import Checkpoint, Combined
+from streamlab.state.checkpoints.manifests import ManifestStore
 
 
 class Moment:
@@ -48,6 +55,27 @@ class Moment:
         """Return the state of an operator; see :meth:`Checkpoint.state`."""
         return self.checkpoint.state(operator)
 
+    def state_by_key(self, operator: str) -> pl.DataFrame:
+        """Return the state of an operator as one table of its keys, as far as the job's query tells how to combine it.
+
+        Raises
+        ------
+        OptionError
+            If the checkpoint has no such operator.
+        CheckpointError
+            If a file is damaged or gone.
+        """
+        return self.checkpoint.state_by_key(operator, self._combined(operator))
+
+    def _combined(self, operator: str) -> Combined:
+        try:
+            graph = lower(self._handle.folder.understand_query(), self._handle.meta.options.parallelism)
+        except StreamlabError:
+            return lambda _part, rows: rows
+        specs = (spec for vertex in graph.vertices for spec in vertex.operators if spec.step == operator)
+        spec = next(specs, None)
+        return (lambda _part, rows: rows) if spec is None else spec.combined_state
+
     def sources(self) -> pl.DataFrame:
         """Return how far each split had been read; see :meth:`Checkpoint.sources`."""
         return self.checkpoint.sources()
@@ -57,3 +85,37 @@ class Moment:
 
     def __repr__(self) -> str:
         return f"<job {self._handle.meta.name!r} at checkpoint {self.checkpoint.id}>\n{self.results()}"
+
+
+class HeldMoment(Moment):
+    """A moment whose checkpoint nobody deletes until it is released, or this process ends; made by ``job.hold(7)``.
+
+    Parameters
+    ----------
+    handle
+        The client's side of the job.
+    checkpoint_id
+        Id of the checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If it is being deleted just now, or cannot be read.
+    """
+
+    def __init__(self, handle: JobHandle, checkpoint_id: int) -> None:
+        blobs = handle.folder.checkpoint_blobs()
+        self._store, self._owner = ManifestStore(blobs), f"look-{secrets.token_hex(8)}"
+        here = process_id()
+        manifest = self._store.hold(checkpoint_id, self._owner, [here] if here is not None else [])
+        super().__init__(handle, Checkpoint(blobs, manifest))
+
+    def release(self) -> None:
+        """Let go of the checkpoint; the job deletes it when its time has come."""
+        self._store.release(self.checkpoint.id, self._owner)
+
+    def __enter__(self) -> HeldMoment:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()

@@ -279,7 +279,7 @@ class SimulatedWorker:
         self._report_ends(command.clock_us)
 
     def _report_step(self, runner: TaskRunner, number: int) -> None:
-        self.events.append(runner.taken(self._hello, number, 0))
+        self.events.append(runner.taken(self._hello, number, 0, 0))
 
     def _report_halt(self, runner: TaskRunner, number: int, at: int) -> None:
         task = runner.task

@@ -48,7 +48,7 @@ def _run(folder: Path, query: Query, workers: int, *, looks: bool) -> None:
     while looks and not job.status.is_final:
         job.report()
         job.splits()
-        job.panes(wait=False)
+        job.newest_panes()
         job.lateness()
         job.diagnosis()
         feed.read_new()

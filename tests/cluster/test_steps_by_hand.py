@@ -56,6 +56,33 @@ def changes(step: object) -> list[tuple[object, ...]]:
     return step.changes.select("op", "k", pl.col("t").dt.second(), "n", "v").sort(pl.all()).rows()
 
 
+def test_after_each_step_splits_arrivals_and_the_watermark_are_those_of_the_step(start):
+    """However fast steps follow one another, and though the clock stands."""
+    job = start(windows(), parallelism=2)
+    latest: list[int] = []
+    for number, at in enumerate(SECONDS[:-1], 1):
+        step = job.step(rows=1)
+        latest.append(at)
+        (split,) = job.splits().rows(named=True)
+        assert (split["rows"], split["latest"]) == (number, second(max(latest) + 2) + dt.timedelta(microseconds=1))
+        assert split["watermark"] == step.watermark == second(max(latest))
+        arrivals = job.history("arrivals")
+        assert arrivals["rows"].sum() == number
+        assert arrivals["late_rows"].sum() == job.report().late_rows
+        assert job.history("job")["watermark"].drop_nulls().unique().len() == len(set(_highest(latest)))
+    late = job.history("arrivals").filter(pl.col("late_rows") > 0)
+    behind_ms = late.explode("late_sample", "late_watermark").select(
+        (pl.col("late_watermark") - pl.col("late_sample")).dt.total_microseconds() / 1000
+    )
+    assert sorted(behind_ms.to_series()) == sorted(job.lateness()["behind_ms"])
+    job.advance_watermark("1h")
+    assert job.history("job")["watermark"][-1] == second(max(latest)) + dt.timedelta(hours=1)
+
+
+def _highest(values: list[int]) -> list[int]:
+    return [max(values[: end + 1]) for end in range(len(values))]
+
+
 @pytest.mark.parametrize("parallelism", [1, 2])
 def test_a_window_row_by_row(start, parallelism):
     job = start(windows(), parallelism=parallelism)

@@ -249,3 +249,37 @@ def test_a_savepoint_of_a_live_source_begins_another_job(run, tmp_path: Path):
     assert still_running.sources()["vertex"].to_list() == ["ticks"]
     # It has a recording of its own, which it can be replayed from.
     assert second.recording.collect()["n"].max() >= after[-1]
+
+
+def test_a_checkpoint_that_is_held_stays_until_it_is_released(run):
+    job = run(windows(), checkpoint_keep=1)
+    has_read(job, 2_000)
+    first = job.checkpoint().id
+    with job.hold(first) as moment:
+        before = moment.state("per second")
+        for _ in range(3):
+            has_read(job, job.report().rows_in + 1)
+            newest = job.checkpoint()
+        assert job.checkpoints.ids == [newest.id]
+        assert_frame_equal(moment.state("per second"), before)
+        assert moment.results().height < job.results().height or not moment.results().height
+    has_read(job, job.report().rows_in + 1)
+    job.checkpoint()
+    with pytest.raises(CheckpointError):
+        moment.state("per second")
+    with pytest.raises(OptionError):
+        job.hold(first)
+
+
+def test_the_state_of_a_step_has_one_row_for_each_of_its_keys(run):
+    """Whichever subtask has it, and however it came together from batches."""
+    job = run(stream().group_by_dynamic("t", every="1m", group_by="k").agg(AGGREGATES).named("per minute"))
+    has_read(job, 1_000)
+    has_read(job, job.report().rows_in + 1_000)
+    moment = job.at(job.checkpoint().id)
+    state = moment.state_by_key("per minute")
+    assert "subtask" not in state.columns
+    assert state.select("k", "window_start").is_duplicated().sum() == 0
+    assert moment.state("per minute")["n"].sum() == state["n"].sum()
+    with pytest.raises(OptionError):
+        moment.state_by_key("gone")

@@ -91,6 +91,8 @@ class ShownJob:
 
     key_columns = ("at",)
     takes_checkpoints = True
+    ends_with_process = True
+    is_kept = True
     operators = pl.DataFrame({"operator": ["count"], "rows": [7]})
 
     def __init__(self, now: JobStatus, rows: pl.DataFrame) -> None:
@@ -127,7 +129,8 @@ class ShownJob:
         sample = self._sampler.sample(self.now)
         return [] if sample is None else [sample]
 
-    def diagnosis(self) -> list[Any]:
+    def diagnosis(self, report: Any) -> list[Any]:
+        del report
         return self.findings
 
     def graph(self) -> pl.DataFrame:
@@ -147,16 +150,16 @@ class ShownJob:
             },
         )
 
-    def panes(self, *, wait: bool) -> pl.DataFrame:
-        del wait
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
         shown = [("count", HOUR, HOUR, state, 12_345, None, 1, 0) for state in ("open", "fired", "refined", "closed")]
-        return pl.DataFrame(shown, schema=PANES, orient="row")
+        return pl.DataFrame(shown, schema=PANES, orient="row"), True
 
     def lateness(self) -> pl.DataFrame:
         late = [("dropped", "count", HOUR, HOUR, HOUR, 90_000.0, HOUR, HOUR, 1300.0)] * 3
         return pl.DataFrame(late, schema=LATE, orient="row").with_columns(tail=pl.lit("N1"))
 
-    def splits(self) -> pl.DataFrame:
+    def splits(self, report: Any) -> pl.DataFrame:
+        del report
         splits = [("read", 0, "read", f"{n}.csv", 10**n, None, None, HOUR, 5.0, True, n == 2, n == 1) for n in range(4)]
         return pl.DataFrame(splits, schema=SPLITS, orient="row")
 
@@ -173,6 +176,8 @@ class ShownJob:
 
     def state(self, operator: str) -> pl.DataFrame:
         return pl.DataFrame({"operator": [operator]})
+
+    state_by_key = state
 
     def sources(self) -> pl.DataFrame:
         return pl.DataFrame({"split": ["0.csv"]})

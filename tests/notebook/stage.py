@@ -56,7 +56,7 @@ class Stage:
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self._screen = Screen(job, 10, compact=compact, on_change=lambda _clicked: None)
+        self._screen = Screen(job, 10, compact=compact, on_change=lambda: None)
         self.page.expose_function("heard", lambda text: self._screen.said(json.loads(text)))
         self.page.set_content(_document(theme))
         self.draw()

@@ -140,8 +140,29 @@ def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
         stage.close()
 
 
+CUT = """selector => [...document.querySelectorAll(selector)].filter((node) => {
+  if (!node.checkVisibility()) return false;
+  const { left, right } = node.getBoundingClientRect();
+  const seen = node.closest(".sl-scroll") ?? document.documentElement;
+  const box = seen.getBoundingClientRect();
+  return left < box.left || right > Math.min(box.right, window.innerWidth);
+}).map((node) => node.outerHTML)"""
+
+
+def test_on_a_narrow_page_nothing_that_is_clicked_is_cut_off(browser: Any) -> None:
+    """Of a browser's 900 pixels JupyterLab leaves some 700 to an output."""
+    for state in (JobState.RUNNING, JobState.PAUSED):
+        stage = Stage(browser, ShownJob(status(state=state), table()), width=700)
+        for tab in TABS:
+            stage.choose(tab=tab)
+            assert stage.page.evaluate(CUT, ".sl-view :is(.sl-button, select, input, .sl-tab)") == [], tab
+        stage.close()
+
+
 def test_the_compact_form_has_one_line_above_its_table(browser: Any) -> None:
     stage = Stage(browser, ShownJob(status(), table()), width=700, compact=True)
+    line = stage.page.locator(".sl-line").inner_text()
+    assert line.startswith("late rows 1 · rows in 1,000 of 80,000")
     assert stage.page.locator(".sl-title").bounding_box()["height"] <= 30
     assert not stage.page.locator(".sl-tabs").is_visible()
     assert stage.page.evaluate(SMALL, LEAST_SIDE) == []

@@ -32,7 +32,8 @@ def test_controls_sorting_and_paging_work_while_a_cell_keeps_the_kernel_busy(
 ) -> None:
     page = open_notebook(lab.write("ticks.ipynb", START, ENDLESS, BUSY))
     page.run_all()
-    page.seq_above(2)
+    page.until("Number(view.querySelector('.sl-value').textContent.replace(/\\D/g, '')) > 50")
+    page.until("view.querySelectorAll('tbody tr').length === 10")
     page.page.click(f"{VIEW} [data-command=pause]")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
     assert cells(page, 2)[0] == "<img src=x onerror=alert(1)>"
@@ -73,9 +74,10 @@ def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Cal
     page.seq_above(2)
     page.page.click(f"{VIEW} [data-tab=time]")
     page.page.wait_for_selector(f"{VIEW} [data-chart=skew][data-points] canvas", state="attached", timeout=WAIT_MS)
-    page.until("view.querySelectorAll('[data-chart=watermarks][data-points]').length === 1")
+    page.page.wait_for_selector(f"{VIEW} [data-chart=ahead][data-points] canvas", state="attached", timeout=WAIT_MS)
     page.until("view.innerText.includes('○ open')")
     page.shoot(VIEW, "time-light")
+    shows_one_stretch_of_time(page)
     page.theme("dark")
     page.shoot(VIEW, "time-dark")
     page.page.focus(f"{VIEW} [data-tab=time]")
@@ -91,6 +93,33 @@ def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Cal
     assert page.errors == []
 
 
+def shows_one_stretch_of_time(page: Page) -> None:
+    """Switch what the charts show, and zoom into one of them: all follow."""
+    tools = f"{VIEW} .sl-panel:not([hidden])"
+    drawn = "[...view.querySelectorAll('.sl-panel:not([hidden]) [data-points]')].filter((one) => !one.hidden)"
+    page.until(f"{drawn}.some(({{ dataset }}) => dataset.to - dataset.from > 1000)")
+    # So that nothing moves away from below the mouse.
+    page.page.click(f"{VIEW} [data-command=pause]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=paused]", timeout=WAIT_MS)
+    page.page.click(f"{tools} [data-range=all]")
+    page.until("view.querySelector('[data-range=all]').ariaPressed === 'true'")
+    chart = page.page.locator(f"{tools} [data-chart=skew]")
+    before = float(chart.get_attribute("data-to")) - float(chart.get_attribute("data-from"))
+    # The tool that zooms is chosen in the toolbar, which shows when the mouse is over the chart.
+    chart.hover()
+    chart.locator(".bk-tool-icon-wheel-zoom").first.click()
+    chart.hover()
+    page.page.mouse.wheel(0, -300)
+    page.until("view.querySelector('[data-range=follow]').ariaPressed === 'false'")
+    page.until(f"{drawn}.every(({{ dataset }}) => dataset.to - dataset.from < {before})")
+    page.until(f"new Set({drawn}.map(({{ dataset }}) => dataset.from)).size === 1")
+    page.page.click(f"{tools} [data-range=last]")
+    page.until("view.querySelector('[data-range=follow]').ariaPressed === 'true'")
+    page.until(f"{drawn}.every(({{ dataset }}) => dataset.to - dataset.from <= 31000)")
+    page.page.click(f"{VIEW} [data-command=resume]")
+    page.page.wait_for_selector(f"{VIEW}[data-state=running]", timeout=WAIT_MS)
+
+
 def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Callable[..., Page]) -> None:
     page = open_notebook(lab.write("past.ipynb", START, PLANES.format(name="past")))
     page.run_all()
@@ -102,28 +131,26 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.theme("dark")
     page.shoot(VIEW, "checkpoints-dark")
     page.theme("light")
-    page.page.focus(f"{VIEW} input[type=range]")
-    page.page.keyboard.press("Home")
-    page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
-    oldest = page.page.inner_text(f"{VIEW} .sl-at")
-    before = count_of(page, ".sl-past .sl-count")
-    page.page.keyboard.press("End")
-    page.page.wait_for_function(
-        "old => document.querySelector('.sl-at').textContent !== old", arg=oldest, timeout=WAIT_MS
-    )
-    assert count_of(page, ".sl-past .sl-count") > before
+    travels_by_mouse_and_by_keys(page)
     page.page.click(f"{VIEW} button:has-text('Open state') >> nth=-1")
-    page.until("view.querySelector('.sl-past th').textContent.startsWith('subtask')")
+    page.until("view.querySelector('.sl-past th').textContent.startsWith('origin')")
+    parts = page.page.locator(f"{VIEW} .sl-past select >> nth=0").inner_text()
+    assert parts.index("state of group_by_dynamic") < parts.index("partial results on their way to")
     page.shoot(VIEW, "checkpoints-light")
     page.page.click(f"{VIEW} [data-command=replay] >> nth=-1")
-    page.page.wait_for_selector(f"{VIEW}[data-state=finished] .sl-trail button", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW}[data-state=stopped] .sl-trail button", timeout=WAIT_MS)
     page.shoot(VIEW, "replay-light")
+    page.page.click(f"{VIEW} .sl-trail button >> nth=1")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('The same rows as in past at checkpoint')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} .sl-trail button >> nth=0")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused] [data-command=step]", timeout=WAIT_MS)
     assert page.page.input_value(f"{VIEW} [placeholder=all]") == "1"
-    page.page.fill(f"{VIEW} [placeholder=all]", "3")
+    page.page.fill(f"{VIEW} [placeholder=all]", "many")
     page.page.click(f"{VIEW} [data-command=step]")
-    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 3 from')", timeout=WAIT_MS)
+    page.page.wait_for_selector(f"{VIEW} .sl-said.sl-error:has-text('a whole number from 1 on')", timeout=WAIT_MS)
+    page.page.fill(f"{VIEW} [placeholder=all]", "1,000")
+    page.page.click(f"{VIEW} [data-command=step]")
+    page.page.wait_for_selector(f"{VIEW} .sl-said:has-text('rows read: 1,000 from')", timeout=WAIT_MS)
     page.page.click(f"{VIEW} [data-tab=log]")
     page.until("view.querySelector('.sl-told').textContent.includes('Replaying past')")
     page.shoot(VIEW, "log-light")
@@ -135,9 +162,39 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     assert page.errors == []
 
 
+def travels_by_mouse_and_by_keys(page: Page) -> None:
+    """Move the slider of the checkpoints to the middle, one back, to the oldest one and to the newest."""
+    slider = page.page.locator(f"{VIEW} input[type=range]")
+    box = slider.bounding_box()
+    page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
+    page.until("view.querySelector('.sl-chosen').innerText.includes('kept while it is looked at')")
+    middle = page.page.inner_text(f"{VIEW} .sl-at")
+    assert int(middle.split()[1].strip(",")) == int(page.page.inner_text(f"{VIEW} .sl-chosen td >> nth=0").split()[1])
+    page.page.keyboard.press("ArrowLeft")
+    page.page.wait_for_function(
+        "old => document.querySelector('.sl-at').textContent !== old", arg=middle, timeout=WAIT_MS
+    )
+    slider.press("Home")
+    page.until("view.querySelector('[type=range]').value === '0'")
+    page.until("view.querySelector('.sl-at').textContent.startsWith('checkpoint 1,')")
+    oldest = page.page.inner_text(f"{VIEW} .sl-at")
+    page.until("view.querySelector('.sl-chosen').dataset.checkpoint === '1'")
+    before = count_of(page, ".sl-past .sl-count")
+    page.page.keyboard.press("End")
+    page.page.wait_for_function(
+        "old => document.querySelector('.sl-at').textContent !== old", arg=oldest, timeout=WAIT_MS
+    )
+    page.until("view.querySelector('.sl-at').textContent.includes('(the newest)')")
+    page.until("!view.querySelector('.sl-chosen').innerText.includes('looked at')")
+    assert count_of(page, ".sl-past .sl-count") > before
+
+
 def count_of(page: Page, selector: str) -> int:
     """Return the number of rows that a table says it has."""
     words = page.page.inner_text(f"{VIEW} {selector}").replace(",", "").split()
+    if words[0] == "no":
+        return 0
     return int(words[0]) if words[0].isdigit() else int(words[words.index("of") + 1])
 
 

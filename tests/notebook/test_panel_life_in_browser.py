@@ -62,6 +62,7 @@ def test_after_a_restart_a_detached_job_is_attached_again_and_the_old_panel_says
     page.until_copied("running")
     page.page.evaluate("async () => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     page.page.wait_for_selector(f'{VIEW}[data-state=gone] >> text=sl.attach("kept")', timeout=WAIT_MS)
+    assert "Job kept goes on without it." in page.page.inner_text(f"{VIEW} .sl-said")
     assert page.page.locator(f"{VIEW} [data-command=pause]").is_disabled()
     page.run_cell(2)
     page.page.wait_for_selector(f"{VIEW}[data-state=running]", timeout=WAIT_MS)
@@ -91,6 +92,9 @@ def test_a_kernel_that_is_killed_leaves_no_process_and_its_panel_says_so(
     assert len(processes) >= 3
     os.kill(kernel.pid, signal.SIGKILL)
     page.page.wait_for_selector(f"{VIEW}[data-state=gone]", timeout=WAIT_MS)
+    said = page.page.inner_text(f"{VIEW} .sl-said")
+    assert "The kernel has ended, and job killed with it" in said
+    assert f'sl.attach("{page.page.inner_text(f"{VIEW} .sl-id")}")' in said
     _, alive = psutil.wait_procs(processes, timeout=WAIT_MS / 1000)
     assert alive == []
     assert lab.processes_of_jobs() == []

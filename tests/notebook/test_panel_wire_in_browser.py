@@ -135,7 +135,7 @@ def test_of_charts_new_points_come_and_all_of_them_when_some_were_lost(
     page = open_notebook(lab.write("charts.ipynb", START, WINDOWS), script=PROBE)
     page.run_all()
     page.page.click(f"{VIEW} [data-tab=time]")
-    points = "Number(view.querySelector('[data-chart=watermarks]').dataset.points)"
+    points = "Number(view.querySelector('[data-chart=skew]').dataset.points)"
     until(page, f"{points} > 20")
     page.page.evaluate("() => { window.slProbe.drop = 15; window.slProbe.dropped = 0; }")
     until(page, "probe.dropped === 15")

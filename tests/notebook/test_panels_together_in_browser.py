@@ -49,8 +49,6 @@ IMAGE = "<img src=x onerror=window.__hit=1>"
 SCRIPT = "<script>window.__hit=1</script>"
 HOSTILE = f"""import polars as pl
 import streamlab as sl
-from streamlab.notebook import live_view
-live_view.LINGER_S = 1e9
 image, script = {IMAGE!r}, {SCRIPT!r}
 cells = [image, script, "\\x1b[31mred\\x1b[0m", "\\u202eback to front", "x" * 10_000_000]
 def fails(frame):
@@ -140,6 +138,7 @@ NAMELESS = """() => [...document.querySelectorAll(".sl-view :is(button, input, s
   const name = node.ariaLabel ?? node.closest("label")?.textContent ?? node.textContent;
   return !/\\p{L}/u.test(name);
 }).map((node) => node.outerHTML)"""
+CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
 BREAK = """from ipywidgets.widgets.widget import _instances
 for one in _instances.values():
     if hasattr(one, "frame"):
@@ -168,6 +167,14 @@ def test_motion_keyboard_names_and_errors_of_scripts(lab: Lab, open_notebook: Ca
         page.page.wait_for_selector(f"{VIEW}[data-tab={tab}] [data-tab={tab}][aria-selected=true]:focus")
         assert page.page.locator(f"{VIEW} [aria-selected=true]").count() == 1
         assert page.page.locator(VIEW).get_by_role("tabpanel").count() == 1
+    for place in (f"{VIEW} [data-tab=results]", f"{VIEW} .sl-scroll >> visible=true", f"{VIEW} input[type=search]"):
+        page.page.focus(place)
+        for key in ("d", "d", "a", "Shift+Enter", "Control+Enter"):
+            page.page.keyboard.press(key)
+    # What the notebook does with a key is done before it is asked anything more.
+    assert page.page.evaluate(CELLS) == 2
+    assert page.page.evaluate("() => document.activeElement.type") == "search"
+    page.page.fill(f"{VIEW} input[type=search]", "")
     page.page.click(f"{VIEW} [data-command=pause]")
     page.page.wait_for_selector(f"{VIEW}[data-state=paused] [data-command=step]")
     assert page.page.evaluate(NAMELESS) == []

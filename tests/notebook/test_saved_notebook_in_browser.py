@@ -25,7 +25,7 @@ landings.group_by_dynamic("dep_time", every="1h", group_by=["origin", "carrier"]
 CHART = 'planes.plot("dep_time", "flights", by="origin")'
 MOST_BYTES = 200_000
 MOST_ROWS = 500
-CHARTS = ("Event time over processing time", "Watermarks of the steps", "Rows read and written, per second", "planes")
+CHARTS = ("Event time over processing time", "Rows read and written, per second", "planes")
 SECTIONS = ("Time and flow", "Job graph", "Checkpoints")
 
 
@@ -38,7 +38,7 @@ def saved(lab: Lab, open_notebook: Callable[..., Page]) -> tuple[Path, Path]:
     page = open_notebook(name)
     page.run_all()
     page.seq_above(2)
-    for tab, charts in (("time", ("watermarks", "skew")), ("flow", ("rates", "batches", "state", "queues"))):
+    for tab, charts in (("time", ("skew", "ahead")), ("flow", ("rates", "batches", "state", "queues"))):
         page.page.click(f"{VIEW} [data-tab={tab}]")
         for chart in charts:
             drawn = f"{VIEW} [data-chart={chart}][data-points] canvas"
@@ -55,8 +55,8 @@ def saved(lab: Lab, open_notebook: Callable[..., Page]) -> tuple[Path, Path]:
     # Copies, since the notebook itself has a kernel as long as it is open.
     middle, end = lab.folder / "middle.ipynb", lab.folder / "end.ipynb"
     middle.write_bytes(path.read_bytes())
-    page.execute("import streamlab.notebook.live_view as view; view.LINGER_S = 0.0; planes.cancel()")
-    page.page.wait_for_selector(f"{VIEW}:not(.sl-figure-view)", state="detached", timeout=WAIT_MS)
+    page.execute("planes.cancel()")
+    page.until_copied("cancelled")
     page.save()
     end.write_bytes(path.read_bytes())
     assert page.errors == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 PANEL = (
-    *("dom", "wire", "charts", "chart_list", "findings", "table"),
+    *("dom", "wire", "charts", "chart_range", "chart_list", "findings", "table"),
     *("results", "header", "time", "flow", "checkpoints", "log", "panel"),
 )
 """Modules of a job's panel, each after those that it imports."""

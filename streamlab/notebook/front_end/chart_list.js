@@ -1,27 +1,69 @@
 // The charts of a tab: drawn by Bokeh once its script and the figures are there, and filled with each sample. Of the
-// points only new ones come; chart_data.py says how.
+// points only new ones come; chart_data.py says how. All charts of a tab show the same stretch of time.
 import { button, element, setText } from "./dom.js";
 import { linesOf, mountFigure, onTheme, pointsOf } from "./charts.js";
+import { cutLine, cutPoints, makeRange, rangeOf } from "./chart_range.js";
 
 const AGAIN_MS = 3000;
+const DRAW_MS = 1000;
+const ON_THE_WAY = "The charts come with the first figures.";
 
 export const makeCharts = (parent, names, tools) => {
-  const note = element("div", "sl-count", parent, "The charts are on their way.");
+  const list = { tools, asked: {}, lines: {}, axes: {} };
+  const bar = element("div", "sl-bar-tools sl-chart-tools", parent);
+  list.range = makeRange(bar, () => draw(list));
+  list.zones = element("span", "sl-count", bar);
+  list.note = element("div", "sl-count", parent, ON_THE_WAY);
   const grid = element("div", "sl-charts", parent);
-  const charts = names.map((name) => ({ name, host: element("div", "sl-chart", grid), figure: undefined, isAsked: false }));
-  for (const { name, host } of charts) host.dataset.chart = name;
-  const zones = element("div", "sl-count", parent);
-  const list = { charts, tools, note, zones, asked: {}, lines: {}, draw: () => {} };
-  tools.onEnd(() => charts.forEach(({ figure }) => figure?.remove()));
-  tools.onEnd(onTheme(() => requestAnimationFrame(() => list.draw())));
+  list.charts = names.map((name) => ({ name, host: element("div", "sl-chart", grid), figure: undefined, isAsked: false }));
+  list.bar = bar;
+  bar.hidden = true;
+  for (const { name, host } of list.charts) Object.assign(host, { hidden: true }).dataset.chart = name;
+  tools.onEnd(() => clearTimeout(list.timer));
+  tools.onEnd(() => list.charts.forEach(({ figure }) => figure?.remove()));
+  tools.onEnd(onTheme(() => requestAnimationFrame(() => draw(list))));
   return list;
 };
 
-const fill = ({ figure, host }, { lines, points }) => {
-  figure.fill("lines", linesOf(host, lines));
-  figure.fill("points", pointsOf(host, points));
+const isEmpty = (shown) => ![...shown.lines.map(({ x }) => x.length > 1), ...shown.points.map(({ x }) => x.length > 0)].some(Boolean);
+
+const fill = (list, { name, figure, host }) => {
+  const { lines, points } = list.lines[name];
+  const range = rangeOf(list.range, list.lines);
+  figure.setRange(range);
+  if (list.axes[name]) figure.set("y axis", "axis_label", list.axes[name]);
+  figure.fill("lines", linesOf(host, lines.map((line) => cutLine(line, range))));
+  figure.fill("points", pointsOf(host, points.map((group) => cutPoints(group, range))));
   host.dataset.points = [...lines, ...points].reduce((sum, { x }) => sum + x.length, 0);
-  host.hidden = ![...lines.map(({ x }) => x.length > 1), ...points.map(({ x }) => x.length > 0)].some(Boolean);
+  host.dataset.from = range[0];
+  host.dataset.to = range[1];
+};
+
+// To fill a chart is dear: one is filled in a frame of the browser's, so that clicks in between are heard.
+const draw = (list) => {
+  for (const chart of list.charts) chart.isStale = true;
+  if (list.isDrawing) return;
+  list.isDrawing = true;
+  const next = () => {
+    const chart = list.charts.find(({ isStale, figure, host }) => isStale && figure && !host.hidden);
+    list.isDrawing = chart !== undefined;
+    if (!chart) return;
+    chart.isStale = false;
+    fill(list, chart);
+    requestAnimationFrame(next);
+  };
+  requestAnimationFrame(next);
+};
+
+// Samples come twice a second, and to draw one is dear: the newest is drawn once a second, and none is left out for good.
+const drawSoon = (list) => {
+  if (list.timer) return;
+  const wait = Math.max(0, (list.drawnAt ?? 0) + DRAW_MS - Date.now());
+  list.timer = setTimeout(() => {
+    list.timer = undefined;
+    list.drawnAt = Date.now();
+    draw(list);
+  }, wait);
 };
 
 const joined = (known, [, from, to], added) => {
@@ -45,7 +87,8 @@ const take = (list, values, columns) => {
   const made = list.charts.map(({ name }) => {
     const before = list.lines[name];
     const known = before ? [...before.lines, ...before.points] : [];
-    const { lines, points } = values[name];
+    const { lines, points, y_label: yLabel } = values[name];
+    list.axes[name] = yLabel;
     const wholes = (some) => some.map((line) => whole(line, known, columns));
     return [name, { lines: wholes(lines), points: wholes(points) }];
   });
@@ -64,32 +107,46 @@ const fail = (list, error) => {
   list.note.hidden = false;
   button(list.note, "Try again", "draw the charts", () => {
     list.charts.forEach((chart) => { chart.isAsked = false; });
+    mount(list);
   });
   list.tools.model.send({ type: "error", text: String(error?.message ?? error) });
   console.error(error);
 };
 
+// Builds the figures that have something to show, one in a frame.
+const mount = async (list) => {
+  if (list.isMounting) return;
+  list.isMounting = true;
+  try {
+    for (;;) {
+      const chart = list.charts.find(({ isAsked, host }) => !isAsked && !host.hidden);
+      if (!chart) break;
+      chart.isAsked = true;
+      await new Promise(requestAnimationFrame);
+      chart.figure = await mountFigure(list.tools.model, chart.host, list.tools.figures[chart.name], (range) => {
+        list.range.zoomed(range);
+      });
+      list.note.hidden = list.note.hidden || chart.figure !== undefined;
+      draw(list);
+    }
+  } catch (error) {
+    fail(list, error);
+  } finally {
+    list.isMounting = false;
+  }
+};
+
 export const drawCharts = (list, values, columns) => {
-  const { charts, tools } = list;
   const isNew = values.version !== list.version;
-  if (isNew && !take(list, values, columns)) ask(list, "need_charts");
-  if (!tools.figures) {
+  const isTaken = isNew && take(list, values, columns);
+  if (isNew && !isTaken) ask(list, "need_charts");
+  for (const { name, host } of list.charts) host.hidden = !list.lines[name] || isEmpty(list.lines[name]);
+  list.bar.hidden = list.charts.every(({ host }) => host.hidden);
+  setText(list.zones, values.zones);
+  if (!list.tools.figures) {
     ask(list, "need_figures");
     return;
   }
-  list.draw = () => {
-    setText(list.zones, values.zones);
-    for (const chart of charts) if (chart.figure && list.lines[chart.name]) fill(chart, list.lines[chart.name]);
-  };
-  for (const chart of charts) {
-    if (chart.isAsked) continue;
-    chart.isAsked = true;
-    mountFigure(tools.model, chart.host, tools.figures[chart.name]).then((figure) => {
-      chart.figure = figure;
-      list.note.hidden = figure !== undefined;
-      list.draw();
-    }).catch((error) => fail(list, error));
-  }
-  // Samples come more seldom than frames, and to draw a chart is dear.
-  if (isNew) list.draw();
+  mount(list);
+  if (isTaken) drawSoon(list);
 };

@@ -8,6 +8,8 @@ export const MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus"];
 
 const SCRIPT_AGAIN_MS = 10000;
 const MOST_ASKED = 6;
+const LOOK_MS = 100;
+const MOST_LOOKS = 100;
 
 let loading;
 
@@ -93,8 +95,9 @@ export const onTheme = (callBack) => {
   return () => observer.disconnect();
 };
 
-// Shows a figure in `host`; the promise gives what fills and removes it.
-export const mountFigure = async (model, host, { item, free }) => {
+// Shows a figure in `host`; the promise gives what fills and removes it. `onZoom` is told which stretch of the abscissa
+// a user has chosen.
+export const mountFigure = async (model, host, { item, free }, onZoom) => {
   const bokeh = await loadBokeh(model);
   const { Document } = bokeh.require("document");
   const { add_document_standalone } = bokeh.require("embed/standalone");
@@ -106,12 +109,25 @@ export const mountFigure = async (model, host, { item, free }) => {
       if (one) one[property] = colourIn(host, role);
     }
   };
-  // The view may have gone while the script was on its way.
+  // The view may have gone while the script was on its way; or the page is slow, and has not put it in its place yet.
+  for (let i = 0; i < MOST_LOOKS && !host.isConnected; i += 1) await new Promise((done) => setTimeout(done, LOOK_MS));
   if (!host.isConnected) return undefined;
   paint();
   const views = await add_document_standalone(doc, host, { [item.root_id]: host });
   const stopTheme = onTheme(() => requestAnimationFrame(paint));
+  const range = doc.get_model_by_name("x range");
+  let isOurs = false;
+  range?.change.connect(() => isOurs || onZoom?.([range.start, range.end]));
   return {
+    setRange: ([start, end]) => {
+      isOurs = true;
+      range.setv({ start, end });
+      isOurs = false;
+    },
+    set: (name, property, value) => {
+      const one = doc.get_model_by_name(name);
+      if (one && one[property] !== value) one[property] = value;
+    },
     fill: (name, data) => {
       const source = doc.get_model_by_name(name);
       if (source) source.data = data;
@@ -131,7 +147,7 @@ const named = (labels) => {
   return new Set(names).size === names.length ? names : labels;
 };
 
-// The data of a figure's lines and points.
+// The data of a figure's lines and points. A colour is dear to find, and the same for all points of a group.
 export const linesOf = (host, lines) => ({
   xs: lines.map(({ x }) => x),
   ys: lines.map(({ y }) => y),
@@ -145,10 +161,11 @@ export const pointsOf = (host, groups) => {
   groups.forEach((group, i) => {
     const { x, y } = group;
     const style = group.style ?? i;
+    const colour = colourOf(host, style);
     for (let k = 0; k < x.length; k += 1) {
       data.x.push(x[k]);
       data.y.push(y[k]);
-      data.color.push(colourOf(host, style));
+      data.color.push(colour);
       data.marker.push(group.marker ?? MARKERS[style % MARKERS.length]);
       data.size.push(group.size ?? 7);
       data.label.push(group.label);

@@ -4,13 +4,14 @@ import { PACES } from "./header.js";
 import { drawOptions, drawPages, labelled, makePages, makeSelect } from "./results.js";
 
 const STRIP = { height: 56, step: 16, bar: 10, foot: 16 };
+// What can be done comes before the figures, so that it is in sight on a narrow page.
 const HEADS = [
   ["checkpoint", ""],
+  ["", ""],
   ["at", ""],
   ["took", "sl-number"],
   ["size", "sl-number"],
   ["newly written", "sl-number"],
-  ["", ""],
   ["", ""],
 ];
 
@@ -43,12 +44,28 @@ export const makeCheckpoints = (parent, { choose, act }) => {
   parts.slider = labelled(bar, "back to", document.createElement("input"));
   parts.slider.type = "range";
   parts.slider.min = 0;
-  parts.slider.addEventListener("input", () => choose({ at: parts.ids[Number(parts.slider.value)] }));
+  // The last place is that of the newest one, whichever that is. What was chosen stands there until it is shown.
+  parts.slider.addEventListener("input", () => {
+    const place = Number(parts.slider.value);
+    const isNewest = place === parts.ids.length - 1;
+    Object.assign(parts, { wanted: isNewest ? null : parts.ids[place], wantedSince: Date.now() });
+    tellPlace(parts, parts.ids[place], isNewest);
+    choose({ at: parts.wanted });
+  });
   parts.at = element("strong", "sl-at", bar);
   parts.part = makeSelect(bar, "show", (part) => choose({ part }));
   parts.error = element("div", "sl-where-error", parts.past);
   parts.pages = makePages(parts.past, bar, (fields) => choose(fields, "past"), { hasDtypes: true, label: "the past" });
   return parts;
+};
+
+const WAIT_MS = 4000;
+
+const tellPlace = (parts, id, isNewest) => {
+  const one = parts.timeline.find((other) => other.id === id);
+  const words = `checkpoint ${id}, ${one?.at ?? ""}${isNewest ? " (the newest)" : ""}`;
+  setText(parts.at, words);
+  parts.slider.setAttribute("aria-valuetext", words);
 };
 
 const drawStrip = ({ strip, about }, timeline) => {
@@ -87,13 +104,12 @@ const drawList = (parts, timeline, shownId) => {
       const row = element("tr", "", parts.list);
       row.dataset.checkpoint = one.id;
       row.classList.toggle("sl-chosen", one.id === shownId);
-      [`${one.mark} ${one.id}`, one.at, one.duration, one.size, one.new].forEach((text, i) => {
-        element("td", HEADS[i][1], row, text);
-      });
-      element("td", "sl-count", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
+      element("td", "", row, `${one.mark} ${one.id}`);
       const actions = element("td", "sl-actions", row);
+      [one.at, one.duration, one.size, one.new].forEach((text, i) => element("td", HEADS[i + 2][1], row, text));
+      element("td", "sl-count", row, [one.words, one.kind, one.restored, one.before, one.reason].filter(Boolean).join(" · "));
       if (!one.kept) continue;
-      button(actions, "↺ Replay from here", "start a new job that goes on from this checkpoint, and show it here", () =>
+      button(actions, "↺ Replay", "start a new job that goes on from this checkpoint, and show it here", () =>
         parts.act("replay", { checkpoint: one.id, pace: parts.pace.value }),
       ).dataset.command = "replay";
       button(actions, "Open state", "what the steps remembered", () => {
@@ -110,16 +126,22 @@ export const drawCheckpoints = (parts, { body }, columns) => {
   drawStrip(parts, body.timeline);
   parts.scroll.hidden = !body.timeline.length;
   const { past } = body;
-  parts.ids = past.ids;
+  const isShown = parts.wanted === undefined || parts.wanted === (past.newest ? null : past.id);
+  const isAwaited = !isShown && Date.now() - parts.wantedSince < WAIT_MS;
+  if (!isAwaited) parts.wanted = undefined;
+  // While the slider is on its way, the places that it goes by stay as they are.
+  if (!isAwaited) parts.ids = past.ids;
+  parts.timeline = body.timeline;
   parts.states = past.parts?.map(([part]) => part).filter((part) => part.startsWith("state:"));
   drawList(parts, body.timeline, past.id);
   parts.past.hidden = past.id === null;
   if (past.id === null) return;
-  parts.slider.max = past.ids.length - 1;
-  if (document.activeElement !== parts.slider || past.newest) parts.slider.value = past.ids.indexOf(past.id);
-  parts.slider.setAttribute("aria-valuetext", `checkpoint ${past.id}`);
-  const one = body.timeline.find(({ id }) => id === past.id);
-  setText(parts.at, `checkpoint ${past.id}, ${one?.at ?? ""}${past.newest ? " (the newest)" : ""}`);
+  if (!isAwaited) {
+    parts.slider.max = past.ids.length - 1;
+    parts.slider.value = past.ids.indexOf(past.id);
+    parts.slider.disabled = past.ids.length < 2;
+    tellPlace(parts, past.id, past.id === past.ids.at(-1));
+  }
   keepSize(parts.at, "width");
   drawOptions(parts.part, past.parts, past.part);
   setText(parts.error, past.error ? `✗ ${past.error}` : "");

@@ -40,6 +40,13 @@ export const setText = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };
 
+// Keys pressed here are for what is here: in the notebook around it, "d d" would delete the cell. Saving is for all.
+export const keepKeys = (root) => {
+  const isSaving = ({ key, ctrlKey, metaKey }) => (ctrlKey || metaKey) && key.toLowerCase() === "s";
+  const keep = (event) => isSaving(event) || event.stopPropagation();
+  for (const type of ["keydown", "keypress", "keyup"]) root.addEventListener(type, keep);
+};
+
 // Makes `parent` have exactly `count` children, so that what grows keeps the nodes that it has.
 export const resize = (parent, count, tag, className = "") => {
   while (parent.childElementCount > count) parent.lastElementChild.remove();

@@ -1,5 +1,5 @@
 // One figure that keeps ticking: what job.plot() shows.
-import { element, setText } from "./dom.js";
+import { element, keepKeys, setText } from "./dom.js";
 import { columnsOf, hideCopy, untilKernelEnds, watchGaps, watchLooks } from "./wire.js";
 import { linesOf, mountFigure, onTheme } from "./charts.js";
 
@@ -7,6 +7,7 @@ export default {
   render({ model: lasting, el }) {
     const model = untilKernelEnds(lasting, () => element("div", "sl-count", root, "The kernel behind this chart has ended."));
     const root = element("div", "sl-view sl-figure-view", el);
+    keepKeys(root);
     const host = element("div", "sl-chart", root);
     const note = element("div", "sl-count", root);
     let figure;

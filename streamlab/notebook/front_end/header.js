@@ -81,7 +81,8 @@ const makeSteps = (parent, act) => {
     button(tools, text, title, () => act(command, args())).dataset.command = command;
   };
   let rows;
-  const size = () => ({ rows: rows.value.trim() ? Number(rows.value) : null });
+  // As it is written: the kernel knows what a number is, and says so when it is none.
+  const size = () => ({ rows: rows.value });
   element("span", "sl-label", rowTools, "by hand");
   step(rowTools, "step", "⇥ Step", "read one batch, with everything that follows from it", size);
   step(rowTools, "step_watermark", "⇥ To next watermark", "read on until the watermark has risen", size);
@@ -178,13 +179,21 @@ export const drawHeader = (parts, head, frame) => {
   setText(parts.state, `${head.mark} ${head.state}`);
   setText(parts.name, head.name);
   setText(parts.id, head.id);
-  setText(parts.line, frame.compact ? head.figures.map(([label, value]) => `${label} ${value}`).join(" · ") : "");
+  // What deserves a look comes first: a narrow page has no room for all.
+  const inOrder = frame.compact ? [...head.figures].sort(([, , , one], [, , , other]) => other - one) : [];
+  const words = inOrder.map(([label, value]) => `${label} ${value}`);
+  if (frame.compact && head.awaited) words.unshift(head.awaited);
+  setText(parts.line, words.join(" · "));
+  parts.line.title = parts.line.textContent;
   const known = head.progress !== null;
   progress.classList.toggle("sl-unknown", !known);
   bar.style.width = known ? `${(head.progress * 100).toFixed(1)}%` : "0";
   if (known) progress.setAttribute("aria-valuenow", Math.round(head.progress * 100));
   else progress.removeAttribute("aria-valuenow");
-  drawFigures(parts.figures, head.figures);
+  // While nothing was read, the last figure says for how long, and what is waited for.
+  const [after, awaited] = head.awaited.split(": ");
+  drawFigures(parts.figures, [...head.figures, ...(awaited ? [[after, awaited, head.awaited, false]] : [])]);
+  parts.figures.lastElementChild?.classList.toggle("sl-awaited", Boolean(awaited));
   drawTrail(parts, frame.original);
   drawPace(parts, head, frame.said);
   drawControls(parts, head.controls);
@@ -193,14 +202,20 @@ export const drawHeader = (parts, head, frame) => {
   drawFailure(parts.failure, head.failure);
 };
 
+// What became of a job whose kernel has ended, and how to see it again. A name may have been given to another job since.
+const goneText = ({ name, id, final, ends_with_kernel: endsToo }) => {
+  const again = (which) => `import streamlab as sl and, in a cell, sl.attach(${JSON.stringify(which)})`;
+  if (final) return `The kernel of this panel has ended: this is how the job ended. To see it again: ${again(id)}.`;
+  const last = "this is the last that was shown";
+  if (endsToo) return `The kernel has ended, and job ${name} with it: ${last}. To see what it has left: ${again(id)}.`;
+  return `The kernel of this panel has ended: ${last}. Job ${name} goes on without it. To see it again: ${again(name)}.`;
+};
+
 // The kernel has ended, and nothing here will change any more.
-export const drawGone = (parts, name) => {
+export const drawGone = (parts, head) => {
   parts.root.dataset.state = "gone";
-  parts.root.setAttribute("aria-label", `Job ${name}, its kernel has ended`);
+  parts.root.setAttribute("aria-label", `Job ${head.name}, its kernel has ended`);
   setText(parts.state, "○ kernel ended");
-  drawSaid(parts, {
-    error: true,
-    text: `The kernel behind this panel has ended: this is the last that it has shown. sl.attach(${JSON.stringify(name)}) in a cell shows the job again.`,
-  });
-  for (const control of parts.root.querySelectorAll("button:not(.sl-close), select, input")) control.disabled = true;
+  drawSaid(parts, { error: true, text: goneText(head) });
+  for (const control of parts.root.querySelectorAll("button:not(.sl-close, [data-range]), select, input")) control.disabled = true;
 };

@@ -1,5 +1,5 @@
 // The panel: a header, tabs, and what the open tab shows. Draws the newest frame that the kernel has sent.
-import { element, setText } from "./dom.js";
+import { element, keepKeys, setText } from "./dom.js";
 import { columnsOf, hideCopy, untilKernelEnds, watchGaps, watchLooks } from "./wire.js";
 import { drawGone, drawHeader, makeHeader } from "./header.js";
 import { drawResults, makeResults } from "./results.js";
@@ -44,7 +44,6 @@ const makeTabs = (root, names, tools) => {
     const to = event.key === "Home" ? 0 : event.key === "End" ? tabs.length - 1 : at + STEPS[event.key];
     if (at < 0 || Number.isNaN(to)) return;
     event.preventDefault();
-    event.stopPropagation();
     const next = tabs[(to + tabs.length) % tabs.length];
     next.tab.focus();
     tools.open(next.name);
@@ -64,6 +63,7 @@ const select = (tabs, open) => {
 const makePanel = (model, el) => {
   const root = element("div", "sl-view", el);
   root.setAttribute("role", "group");
+  keepKeys(root);
   const state = { seq: 0, tabs: [], wanted: undefined, wantedSince: 0 };
   const ends = [];
   const tools = {
@@ -72,6 +72,8 @@ const makePanel = (model, el) => {
     choose: (fields, of) => model.send({ type: "choose", of, fields }),
     act: (command, args = {}) => model.send({ type: "do", command, arguments: args }),
     open: (name) => {
+      // Until the tab is drawn, what is below stays where it is.
+      body.style.minHeight = `${body.offsetHeight}px`;
       Object.assign(state, { wanted: name, wantedSince: Date.now() });
       select(state.tabs, name);
       tools.choose({ tab: name });
@@ -82,7 +84,7 @@ const makePanel = (model, el) => {
 
   const draw = (frame) => {
     state.final = frame.head.final;
-    state.name = frame.head.name;
+    state.head = frame.head;
     if (frame.figures && !tools.figures) {
       tools.figures = frame.figures;
       model.send({ type: "have_figures" });
@@ -100,6 +102,7 @@ const makePanel = (model, el) => {
     open.parts ??= TABS[frame.tab].make(open.panel, tools);
     TABS[frame.tab].draw(open.parts, frame, columnsOf(frame));
     root.dataset.tab = frame.tab;
+    body.style.minHeight = "";
   };
 
   const fail = (error) => {
@@ -110,7 +113,7 @@ const makePanel = (model, el) => {
     model.send({ type: "error", text });
     console.error(error);
   };
-  const gone = () => drawGone(header, state.name);
+  const gone = () => drawGone(header, state.head);
   return { root, state, draw, fail, gone, end: () => ends.forEach((end) => end()) };
 };
 

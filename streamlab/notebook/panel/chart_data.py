@@ -11,7 +11,7 @@ from itertools import compress, count
 from operator import ne
 from typing import Any
 
-from streamlab.notebook.panel.course import SAMPLES, Course
+from streamlab.notebook.panel.course import SAMPLES, ChartLines, Course
 from streamlab.notebook.svg import Line
 from streamlab.notebook.wire import Binary
 
@@ -37,7 +37,8 @@ def packed_lines(lines: Sequence[Line], binary: Binary, known: Sequence[Line] = 
             one["keep"] = [at, begin, end]
         one["x"], one["y"] = (binary.numbers(values[end - begin :]) for values in (line.x, line.y))
         if not line.is_points:
-            packed["lines"].append({**one, "style": 2} if line.label == "watermark" else one)
+            style = 2 if line.label == "watermark" else place
+            packed["lines"].append({**one, "style": style, "steps": line.is_steps})
         elif line.x:
             name = next(name for name in _STYLES if line.label.startswith(name))
             packed["points"].append({**one, **dict(zip(("style", "marker", "size"), _STYLES[name], strict=True))})
@@ -55,7 +56,7 @@ class ChartData:
         What gives the lines of each chart, by name.
     """
 
-    def __init__(self, course: Course, charts: Mapping[str, Callable[[], Sequence[Line]]]) -> None:
+    def __init__(self, course: Course, charts: Mapping[str, Callable[[], ChartLines]]) -> None:
         self._course = course
         self._charts = charts
         self._lines: dict[str, Sequence[Line]] = {}
@@ -85,10 +86,12 @@ class ChartData:
         is_whole = self._must_be_whole or self._changes >= WHOLE_EVERY
         self._must_be_whole = False
         self._changes = 0 if is_whole else self._changes + 1
-        known, self._lines = self._lines, {name: lines() for name, lines in self._charts.items()}
+        charts = {name: chart() for name, chart in self._charts.items()}
+        known, self._lines = self._lines, {name: chart.lines for name, chart in charts.items()}
         binary = Binary()
         packed = {
-            name: packed_lines(lines, binary, () if is_whole else known[name]) for name, lines in self._lines.items()
+            name: {**packed_lines(lines, binary, () if is_whole else known[name]), "y_label": charts[name].y_label}
+            for name, lines in self._lines.items()
         }
         base = None if is_whole else self._values["version"]
         about = {"version": self._course.version, "base": base, "zones": self._course.zones()}

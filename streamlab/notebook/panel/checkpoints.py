@@ -5,6 +5,8 @@ What a checkpoint holds never changes, so the part that is looked at is read onc
 
 from __future__ import annotations
 
+from collections.abc import Set
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +21,19 @@ from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain
 from streamlab.observe.status import CheckpointStatus, JobStatus
 from streamlab.observe.wording import size, span, times
+from streamlab.operators.windows.pre_aggregate import LOCAL
 from streamlab.session.job import Job
+from streamlab.session.moments import HeldMoment
 
-RESULTS, SOURCES, STATE = "results", "sources", "state:"
-"""Parts of a checkpoint; behind the last stands the name of a step."""
+RESULTS, SOURCES, STATE, PARTIAL = "results", "sources", "state:", "partial:"
+"""Parts of a checkpoint; behind the last two stands the name of a step."""
 MARKS = {"complete": "✓", "running": "○", "failed": "✗", "abandoned": "✗", "damaged": "✗", "deleted": "·"}
 """A sign per state, so that colour never carries it alone."""
 _WORDS = {"deleted": "not kept", "complete": "kept"}
 
 
-def timeline(status: JobStatus) -> list[dict[str, Any]]:
-    """Return what is known of each checkpoint, oldest first.
+def timeline(status: JobStatus, held: int | None = None) -> list[dict[str, Any]]:
+    """Return what is known of each checkpoint, oldest first; `held` is one that is kept because it is looked at.
 
     ``before`` is what happened between it and the one before it: a restart, or nothing.
     """
@@ -43,7 +47,7 @@ def timeline(status: JobStatus) -> list[dict[str, Any]]:
                 "id": one.id,
                 "state": one.state,
                 "mark": MARKS[one.state],
-                "words": _WORDS.get(one.state, one.state),
+                "words": "kept while it is looked at" if one.id == held else _WORDS.get(one.state, one.state),
                 "kind": _kind(one),
                 "at": clock(one.triggered_us),
                 "ms": one.duration_ms,
@@ -98,10 +102,25 @@ class Past:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._read: tuple[tuple[int, str], Opened] | None = None
+        self._held: HeldMoment | None = None
+        """The chosen checkpoint, which stays for as long as it is looked at."""
+
+    @property
+    def held(self) -> int | None:
+        """Id of the checkpoint that is kept because it was chosen here."""
+        return None if self._held is None else self._held.checkpoint.id
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
     def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
         """Return the chosen part of the chosen checkpoint, as a table; ``id`` is None when there is none to show."""
-        ids = [one.id for one in status.checkpoints if one.state == "complete"]
+        kept = {one.id for one in status.checkpoints if one.state == "complete"}
+        self._hold(choice.at, kept)
+        ids = sorted(kept if self.held is None else kept | {self.held})
         if not ids:
             return {"id": None, "ids": []}
         at = choice.at if choice.at in ids else ids[-1]
@@ -117,6 +136,15 @@ class Past:
             "table": None if read.table is None else _packed(read.table, choice.past, binary),
         }
 
+    def _hold(self, at: int | None, kept: Set[int]) -> None:
+        if self.held == at:
+            return
+        self.close()
+        if at is not None and at in kept:
+            # One that is being deleted just now, or is damaged, is told of when it is opened.
+            with suppress(StreamlabError):
+                self._held = self._job.hold(at)
+
     def _part(self, at: int, part: str) -> Opened:
         if self._read is None or self._read[0] != (at, part):
             self._read = ((at, part), self._opened(at, part))
@@ -124,18 +152,27 @@ class Past:
 
     def _opened(self, at: int, part: str) -> Opened:
         try:
-            moment = self._job.at(at)
+            moment = self._held if self._held is not None and self.held == at else self._job.at(at)
             operators = moment.checkpoint.operators.group_by("operator", maintain_order=True).agg(pl.col("rows").sum())
+            ranked = list(operators.sort("rows", descending=True, maintain_order=True).iter_rows())
             states = [
                 (STATE + name, f"state of {plain(name)}, {rows:,} rows")
-                for name, rows in operators.sort("rows", descending=True, maintain_order=True).iter_rows()
+                for name, rows in ranked
+                if not name.endswith(LOCAL)
             ]
-            parts = [(RESULTS, "result table"), *states, (SOURCES, "positions of the sources")]
+            partial = [
+                (PARTIAL + name, f"partial results on their way to {plain(name.removesuffix(LOCAL))}, {rows:,} rows")
+                for name, rows in ranked
+                if name.endswith(LOCAL)
+            ]
+            parts = [(RESULTS, "result table"), *states, (SOURCES, "positions of the sources"), *partial]
             part = part if part in dict(parts) else RESULTS
             if part == SOURCES:
                 return Opened(parts, part, moment.sources())
+            if part.startswith(PARTIAL):
+                return Opened(parts, part, moment.state(part.removeprefix(PARTIAL)))
             if part.startswith(STATE):
-                return Opened(parts, part, moment.state(part.removeprefix(STATE)))
+                return Opened(parts, part, moment.state_by_key(part.removeprefix(STATE)))
             return Opened(parts, part, moment.results())
         except StreamlabError as error:
             return Opened([(RESULTS, "result table")], RESULTS, None, plain(str(error).replace("\n", " ")))

@@ -7,31 +7,26 @@ is kept what charts show, as plain numbers, and lines are made anew only when th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple, Protocol
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.notebook.panel.course_lines import by_age, distinct, few, highest, unit_of
 from streamlab.notebook.svg import Line
 from streamlab.observe.clock import clock_ms, zone
-from streamlab.observe.history import ArrivalSample, Sample, TaskSample
+from streamlab.observe.history import SAMPLE_EVERY_US, ArrivalSample, Sample, TaskSample, thinned
 from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
-MOST_POINTS = 300
-"""Points of a line that are drawn, and its newest one."""
 SAMPLES = ("rows", "late, dropped", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
-_MOST_MARKS = 1_500
-_MOST_LINES = 8
-"""Lines that can be told apart: there are as many colours and dashes."""
-_SKEW_TIMES = 60
-"""Intervals whose rows are shown."""
-_UNITS = (("days", 86_400_000.0), ("hours", 3_600_000.0), ("minutes", 60_000.0), ("seconds", 1000.0))
+_MARKS, _LATE_MARKS, _OLD_MARKS = 6, 10, 2
+"""Rows that are drawn of an interval: those on time, late ones, and of each kind when it was some time ago."""
 _versions = count(1)
 
 
@@ -53,6 +48,14 @@ class VertexFigures(NamedTuple):
     state_bytes: float
 
 
+class Spent(NamedTuple):
+    """How long the subtasks of a vertex were at work, held up and without work, in a unit of its own."""
+
+    busy: float
+    waiting: float
+    idle: float
+
+
 class _Moment(NamedTuple):
     at_ms: float
     rows_in_per_s: float
@@ -62,24 +65,34 @@ class _Moment(NamedTuple):
     splits: dict[str, float | None]
 
 
+class ChartLines(NamedTuple):
+    """What a chart shows, and what stands at its ordinate when that depends on the data."""
+
+    lines: Sequence[Line]
+    y_label: str = ""
+
+
+class _RowTime(NamedTuple):
+    """Event time of a row, and the watermark that it was judged by, in ms since 1970."""
+
+    ms: float
+    watermark_ms: float | None
+
+
 @dataclass(frozen=True)
 class _Arrivals:
-    """Event times of the rows that came to a step within an interval, in ms since 1970.
+    """Times of the rows that came to a step within an interval.
 
     Attributes
     ----------
     until_ms : float
         Wall clock at its end.
-    watermark_ms, before_ms : float | None
-        The step's watermark at its end, and at the end of the interval before it.
     groups : tuple
         A sample of the rows, of the late ones that were dropped, and of those that were merged.
     """
 
     until_ms: float
-    watermark_ms: float | None
-    before_ms: float | None
-    groups: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+    groups: tuple[tuple[_RowTime, ...], ...]
 
 
 class Course:
@@ -94,14 +107,16 @@ class Course:
     def __init__(self, feed: Feed) -> None:
         self.version = next(_versions)
         """Another number whenever there is something new, and for each course."""
+        self.spent: dict[str, Spent] = {}
+        """How each vertex has spent its time so far."""
         self._feed = feed
         self._moments: deque[_Moment] = deque(maxlen=KEPT_TIMES)
         self._count = 0
         """Moments that there have been."""
         self._newest_us = 0
-        self._arrivals: list[_Arrivals] = []
-        self._newest_marks: dict[tuple[str, int, str], float] = {}
-        """The watermark of each subtask of a step at the end of its newest interval."""
+        self._arrivals: deque[_Arrivals] = deque(maxlen=KEPT_TIMES)
+        self._intervals = 0
+        """Intervals that there have been."""
 
     def read(self) -> None:
         """Take what is new."""
@@ -111,70 +126,68 @@ class Course:
         self.version = next(_versions)
         self._moments += map(_moment, new)
         self._count += len(new)
-        self._newest_us = new[-1].at_us
         for sample in new:
-            self._arrivals += [self._taken(one) for one in sorted(sample.arrivals, key=lambda one: one.until_us)]
-        times = sorted({one.until_ms for one in self._arrivals})[-_SKEW_TIMES:]
-        self._arrivals = [one for one in self._arrivals if one.until_ms >= times[0]]
+            self._add_spent(sample, sample.at_us - max(self._newest_us, sample.from_us - SAMPLE_EVERY_US))
+            self._newest_us = sample.at_us
+            self._arrivals += map(_arrived, sorted(sample.arrivals, key=lambda one: one.until_us))
+            self._intervals += len(sample.arrivals)
+
+    def _add_spent(self, sample: Sample, us: int) -> None:
+        """Add what the subtasks have done in so much time, as far as they have told."""
+        for task in sample.tasks:
+            told = (task.busy_ms_per_s, task.backpressured_ms_per_s, task.idle_ms_per_s)
+            known = self.spent.get(task.vertex, Spent(0.0, 0.0, 0.0))
+            self.spent[task.vertex] = Spent(*(old + ms * us for old, ms in zip(known, told, strict=True)))
 
     def zones(self) -> str:
         """Return in words in which time zones the lines are; empty when there are none."""
         return f"event times in UTC, clock times in {zone(self._newest_us)}" if self._newest_us else ""
 
     def watermarks(self) -> list[Line]:
-        """Return the watermark of each vertex, and of each split when there are several; of many the lowest."""
+        """Return the watermark of each vertex, and of each split when there are several; of many the lowest.
+
+        Nothing when all go together: then the staircase of the arrivals shows all there is.
+        """
         lines = self._per_vertex(lambda figures: figures.watermark_ms)
         splits = self._per(lambda moment: moment.splits.items())
-        return _few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
+        drawn = few([*lines, *splits] if len(splits) > 1 else lines, lambda line: line.y[-1])
+        return [replace(line, is_steps=True) for line in drawn] if len(drawn) > 1 else []
 
-    def lags(self) -> list[Line]:
-        """Return by how many seconds the watermark of each vertex is behind the wall clock; nothing for old data."""
-        lines = self._per_vertex(lambda figures: None if figures.lag_ms is None else figures.lag_ms / 1000)
+    def lags(self) -> ChartLines:
+        """Return by how much the watermark of each vertex is behind the wall clock; nothing for old data."""
+        lines = self._per_vertex(lambda figures: figures.lag_ms)
         newest = max(lines, key=lambda line: line.x[-1], default=None)
-        return [] if newest is None or newest.y[-1] * 1000 >= OLD_MS else _few(lines, _highest)
+        if newest is None or newest.y[-1] >= OLD_MS:
+            return ChartLines([])
+        unit, ms = unit_of(y for line in lines for y in line.y)
+        scaled = [replace(line, y=[y / ms for y in line.y]) for line in lines]
+        return ChartLines(few(scaled, highest), f"{unit} behind the clock")
 
     def arrivals(self) -> list[Line]:
-        """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones.
-
-        Of the last seconds only: of a long time one would see a straight line.
-        """
+        """Return event times over processing time: the watermark as a staircase, a sample of the rows, late ones."""
         if not self._arrivals:
             return []
-        since = min(one.until_ms for one in self._arrivals)
-        newest = self._thinned([moment for moment in self._moments if moment.at_ms >= since])
-        marks = [(moment.at_ms, moment.watermark_ms) for moment in newest if moment.watermark_ms is not None]
+        moments = [one for one in self._thinned(self._moments) if one.watermark_ms is not None]
+        marks = Line("watermark", [one.at_ms for one in moments], [one.watermark_ms or 0.0 for one in moments])
         groups = [
-            _points(label, ((one.until_ms, time_ms) for one in self._arrivals for time_ms in one.groups[place]))
+            _points(label, ((at_ms, row.ms) for at_ms, row in self._marks(place)))
             for place, label in enumerate(SAMPLES)
         ]
-        return [_staircase(marks), *groups] if marks else groups
+        return [replace(marks, is_steps=True), *groups] if moments else groups
 
-    def ahead(self) -> list[Line]:
-        """Return by how much sampled rows were ahead of the watermark, late ones behind it, in a unit that fits."""
-        known = [one for one in self._arrivals if one.watermark_ms is not None]
-        if not known:
-            return []
-        # Of an interval only its last watermark is known: rows came after the one before it, late ones before it.
+    def ahead(self) -> ChartLines:
+        """Return by how much sampled rows were ahead of the watermark that judged them, late ones behind it."""
         groups = [
-            [
-                (one.until_ms, time_ms - against)
-                for one in known
-                if (against := one.watermark_ms if place else one.before_ms) is not None
-                for time_ms in one.groups[place]
-            ]
+            [(at_ms, row.ms - row.watermark_ms) for at_ms, row in self._marks(place) if row.watermark_ms is not None]
             for place in range(len(SAMPLES))
         ]
-        largest = max((abs(y) for group in groups for _, y in group), default=0.0)
-        unit, ms = next((one for one in _UNITS if largest >= 2 * one[1]), _UNITS[-1])
-        times = [one.until_ms for one in known]
+        times = [x for group in groups for x, _ in group]
+        if not times:
+            return ChartLines([])
+        unit, ms = unit_of(y for group in groups for _, y in group)
+        points = [_points(label, ((x, y / ms) for x, y in group)) for label, group in zip(SAMPLES, groups, strict=True)]
         zero = Line("watermark", [min(times), max(times)], [0.0, 0.0])
-        return [
-            zero,
-            *(
-                _points(f"{label}, {unit}", ((x, y / ms) for x, y in group))
-                for label, group in zip(SAMPLES, groups, strict=True)
-            ),
-        ]
+        return ChartLines([zero, *points], f"{unit} ahead")
 
     def rates(self) -> list[Line]:
         """Return the rows that are read and written per second."""
@@ -182,51 +195,46 @@ class Course:
         x = [moment.at_ms for moment in chosen]
         if not chosen:
             return []
-        return [
-            Line("rows in/s", x, [moment.rows_in_per_s for moment in chosen]),
-            Line("rows out/s", x, [moment.rows_out_per_s for moment in chosen]),
-        ]
+        return distinct(
+            [
+                Line("rows in/s", x, [moment.rows_in_per_s for moment in chosen]),
+                Line("rows out/s", x, [moment.rows_out_per_s for moment in chosen]),
+            ]
+        )
 
     def of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         """Return a figure of each vertex; of many those where it is highest."""
-        return _few(self._per_vertex(figure), _highest)
+        return few(self._per_vertex(figure), highest)
 
     def _per_vertex(self, figure: Callable[[VertexFigures], float | None]) -> list[Line]:
         return self._per(lambda moment: ((name, figure(figures)) for name, figures in moment.vertices.items()))
 
     def _per(self, values: Callable[[_Moment], Iterable[tuple[str, float | None]]]) -> list[Line]:
         """Return a line for each name, of the moments at which its value is known."""
-        lines: dict[str, Line] = {}
+        if not self._moments:
+            return []
+        # In the order that they have in every chart, so that they have the same colours.
+        lines = {name: Line(plain(name), [], []) for name, _ in values(self._moments[-1])}
         for moment in self._thinned(self._moments):
             for name, value in values(moment):
                 if value is not None:
                     line = lines.setdefault(name, Line(plain(name), [], []))
                     line.x.append(moment.at_ms)
                     line.y.append(value)
-        return list(lines.values())
+        return [line for line in lines.values() if line.x]
 
-    def _thinned(self, newest: Sequence[_Moment]) -> list[_Moment]:
-        """Return so many of the newest moments that a chart can show them, the last one always among them.
+    def _thinned(self, moments: Sequence[_Moment]) -> list[_Moment]:
+        """Return the newest moments, and so many of the older ones that a chart can show them."""
+        old, recent = by_age(moments, self._count)
+        return [*old, *recent]
 
-        Those that are chosen stay so while new ones come, until they are too many, so that few points change.
-        """
-        every = 1
-        while len(newest) > MOST_POINTS * every:
-            every *= 2
-        first = self._count - len(newest)
-        chosen = list(newest)[-first % every :: every]
-        if chosen and chosen[-1] is not newest[-1]:
-            chosen.append(newest[-1])
-        return chosen
-
-    def _taken(self, arrival: ArrivalSample) -> _Arrivals:
-        step = (arrival.vertex, arrival.subtask, arrival.step)
-        before, now = self._newest_marks.get(step), _time_ms(arrival.watermark_us)
-        if now is not None:
-            self._newest_marks[step] = now
-        samples = (arrival.sample_us, arrival.late_sample_us, arrival.merged_sample_us)
-        rows, late, merged = (tuple(us / 1000 for us in times) for times in samples)
-        return _Arrivals(clock_ms(arrival.until_us), now, before, (rows, late, merged))
+    def _marks(self, place: int) -> Iterator[tuple[float, _RowTime]]:
+        """Yield the rows of one group that are drawn, each with the end of its interval."""
+        old, recent = by_age(self._arrivals, self._intervals)
+        for one in old:
+            yield from ((one.until_ms, row) for row in thinned(one.groups[place], _OLD_MARKS))
+        for one in recent:
+            yield from ((one.until_ms, row) for row in one.groups[place])
 
 
 def _moment(sample: Sample) -> _Moment:
@@ -254,16 +262,18 @@ def _together(tasks: Sequence[TaskSample]) -> VertexFigures:
     )
 
 
-def _few(lines: list[Line], rank: Callable[[Line], float]) -> list[Line]:
-    """Return the lines that come first by rank, in the order that they have, and how many more there are."""
-    if len(lines) <= _MOST_LINES:
-        return lines
-    chosen = {line.label for line in sorted(lines, key=rank)[:_MOST_LINES]}
-    return [*(line for line in lines if line.label in chosen), Line(f"and {len(lines) - len(chosen)} more", [], [])]
-
-
-def _highest(line: Line) -> float:
-    return -max(line.y)
+def _arrived(arrival: ArrivalSample) -> _Arrivals:
+    samples = (
+        (arrival.sample_us, arrival.sample_watermark_us),
+        (arrival.late_sample_us, arrival.late_watermark_us),
+        (arrival.merged_sample_us, arrival.merged_watermark_us),
+    )
+    rows, late, merged = (
+        [_RowTime(us / 1000, _time_ms(mark)) for us, mark in zip(times, marks or [None] * len(times), strict=True)]
+        for times, marks in samples
+    )
+    groups = (thinned(rows, _MARKS), thinned(late, _LATE_MARKS), thinned(merged, _LATE_MARKS))
+    return _Arrivals(clock_ms(arrival.until_us), groups)
 
 
 def _time_ms(us: int | None) -> float | None:
@@ -271,13 +281,5 @@ def _time_ms(us: int | None) -> float | None:
 
 
 def _points(label: str, points: Iterable[tuple[float, float]]) -> Line:
-    newest = deque(points, maxlen=_MOST_MARKS)
-    return Line(label, [x for x, _ in newest], [y for _, y in newest], is_points=True)
-
-
-def _staircase(points: Sequence[tuple[float, float]]) -> Line:
-    """Return a line that stays where it is until it rises."""
-    steps = [points[0]]
-    for x, y in points[1:]:
-        steps += [(x, steps[-1][1]), (x, y)]
-    return Line("watermark", [x for x, _ in steps], [y for _, y in steps])
+    drawn = list(points)
+    return Line(label, [x for x, _ in drawn], [y for _, y in drawn], is_points=True)

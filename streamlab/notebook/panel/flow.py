@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from streamlab.notebook.panel.course import Spent
 from streamlab.notebook.panel.layered import placed
 from streamlab.observe.preview import plain
 from streamlab.observe.status import JobStatus, TaskStatus
-from streamlab.observe.wording import UNKNOWN, short_number, size, watermark
+from streamlab.observe.wording import UNKNOWN, duration_ms, short_number, size, watermark
 
 NOT_KNOWN = "N/A"
 FLOW_FINDINGS = frozenset({"bottleneck", "slow step", "hot key"})
@@ -22,17 +23,22 @@ class Shares:
 
     Parameters
     ----------
-    tasks
-        The vertex' subtasks.
+    spent
+        How long they did what.
     """
 
-    def __init__(self, tasks: Sequence[TaskStatus]) -> None:
-        told = [t for t in tasks if t.busy_ms_per_s + t.idle_ms_per_s + t.backpressured_ms_per_s >= _SEEN]
-        whole = sum(t.busy_ms_per_s + t.idle_ms_per_s + t.backpressured_ms_per_s for t in told)
-        self.known = bool(told)
-        self.busy = sum(t.busy_ms_per_s for t in told) / whole if told else 0.0
-        self.waiting = sum(t.backpressured_ms_per_s for t in told) / whole if told else 0.0
-        self.idle = max(0.0, 1.0 - self.busy - self.waiting) if told else 0.0
+    def __init__(self, spent: Spent) -> None:
+        whole = sum(spent)
+        self.known = whole >= _SEEN
+        self.busy = spent.busy / whole if self.known else 0.0
+        self.waiting = spent.waiting / whole if self.known else 0.0
+        self.idle = max(0.0, 1.0 - self.busy - self.waiting) if self.known else 0.0
+
+    @classmethod
+    def now(cls, tasks: Sequence[TaskStatus]) -> Shares:
+        """Return what the subtasks do now."""
+        told = [(t.busy_ms_per_s, t.backpressured_ms_per_s, t.idle_ms_per_s) for t in tasks]
+        return cls(Spent(*map(sum, zip(*told, strict=True))) if told else Spent(0.0, 0.0, 0.0))
 
     @property
     def values(self) -> list[float] | None:
@@ -40,7 +46,7 @@ class Shares:
         return [round(self.busy, 3), round(self.waiting, 3), round(self.idle, 3)] if self.known else None
 
 
-def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]], spent: Mapping[str, Spent]) -> dict[str, Any]:
     """Return the graph as it is drawn.
 
     Parameters
@@ -49,6 +55,8 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]]) -> dict[str
         The job's latest status.
     graph
         Rows of ``job.graph()``: vertices in topological order, and what each gives rows to.
+    spent
+        How each vertex has spent its time so far, for a job that has ended.
     """
     edges = [
         (row["vertex"], target, how)
@@ -66,7 +74,10 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]]) -> dict[str
                 "place": list(drawn.vertices[row["vertex"]]),
                 "steps": [plain(step) for step in row["steps"]],
                 "parallelism": row["parallelism"],
-                **_figures(by_vertex[row["vertex"]], ended=status.state.is_final),
+                **_figures(
+                    by_vertex[row["vertex"]],
+                    spent.get(row["vertex"], Spent(0.0, 0.0, 0.0)) if status.state.is_final else None,
+                ),
             }
             for row in graph
         ],
@@ -96,10 +107,11 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def _figures(tasks: Sequence[TaskStatus], *, ended: bool) -> dict[str, Any]:
-    shares = Shares([] if ended else tasks)
+def _figures(tasks: Sequence[TaskStatus], spent: Spent | None) -> dict[str, Any]:
+    shares = Shares.now(tasks) if spent is None else Shares(spent)
+    mean = "" if spent is None else "∅ "
     words = (
-        f"busy {percent(shares.busy)} · waiting {percent(shares.waiting)} · idle {percent(shares.idle)}"
+        f"{mean}busy {percent(shares.busy)} · waiting {percent(shares.waiting)} · idle {percent(shares.idle)}"
         if shares.known
         else f"busy {NOT_KNOWN} · waiting {NOT_KNOWN} · idle {NOT_KNOWN}"
     )
@@ -120,6 +132,9 @@ def _figures(tasks: Sequence[TaskStatus], *, ended: bool) -> dict[str, Any]:
 
 def _rate(tasks: Sequence[TaskStatus], status: JobStatus) -> str:
     """Return rows per second on the edges out of a vertex; each of them gets all its rows."""
-    if status.state.is_final or not tasks:
+    if status.state.is_final:
+        took_ms = duration_ms(status)
+        return f"∅ {short_number(sum(t.rows_out for t in tasks) / took_ms * 1000)} rows/s" if took_ms else ""
+    if not tasks:
         return ""
     return f"{short_number(sum(t.rows_out_per_s for t in tasks))} rows/s"

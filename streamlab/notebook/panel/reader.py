@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice, Tab
-from streamlab.notebook.panel.course import Course
+from streamlab.notebook.panel.course import ChartLines, Course, VertexFigures
 from streamlab.notebook.panel.flow import FLOW_FINDINGS, graph_values
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.log import LogTab
 from streamlab.notebook.panel.tables import ResultPages, packed_table, table_values
 from streamlab.notebook.panel.time import TimeTab, finding_values
 from streamlab.notebook.wire import Binary
+from streamlab.observe.clock import clock
 from streamlab.observe.status import JobStatus
+from streamlab.observe.wording import awaited
 from streamlab.session.job import Job
 
 _SAVED_CHECKPOINTS = 10
@@ -36,16 +39,17 @@ class JobReader:
 
     def __init__(self, job: Job, told: Told = tuple) -> None:
         self.job = job
+        self._ends_with_kernel = job.ends_with_process
         self._pages = ResultPages(job)
         self._past = Past(job)
         self._course = Course(job.history_feed())
         self._flow_charts = ChartData(
             self._course,
             {
-                "rates": self._course.rates,
-                "batches": lambda: self._course.of_vertices(lambda figures: figures.batch_duration_ms),
-                "state": lambda: self._course.of_vertices(lambda figures: figures.state_bytes),
-                "queues": lambda: self._course.of_vertices(lambda figures: figures.queued_batches),
+                "rates": lambda: ChartLines(self._course.rates()),
+                "batches": lambda: self._of_vertices(lambda figures: figures.batch_duration_ms),
+                "state": lambda: self._of_vertices(lambda figures: figures.state_bytes),
+                "queues": lambda: self._of_vertices(lambda figures: figures.queued_batches),
             },
         )
         self._time = TimeTab(job, self._course)
@@ -73,10 +77,18 @@ class JobReader:
         return {
             "tabs": self.tabs,
             "tab": tab,
-            "head": header(status),
+            "head": {
+                **header(status),
+                "awaited": awaited(status, time.time_ns() // 1000),
+                "ends_with_kernel": self._ends_with_kernel,
+            },
             "body": body,
             "binary": bytes(binary),
         }
+
+    def close(self) -> None:
+        """Let go of the checkpoint that was looked at."""
+        self._past.close()
 
     def send_charts_whole(self) -> None:
         """Have the charts' lines come whole once more, for a page that lacks what came before."""
@@ -88,15 +100,16 @@ class JobReader:
         status = self.job.report()
         page = self._pages.page(choice.results)
         self._course.read()
-        graph = graph_values(status, self.job.graph().to_dicts())
+        graph = graph_values(status, self.job.graph().to_dicts(), self._course.spent)
         return {
             **header(status),
+            "at": clock(status.reported_us) if status.reported_us and not status.state.is_final else "",
             **table_values(page, _no_rows(status)),
-            "findings": [finding_values(one) for one in self.job.diagnosis()],
+            "findings": [finding_values(one) for one in self.job.diagnosis(status)],
             "zones": self._course.zones(),
             "charts": {
                 "Event time over processing time": (self._course.arrivals(), True),
-                "Watermarks of the steps": (self._course.watermarks(), True),
+                "Watermarks of steps and splits": (self._course.watermarks(), True),
                 "Rows read and written, per second": (self._course.rates(), False),
             },
             "vertices": [
@@ -105,20 +118,25 @@ class JobReader:
             "checkpoints": timeline(status)[-_SAVED_CHECKPOINTS:],
         }
 
+    def _of_vertices(self, figure: Callable[[VertexFigures], float | None]) -> ChartLines:
+        return ChartLines(self._course.of_vertices(figure))
+
     def _flow(self, status: JobStatus, _choice: Choice, binary: Binary) -> Body:
-        findings = [] if status.state.is_final else self.job.diagnosis()
+        findings = [] if status.state.is_final else self.job.diagnosis(status)
+        charts = self._flow_charts.values(binary)
         return {
-            **graph_values(status, self.job.graph().to_dicts()),
+            **graph_values(status, self.job.graph().to_dicts(), self._course.spent),
             "findings": [finding_values(one) for one in findings if one.kind in FLOW_FINDINGS],
-            "charts": self._flow_charts.values(binary),
+            "charts": charts,
         }
 
     def _checkpoints(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:
+        past = self._past.values(status, choice, binary)
         return {
             "takes": self.job.takes_checkpoints,
             "running": not status.state.is_final,
-            "timeline": timeline(status),
-            "past": self._past.values(status, choice, binary),
+            "timeline": timeline(status, self._past.held),
+            "past": past,
         }
 
     def _log_values(self, status: JobStatus, choice: Choice, binary: Binary) -> Body:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice
-from streamlab.notebook.panel.course import OLD_MS, Course
+from streamlab.notebook.panel.course import OLD_MS, ChartLines, Course
 from streamlab.notebook.panel.results import Page, page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain
-from streamlab.observe.status import JobState, JobStatus
+from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import UNKNOWN, span
 from streamlab.session.job import Job
 
@@ -38,9 +38,16 @@ class TimeTab:
         self._job = job
         self.charts = ChartData(
             course,
-            {"skew": course.arrivals, "ahead": course.ahead, "watermarks": course.watermarks, "lag": course.lags},
+            {
+                "skew": lambda: ChartLines(course.arrivals()),
+                "ahead": course.ahead,
+                "watermarks": lambda: ChartLines(course.watermarks()),
+                "lag": course.lags,
+            },
         )
-        self._facts: tuple[object, _Facts] | None = None
+        self._told: tuple[JobStatus, list[dict[str, str]], pl.DataFrame] | None = None
+        """Findings and splits, and the status that they are of."""
+        self._late: tuple[object, pl.DataFrame] | None = None
         self._pages = {
             "panes": _Pages("newest window_end first", "no windows", counts=True),
             "late": _Pages("newest noted_at first", "no late rows"),
@@ -50,31 +57,28 @@ class TimeTab:
     def values(self, status: JobStatus, choice: Choice, binary: Binary) -> dict[str, Any]:
         """Return what is to be shown. What is made of the figures over time is made when there are new ones."""
         charts = self.charts.values(binary)
-        now = charts["version"], status.state, status.rows_in if status.state is JobState.PAUSED else None
-        if self._facts is None or self._facts[0] != now:
-            self._facts = now, self._read()
-        facts = self._facts[1]
-        panes = self._job.panes(wait=False)
-        splits = self._pages["splits"].packed(facts.splits, shown_splits, choice.splits, binary)
+        if self._told is None or self._told[0] != status:
+            findings = [finding_values(finding) for finding in self._job.diagnosis(status)]
+            self._told = status, findings, self._job.splits(status)
+        _, findings, known_splits = self._told
+        now = charts["version"], status.state, status.late_rows, status.merged_late_rows
+        if self._late is None or self._late[0] != now:
+            self._late = now, self._job.lateness()
+        panes, are_new = self._job.newest_panes()
+        windows = self._pages["panes"].packed(panes, shown_panes, choice.panes, binary)
+        if not are_new:
+            asked = "the workers are being asked"
+            windows["count"] = f"{windows['count']} · as last looked at: {asked}" if panes.height else asked
+        splits = self._pages["splits"].packed(known_splits, shown_splits, choice.splits, binary)
         splits["count"] += _untold(status)
         return {
-            "findings": facts.findings,
+            "findings": findings,
             "calm": _calm(status),
             "charts": charts,
-            "panes": self._pages["panes"].packed(panes, shown_panes, choice.panes, binary),
-            "late": self._pages["late"].packed(facts.late, shown_late, choice.late, binary),
+            "panes": windows,
+            "late": self._pages["late"].packed(self._late[1], shown_late, choice.late, binary),
             "splits": splits,
         }
-
-    def _read(self) -> _Facts:
-        findings = [finding_values(finding) for finding in self._job.diagnosis()]
-        return _Facts(findings, self._job.lateness(), self._job.splits())
-
-
-class _Facts(NamedTuple):
-    findings: list[dict[str, str]]
-    late: pl.DataFrame
-    splits: pl.DataFrame
 
 
 class _Pages:
@@ -110,6 +114,8 @@ class _Pages:
 
 def _calm(status: JobStatus) -> str:
     """Return what to say when there are no findings."""
+    if not status.rows_in and not status.state.is_final:
+        return "Nothing can be said before there are rows."
     if status.tasks and not any(task.time.clocks for task in status.tasks):
         return "No source of this job has an event time (event_time=), so there are no watermarks, and no row is late."
     return "✓ Nothing stands out." if status.state.is_final else "✓ Nothing stands out: no step holds the others back."

@@ -34,9 +34,14 @@ RULES = (
 )
 
 
+WITHOUT_ROWS = (failures, full_disk, checkpoints)
+"""Those that have something to say before there are rows."""
+
+
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
     """Return what there is to say of a job, the worst first."""
-    found = [finding for rule in RULES for finding in rule(facts)]
+    has_begun = facts.status.rows_in > 0 or facts.status.state.is_final
+    found = [finding for rule in (RULES if has_begun else WITHOUT_ROWS) for finding in rule(facts)]
     order = list(Severity)
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 

@@ -7,7 +7,7 @@ import polars as pl
 from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.core.time import MAX_TIME_US, time_us
 from streamlab.observe.late_notes import Outcome
-from streamlab.observe.time_notes import TimeNotes, bucket_of_ms, some_times
+from streamlab.observe.time_notes import RowTime, TimeNotes, bucket_of_ms, some_times
 from streamlab.operators.windows.columns import END, FINAL, PANE, START
 from streamlab.operators.windows.state import row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
@@ -31,7 +31,7 @@ def note_dropped(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame) -> None
     notes.late_rows_by(counted.iter_rows())
     newest = late.tail(_MOST)
     details = _details(plan, newest, ends.tail(_MOST), Outcome.DROPPED)
-    notes.late(late.height, some_times(newest, plan.index_column), details, _own(plan, newest))
+    notes.late(late.height, _some_times(plan, newest), details, _own(plan, newest))
 
 
 def note_merged(notes: TimeNotes, plan: WindowPlan, taken: pl.DataFrame) -> None:
@@ -41,7 +41,7 @@ def note_merged(notes: TimeNotes, plan: WindowPlan, taken: pl.DataFrame) -> None
     if merged.height:
         newest = merged.tail(_MOST)
         details = _details(plan, newest, windows.tail(_MOST), Outcome.MERGED)
-        notes.merged(merged.height, some_times(newest, plan.index_column), details, _own(plan, newest))
+        notes.merged(merged.height, _some_times(plan, newest), details, _own(plan, newest))
 
 
 def _last_windows(plan: WindowPlan, rows: pl.DataFrame, which: pl.Expr | None = None) -> pl.DataFrame:
@@ -72,6 +72,11 @@ def _details(plan: WindowPlan, rows: pl.DataFrame, windows: pl.DataFrame, outcom
         time_us(plan.index_column).alias("time_us"),
         pl.col(ROW_WATERMARK).alias("watermark_us"),
     ).with_columns(windows[START].alias("start_us"), windows[END].alias("end_us"))
+
+
+def _some_times(plan: WindowPlan, rows: pl.DataFrame) -> list[RowTime]:
+    times = rows.select(time_us(plan.index_column)).to_series()
+    return some_times(times.to_numpy(), rows[ROW_WATERMARK].to_numpy())
 
 
 def _own(plan: WindowPlan, rows: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from streamlab.core.time import MIN_TIME_US
 from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.operators.windows.columns import ROWS
+from streamlab.operators.windows.columns import CLOSED, PANE, ROWS
 from streamlab.operators.windows.emitted import Emitted
 from streamlab.operators.windows.grid_state import GridState
 from streamlab.operators.windows.lateness import note_dropped, note_merged
@@ -56,6 +56,11 @@ class WindowAggregateSpec(OperatorSpec):
     def goes_by_clock(self) -> bool:
         """Whether a trigger gives early results by the clock."""
         return isinstance(self.plan.trigger, EveryDuration)
+
+    def combined_state(self, part: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return one row for each key and pane; they are put together only when many have come, or the window fires."""
+        by = {"panes": (PANE,), "partly_late": (PANE, CLOSED)}.get(part)
+        return rows if by is None else self.plan.merged(rows, *by)
 
     @property
     def state_form(self) -> StateForm:

@@ -94,6 +94,32 @@ def test_arrivals_are_the_event_times_of_what_was_given() -> None:
     assert run.reader.notes.take("script", 10) is None
 
 
+def test_rows_are_sampled_with_the_watermark_that_stood_before_each_of_them() -> None:
+    """Not the one at the end of the interval, which may be hours further in a replay."""
+    run = Run(script([(0, at(10, 3, 7, 60)), (0, at(50))], watermark="5s"))
+    run.poll(0)
+    arrived = run.reader.notes.take("script", 9)
+    assert arrived is not None
+    known = dict(zip(arrived.sample_us, arrived.sample_watermark_us, strict=True))
+    behind = 5 * SECOND_US + 1
+    first, last = 10 * SECOND_US - behind, 60 * SECOND_US - behind
+    assert arrived.watermark_us == last
+    assert known == {10 * SECOND_US: None, 3 * SECOND_US: first, 7 * SECOND_US: first, 60 * SECOND_US: first} | (
+        {50 * SECOND_US: last} if 50 * SECOND_US in known else {}
+    )
+
+
+def test_of_several_splits_the_others_hold_a_rows_watermark_back() -> None:
+    run = Run(script([(0, at(100)), (9, at(101))], [(0, at(20))], watermark="5s"))
+    run.poll(0)
+    run.reader.notes.take("script", 1)
+    run.poll(9 * SECOND_US)
+    arrived = run.reader.notes.take("script", 9)
+    assert arrived is not None
+    assert arrived.sample_us == (101 * SECOND_US,)
+    assert arrived.sample_watermark_us == (15 * SECOND_US - 1,)
+
+
 def test_rows_that_are_not_due_have_not_arrived() -> None:
     run = Run(script([(0, at(0, 1, 2, 3))], pace="1x"))
     run.poll(0)

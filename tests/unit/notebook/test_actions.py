@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 
-from streamlab.core.errors import OptionError
-from streamlab.notebook.actions import carry_out
+from streamlab.core.errors import JobError, OptionError
+from streamlab.notebook.actions import carry_out, compare, rows_a_batch
 from streamlab.notebook.commands import Commands
+from streamlab.observe.status import JobState
+from streamlab.session.comparing import differing
 
 
 class NotingJob:
@@ -49,6 +52,55 @@ def test_an_export_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     assert pl.read_parquet(tmp_path / "noting-results.parquet").equals(NotingJob().results())
     assert pl.read_csv(tmp_path / "noting-results.csv").columns == ["n", "l"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("1,000", 1000),
+        ("1 000", 1000),
+        ("1_000", 1000),
+        ("12,345,678", 12_345_678),
+        ("7", 7),
+        ("", None),
+        ("All", None),
+    ],
+)
+def test_rows_a_batch_are_read_as_people_write_them(text: str, rows: int | None) -> None:
+    assert rows_a_batch(text) == rows
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-3", "1.5", "1.000", "1,00", "1e3", "1k", "\u0661"])
+def test_what_is_no_number_of_rows_is_refused_with_a_sentence(text: str) -> None:
+    job = NotingJob()
+    for command in ("step", "step_watermark"):
+        with pytest.raises(OptionError, match=r"rows a batch.*a whole number"):
+            carry_out(job, command, {"rows": text})
+    assert job.calls == []
+
+
+class Ended:
+    """A job with a table."""
+
+    def __init__(self, name: str, *rows: int, state: JobState = JobState.FINISHED) -> None:
+        self.name, self.rows, self.status = name, pl.DataFrame({"n": rows}), state
+        self.checkpoint = SimpleNamespace(id=9)
+
+    def results(self) -> pl.DataFrame:
+        return self.rows
+
+    def compare(self, other: Ended) -> pl.DataFrame:
+        return differing(self.rows, other.rows)
+
+
+def test_a_replay_is_compared_with_its_job_where_it_ended() -> None:
+    replay, running = Ended("again", 1, 2), Ended("planes", 1, 2, 3, state=JobState.RUNNING)
+    assert compare(replay, running, Ended("planes", 1, 2)) == "The same rows as in planes at checkpoint 9."
+    assert compare(replay, Ended("planes", 1, 3), None) == "1 rows are only here, 1 only in planes."
+    with pytest.raises(JobError, match=r"same position.*planes, which is running"):
+        compare(replay, running, None)
+    with pytest.raises(JobError, match=r"same position.*again, which is running"):
+        compare(Ended("again", 1, state=JobState.RUNNING), running, Ended("planes", 1))
 
 
 @pytest.mark.parametrize(("command", "arguments"), [("explode", {}), ("export", {"format": "exe"})])

@@ -45,6 +45,7 @@ class PastJob:
 
     def __init__(self) -> None:
         self.opened = 0
+        self.held: set[int] = set()
 
     def at(self, checkpoint_id: int) -> Any:
         self.opened += 1
@@ -53,18 +54,27 @@ class PastJob:
             raise OptionError(text)
         return Moment(checkpoint_id)
 
+    def hold(self, checkpoint_id: int) -> Any:
+        self.held.add(checkpoint_id)
+        moment = self.at(checkpoint_id)
+        moment.release = lambda: self.held.remove(checkpoint_id)
+        return moment
+
 
 class Moment:
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number = self.id = number
         self.checkpoint = self
-        self.operators = pl.DataFrame({"operator": ["empty", "full"], "rows": [0, 7]})
+        self.operators = pl.DataFrame({"operator": ["empty", "full", "full (local)", "full"], "rows": [0, 7, 90, 7]})
 
     def results(self) -> pl.DataFrame:
         return pl.DataFrame({"n": [self.number]})
 
     def state(self, operator: str) -> pl.DataFrame:
-        return pl.DataFrame({"operator": [operator]})
+        return pl.DataFrame({"subtask": [0, 1], "part": ["panes"] * 2, "operator": [operator] * 2, "sum(v)": [1, 2]})
+
+    def state_by_key(self, operator: str) -> pl.DataFrame:
+        return self.state(operator).group_by("operator").agg(pl.col("sum(v)").sum())
 
     def sources(self) -> pl.DataFrame:
         return pl.DataFrame({"split": ["s"]})
@@ -77,11 +87,40 @@ def test_one_part_of_one_checkpoint_is_read_once() -> None:
     for _ in range(3):
         shown = past.values(three, Choice(), Binary())
     assert (shown["id"], shown["ids"], shown["newest"], job.opened) == (3, [2, 3], True, 1)
-    assert [part for part, _ in shown["parts"]] == ["results", "state:full", "state:empty", "sources"]
+    assert [part for part, _ in shown["parts"]] == [
+        "results",
+        "state:full",
+        "state:empty",
+        "sources",
+        "partial:full (local)",
+    ]
+    assert dict(shown["parts"])["state:full"] == "state of full, 14 rows"
+    assert dict(shown["parts"])["partial:full (local)"] == "partial results on their way to full, 90 rows"
     older = past.values(three, Choice(at=2, part="state:full"), Binary())
-    assert (older["id"], older["part"], older["table"]["columns"]) == (2, "state:full", ["operator"])
+    assert (older["id"], older["part"], older["table"]["columns"]) == (2, "state:full", ["operator", "sum(v)"])
+    partial = past.values(three, Choice(at=2, part="partial:full (local)"), Binary())
+    assert partial["table"]["columns"] == ["subtask", "part", "operator", "sum(v)"]
     assert past.values(three, Choice(part="sources"), Binary())["table"]["columns"] == ["split"]
     assert past.values(three, Choice(part="state:gone"), Binary())["part"] == "results"
+
+
+def test_a_chosen_checkpoint_stays_until_another_is_chosen() -> None:
+    job = PastJob()
+    past = Past(job)
+    past.values(status(checkpoint(2), checkpoint(3)), Choice(), Binary())
+    assert job.held == set()
+    past.values(status(checkpoint(2), checkpoint(3)), Choice(at=2), Binary())
+    later = status(checkpoint(2, state="deleted"), checkpoint(3), checkpoint(4))
+    shown = past.values(later, Choice(at=2), Binary())
+    assert (shown["id"], shown["ids"], shown["error"], job.held) == (2, [2, 3, 4], "", {2})
+    assert [one["words"] for one in timeline(later, past.held)] == ["kept while it is looked at", "kept", "kept"]
+    shown = past.values(later, Choice(at=3), Binary())
+    assert (shown["ids"], job.held) == ([3, 4], {3})
+    past.values(later, Choice(), Binary())
+    assert job.held == set()
+    past.values(later, Choice(at=4), Binary())
+    past.close()
+    assert job.held == set()
 
 
 def test_without_checkpoints_and_with_a_damaged_one() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlab.notebook.panel.course import Spent
 from streamlab.notebook.panel.flow import graph_values
 from streamlab.notebook.panel.layered import placed
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
@@ -65,7 +66,7 @@ def status(*tasks: TaskStatus, **more: Any) -> JobStatus:
 
 
 def test_shares_are_of_the_whole_and_told_in_words() -> None:
-    shown = graph_values(status(task("read", 100, 850, 49.6), task("slow", 998, 0, 3)), CHAIN)
+    shown = graph_values(status(task("read", 100, 850, 49.6), task("slow", 998, 0, 3)), CHAIN, {})
     read, slow, write = shown["vertices"]
     assert read["words"] == "busy 10 % · waiting 85 % · idle 5 %"
     assert slow["words"].startswith("busy >99 %")
@@ -74,12 +75,16 @@ def test_shares_are_of_the_whole_and_told_in_words() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.FINISHED, JobState.CANCELLED])
-def test_an_ended_job_is_not_busy(state: JobState) -> None:
-    shown = graph_values(status(task("read", 50, 900, 50), task("slow", 990, 0, 10), state=state), CHAIN)
-    assert all(one["shares"] is None for one in shown["vertices"])
-    assert all(edge["rate"] == "" for edge in shown["edges"])
+def test_an_ended_job_is_not_busy_but_keeps_its_averages(state: JobState) -> None:
+    tasks = task("read", 50, 900, 50, rows_out=500), task("slow", 990, 0, 10)
+    ended = status(*tasks, state=state, submitted_us=1, started_us=1, ended_us=2_000_001)
+    shown = graph_values(ended, CHAIN, {"read": Spent(1.0, 1.0, 2.0)})
+    read, slow, _ = shown["vertices"]
+    assert (read["shares"], read["words"]) == ([0.25, 0.25, 0.5], "∅ busy 25 % · waiting 25 % · idle 50 %")
+    assert slow["shares"] is None
+    assert [edge["rate"] for edge in shown["edges"]] == ["∅ 250 rows/s", "∅ 0 rows/s"]
 
 
 def test_names_of_steps_are_shown_as_text() -> None:
-    shown = graph_values(status(), [vertex("\x1b[31mred", [])])
+    shown = graph_values(status(), [vertex("\x1b[31mred", [])], {})
     assert shown["vertices"][0]["id"] == "␛[31mred"

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from streamlab.notebook import live_view, output, widget
-from streamlab.notebook.live_view import LINGER_S, NEW_S, LiveView
+from streamlab.notebook.live_view import NEW_S, SETTLE_S, LiveView
 from streamlab.notebook.pump import EAGER_S, Pump
 from streamlab.notebook.widget import UNANSWERED_S
 from streamlab.observe.status import JobState, JobStatus
@@ -36,6 +36,8 @@ class FakeJob:
         return self.now
 
     key_columns = None
+    ends_with_process = True
+    is_kept = True
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ class FakeJob:
     def read_samples(self) -> list[Any]:
         return []
 
-    def diagnosis(self) -> tuple[()]:
+    def diagnosis(self, report: JobStatus) -> tuple[()]:
         return ()
 
     def graph(self) -> pl.DataFrame:
@@ -247,20 +249,66 @@ def test_a_view_that_went_without_a_word_is_given_up_unless_it_cannot_speak(
     view.close()
 
 
-def test_the_end_replaces_the_widget_by_plain_html(clock: Clock, outputs: Outputs) -> None:
+@pytest.mark.parametrize("looks", [True, False])
+def test_at_the_end_the_copy_is_renewed_and_the_panel_stays(clock: Clock, outputs: Outputs, looks: bool) -> None:
     job = FakeJob()
     view = LiveView(job, "widget", 5)
+    say(view, {"type": "looking", "view": "a", "looking": looks})
     job.change(state=JobState.FINISHED)
     view.tick()
-    assert view.ended
     shown, copy = outputs
-    assert set(shown.bundles[-1]) == {"text/html", "text/plain"}
-    assert "finished" in shown.bundles[-1]["text/html"]
-    assert copy.bundles[-1] == {"text/html": "", "text/plain": ""}
-    assert view._widget.frame["head"]["final"]
-    updates = len(shown.bundles)
+    assert len(shown.bundles) == 1
+    assert "finished" in copy.bundles[-1]["text/html"]
+    assert " at " not in copy.bundles[-1]["text/html"].partition("fake")[0]
+    assert view._widget.frame["head"]["final"] == looks
+    clock.s += 1000
     view.tick()
-    assert len(shown.bundles) == updates
+    assert not view.ended
+    say(view, {"type": "looking", "view": "a", "looking": True})
+    view.tick()
+    assert view._widget.frame["head"]["final"]
+    view.close()
+
+
+def test_the_panel_of_an_ended_job_takes_clicks_for_ever_and_costs_nothing(clock: Clock, outputs: Outputs) -> None:
+    job = FakeJob()
+    job.table = pl.DataFrame({"n": [1, 2, 3]})
+    job.change(state=JobState.FAILED)
+    view = LiveView(job, "widget", 5)
+    view.tick()
+    clock.s += SETTLE_S
+    reads = job.reads
+    for _ in range(5):
+        view.tick()
+    assert job.reads == reads
+    clock.s += 1e6
+    say(view, {"type": "choose", "of": "results", "fields": {"where": "n > 2"}})
+    view.tick()
+    assert view._widget.frame["body"]["left"] == 1
+    assert not view.ended
+    view.close()
+
+
+def test_what_a_deleted_job_has_shown_stays(clock: Clock, outputs: Outputs) -> None:
+    job = FakeJob()
+    job.change(state=JobState.FINISHED)
+    view = LiveView(job, "widget", 5)
+    pump = Pump()
+    pump._views = [view]
+    job.is_kept = False
+    pump.tick()
+    assert view._widget.frame["body"]["height"] == 1
+    assert "old jobs are deleted" in view._widget.frame["said"]["text"]
+    assert len(outputs[0].bundles) == 1
+    assert pump._views == []
+    view.close()
+
+
+def test_a_copy_of_a_running_job_says_when_it_was_running(clock: Clock, outputs: Outputs) -> None:
+    job = FakeJob()
+    job.change(reported_us=1_357_000_000_000_000)
+    view = LiveView(job, "widget", 5)
+    assert "running</b> at 2013-01-01" in outputs[1].bundles[0]["text/html"]
     view.close()
 
 
@@ -292,32 +340,6 @@ def test_without_widgets_the_output_is_replaced_once_a_second(clock: Clock, outp
         view.tick()
     assert 2 <= len(outputs[0].bundles) <= 4
     assert all(set(bundle) == {"text/html", "text/plain"} for bundle in outputs[0].bundles)
-
-
-def test_the_panel_of_an_ended_job_stays_a_while_and_then_becomes_plain_html(clock: Clock, outputs: Outputs) -> None:
-    job = FakeJob()
-    job.change(state=JobState.FAILED)
-    view = LiveView(job, "widget", 5)
-    view.tick()
-    assert not view.ended
-    clock.s += LINGER_S + 1
-    view.tick()
-    assert view.ended
-    assert WIDGET not in outputs[0].bundles[-1]
-    view.close()
-
-
-def test_a_click_keeps_the_panel_of_a_job_that_ends(clock: Clock, outputs: Outputs) -> None:
-    job = FakeJob()
-    view = LiveView(job, "widget", 5)
-    say(view, {"type": "choose", "of": "results", "fields": {"rows": 1}})
-    job.change(state=JobState.FINISHED)
-    view.tick()
-    assert not view.ended
-    clock.s += LINGER_S + 1
-    view.tick()
-    assert view.ended
-    view.close()
 
 
 def test_what_is_chosen_is_in_the_next_frame(clock: Clock, outputs: Outputs) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from streamlab.notebook.panel.chart_data import WHOLE_EVERY
 from streamlab.notebook.panel.choice import Choice
-from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course
+from streamlab.notebook.panel.course import KEPT_TIMES, Course
+from streamlab.notebook.panel.course_lines import MOST_POINTS
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.panel.time import TimeTab
 from streamlab.notebook.wire import Binary
@@ -45,6 +46,7 @@ class FakeJob:
     """A job that has got as far as the test says; each feed gives the samples that it has not given yet."""
 
     id, name = "j-1", "fake"
+    ends_with_process = is_kept = True
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -54,13 +56,13 @@ class FakeJob:
         return _Feed(self)
 
     def report(self) -> JobStatus:
-        return JobStatus(id=self.id, name=self.name, state=JobState.RUNNING)
+        return JobStatus(id=self.id, name=self.name, state=JobState.RUNNING, reported_us=len(self.samples))
 
-    def panes(self, *, wait: bool) -> pl.DataFrame:
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
         at = pl.lit(self.windows, pl.Int64).cast(PANES["window_end"])
         values = {"step": pl.lit("w"), "state": pl.lit("open"), "keys": pl.lit(self.windows), "window_end": at}
         columns = [values.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in PANES.items()]
-        return pl.select(columns).head(self.windows)
+        return pl.select(columns).head(self.windows), True
 
     def lateness(self) -> pl.DataFrame:
         return pl.DataFrame({"behind_ms": range(self.late)}).select(
@@ -68,10 +70,10 @@ class FakeJob:
             for name, dtype in LATE.items()
         )
 
-    def splits(self) -> pl.DataFrame:
+    def splits(self, report: JobStatus) -> pl.DataFrame:
         return pl.concat([SPLITS, pl.DataFrame({"rows": [self.splits_read]})], how="diagonal")
 
-    def diagnosis(self) -> tuple[()]:
+    def diagnosis(self, report: JobStatus) -> tuple[()]:
         return ()
 
     def graph(self) -> pl.DataFrame:

@@ -29,8 +29,8 @@ class ManySplits(FakeJob):
         tasks = tuple(TaskStatus(vertex="s", subtask=subtask, time=time) for subtask in range(2))
         return JobStatus(id="j", name="n", state=JobState.RUNNING, tasks=tasks)
 
-    def splits(self) -> pl.DataFrame:
-        rows = pl.DataFrame({"split": [split.split for task in self.report().tasks for split in task.time.splits]})
+    def splits(self, report: JobStatus) -> pl.DataFrame:
+        rows = pl.DataFrame({"split": [split.split for task in report.tasks for split in task.time.splits]})
         return pl.concat([SPLITS, rows], how="diagonal")
 
 

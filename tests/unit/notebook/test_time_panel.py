@@ -8,7 +8,8 @@ import msgspec
 import polars as pl
 
 from streamlab.notebook.panel.chart_data import packed_lines
-from streamlab.notebook.panel.course import KEPT_TIMES, MOST_POINTS, Course
+from streamlab.notebook.panel.course import KEPT_TIMES, Course
+from streamlab.notebook.panel.course_lines import MOST_POINTS, RECENT
 from streamlab.notebook.panel.time import shown_late, shown_panes, shown_splits
 from streamlab.notebook.wire import Binary
 from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSample
@@ -78,40 +79,89 @@ def test_before_there_is_a_history_there_is_nothing_to_draw() -> None:
     course.read()
     for lines in (
         course.watermarks(),
-        course.lags(),
+        course.lags().lines,
         course.arrivals(),
-        course.ahead(),
+        course.ahead().lines,
         course.of_vertices(lambda figures: figures.state_bytes),
     ):
         assert lines == []
     assert all(line.x == [] for line in course.rates())
 
 
+def split(name: str, watermark_s: int) -> SplitSample:
+    return SplitSample("read", 0, name, 1, watermark_s * S, False, False)
+
+
 def test_subtasks_are_one_line_and_splits_one_each() -> None:
-    course = Course(Feed([sample(0, watermark_s=100)], [sample(1, watermark_s=160)]))
+    samples = [
+        msgspec.structs.replace(sample(second, watermark_s=mark), splits=(split("a", mark), split("b", mark + 50)))
+        for second, mark in enumerate((100, 160))
+    ]
+    course = Course(Feed(samples[:1], samples[1:]))
     course.read()
     course.read()
     course.read()
-    assert [line.label for line in course.watermarks()] == ["read", "a", "b"]
-    read = course.watermarks()[0]
+    read, b = course.watermarks()
+    assert (read.label, b.label) == ("read, a", "b")
     assert (read.x, read.y) == ([local_ms(NOW_S), local_ms(NOW_S + 1)], [100_000.0, 160_000.0])
+    assert read.is_steps
     assert course.of_vertices(lambda figures: figures.state_bytes)[0].y == [2000.0, 2000.0]
     assert course.of_vertices(lambda figures: figures.queued_batches)[0].y == [4.0, 4.0]
     assert [line.y for line in course.rates()] == [[90.0, 90.0], [40.0, 40.0]]
-    assert course.lags()[0].y == [0.7, 0.7]
+    lag = course.lags()
+    assert (lag.lines[0].y, lag.y_label) == ([0.7, 0.7], "seconds behind the clock")
+
+
+def test_no_chart_has_two_lines_that_coincide() -> None:
+    one = sample(0, watermark_s=1).tasks[0]
+    for lead_s, labels in ((0, []), (1, []), (30, ["read", "count"])):
+        samples = []
+        for second in range(100):
+            ahead = msgspec.structs.replace(one, watermark_us=(second + lead_s) * S)
+            behind = msgspec.structs.replace(one, vertex="count", watermark_us=second * S)
+            samples.append(msgspec.structs.replace(sample(second), tasks=(ahead, behind), splits=()))
+        course = Course(Feed(samples))
+        course.read()
+        assert [line.label for line in course.watermarks()] == labels
+        # The lag is the same for both, and one line says so.
+        assert [line.label for line in course.lags().lines] == ["read, count"]
+    equal = [msgspec.structs.replace(sample(second), rows_out_per_s=90) for second in range(3)]
+    course = Course(Feed(equal))
+    course.read()
+    assert [line.label for line in course.rates()] == ["rows in/s, rows out/s"]
 
 
 def test_the_watermark_is_a_staircase_and_late_rows_are_points_behind_it() -> None:
     course = Course(Feed([sample(0, watermark_s=100), sample(1, watermark_s=160, late=(130 * S,))]))
     course.read()
     stairs, rows, late, merged = course.arrivals()
-    assert stairs.y == [100_000.0, 100_000.0, 160_000.0]
+    assert (stairs.is_steps, stairs.y) == (True, [100_000.0, 160_000.0])
     assert rows.y == [160_000.0, 220_000.0]
     assert (late.label, late.y, merged.y) == ("late, dropped", [130_000.0], [])
-    _, rows, late, _ = course.ahead()
-    assert (rows.label, rows.y, late.y) == ("rows, minutes", [2.0], [-0.5])
-    packed = packed_lines(course.ahead(), Binary())
+
+
+def test_rows_are_as_far_behind_as_the_watermark_that_judged_them_says() -> None:
+    """In a replay the watermark goes on by days within the interval at whose end it is known."""
+    hour = 3600 * S
+    arrival = sample(0, watermark_s=46 * 3600, late=(0,)).arrivals[0]
+    arrival = msgspec.structs.replace(
+        arrival, sample_us=(5 * hour,), sample_watermark_us=(4 * hour,), late_watermark_us=(3 * hour + 22 * 60 * S,)
+    )
+    course = Course(Feed([msgspec.structs.replace(sample(0), arrivals=(arrival,))]))
+    course.read()
+    (zero, rows, late, merged), label = course.ahead()
+    assert label == "hours ahead"
+    assert (set(zero.y), rows.y, [round(y, 3) for y in late.y], merged.y) == ({0.0}, [1.0], [-3.367], [])
+    packed = packed_lines([zero, rows, late, merged], Binary())
     assert [one["marker"] for one in packed["points"]] == ["circle", "x"]
+
+
+def test_the_newest_moments_are_all_drawn() -> None:
+    course = Course(Feed([sample(second, watermark_s=second) for second in range(1000)]))
+    course.read()
+    stairs = course.arrivals()[0]
+    newest = stairs.x[-RECENT:]
+    assert newest == [local_ms(NOW_S + second) for second in range(1000 - RECENT, 1000)]
 
 
 def test_a_long_history_is_bounded_in_memory_and_on_the_wire() -> None:
@@ -119,8 +169,8 @@ def test_a_long_history_is_bounded_in_memory_and_on_the_wire() -> None:
     course.read()
     course._feed = Feed([sample(second, watermark_s=second) for second in range(KEPT_TIMES + 500, KEPT_TIMES + 700)])
     course.read()
-    line = course.watermarks()[0]
-    assert len(line.x) <= MOST_POINTS + 1
+    line = course.arrivals()[0]
+    assert len(line.x) <= MOST_POINTS + 2 * RECENT
     assert line.x[-1] == local_ms(NOW_S + KEPT_TIMES + 699)
     assert len(course._moments) <= KEPT_TIMES
 
@@ -133,7 +183,7 @@ def test_of_many_steps_those_that_stand_out_are_drawn() -> None:
     )
     course = Course(Feed([msgspec.structs.replace(sample(0), tasks=tasks, splits=())]))
     course.read()
-    for lines in (course.of_vertices(lambda figures: figures.state_bytes), course.watermarks(), course.lags()):
+    for lines in (course.of_vertices(lambda figures: figures.state_bytes), course.watermarks(), course.lags().lines):
         assert [line.label for line in lines] == [*(f"v{n}" for n in range(22, 30)), "and 22 more"]
 
 

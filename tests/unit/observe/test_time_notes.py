@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlab.observe.history import SAMPLED
-from streamlab.observe.time_notes import TimeNotes, bucket_end_ms, bucket_of_ms
+from streamlab.observe.time_notes import RowTime, TimeNotes, bucket_end_ms, bucket_of_ms
 
 
 @given(st.lists(st.floats(0, 1e12), min_size=1, max_size=20))
@@ -49,7 +49,7 @@ def test_few_batches_are_sampled_however_many_there_are(batches: int) -> None:
     for at in range(batches):
         if notes.wants_sample:
             sampled += 1
-            notes.sampled(range(at, at + SAMPLED))
+            notes.sampled([RowTime(us, None) for us in range(at, at + SAMPLED)])
         notes.arrived(100, at, at)
     assert sampled == math.floor(math.log2(batches)) + 1
     taken = notes.take("step", 1)
@@ -62,10 +62,11 @@ def test_notes_that_nobody_takes_stay_small() -> None:
     row = pl.DataFrame({"n": [1]})
     details = pl.DataFrame({"outcome": ["dropped"]})
     for at in range(3_000):
-        notes.late(1, [at], details, row)
+        notes.late(1, [RowTime(at, at + 1)], details, row)
         notes.late_rows_by([(at % 5, 1)])
     taken = notes.take("step", 1)
     assert taken is not None
     assert (taken.late_rows, len(taken.late_sample_us)) == (3_000, SAMPLED)
+    assert taken.late_watermark_us == tuple(us + 1 for us in taken.late_sample_us)
     assert sum(notes.late_by.values()) == 3_000
     assert notes._late_rows == 1_000

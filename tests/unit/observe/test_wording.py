@@ -5,8 +5,19 @@ from __future__ import annotations
 import pytest
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.observe.clock import clock
 from streamlab.observe.status import Failure, JobState, JobStatus
-from streamlab.observe.wording import STATE_MARKS, figures, last_failure, mean_rows_per_s, progress, watermark
+from streamlab.observe.wording import (
+    STATE_MARKS,
+    awaited,
+    duration_ms,
+    figures,
+    last_failure,
+    mean_rows_per_s,
+    progress,
+    rate,
+    watermark,
+)
 
 
 def status(**changes: object) -> JobStatus:
@@ -110,3 +121,23 @@ def test_a_coordinator_that_was_killed_leaves_no_failure_to_tell() -> None:
     job = status(state=JobState.RESTARTING, restarts=1)
     assert shown(job)["restarts"] == "1"
     assert "restarts after" not in shown(job)
+
+
+def test_while_nothing_was_read_it_is_said_what_is_waited_for() -> None:
+    starting = status(state=JobState.STARTING, parallelism=2, submitted_us=0, reported_us=1)
+    assert awaited(starting, 200_000) == "2 workers, 200 ms: waiting for the coordinator"
+    missing = status(state=JobState.STARTING, submitted_us=0, awaits="worker processes, 0 of 1 are there")
+    assert awaited(missing, 1_300_000) == "1 worker, 1.3 s: waiting for worker processes, 0 of 1 are there"
+    running = status(state=JobState.RUNNING, submitted_us=0)
+    assert awaited(running, 2_000_000) == "1 worker, 2.0 s: waiting for the first rows"
+    assert awaited(status(state=JobState.RUNNING, rows_in=1), 0) == ""
+    assert awaited(status(state=JobState.FINISHED), 0) == ""
+
+
+def test_an_ended_job_keeps_its_average_its_start_and_its_end() -> None:
+    begun = 1_357_016_400_000_000
+    ended = status(state=JobState.STOPPED, rows_in=9_000, started_us=begun, ended_us=begun + 3_000_000)
+    known = {figure.label: figure.value for figure in figures(ended)}
+    assert (known["throughput"], known["took"]) == ("3,000 rows/s", "3.0 s")
+    assert (known["started"], known["ended"]) == (clock(begun), clock(begun + 3_000_000))
+    assert (rate(ended), duration_ms(status(state=JobState.RUNNING))) == ("3,000", None)

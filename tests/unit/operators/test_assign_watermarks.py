@@ -124,3 +124,5 @@ def test_it_is_a_clock_and_notes_what_arrived() -> None:
     assert arrived is not None
     assert (arrived.rows, arrived.earliest_us, arrived.latest_us) == (3, 20_000, 50_000)
     assert (arrived.watermark_us, set(arrived.sample_us)) == (39_999, {20_000, 30_000, 50_000})
+    known = dict(zip(arrived.sample_us, arrived.sample_watermark_us, strict=True))
+    assert known == {50_000: None, 20_000: 39_999, 30_000: 39_999}

@@ -100,3 +100,13 @@ def test_another_coordinator_knows_it_from_the_status(*, was_set: bool) -> None:
     commands = successor.handle(p.WorkerStarted(0, 2, SPLITS), 7)
     assert (p.SetPace("60x") in commands) == was_set
     assert successor.status().pace == ("60x" if was_set else "7x")
+
+
+def test_a_job_that_starts_says_what_is_missing() -> None:
+    coordinator = new("60x")
+    coordinator.start(1)
+    assert coordinator.status().awaits == "worker processes, 0 of 1 are there"
+    coordinator.handle(p.WorkerStarted(0, 1), 2)
+    assert coordinator.status().awaits == "workers to read the graph and to list the splits"
+    coordinator.handle(p.WorkerStarted(0, 1, SPLITS), 3)
+    assert (coordinator.status().state, coordinator.status().awaits) == (JobState.RUNNING, "")

@@ -21,7 +21,7 @@ from streamlab.runtime.client import JobHandle
 from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
 from streamlab.runtime.history_file import HistoryWriter
 from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.pane_files import PaneWriter, ask, wait_for_answer
+from streamlab.runtime.pane_files import PaneReader, PaneWriter, ask, wait_for_answer
 from streamlab.runtime.processes import process_id
 from streamlab.runtime.protocol import Layout, VertexLayout
 from streamlab.runtime.results import SideTables
@@ -165,6 +165,29 @@ def test_panes_of_all_workers_are_added_up(folder) -> None:
     assert job(folder).panes().select("step", "state", "keys", "rows").rows() == [("sum", "open", 7, None)]
 
 
+def test_whoever_looks_again_is_told_which_windows_are_of_an_earlier_look(folder, monkeypatch) -> None:
+    reader = PaneReader(folder.path)
+    now_s = [1000.0]
+    monkeypatch.setattr("streamlab.runtime.pane_files.time.monotonic", lambda: now_s[0])
+    writers = [PaneWriter(folder.path, worker, 1) for worker in range(2)]
+
+    def told(keys: int) -> None:
+        for writer in writers:
+            writer.write([Windows(keys)])
+
+    assert not reader.look()[1]
+    told(1)
+    assert reader.look()[1]
+    now_s[0] += 4
+    assert reader.look()[1]
+    now_s[0] += 6
+    panes, are_new = reader.look()
+    assert (panes["keys"].to_list(), are_new) == ([2], False)
+    told(7)
+    panes, are_new = reader.look()
+    assert (panes["keys"].to_list(), are_new) == ([14], True)
+
+
 def test_panes_of_an_earlier_attempt_do_not_count(folder) -> None:
     PaneWriter(folder.path, 0, 1).write([Windows(3)])
     record_attempt(folder.results, Attempt(2, 0, LAYOUT))
@@ -260,8 +283,10 @@ def test_a_bottleneck_is_found_along_the_edges_of_the_graph(folder) -> None:
         TaskStatus(vertex="sum", subtask=1, steps=("sum",), busy_ms_per_s=950, rows_in_per_s=5),
     )
     folder.write_processes(JobProcesses(process_id()))
-    running = job(folder, state=JobState.RUNNING, tasks=tasks)
+    running = job(folder, state=JobState.RUNNING, tasks=tasks, rows_in=5)
     assert [one.kind for one in running.diagnosis()] == ["bottleneck"]
+    # Before there are rows, whoever is busy is starting.
+    assert job(folder, state=JobState.RUNNING, tasks=tasks).diagnosis() == ()
 
 
 def test_metrics_leave_out_what_is_no_figure(folder) -> None:

@@ -72,6 +72,8 @@ def test_a_row_within_the_allowed_lateness_is_merged() -> None:
     assert arrivals is not None
     assert (arrivals.late_rows, arrivals.late_sample_us) == (1, (3_000,))
     assert (arrivals.merged_rows, arrivals.merged_sample_us) == (1, (13_000,))
+    # Each was judged by the watermark of its time, which may have risen since.
+    assert (arrivals.late_watermark_us, arrivals.merged_watermark_us) == ((21_000,), (21_000,))
     assert (arrivals.rows, arrivals.watermark_us, arrivals.until_us) == (0, 21_000, 5)
 
 
