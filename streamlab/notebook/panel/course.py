@@ -22,7 +22,7 @@ KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
 MOST_POINTS = 300
 """Points of a line that are drawn, and its newest one."""
-SAMPLES = ("rows", "late, dropped", "late, merged")
+SAMPLES = ("rows", "late, set aside", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
@@ -73,7 +73,7 @@ class _Arrivals:
     watermark_ms, before_ms : float | None
         The step's watermark at its end, and at the end of the interval before it.
     groups : tuple
-        A sample of the rows, of the late ones that were dropped, and of those that were merged.
+        A sample of the rows, of the late ones that were set aside, and of those that were merged.
     """
 
     until_ms: float

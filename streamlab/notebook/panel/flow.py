@@ -8,7 +8,7 @@ from typing import Any
 from streamlab.notebook.panel.layered import placed
 from streamlab.observe.preview import plain
 from streamlab.observe.status import JobStatus, TaskStatus
-from streamlab.observe.wording import UNKNOWN, short_number, size, watermark
+from streamlab.observe.wording import UNKNOWN, combined, short_number, size, watermark
 
 NOT_KNOWN = "N/A"
 FLOW_FINDINGS = frozenset({"bottleneck", "slow step", "hot key"})
@@ -56,7 +56,7 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]]) -> dict[str
         for target, how in zip(row["gives_to"], row["routed"], strict=True)
     ]
     drawn = placed([row["vertex"] for row in graph], [(source, target) for source, target, _ in edges])
-    by_vertex = {row["vertex"]: [t for t in status.tasks if t.vertex == row["vertex"]] for row in graph}
+    by_vertex = {row["vertex"]: [t for t in status.tasks if t.shown == row["vertex"]] for row in graph}
     return {
         "layers": drawn.layers,
         "rows": drawn.rows,
@@ -67,6 +67,7 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]]) -> dict[str
                 "steps": [plain(step) for step in row["steps"]],
                 "parallelism": row["parallelism"],
                 **_figures(by_vertex[row["vertex"]], ended=status.state.is_final),
+                "combined": combined(by_vertex[row["vertex"]]),
             }
             for row in graph
         ],

@@ -182,7 +182,7 @@ def completeness(status: JobStatus) -> list[tuple[float, float]]:
 
 
 def late_share(facts: Facts) -> list[Finding]:
-    """Find that rows were dropped because they came too late, and say which delay would have kept how many."""
+    """Find that rows were set aside because they came too late, and say which delay would have kept how many."""
     status = facts.status
     if not status.late_rows or not status.rows_in:
         return []
@@ -193,7 +193,7 @@ def late_share(facts: Facts) -> list[Finding]:
             kind="late rows",
             severity=Severity.WARNING if share > _TOO_MANY_LATE else Severity.HINT,
             subject="",
-            sentence=f"{status.late_rows:,} {was} dropped because they came too late: {percent(share)} of all",
+            sentence=f"{status.late_rows:,} {was} set aside because they came too late: {percent(share)} of all",
             move=_longer_delay(status),
         )
     ]

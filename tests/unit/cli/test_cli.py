@@ -144,7 +144,7 @@ def test_explain_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     text = STREAM + "if __name__ == '__main__':\n    stream.start()\n"
     result = call("explain", script(tmp_path, text))
     assert result.exit_code == 0
-    assert "group_by" in result.output
+    assert "count by k" in result.output
     assert len(sl.jobs()) == before
 
 
@@ -290,7 +290,7 @@ def test_lines_end_with_why_a_job_has_failed(tmp_path: Path) -> None:
     text = text.replace('.group_by("k").agg(pl.len())', "") + "stream = stream.map_batches(f)\n"
     ran = call("run", script(tmp_path, text))
     assert ran.exit_code == 1
-    assert "map_batches: ValueError: seen by the worker" in ran.output
+    assert "map_batches f: ValueError: seen by the worker" in ran.output
 
 
 def test_a_demo_that_cannot_be_says_so_before_it_tells_of_itself() -> None:

@@ -143,7 +143,7 @@ def late(rows: int, *buckets: tuple[float, int], rows_in: int = 1000, delays: tu
 def test_many_late_rows_name_the_delay_that_would_have_kept_them() -> None:
     finding = only(late(50, (900.0, 40), (1700.0, 9), (9700.0, 1)))
     assert finding.severity is Severity.WARNING
-    assert finding.sentence == "50 rows were dropped because they came too late: 5 % of all"
+    assert finding.sentence == "50 rows were set aside because they came too late: 5 % of all"
     assert finding.move.startswith(
         "raise the watermark's delay, now 300 ms: 1.2 s would have kept 99 %, 2.0 s would have kept 99.9 %, "
         "10.0 s would have kept all"
@@ -153,7 +153,7 @@ def test_many_late_rows_name_the_delay_that_would_have_kept_them() -> None:
 def test_few_late_rows_are_a_hint() -> None:
     finding = only(late(1, (900.0, 1)))
     assert finding.severity is Severity.HINT
-    assert finding.sentence == "1 row was dropped because they came too late: 0.1 % of all"
+    assert finding.sentence == "1 row was set aside because they came too late: 0.1 % of all"
 
 
 def test_delays_that_differ_are_not_named() -> None:
