@@ -52,7 +52,8 @@ def chosen(schema: pl.Schema, x: str | None, y: str | None, by: str | None) -> t
 
     Examples
     --------
-    >>> schema = pl.Schema({"city": pl.String, "at": pl.Datetime, "zone": pl.Int8, "n": pl.Int64})
+    >>> import polars as pl
+    >>> schema = pl.Schema({"city": pl.String, "at": pl.Datetime("us"), "zone": pl.Int8, "n": pl.Int64})
     >>> chosen(schema, None, None, None), chosen(schema, "zone", "n", None)
     (('at', 'zone', 'city'), ('zone', 'n', None))
     """
