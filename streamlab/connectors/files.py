@@ -203,6 +203,7 @@ def scan_csv(
     separator: str = ",",
     comment_prefix: str | None = None,
     quote_char: str | None = '"',
+    skip_lines: int = 0,
     skip_rows: int = 0,
     skip_rows_after_header: int = 0,
     new_columns: Sequence[str] | None = None,
@@ -240,7 +241,7 @@ def scan_csv(
         As for :func:`scan_parquet`.
     follow
         As for :func:`scan_ndjson`.
-    has_header, separator, comment_prefix, quote_char, skip_rows, skip_rows_after_header, new_columns
+    has_header, separator, comment_prefix, quote_char, skip_lines, skip_rows, skip_rows_after_header, new_columns
         How records are written, as ``pl.scan_csv`` has it.
     null_values, empty_string_is_null, decimal_comma, truncate_ragged_lines
         How values are written, as there.
@@ -280,6 +281,7 @@ def scan_csv(
         bool(decimal_comma),
         bool(truncate_ragged_lines),
         Encoding.named(encoding),
+        skip_lines,
     )
     overrides = tuple(complete_schema("scan_csv", schema_overrides or {}).items())
     length = infer_schema_length if infer_schema else 0
