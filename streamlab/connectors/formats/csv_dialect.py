@@ -70,6 +70,9 @@ class Dialect:
             if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
                 what = "lines" if name == "skip_lines" else "records"
                 raise OptionError(explained(name, needed=f"a number of {what}, 0 or more", got=repr(rows)))
+        if self.skip_lines and self.skip_rows:
+            needed = "one of skip_lines and skip_rows"
+            raise OptionError(explained("scan_csv", needed=needed, got="both", hint="skip_lines counts any lines"))
         if self.decimal_comma and self.separator == ",":
             hint = "give the separator, such as separator=';'"
             raise OptionError(
