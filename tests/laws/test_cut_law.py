@@ -45,6 +45,12 @@ def _backwards_in_part(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.reverse().filter(NUMBER % 3 != 0)
 
 
+def _known_only(frame: pl.DataFrame) -> pl.DataFrame:
+    return (
+        frame.select("at", "key", "number").sort("number").with_columns(at=pl.col("at") + pl.duration(microseconds=1))
+    )
+
+
 def _by_pandas(frame: Any) -> Any:
     return frame.sort_values(["number", "at"], ascending=False)
 
@@ -90,6 +96,12 @@ WINDOWS = {
         .group_by_dynamic("at", every="5s", group_by="key")
         .agg(pl.len().alias("rows"), NUMBER.sum())
     ),
+    "behind a function that drops what it does not know": lambda f: (
+        f.select("at", "key", "number")
+        .map_batches(_known_only, schema={"at": pl.Datetime("us"), "key": pl.String, "number": pl.Int64})
+        .group_by_dynamic("at", every="5s", group_by="key")
+        .agg(pl.len().alias("rows"), NUMBER.sum())
+    ),
     "behind pandas": lambda f: (
         f.select("at", "number", k=NUMBER % 3)
         .map_batches(_by_pandas, as_="pandas", schema={"at": pl.Datetime("us"), "number": pl.Int64, "k": pl.Int64})
@@ -110,7 +122,11 @@ WINDOWS = {
         .agg(pl.len(), NUMBER.sum())
     ),
 }
-MOVING = ("behind functions that move rows", "behind pandas")
+MOVING = (
+    "behind functions that move rows",
+    "behind a function that drops what it does not know",
+    "behind pandas",
+)
 """Queries whose functions put rows in another order."""
 _TABLE = pl.DataFrame({"key": ["hot", "a", "b"], "label": ["H", "A", "B"]})
 
