@@ -374,6 +374,19 @@ def test_a_row_of_the_far_future_is_named() -> None:
     assert [one.severity for one in late] == [Severity.WARNING]
 
 
+def test_a_first_row_that_is_far_ahead_of_all_others_is_named() -> None:
+    ahead = split("a.csv", 0, 0.1, latest_us=NOW - 3_600 * SECOND)
+    days_ms = 86_400_000.0
+    window = msgspec.structs.replace(
+        task("w", 0, late_rows=99), time=TimeStatus(late_by=((2 * days_ms, 9), (40 * days_ms, 90)))
+    )
+    said = [one for one in found(status(reading(ahead), window, rows_in=100, late_rows=99)) if one.kind == "far future"]
+    assert [one.severity for one in said] == [Severity.WARNING]
+    assert said[0].sentence.startswith("most rows are late, all of them by 1 d 0 h or more: a row of split a.csv of ")
+    few = status(reading(ahead), window, rows_in=1_000, late_rows=99)
+    assert [one for one in found(few) if one.kind == "far future"] == []
+
+
 def test_values_that_a_sink_wrote_as_null_are_counted_and_said() -> None:
     finding = only(status(task("out", 0, values_nulled=1_200), task("out", 1, values_nulled=34)))
     assert finding.kind == "nulled values"
