@@ -169,6 +169,14 @@ def test_jobs_lists_for_people_and_for_scripts(endless: sl.Job) -> None:
     assert [job["id"] for job in listed if job["name"] == "endless" and job["state"] != "cancelled"] == [endless.id]
 
 
+def test_a_text_chooses_among_the_jobs(endless: sl.Job) -> None:
+    assert endless.id in call("jobs", "ENDLESS").output
+    assert call("jobs", "no such text").output == "No jobs with 'no such text' in their name, state or id.\n"
+    listed = [json.loads(line) for line in call("jobs", endless.id, "--json").output.splitlines()]
+    assert [job["id"] for job in listed] == [endless.id]
+    assert call("jobs", "endless", "--all").output.count("\n") >= call("jobs", "endless").output.count("\n")
+
+
 def test_stop_and_then_stop_again(endless: sl.Job) -> None:
     first = call("stop", "endless")
     assert first.exit_code == 0
