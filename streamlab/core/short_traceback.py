@@ -13,7 +13,7 @@ _CELL = re.compile(r"^<ipython-input|[/\\]ipykernel_\d+[/\\]")
 class ShortTraceback:
     """Makes IPython show an exception by its message and the user's own line, without the calls below that.
 
-    The whole traceback is where it always is: ``import sys; sys.last_exc``, or ``%debug``.
+    The whole traceback is where it always is: ``import sys; sys.last_value``, or ``%debug``.
     """
 
     def _render_traceback_(self) -> list[str]:

@@ -14,6 +14,12 @@ from streamlab.observe.job_list import COLUMNS, JobLine, job_lines, state_cell
 from streamlab.observe.status import JobStatus
 
 REFRESH_MS = 1000
+_FIELD = """
+:host { color: var(--jp-ui-font-color2); font-size: 13px; }
+.bk-input { background: var(--jp-layout-color1); border-color: var(--jp-border-color2); color: var(--jp-ui-font-color1); }
+.bk-input::placeholder { color: var(--jp-ui-font-color2); }
+"""
+"""The page's colours for the field of the filter, which Bokeh gives its own."""
 _OLDER_RUNS = 8
 """Runs of one name that are linked to, besides the newest."""
 
@@ -28,7 +34,7 @@ class JobsPage:
     """
 
     def __init__(self, document: Document) -> None:
-        self._filter = TextInput(placeholder="name, state or id", title="Show", width=240)
+        self._filter = TextInput(placeholder="name, state or id", title="Show", width=240, stylesheets=[_FIELD])
         self._filter.on_change("value_input", lambda _attr, _old, _new: self._update())
         self._table = Div(text=jobs_table(), sizing_mode="stretch_width", stylesheets=[page.style()])
         document.add_root(self._filter)
