@@ -15,8 +15,8 @@ from streamlab.observe.status import JobStatus
 
 REFRESH_MS = 1000
 _FIELD = """
-:host { color: var(--jp-ui-font-color2); font-size: 13px; }
-.bk-input { background: var(--jp-layout-color1); border-color: var(--jp-border-color2); color: var(--jp-ui-font-color1); }
+:host { color: var(--jp-ui-font-color1); font-size: 13px; }
+.bk-input { background: var(--jp-layout-color1); border-color: var(--jp-border-color2); color: inherit; }
 .bk-input::placeholder { color: var(--jp-ui-font-color2); }
 """
 """The page's colours for the field of the filter, which Bokeh gives its own."""
