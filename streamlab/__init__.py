@@ -129,6 +129,9 @@ def __getattr__(name: str) -> Any:
         if _HOME_OF[name] == _SOURCES:
             import_module("streamlab.runtime.spares").warm_up()
         value = getattr(import_module(_HOME_OF[name]), name)
+        if _HOME_OF[name] == _SOURCES:
+            reasons = import_module("streamlab.connectors.polars_arguments").REASONS.get(name)
+            value = import_module("streamlab.core.named_arguments").naming_arguments(value, reasons)
     else:
         text = f"module 'streamlab' has no attribute {name!r}"
         raise AttributeError(text)

@@ -28,10 +28,11 @@ from streamlab.cli.terminal_view import Rows, watch
 from streamlab.core.errors import JobError, StreamlabError
 from streamlab.core.terminal_text import without_escapes
 from streamlab.observe.clock import clock
+from streamlab.observe.job_list import COLUMNS, job_lines
 from streamlab.observe.preview import Preview, plain
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
-from streamlab.observe.wording import STATE_MARKS, duration_ms, rate, size, span, watermark
+from streamlab.observe.wording import size, span
 from streamlab.runtime.client import list_jobs
 from streamlab.runtime.retention import KEEP_ENDED_JOBS, VARIABLE, parse_bytes
 from streamlab.runtime.sweeping import sweep
@@ -153,35 +154,27 @@ def run(
         raise typer.Exit(ExitCode.FAILED)
 
 
-@app.command(epilog="Example: streamlab jobs --json | jq 'select(.state == \"running\") | .name'")
+@app.command(epilog="Examples: streamlab jobs running; streamlab jobs --json | jq .name")
 def jobs(
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="Show the jobs that have it in their name, state or id.")
+    ] = "",
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")] = False,
+    each_run: Annotated[bool, typer.Option("--all", help="A line for each run, not for each name.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line and run, for scripts.")] = False,
 ) -> None:
-    """List jobs, the newest first."""
-    found = [job.report() for job in reversed(session.jobs())]
+    """List jobs, the newest first: one line a name, with the figures of its newest run."""
+    lines = job_lines((job.report() for job in reversed(session.jobs())), text, each_run=each_run or as_json)
     if as_json:
-        for status in found:
-            typer.echo(msgspec.json.encode(status).decode())
+        for line in lines:
+            typer.echo(msgspec.json.encode(line.newest).decode())
         return
-    columns = ("name", "state", "rows in", "rows/s", "took", "watermark", "id")
-    numeric = tuple(column.startswith(("rows", "took")) for column in columns)
-    rows = tuple(
-        (
-            plain(status.name),
-            f"{STATE_MARKS[status.state]} {status.state}{' elsewhere' if status.elsewhere else ''}",
-            f"{status.rows_in:,}",
-            rate(status),
-            span(duration_ms(status)) if status.state.is_final else "",
-            watermark(status.watermark_us),
-            status.id,
-        )
-        for status in found
-    )
-    shown = Preview(columns, (), numeric, rows, len(rows), len(columns))
+    columns, numeric = zip(*COLUMNS, strict=True)
+    shown = Preview(columns, (), numeric, tuple(line.cells for line in lines), len(lines), len(columns))
     # In a narrow terminal names leave room for what is known of the jobs.
     longest = max(_SHORTEST_NAME, out.width * 3 // 10)
-    out.print(Rows(shown, longest) if found else "No jobs.")
+    none = f"No jobs with {text!r} in their name, state or id." if text else "No jobs."
+    out.print(Rows(shown, longest) if lines else Text(plain(none)))
 
 
 @app.command(epilog="Example: streamlab attach demo")

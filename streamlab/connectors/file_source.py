@@ -6,6 +6,7 @@
 - A followed file is read when it has been left alone for a while: its size and time of change are the same in two looks
   (or were, long before the first look). Renaming a finished file into the folder is the safe way to hand it over. One
   that changes after it was read is said to have done so (:mod:`.changed_files`).
+- With ``follow="append"`` files are read on as they grow (:mod:`.growing_files`).
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import polars as pl
 
 from streamlab.connectors.changed_files import CHANGED, ChangeReader, ReadFiles
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, SchemaPolicy, Target, first_line
+from streamlab.connectors.formats.text import TextParser
+from streamlab.connectors.growing_files import LOG, FileKey, GrowingFiles, GrowingFinder, key_of, path_of
+from streamlab.connectors.growing_reader import GrowingReader
 from streamlab.connectors.letters import letters
 from streamlab.connectors.listing import FileListing
 from streamlab.connectors.path_columns import PathColumns
 from streamlab.connectors.source import START, Position, Read, Source, Split, SplitFinder, SplitReader
+from streamlab.core.errors import InternalError
 from streamlab.core.time import time_us
+
+Follow = bool | Literal["append"]
 
 SETTLE_US = 500_000
 """How long a followed file must stay as it is between two looks."""
@@ -40,8 +48,8 @@ class FileSource(Source):
         How they are read.
     paths : tuple[str, ...]
         Absolute paths, globs and folders.
-    follow : bool
-        Whether new files are waited for.
+    follow : bool | "append"
+        Whether new files are waited for, and whether files are read on as they grow.
     policy : {"strict", "coerce"}
         What happens to a file with another schema.
     beside : PathColumns
@@ -50,15 +58,21 @@ class FileSource(Source):
         Whether wildcards in paths mean anything.
     was_read : ReadFiles
         Of a source that is followed, by this process.
+    rotated : tuple[FileKey, ...]
+        Of files that are read on as they grow: those with names like theirs that were there when the source was made.
+    growing : GrowingFiles
+        What this process knows of such files.
     """
 
     format: Format
     paths: tuple[str, ...]
-    follow: bool = False
+    follow: Follow = False
     policy: SchemaPolicy = field(default="strict")
     beside: PathColumns = field(default_factory=PathColumns)
     glob: bool = True
     was_read: ReadFiles = field(default_factory=ReadFiles, compare=False, repr=False)
+    rotated: tuple[FileKey, ...] = field(default=(), compare=False, repr=False)
+    growing: GrowingFiles = field(default_factory=GrowingFiles, compare=False, repr=False)
 
     @property
     def kind(self) -> str:
@@ -71,9 +85,14 @@ class FileSource(Source):
         return not self.follow
 
     @property
+    def grows(self) -> bool:
+        """Whether files are read on as they grow."""
+        return self.follow == "append"
+
+    @property
     def discovers(self) -> bool:
         """Whether files are followed."""
-        return self.follow
+        return bool(self.follow)
 
     @property
     def max_parallelism(self) -> int | None:
@@ -82,6 +101,8 @@ class FileSource(Source):
 
     def splits(self) -> Sequence[Split]:
         """List files, or their parts; looks into each for its times, if there is an event time."""
+        if self.grows:
+            return self.finder(lambda _: True).find()
         return self.splits_of(self.listing().new_files())
 
     def listing(self, *, may_be_gone: bool = False) -> FileListing:
@@ -91,7 +112,7 @@ class FileSource(Source):
             self.paths,
             self.format.suffixes,
             may_be_gone=may_be_gone,
-            leaves_hidden=self.follow,
+            leaves_hidden=bool(self.follow),
             glob=self.glob,
         )
 
@@ -108,15 +129,27 @@ class FileSource(Source):
             out += [self._timed(part, path) for part in named]
         return out
 
-    def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
+    def finder(self, wanted: Callable[[str], bool], open_now: Collection[str] = ()) -> SplitFinder:
         """Return what finds files that appear."""
-        return _FileFinder(self, wanted)
+        if not self.grows:
+            return _FileFinder(self, wanted)
+        listing, known = self.listing(may_be_gone=True), self.growing
+        return GrowingFinder(
+            listing,
+            lambda path: self._parser(self._target(path)),
+            known,
+            old=self.rotated,
+            wanted=wanted,
+            open_now=open_now,
+        )
 
     def find(self, ids: Collection[str]) -> Sequence[Split]:
         """Return those of the files that are there."""
         if not self.follow:
             return super().find(ids)
         told = [Split(name, 0) for name in ids if CHANGED in name]
+        if self.grows:
+            return [*(Split(name) for name in ids if LOG in name), *told]
         return [*self.splits_of(path for path in ids if os.path.exists(path)), *told]
 
     def open(self, split: Split, position: Position) -> SplitReader:
@@ -124,6 +157,8 @@ class FileSource(Source):
         if self.follow and CHANGED in split.id:
             path, _, how = split.id.rpartition(CHANGED)
             return ChangeReader(replace(self._target(path), schema=self.schema), how, position)
+        if self.grows:
+            return self._growing(key_of(split.id), position)
         path, _, part = split.id.rpartition(_PART) if _PART in split.id else (split.id, "", "")
         opens = _Opening(self._target(path), self.format, part, self.beside, self.schema, self.timing.event_time)
         return _FileReader(opens, position, self.was_read if self.follow else None)
@@ -131,7 +166,21 @@ class FileSource(Source):
     def describe(self) -> str:
         """Say which paths, and whether they are followed."""
         shown = ", ".join(self.paths[:3]) + (", …" if len(self.paths) > 3 else "")  # noqa: PLR2004 - what fits a line
-        return f"{self.name}: {shown}{' (followed)' if self.follow else ''}"
+        how = " (read on as they grow)" if self.grows else " (followed)" if self.follow else ""
+        return f"{self.name}: {shown}{how}"
+
+    def _growing(self, key: FileKey, position: Position) -> SplitReader:
+        target = self._target(path_of(key, self.growing) or os.path.join(key[0], f"file {key[1]}"))
+        reader = GrowingReader(key, target, self._parser, position, self.growing)
+        opening = _Opening(target, self.format, "", self.beside, self.schema, self.timing.event_time)
+        return _Beside(reader, opening) if self.beside.schema else reader
+
+    def _parser(self, target: Target) -> TextParser:
+        parser = self.format.text_parser(target)
+        if parser is None:
+            text = f"{self.kind} cannot be read on as they grow"
+            raise InternalError(text)
+        return parser
 
     def _target(self, path: str) -> Target:
         added = self.beside.schema
@@ -206,6 +255,9 @@ class _Beside(SplitReader):
         # A time that is the same for all rows is not in any statistics.
         is_lazy = isinstance(read.frame, pl.LazyFrame) and not self._is_timed
         return replace(read, frame=frame if is_lazy else frame.collect())
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        return self._inner.wakeup_us(now_us)
 
     def close(self) -> None:
         self._inner.close()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from streamlab.connectors.file_source import FileSource
+from streamlab.connectors.file_source import FileSource, Follow
 from streamlab.connectors.formats.base import (
     UNREADABLE,
     FileRefused,
@@ -26,6 +26,7 @@ from streamlab.connectors.formats.encodings import Encoding
 from streamlab.connectors.formats.ipc import IpcFormat
 from streamlab.connectors.formats.ndjson import NdjsonFormat
 from streamlab.connectors.formats.parquet import ParquetFormat
+from streamlab.connectors.growing_files import rotated_keys
 from streamlab.connectors.listing import FileListing
 from streamlab.connectors.path_columns import PathColumns, hive_columns
 from streamlab.connectors.paths import PathLike, absolute_paths
@@ -46,7 +47,7 @@ def scan_parquet(
     *,
     schema: SchemaLike = None,
     schema_policy: SchemaPolicy | None = None,
-    follow: bool = False,
+    follow: Follow = False,
     on_error: OnError = None,
     hive_partitioning: bool | None = None,
     hive_schema: Mapping[str, Any] | None = None,
@@ -75,6 +76,7 @@ def scan_parquet(
         Whether files that appear later are read too, without end. Each counts once, by its path, when it has been left
         alone for half a second: what is written into it, or in its place, after that is not read, and is said to be
         there by a dead letter for the file. So write a file elsewhere, and rename it into the folder when it is whole.
+        Logs and other files of lines that grow are read on with ``"append"``: see :func:`scan_ndjson`.
     on_error
         Whether bad input fails the job or goes to the dead letters; None leaves it to the job's options.
     hive_partitioning, hive_schema, try_parse_hive_dates
@@ -115,7 +117,7 @@ def scan_ipc(
     *,
     schema: SchemaLike = None,
     schema_policy: SchemaPolicy | None = None,
-    follow: bool = False,
+    follow: Follow = False,
     on_error: OnError = None,
     hive_partitioning: bool | None = None,
     hive_schema: Mapping[str, Any] | None = None,
@@ -142,7 +144,7 @@ def scan_ndjson(
     infer_schema_length: int | None = None,
     schema: SchemaLike = None,
     schema_policy: SchemaPolicy | None = None,
-    follow: bool = False,
+    follow: Follow = False,
     on_error: OnError = None,
     glob: bool = True,
     include_file_paths: str | None = None,
@@ -161,6 +163,12 @@ def scan_ndjson(
     ----------
     paths
         As for :func:`scan_parquet`.
+    follow
+        As for :func:`scan_parquet`. ``"append"`` reads files on as they grow, whole lines only, and goes on with the
+        same file when it is renamed (``app.log`` to ``app.log.1``) and with the new one under its old name: no row is
+        lost or comes twice, whatever restarts. A file that was emptied (``copytruncate``) is read from its start, and a
+        dead letter says so. A file that is there may always grow, and holds the watermark back; ``idle_timeout`` lets
+        quiet ones be left out.
     schema_overrides, infer_schema_length
         Dtypes that are not to be inferred, and how many objects the others are inferred from: by default all of the
         first mebibyte.
@@ -195,6 +203,7 @@ def scan_csv(
     separator: str = ",",
     comment_prefix: str | None = None,
     quote_char: str | None = '"',
+    skip_lines: int = 0,
     skip_rows: int = 0,
     skip_rows_after_header: int = 0,
     new_columns: Sequence[str] | None = None,
@@ -209,7 +218,7 @@ def scan_csv(
     encoding: str = "utf8",
     schema: SchemaLike = None,
     schema_policy: SchemaPolicy | None = None,
-    follow: bool = False,
+    follow: Follow = False,
     on_error: OnError = None,
     glob: bool = True,
     include_file_paths: str | None = None,
@@ -230,7 +239,9 @@ def scan_csv(
     ----------
     paths
         As for :func:`scan_parquet`.
-    has_header, separator, comment_prefix, quote_char, skip_rows, skip_rows_after_header, new_columns
+    follow
+        As for :func:`scan_ndjson`.
+    has_header, separator, comment_prefix, quote_char, skip_lines, skip_rows, skip_rows_after_header, new_columns
         How records are written, as ``pl.scan_csv`` has it.
     null_values, empty_string_is_null, decimal_comma, truncate_ragged_lines
         How values are written, as there.
@@ -270,6 +281,7 @@ def scan_csv(
         bool(decimal_comma),
         bool(truncate_ragged_lines),
         Encoding.named(encoding),
+        skip_lines,
     )
     overrides = tuple(complete_schema("scan_csv", schema_overrides or {}).items())
     length = infer_schema_length if infer_schema else 0
@@ -293,7 +305,7 @@ class _Beside:
 class _Reading:
     schema: SchemaLike
     policy: SchemaPolicy | None
-    follow: bool
+    follow: Follow
     on_error: OnError
     beside: _Beside = field(default_factory=_Beside)
     glob: bool = True
@@ -312,10 +324,19 @@ def _scan(step: str, form: Format, paths: Paths, how: _Reading, said: Timing) ->
         raise OptionError(explained(step, needed="schema_policy to be 'strict' or 'coerce'", got=repr(policy)))
     if how.on_error not in {None, "fail", "dead_letter"}:
         raise OptionError(explained(step, needed="on_error to be 'fail' or 'dead_letter'", got=repr(how.on_error)))
+    _check_follow(step, form, how.follow)
     complete = None if given is None else complete_schema(step, given)
     needs_files = complete is None or not how.follow or how.beside.hive is not False
-    listing = FileListing(step, found, form.suffixes, leaves_hidden=how.follow, glob=how.glob)
-    files = listing.new_files() if needs_files else []
+    grows = how.follow == "append"
+    listing = FileListing(
+        step,
+        found,
+        form.suffixes,
+        may_be_gone=grows and not needs_files,
+        leaves_hidden=bool(how.follow),
+        glob=how.glob,
+    )
+    files = listing.new_files() if needs_files or grows else []
     beside = _beside(step, found, files, how.beside, complete)
     schema = _learn(step, form, found, files, said.event_time) if complete is None else complete
     added = beside.schema
@@ -334,9 +355,18 @@ def _scan(step: str, form: Format, paths: Paths, how: _Reading, said: Timing) ->
         "coerce" if policy == "coerce" else "strict",
         beside,
         how.glob,
+        rotated=rotated_keys([*files, *found]) if grows else (),
         timing=said,
         on_error=how.on_error,
     )
+
+
+def _check_follow(step: str, form: Format, follow: object) -> None:
+    if follow not in (True, False, "append"):
+        raise OptionError(explained(step, needed="follow to be True, False or 'append'", got=repr(follow)))
+    if follow == "append" and not isinstance(form, CsvFormat | NdjsonFormat):
+        needed, hint = "a format of lines to read files on as they grow", "write whole files, and follow=True"
+        raise OptionError(explained(step, needed=needed, got="follow='append'", hint=hint))
 
 
 def _beside(

@@ -189,6 +189,8 @@ class Lane:
         if read is None or (not read.rows and read.dead_letters is None and read.position == start):
             self.dry = not self._exhausted
             return None
+        if read.is_anew:
+            self._to_skip = 0
         vetted = self._vetting.vet(read, self.split.id, self._reached_us)
         self.rows_fetched += read.rows
         self._at = read.position

@@ -315,7 +315,7 @@ class SourceReader:
             def wanted(split: str) -> bool:
                 return owner_of(split, parallelism) == subtask and split not in open_now and split not in ended
 
-            self._discovery = self._discovery_type(self._given_source.finder(wanted))
+            self._discovery = self._discovery_type(self._given_source.finder(wanted, open_now))
         return self._discovery
 
     def _is_known(self, split: str) -> bool:

@@ -125,9 +125,9 @@ class RecordedSource(Source):
         """As the recorded source."""
         return self.source.splits()
 
-    def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
+    def finder(self, wanted: Callable[[str], bool], open_now: Collection[str] = ()) -> SplitFinder:
         """As the recorded source."""
-        return self.source.finder(wanted)
+        return self.source.finder(wanted, open_now)
 
     def find(self, ids: Collection[str]) -> Sequence[Split]:
         """As the recorded source."""

@@ -114,6 +114,8 @@ class Read:
     max_time_us: int | None = None
     dead_letters: pl.DataFrame | None = None
     min_time_us: int | None = None
+    is_anew: bool = False
+    """Whether the split was emptied and these are its first rows: none of them were given out before."""
 
 
 class SplitReader(ABC):
@@ -274,13 +276,15 @@ class Source(ABC):
         """Return the splits to read where those with the ids `begun` were: `splits`, unless it was cut otherwise."""
         return splits
 
-    def finder(self, wanted: Callable[[str], bool]) -> SplitFinder:
+    def finder(self, wanted: Callable[[str], bool], open_now: Collection[str] = ()) -> SplitFinder:
         """Return what finds the splits that appear; asked for when :attr:`discovers`.
 
         Parameters
         ----------
         wanted
             Whether a split with this id is to be found. It may be asked in any thread, and says the same every time.
+        open_now
+            Ids of the splits that are known and have not ended.
         """
         return _ByListing(self, wanted)
 

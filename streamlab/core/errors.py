@@ -24,12 +24,13 @@ from __future__ import annotations
 from typing import Literal
 
 from streamlab.core.redaction import without_credentials
+from streamlab.core.short_traceback import ShortTraceback
 
 CheckpointMatter = Literal["missing", "damaged", "newer", "refused", "unreachable"]
 """What is the matter with a file of a checkpoint; see :class:`CheckpointError`."""
 
 
-class StreamlabError(Exception):
+class StreamlabError(ShortTraceback, Exception):
     """Base of all errors raised on purpose by streamlab."""
 
 
@@ -70,10 +71,15 @@ class StepFailed(StreamlabError):
         The worker's traceback, as text (an exception object does not travel between processes).
     sample : str
         A few of the rows that the step was given, drawn as a table; empty when there were none.
+    lasting : bool
+        Whether it failed again with the same rows, so that a job that meets it is not restarted.
     """
 
-    def __init__(self, message: str, *, step: str = "", traceback_text: str = "", sample: str = "") -> None:
+    def __init__(
+        self, message: str, *, step: str = "", traceback_text: str = "", sample: str = "", lasting: bool = False
+    ) -> None:
         super().__init__(message)
+        self.lasting = lasting
         self.step = step
         self.traceback_text = traceback_text
         self.sample = sample

@@ -250,7 +250,7 @@ class OutputMethods(FrameBase):
         >>> print(sl.from_frame(pl.DataFrame({"n": [1]})).filter(pl.col("n") > 0).explain().splitlines()[0])
         filter: [(col("n")) > (dyn int: 0)]
         """
-        return f"{explain_plan(self._plan)}\n\n{self._runner.explain(self._plan, parallelism)}"
+        return PlanText(f"{explain_plan(self._plan)}\n\n{self._runner.explain(self._plan, parallelism)}")
 
     def __repr__(self) -> str:
         kind = "updating" if self._plan.updating else "append-only"
@@ -261,6 +261,15 @@ class OutputMethods(FrameBase):
     def _repr_html_(self) -> str:
         # A page made by nbconvert has other letters in <pre> than in code.
         return f"<pre style='font-family:var(--jp-code-font-family,monospace)'>{html.escape(repr(self))}</pre>"
+
+
+class PlanText(str):
+    """A plan as text, which a notebook shows as it is: with its line breaks, and without quotes."""
+
+    __slots__ = ()
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:  # noqa: FBT001 - IPython's call
+        printer.text(str(self))
 
 
 def run_options(

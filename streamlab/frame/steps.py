@@ -330,7 +330,7 @@ class StepMethods(ColumnMethods):
     def named(self, name: str) -> Self:
         """Name the last step: in plans, figures and errors, and for its state in checkpoints and savepoints.
 
-        A savepoint's state goes to the step of the same name. Steps that keep state have names of their own, made of
+        A savepoint's state goes to the step of the same name. Steps that keep state have ids of their own, made of
         what they are (``group_by_dynamic c44b``), so that other steps may come and go; a name that is given stays when
         the step itself changes, too: then its state is compared, and refused if it does not fit.
 

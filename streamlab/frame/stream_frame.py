@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import getattr_static
+from types import FunctionType
 from typing import NoReturn
 
-import polars as pl
-
 from streamlab.connectors.source import Source
+from streamlab.core.named_arguments import naming_arguments
+from streamlab.frame.habits import NoSuchAttribute, missing_attribute, refuse_conversion, refuse_item, refuse_length
 from streamlab.frame.join import JoinMethods
 from streamlab.frame.outputs import OutputMethods
 from streamlab.frame.refused import RefusedMethods
@@ -20,21 +22,6 @@ from streamlab.plan.schema import check_names
 _READ_RENAMED = (
     "streamlab computes with a column of that name: read it with Polars, as in sl.from_frame(frame.rename({…}))"
 )
-_INSTEAD = {
-    "collect_async": "start() runs the query in the background",
-    "collect_batches": "iter_batches() yields frames as they come",
-    "sink_ipc": "sink_parquet(folder) writes files",
-    "sink_iceberg": "sink_batches(function) hands each batch to a function",
-    "show": "take(n) returns the first rows",
-    "inspect": "take(n) returns the first rows",
-    "show_graph": "explain() returns the plan as text",
-    "execute": "start() runs the query in the background",
-    "remote": "start() runs the query in the background",
-    "profile": "job.metrics() has the time that each step takes",
-    "clear": "head(0) is a stream without rows",
-    "match_to_schema": "select(…) and cast(…) bring columns to a schema",
-    "serialize": "a plan holds its sources and functions: keep the code that makes it",
-}
 
 
 class StreamFrame(TotalMethods, JoinMethods, WindowMethods, RefusedMethods, OutputMethods, TableSinkMethods):
@@ -81,10 +68,29 @@ class StreamFrame(TotalMethods, JoinMethods, WindowMethods, RefusedMethods, Outp
         text = "the truth value of a StreamFrame is ambiguous: it has no rows before it runs"
         raise TypeError(text)
 
+    def __getitem__(self, item: object) -> NoReturn:
+        refuse_item(item, self._plan.schema)
+
+    def __len__(self) -> NoReturn:  # noqa: PLE0303 - it never returns
+        refuse_length()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> NoReturn:
+        refuse_conversion()
+
     def __getattr__(self, name: str) -> NoReturn:
-        if not name.startswith("_") and hasattr(pl.LazyFrame, name):
-            instead = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
-            text = f"a StreamFrame has no {name!r}, although Polars' LazyFrame has{instead}"
-            raise AttributeError(text, name=name, obj=self)
-        text = f"'StreamFrame' object has no attribute {name!r}"
-        raise AttributeError(text, name=name, obj=self)
+        if name.startswith("_"):
+            text = f"'StreamFrame' object has no attribute {name!r}"
+        else:
+            text = missing_attribute(name, self._plan.schema, [one for one in dir(type(self)) if one[0] != "_"])
+        raise NoSuchAttribute(text, name=name, obj=self)
+
+
+def _name_arguments(frame: type[StreamFrame]) -> None:
+    """Have all methods of a frame say which argument was meant."""
+    for name in dir(frame):
+        method = getattr_static(frame, name)
+        if name[0] != "_" and isinstance(method, FunctionType):
+            setattr(frame, name, naming_arguments(method))
+
+
+_name_arguments(StreamFrame)

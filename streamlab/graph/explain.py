@@ -24,9 +24,11 @@ def _facts(vertex: Vertex) -> list[str]:
     facts = []
     if vertex.source is not None:
         facts.append(f"reads {vertex.source.describe()}")
-    user_code = [spec.step for spec in vertex.operators if spec.is_user_code]
+    user_code = [spec.shown for spec in vertex.operators if spec.is_user_code]
     if user_code:
         facts.append(f"runs user code in {', '.join(user_code)}")
+    if vertex.operators and vertex.operators[-1].shown.endswith(" (local)"):
+        facts.append("combines rows of the same key before the exchange")
     if vertex.sink is not None:
         facts.append(f"writes {vertex.sink.describe()}, {vertex.sink.promise}")
     return facts

@@ -54,7 +54,7 @@ class Vertex:
     Attributes
     ----------
     id : str
-        Unique in the graph and stable between runs: the name of its first step.
+        Unique in the graph and stable between runs: the id of its first step.
     source : Source | None
         What it reads, for the first vertices.
     operators : tuple[OperatorSpec, ...]
@@ -73,9 +73,9 @@ class Vertex:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Names of the steps in the chain, the source and the sink included."""
+        """What users see of the steps in the chain, the source and the sink included."""
         names = [self.source.name] if self.source else []
-        names += [spec.step for spec in self.operators]
+        names += [spec.shown for spec in self.operators]
         return (*names, *([self.sink.name] if self.sink else []))
 
 

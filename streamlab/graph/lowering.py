@@ -29,6 +29,7 @@ from streamlab.plan import nodes
 from streamlab.plan.explain import path_digest
 from streamlab.plan.schema import calls_python
 from streamlab.plan.step_names import base_name, keeps_state, step_names
+from streamlab.plan.step_titles import step_titles
 from streamlab.state.checkpoints.manifest import StoredStep
 from streamlab.state.checkpoints.stored_forms import stored_step
 from streamlab.state.forms import StateForm
@@ -83,6 +84,7 @@ class _Lowering:
         self._chains: list[_Chain] = []
         self._done: dict[int, _Chain] = {}
         self._own_names = step_names(plan)
+        self._titles = step_titles(plan, self._own_names)
         self._names: Counter[str] = Counter(self._own_names.values())
         self._stateful: list[tuple[nodes.Node, _Chain]] = []
         self._upserted = _upserted(plan)
@@ -136,7 +138,13 @@ class _Lowering:
             spec = next(spec for spec in chain.operators if spec.step == name)
             form = spec.state_form or StateForm("nothing")
         return stored_step(
-            form, name, vertex, base=base_name(node), path=path_digest(node), is_source=isinstance(node, nodes.Scan)
+            form,
+            name,
+            vertex,
+            base=base_name(node),
+            path=path_digest(node),
+            title=self._titles[id(node)],
+            is_source=isinstance(node, nodes.Scan),
         )
 
     def _step(self, node: nodes.Node, name: str | None = None) -> str:
@@ -173,7 +181,8 @@ class _Lowering:
         last = chain.operators[-1] if chain.operators else None
         python = _calls_python(*node.args, *node.kwargs.values())
         if isinstance(last, PolarsStepsSpec) and not (last.runs_python or python):
-            chain.operators[-1] = replace(last, step=f"{last.step}.{node.step}", steps=(*last.steps, step))
+            shown = last.shown if node.step == last.shown.rpartition(".")[2] else f"{last.shown}.{node.step}"
+            chain.operators[-1] = replace(last, step=f"{last.step}.{node.step}", title=shown, steps=(*last.steps, step))
         else:
             chain.operators.append(PolarsStepsSpec(self._step(node), (step,), runs_python=python))
         return chain
@@ -181,7 +190,8 @@ class _Lowering:
     @_lower.register
     def _(self, node: nodes.MapBatches) -> _Chain:
         chain = self._open(node.input)
-        chain.operators.append(MapBatchesSpec(self._step(node), node.function, node.schema, node.as_))
+        title = self._titles[id(node)]
+        chain.operators.append(MapBatchesSpec(self._step(node), node.function, node.schema, node.as_, title=title))
         return chain
 
     @_lower.register
@@ -190,7 +200,12 @@ class _Lowering:
         idle_us = node.idle_timeout.fixed_us("idle_timeout") if node.idle_timeout else None
         chain.operators.append(
             AssignWatermarksSpec(
-                self._step(node), node.column, node.schema[node.column], node.delay.fixed_us("delay"), idle_us
+                self._step(node),
+                node.column,
+                node.schema[node.column],
+                node.delay.fixed_us("delay"),
+                idle_us,
+                title=self._titles[id(node)],
             )
         )
         return chain
@@ -198,14 +213,22 @@ class _Lowering:
     @_lower.register
     def _(self, node: nodes.Head) -> _Chain:
         chain = self._single(node.input)
-        chain.operators.append(HeadSpec(self._step(node), node.n))
+        chain.operators.append(HeadSpec(self._step(node), node.n, title=self._titles[id(node)]))
         return chain
 
     @_lower.register
     def _(self, node: nodes.StaticJoin) -> _Chain:
         chain = self._open(node.input)
         chain.operators.append(
-            StaticJoinSpec(self._step(node), node.right, node.how, node.left_on, node.right_on, dict(node.kwargs))
+            StaticJoinSpec(
+                self._step(node),
+                node.right,
+                node.how,
+                node.left_on,
+                node.right_on,
+                dict(node.kwargs),
+                title=self._titles[id(node)],
+            )
         )
         return chain
 
@@ -259,9 +282,11 @@ class _Lowering:
         """Return a new chain behind a hash exchange; without keys there is one subtask that gets everything."""
         split = node.split
         python = _calls_python(*node.keys, *split.partial, *split.merge, *split.final, *split.buffered)
-        chain.operators.append(replace(local, runs_python=python))
+        title = self._titles[id(node)]
+        before = title + local.step.removeprefix(keyed.step)
+        chain.operators.append(replace(local, runs_python=python, title=before))
         target = self._new(self._parallelism if keys else 1, _Input(chain, Exchange.HASH, keys))
-        target.operators.append(replace(keyed, runs_python=python))
+        target.operators.append(replace(keyed, runs_python=python, title=title))
         return target
 
     @_lower.register

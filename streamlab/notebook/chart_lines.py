@@ -10,6 +10,8 @@ from streamlab.core.errors import OptionError, explained
 from streamlab.notebook.svg import Line
 from streamlab.observe.preview import plain
 
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+
 MOST_POINTS = 5_000
 """Points of all lines together; of each line the last ones are shown."""
 MOST_LINES = 12
@@ -38,6 +40,37 @@ class Drawn:
     def lines(self, table: pl.DataFrame) -> tuple[list[Line], str]:
         """Return the lines to draw, and in words what was left out."""
         return lines_of(table, self.x, self.y, self.by)
+
+
+def chosen(schema: pl.Schema, x: str | None, y: str | None, by: str | None) -> tuple[str, str, str | None]:
+    """Return which columns are drawn, where that was not said: times, the first figures of them, a line for each text.
+
+    Raises
+    ------
+    OptionError
+        If there are no two columns that can be drawn.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> schema = pl.Schema({"city": pl.String, "at": pl.Datetime("us"), "zone": pl.Int8, "n": pl.Int64})
+    >>> chosen(schema, None, None, None), chosen(schema, "zone", "n", None)
+    (('at', 'zone', 'city'), ('zone', 'n', None))
+    """
+    if by is None and x is None:
+        by = next((name for name, dtype in schema.items() if dtype in _TEXTS and name not in {x, y}), None)
+    numbers = [name for name, dtype in schema.items() if dtype.is_numeric() and name not in {x, y, by}]
+    if x is None:
+        times = [name for name, dtype in schema.items() if dtype.is_temporal() and name not in {y, by}]
+        x = next(iter([*times, *numbers]), None)
+    if y is None:
+        y = next((name for name in numbers if name != x), None)
+    if x is None or y is None:
+        needed = "a column of times or numbers for x, and one of numbers for y"
+        got = ", ".join(f"{name} {dtype}" for name, dtype in schema.items())
+        hint = "aggregate in windows of time, group_by_dynamic(…); job.results() is the table"
+        raise OptionError(explained("plot", needed=needed, got=got, hint=hint))
+    return x, y, by
 
 
 def are_times(schema: pl.Schema, x: str, y: str, by: str | None) -> tuple[bool, bool]:

@@ -18,7 +18,7 @@ from streamlab.notebook.panel.choice import MODES
 
 _MAGIC = re.compile(r"^\s*%%?stream\b(.*)$")
 _COLUMN = re.compile(r"""(?:col|on|by|group_by|every|index_column|subset|x|y)?\s*[(\[=,]\s*["'](\w*)$""")
-VERBS = ("stop", "cancel", "show")
+VERBS = ("stop", "cancel", "show", "list")
 """What ``%stream`` does to a job that is named after it."""
 
 

@@ -97,8 +97,8 @@ class StreamMagics(Magics):
         and its live view stands below the cell. Running the cell again replaces the job. The body sees the variables of
         the notebook; in a function of yours, call NAME = frame.start("NAME") instead, and end a cell with the job.
 
-        As a line: `%stream` lists jobs, `%stream NAME` or `%stream show NAME` shows one, `%stream stop NAME` ends one
-        where it stands, `%stream cancel NAME` ends one now.
+        As a line: `%stream` lists jobs, `%stream list TEXT` those with TEXT in their name or state, `%stream NAME` or
+        `%stream show NAME` shows one, `%stream stop NAME` ends one where it stands, `%stream cancel NAME` ends one now.
         """
         if cell is None:
             return self._line(_split(line))
@@ -186,6 +186,8 @@ class StreamMagics(Magics):
         if words[0] in {"-h", "--help"}:
             print(self._parser.format_help())
             return None
+        if words[0] == "list":
+            return JobList(session.jobs(), " ".join(words[1:]))
         verb, *names = words if words[0] in VERBS else ("show", *words)
         if len(names) != 1:
             text = f"%stream {verb} needs one job, got {' '.join(names) or 'none'}\n  → %stream lists them"

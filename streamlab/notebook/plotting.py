@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlab.notebook.chart_lines import Drawn, are_times
+from streamlab.notebook.chart_lines import Drawn, are_times, chosen
 from streamlab.notebook.charts import line_chart
 from streamlab.notebook.live_figure import HEIGHT, show
 from streamlab.session.job import Job
 
 
-def plot(job: Job, x: str, y: str, by: str | None = None) -> Any:
+def plot(job: Job, x: str | None = None, y: str | None = None, by: str | None = None) -> Any:
     """Return a figure of lines that follow the result table; see :meth:`Job.plot`."""
+    x, y, by = chosen(job.result_schema, x, y, by)
     x_is_time, y_is_time = are_times(job.result_schema, x, y, by)
     fig = line_chart(job.name, x_is_time=x_is_time, y_is_time=y_is_time, y_label=y, height=HEIGHT)
     fig.xaxis.axis_label = x

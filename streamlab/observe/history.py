@@ -176,11 +176,11 @@ class Sampler:
 
     def _arrivals(self, task: TaskStatus) -> Iterator[ArrivalSample]:
         for arrival in task.time.arrivals:
-            key = task.vertex, task.subtask, arrival.step
+            key = task.shown, task.subtask, arrival.step
             if arrival.until_us > self._noted.get(key, 0):
                 self._noted[key] = arrival.until_us
                 yield ArrivalSample(
-                    task.vertex,
+                    task.shown,
                     task.subtask,
                     arrival.step,
                     arrival.until_us,
@@ -349,7 +349,7 @@ def thinned(values: Sequence[_T], most: int = SAMPLED) -> tuple[_T, ...]:
 
 def _task(task: TaskStatus) -> TaskSample:
     return TaskSample(
-        vertex=task.vertex,
+        vertex=task.shown,
         subtask=task.subtask,
         rows_in=task.rows_in,
         rows_out=task.rows_out,
@@ -377,5 +377,5 @@ def _splits(task: TaskStatus) -> Iterator[SplitSample]:
     for split in task.time.splits[:_MOST_SPLITS]:
         if split.begun:
             yield SplitSample(
-                task.vertex, task.subtask, split.split, split.rows, split.watermark_us, split.idle, split.ended
+                task.shown, task.subtask, split.split, split.rows, split.watermark_us, split.idle, split.ended
             )

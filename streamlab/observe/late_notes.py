@@ -1,6 +1,6 @@
 """The table of late rows with what happened to each: which columns it is stored with, and how it is shown.
 
-It is a sample, the newest rows, of those that were dropped (all of which are in the side table of late rows) and of
+It is a sample, the newest rows, of those that were set aside (all of which are in the side table of late rows) and of
 those that a window still took, within the allowed lateness.
 """
 
@@ -23,7 +23,7 @@ _HIDDEN = "__late_"
 class Outcome(StrEnum):
     """What became of a late row."""
 
-    DROPPED = "dropped"
+    SET_ASIDE = "set aside"
     MERGED = "merged"
 
 

@@ -155,7 +155,7 @@ def _job(status: JobStatus) -> Labels:
 
 
 def _task(status: JobStatus, task: TaskStatus) -> Labels:
-    return {**_job(status), "vertex": task.vertex, "subtask": str(task.subtask)}
+    return {**_job(status), "vertex": task.shown, "subtask": str(task.subtask)}
 
 
 def _named(name: str) -> tuple[str, float]:

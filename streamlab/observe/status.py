@@ -103,7 +103,7 @@ class TimeStatus(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: tuple[Arrivals, ...] = ()
     """The newest intervals, oldest first."""
     late_by: tuple[tuple[float, int], ...] = ()
-    """How much too late dropped rows were in this attempt: upper bounds in ms, rising, each with its number of rows.
+    """How much too late the rows set aside in this attempt were: upper bounds in ms, rising, with numbers of rows.
 
     A delay longer by that much would have kept them.
     """
@@ -116,7 +116,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the vertex."""
     subtask: int
     steps: tuple[str, ...] = ()
-    """Names of the steps in its chain."""
+    """What users see of the steps in its chain."""
     rows_in: int = 0
     """Rows received, or read when it is a source, since the attempt began."""
     rows_out: int = 0
@@ -155,6 +155,11 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its source has been read as far as it is to be, in a replay."""
     time: TimeStatus = TimeStatus()
     """What it knows of event time."""
+
+    @property
+    def shown(self) -> str:
+        """What users see of its vertex: the first of its steps."""
+        return self.steps[0] if self.steps else self.vertex
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

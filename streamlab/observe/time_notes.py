@@ -73,7 +73,7 @@ class TimeNotes:
         self.merged_rows = 0
         """Late rows that windows still took, since the step was built."""
         self.late_by: dict[int, int] = {}
-        """Dropped rows by how much too late they were, as buckets of `bucket_of_ms`, since the step was built."""
+        """Rows set aside by how much too late they were, as buckets of `bucket_of_ms`, since the step was built."""
         self._interval = _Interval()
         self._late: deque[tuple[pl.DataFrame, pl.DataFrame]] = deque()
         self._late_rows = 0
@@ -106,7 +106,7 @@ class TimeNotes:
         self._keep(details, rows)
 
     def late_rows_by(self, buckets: Iterable[tuple[int, int]]) -> None:
-        """Count dropped rows by how much too late they were."""
+        """Count rows that were set aside by how much too late they were."""
         for bucket, rows in buckets:
             self.late_by[bucket] = self.late_by.get(bucket, 0) + rows
 

@@ -5,11 +5,12 @@ Numbers are exact up to 10,000 and short beyond; a unit stands behind its number
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.observe.clock import clock
-from streamlab.observe.status import JobState, JobStatus
+from streamlab.observe.status import JobState, JobStatus, TaskStatus
 
 UNKNOWN = "—"
 
@@ -122,6 +123,18 @@ def watermark(us: int | None) -> str:
     if us is None or us <= MIN_TIME_US:
         return UNKNOWN
     return "end of input" if us >= MAX_TIME_US else f"{show_us(us).partition('.')[0]} UTC"
+
+
+def combined(tasks: Sequence[TaskStatus]) -> str:
+    """Return how many rows a vertex makes of those that came, when it combines them; else nothing.
+
+    >>> combined([TaskStatus(vertex="s", subtask=0, steps=("s", "count by k (local)"), rows_in=1_000, rows_out=12)])
+    '1,000 rows combined to 12 before the exchange'
+    """
+    if not tasks or not tasks[0].steps or not tasks[0].steps[-1].endswith(" (local)"):
+        return ""
+    came, left = sum(task.rows_in for task in tasks), sum(task.rows_out for task in tasks)
+    return f"{came:,} rows combined to {left:,} before the exchange" if came else ""
 
 
 def progress(status: JobStatus) -> float | None:

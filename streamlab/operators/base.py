@@ -115,13 +115,26 @@ class OperatorSpec(ABC):
     Attributes
     ----------
     step : str
-        Name of the step as the user sees it, unique in the job; state is matched by it.
+        Id of the step, unique in the job; state is matched by it.
+    title : str
+        What users see instead, unique in the job as well; empty: the id.
     runs_python : bool
         Whether its expressions call Python functions of the user.
     """
 
     step: str
+    title: str = field(default="", kw_only=True, compare=False)
     runs_python: bool = field(default=False, kw_only=True)
+
+    @property
+    def shown(self) -> str:
+        """Name of the step as users see it."""
+        return self.title or self.step
+
+    @property
+    def written(self) -> str:
+        """Name of the step that a user wrote, of which this operator may be the half before the exchange."""
+        return self.shown.removesuffix(" (local)").removesuffix(" (keys)")
 
     @abstractmethod
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:

@@ -193,4 +193,4 @@ def _retyped(spec: MapBatchesSpec, column: pl.Series, dtype: pl.DataType, *, cas
 
 
 def _wrong(spec: MapBatchesSpec, needed: str, got: str, hint: str) -> StepFailed:
-    return StepFailed(explained(spec.step, needed=needed, got=got, hint=hint), step=spec.step)
+    return StepFailed(explained(spec.shown, needed=needed, got=got, hint=hint), step=spec.shown)

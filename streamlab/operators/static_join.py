@@ -60,7 +60,7 @@ class StaticJoinSpec(OperatorSpec):
             got = f"validate={validate!r}"
             needed = "validate='m:m' or 'm:1'"
             raise PlanError(
-                explained(self.step, needed=needed, got=got, hint="a stream's own keys are never all known")
+                explained(self.shown, needed=needed, got=got, hint="a stream's own keys are never all known")
             )
 
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:

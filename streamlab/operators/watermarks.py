@@ -122,7 +122,7 @@ class _AssignWatermarks(Operator):
         """Its delay and its idle timeout."""
         spec = self._spec
         timeout_ms = None if spec.idle_timeout_us is None else spec.idle_timeout_us / 1000
-        return ClockStatus(step=spec.step, delay_ms=spec.delay_us / 1000, idle_timeout_ms=timeout_ms)
+        return ClockStatus(step=spec.shown, delay_ms=spec.delay_us / 1000, idle_timeout_ms=timeout_ms)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(values={"watermark_us": self._times.current})
@@ -131,4 +131,4 @@ class _AssignWatermarks(Operator):
         column = self._spec.column
         why = pl.when(pl.col(column).is_null()).then(pl.lit("null")).otherwise(pl.lit("too far from 1970"))
         reasons = rows.select(pl.format("the event time {} is {}", pl.lit(repr(column)), why)).to_series()
-        return row_letters(self._spec.step, rows, reasons, "")
+        return row_letters(self._spec.shown, rows, reasons, "")

@@ -24,15 +24,17 @@ from streamlab.core.windows import (
     Windows,
 )
 from streamlab.plan import nodes
+from streamlab.plan.lengths import length_text, span_text
 from streamlab.plan.schema import calls_python
 from streamlab.plan.step_names import step_names
+from streamlab.plan.step_titles import is_hidden, step_titles
 
 _MAX_TEXT = 160
 
 
 def explain_plan(plan: nodes.Node) -> str:
     """Return the plan as a tree of text, the last step first."""
-    return without_credentials("\n".join(_lines(plan, step_names(plan))))
+    return without_credentials("\n".join(_lines(plan, step_titles(plan, step_names(plan)), for_people=True)))
 
 
 def path_digest(node: nodes.Node) -> str:
@@ -41,18 +43,38 @@ def path_digest(node: nodes.Node) -> str:
     return hashlib.sha256("\n".join([*_lines(node, {}), *columns]).encode()).hexdigest()
 
 
-def _lines(node: nodes.Node, names: Mapping[int, str]) -> Iterator[str]:
+def _lines(node: nodes.Node, names: Mapping[int, str], *, for_people: bool = False) -> Iterator[str]:
+    """Yield the lines of a step and of its inputs; for people without the columns that they have not named."""
     inputs = node.inputs
-    yield _headline(node, names.get(id(node), node.step))
+    conditions = _conditions(node) if for_people else ""
+    if conditions:
+        # The conditions are columns of the aggregate, which one step filters by and another drops.
+        inputs = node.inputs[0].inputs
+        yield f"having: {conditions}"
+    else:
+        yield _headline(node, names.get(id(node), node.step))
     rail = "│" if inputs else " "
-    for detail in _details(node):
-        yield f"{rail}    {detail}"
+    for detail in _details(node) if not conditions else ():
+        if not (for_people and is_hidden(detail)):
+            yield f"{rail}    {detail}"
     for at, child in enumerate(inputs):
         last = at == len(inputs) - 1
-        first, *rest = _lines(child, names)
+        first, *rest = _lines(child, names, for_people=for_people)
         yield f"{'└─' if last else '├─'} {first}"
         for line in rest:
             yield f"{'  ' if last else '│ '} {line}".rstrip()
+
+
+def _conditions(node: nodes.Node) -> str:
+    """Return what groups are chosen by, of the last of the steps that ``having`` is made of; else nothing."""
+    if not (isinstance(node, nodes.PolarsStep) and node.method == "drop" and all(map(is_hidden, node.args))):
+        return ""
+    aggregate = node.input.inputs[0]
+    if not isinstance(aggregate, nodes.GroupAggregate | nodes.WindowAggregate):
+        return ""
+    return ", ".join(
+        _short(str(one.meta.undo_aliases())) for one in aggregate.aggregates if is_hidden(one.meta.output_name())
+    )
 
 
 def _headline(node: nodes.Node, name: str) -> str:
@@ -100,7 +122,7 @@ def _(node: nodes.MapBatches) -> str:
 
 @_text.register
 def _(node: nodes.AssignWatermarks) -> str:
-    idle = f", idle after {_length(node.idle_timeout)}" if node.idle_timeout else ""
+    idle = f", idle after {length_text(node.idle_timeout)}" if node.idle_timeout else ""
     return f"event time {node.column}, {_behind(node.delay)}{idle}"
 
 
@@ -153,11 +175,11 @@ def _(node: nodes.Scan) -> Sequence[str]:
         behind = "watermark only at its end" if timing.watermark is None else _behind(timing.watermark)
         lines.append(f"event time {timing.event_time}, {behind}")
     if timing.idle_timeout is not None:
-        lines.append(f"idle after {_length(timing.idle_timeout)}")
+        lines.append(f"idle after {length_text(timing.idle_timeout)}")
     if timing.pace is not None:
         lines.append(f"paced at {timing.pace:g} times real time")
     if timing.max_advance is not None:
-        lines.append(f"a row may be at most {_length(timing.max_advance)} ahead")
+        lines.append(f"a row may be at most {length_text(timing.max_advance)} ahead")
     return lines
 
 
@@ -175,7 +197,7 @@ def _(node: nodes.WindowAggregate) -> Sequence[str]:
     if node.trigger is not None:
         lines.append(f"early results {_trigger(node.trigger)}")
     if node.allowed_lateness_us:
-        lines.append(f"late rows update results for {_span(node.allowed_lateness_us)} more")
+        lines.append(f"late rows update results for {span_text(node.allowed_lateness_us)} more")
     return lines
 
 
@@ -194,18 +216,20 @@ def _aggregates(node: nodes.GroupAggregate | nodes.WindowAggregate) -> Sequence[
 
 def _windows(windows: Windows) -> str:
     if isinstance(windows, SessionWindows):
-        return f"sessions with gaps over {_length(windows.gap)}"
-    offset = f", offset {_length(windows.offset)}" if windows.offset.us != 0 else ""
+        return f"sessions with gaps over {length_text(windows.gap)}"
+    offset = f", offset {length_text(windows.offset)}" if windows.offset.us != 0 else ""
     if isinstance(windows, CumulativeWindows):
-        return f"cumulative windows growing by {_length(windows.step)} to {_length(windows.every)}{offset}"
+        return f"cumulative windows growing by {length_text(windows.step)} to {length_text(windows.every)}{offset}"
     if isinstance(windows, HoppingWindows) and windows.kind == "hopping":
-        return f"hopping windows of {_length(windows.period)} every {_length(windows.every)}{offset}"
-    return f"tumbling windows of {_length(windows.every)}{offset}"
+        return f"hopping windows of {length_text(windows.period)} every {length_text(windows.every)}{offset}"
+    return f"tumbling windows of {length_text(windows.every)}{offset}"
 
 
 def _trigger(trigger: Trigger) -> str:
     return (
-        f"every {_length(trigger.interval)}" if isinstance(trigger, EveryDuration) else f"every {trigger.rows:,} rows"
+        f"every {length_text(trigger.interval)}"
+        if isinstance(trigger, EveryDuration)
+        else f"every {trigger.rows:,} rows"
     )
 
 
@@ -221,26 +245,7 @@ def _name(key: pl.Expr) -> str:
 
 
 def _behind(delay: Duration) -> str:
-    return f"watermark {_length(delay)} behind"
-
-
-def _length(duration: Duration) -> str:
-    """Return a duration as it was written; one that was a timedelta in a unit that can be read."""
-    return _span(duration.us) if duration.us is not None and duration.text == f"{duration.us}us" else duration.text
-
-
-def _span(us: int) -> str:
-    """Return a length of time in the largest unit that fits."""
-    for unit, length in (
-        ("d", 86_400_000_000),
-        ("h", 3_600_000_000),
-        ("m", 60_000_000),
-        ("s", 1_000_000),
-        ("ms", 1000),
-    ):
-        if us % length == 0:
-            return f"{us // length}{unit}"
-    return f"{us}us"
+    return f"watermark {length_text(delay)} behind"
 
 
 def _shown(value: Any) -> str:

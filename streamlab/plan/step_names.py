@@ -1,4 +1,6 @@
-"""Names of steps by which state is found again: they depend on the step alone, not on the rest of the query.
+"""Ids of steps by which state is found again: they depend on the step alone, not on the rest of the query.
+
+What users see of a step that was given no name is another thing (`streamlab.plan.step_titles`).
 
 Rules
 -----

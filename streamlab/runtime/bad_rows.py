@@ -94,6 +94,12 @@ def culprit(process: Callable[[Batch], object], batch: Batch, error: Exception) 
     return frame, error
 
 
+def fails_again(process: Callable[[Batch], object], batch: Batch, rows: pl.DataFrame, error: Exception) -> bool:
+    """Return whether a step raises the same once more for rows that it has failed on: then a restart would, too."""
+    again = _raised(process, Batch(rows, batch.tag, batch.ingested_us))
+    return again is not None and (type(again), str(again)) == (type(error), str(error))
+
+
 def _raised(process: Callable[[Batch], object], batch: Batch) -> Exception | None:
     try:
         process(batch)

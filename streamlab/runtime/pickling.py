@@ -39,7 +39,7 @@ def pickled_query(query: object) -> bytes:
 def _reason(graph: JobGraph, error: Exception) -> str:
     for vertex in graph.vertices:
         ends = [(end.name, end) for end in (vertex.source, vertex.sink) if end is not None]
-        for step, part in (*ends, *((spec.step, spec) for spec in vertex.operators)):
+        for step, part in (*ends, *((spec.shown, spec) for spec in vertex.operators)):
             if _can_travel(part):
                 continue
             path, value = _culprit(part, ())

@@ -25,7 +25,6 @@ The driver never hands a task a message for a channel that is blocked (see :meth
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,8 +34,7 @@ import polars as pl
 
 from streamlab.connectors.sink import Pending, SinkWriter
 from streamlab.connectors.stepped_reader import SteppedReader
-from streamlab.core.aggregation import overflow_in
-from streamlab.core.errors import InternalError, StepFailed, StreamlabError
+from streamlab.core.errors import InternalError, StreamlabError
 from streamlab.core.failpoints import reach
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.core.row_watermarks import is_marked, lowered, raised, unmarked
@@ -47,8 +45,9 @@ from streamlab.observe.late_notes import LATE_NOTES
 from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext
-from streamlab.runtime.bad_rows import culprit, sift
+from streamlab.runtime.bad_rows import culprit, fails_again, sift
 from streamlab.runtime.exchange import Channel, Router, input_channels
+from streamlab.runtime.failed_steps import is_always_so, step_failed
 from streamlab.runtime.task_counters import TaskCounters
 from streamlab.runtime.task_order import order_of, restore_routes, restored_merger
 from streamlab.runtime.task_values import Output, Passed, Restored, SideOutput, Snapshotted
@@ -56,7 +55,6 @@ from streamlab.state.snapshot import Snapshot
 
 _SIDE_OUTPUTS = (LATE_ROWS, DEAD_LETTERS)
 _MERGED = "merged_late_rows"
-_SAMPLE_ROWS = 5
 _SET_ASIDE = '\n  → on_error="dead_letter" sets such rows aside (job.dead_letters()) and goes on with the others'
 T = TypeVar("T")
 
@@ -109,6 +107,7 @@ class Task:
         self._reader = reader
         self._writer = writer
         self._sets_aside = sets_aside
+        self._lasting = False
         context = OperatorContext(subtask, vertex.parallelism)
         self._specs = vertex.operators
         self._operators: list[Operator] = [
@@ -200,7 +199,7 @@ class Task:
         for message in self._reader.advance_watermark(us) if self._reader is not None else ():
             self._from_source(message)
         for at, operator in enumerate(self._operators):
-            self.current_step = self._specs[at].step
+            self.current_step = self._specs[at].written
             self._feed_all(at + 1, operator.advance_watermark(us), at)
         return self._taken()
 
@@ -248,7 +247,7 @@ class Task:
         for at, operator in enumerate(self._operators):
             due = operator.next_timer_us
             if due is not None and due <= now_us and not self.finished:
-                self.current_step = self._specs[at].step
+                self.current_step = self._specs[at].written
                 self._feed_all(at + 1, self._guarded(partial(operator.on_timer, now_us)), at)
         return self._taken()
 
@@ -311,7 +310,7 @@ class Task:
 
     def notes(self) -> list[tuple[str, TimeNotes]]:
         """Return what its source and its operators have noted of event time, by step."""
-        noted = [(spec.step, op.notes) for spec, op in zip(self._specs, self._operators, strict=True)]
+        noted = [(spec.shown, op.notes) for spec, op in zip(self._specs, self._operators, strict=True)]
         source = [] if self._reader is None else [(self.vertex.steps[0], self._reader.notes)]
         return source + [(step, notes) for step, notes in noted if notes is not None]
 
@@ -321,7 +320,7 @@ class Task:
 
     def panes(self) -> list[tuple[str, pl.DataFrame]]:
         """Return the newest windows of its operators, by step, with the columns of `observe.panes.STORED`."""
-        tables = [(spec.step, op.panes()) for spec, op in zip(self._specs, self._operators, strict=True)]
+        tables = [(spec.shown, op.panes()) for spec, op in zip(self._specs, self._operators, strict=True)]
         return [(step, table) for step, table in tables if table is not None]
 
     def late_notes(self, now_us: int) -> list[SideOutput]:
@@ -404,7 +403,7 @@ class Task:
             self._emit(message)
             return
         operator = self._operators[at]
-        self.current_step = self._specs[at].step
+        self.current_step = self._specs[at].written
         match message:
             case Batch():
                 if isinstance(message.frame, pl.LazyFrame) and not operator.accepts_lazy:
@@ -416,7 +415,7 @@ class Task:
                     if self.current_input is not message.frame and not operator.carries_row_watermarks:
                         message = replace(message, frame=self.current_input)
                 reach("op.process")
-                out = self._processed(operator, message, port)
+                out = self._processed(operator, message, port, is_user_code=self._specs[at].is_user_code)
             case Watermark(us):
                 out = self._guarded(partial(operator.on_watermark, us))
             case Idle():
@@ -427,7 +426,7 @@ class Task:
         if operator.done and not self.finished:
             self._end(at + 1)
 
-    def _processed(self, operator: Operator, batch: Batch, port: int) -> list[Message]:
+    def _processed(self, operator: Operator, batch: Batch, port: int, *, is_user_code: bool) -> list[Message]:
         if isinstance(batch.frame, pl.LazyFrame):
             return self._guarded(partial(operator.process, batch, port), lazy=True)
         if not operator.is_row_wise:
@@ -448,6 +447,7 @@ class Task:
             except Exception as error:
                 found, of_row = culprit(process, batch, error)
                 self.current_input = unmarked(found)
+                self._lasting = is_user_code and is_always_so(of_row) and fails_again(process, batch, found, of_row)
                 raise of_row from None
 
         return self._guarded(partial(sift, step, process, batch) if self._sets_aside else whole, hint=hint)
@@ -455,7 +455,7 @@ class Task:
     def _feed_all(self, at: int, messages: list[Message], origin: int) -> None:
         for message in messages:
             if isinstance(message, Batch) and message.tag in _SIDE_OUTPUTS:
-                self._side_output(message, self._specs[origin].step)
+                self._side_output(message, self._specs[origin].shown)
             else:
                 self._feed(at, message)
 
@@ -485,7 +485,7 @@ class Task:
         for index in range(at, len(self._operators)):
             if self.finished:
                 return
-            self.current_step = self._specs[index].step
+            self.current_step = self._specs[index].written
             self._feed_all(index + 1, self._guarded(self._operators[index].on_end), index)
         if not self.finished:
             self._finish()
@@ -576,12 +576,7 @@ class Task:
         except (Exception, pl.exceptions.PanicException) as error:
             if lazy:
                 raise _LazyQueryFailed from error
-            sample = str(self.current_input.head(_SAMPLE_ROWS)) if self.current_input is not None else ""
-            below = error.__traceback__.tb_next if error.__traceback__ is not None else None
-            text = f"{self.current_step}: {overflow_in(error) or f'{type(error).__name__}: {error}'}{hint}"
-            raise StepFailed(
-                text,
-                step=self.current_step,
-                traceback_text="".join(traceback.format_exception(type(error), error, below)),
-                sample=sample,
+            spec = next((spec for spec in self._specs if spec.written == self.current_step), None)
+            raise step_failed(
+                error, self.current_step, spec, self.current_input, hint, lasting=self._lasting
             ) from error

@@ -477,6 +477,7 @@ def _failure_of(error: BaseException, step: str, sample: str) -> Failure:
             step=error.step or step,
             traceback=error.traceback_text or traceback_text,
             sample=error.sample or sample,
+            lasting=error.lasting,
         )
     if isinstance(error, StreamlabError):
         # It was raised on purpose and explains itself; the rows at hand have nothing to do with it.

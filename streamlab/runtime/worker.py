@@ -442,7 +442,7 @@ class Worker:
 
 def _user_steps(vertex: Vertex) -> frozenset[str]:
     """Return the steps whose input is shown when the process dies in them."""
-    steps = {spec.step for spec in vertex.operators if spec.is_user_code}
+    steps = {spec.written for spec in vertex.operators if spec.is_user_code}
     return frozenset(steps | ({vertex.sink.name} if vertex.sink is not None and vertex.sink.is_user_code else set()))
 
 

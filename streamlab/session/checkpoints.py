@@ -90,11 +90,12 @@ class Checkpoint:
     def operators(self) -> pl.DataFrame:
         """How much state each operator has in it: ``vertex, operator, subtask, rows, size_bytes``."""
         rows = []
+        shown = self._shown
         for task in self._manifest.tasks:
             for step, state in task.operators.items():
                 files = [file for frames in state.keyed.values() for file in frames]
                 held = sum(file.rows for file in files), sum(file.size_bytes for file in files)
-                rows.append((task.vertex, step, task.subtask, *held))
+                rows.append((shown(task.vertex), shown(step), task.subtask, *held))
         return pl.DataFrame(rows, schema=_STATE_SCHEMA, orient="row")
 
     def state(self, operator: str) -> pl.DataFrame:
@@ -108,8 +109,8 @@ class Checkpoint:
         Parameters
         ----------
         operator
-            Name of the step, as ``explain()`` shows it; of an automatic one, the method's name is enough when it is the
-            only one: ``state("group_by")``.
+            Name of the step, as ``explain()`` shows it, or its id. Of a step that was given no name, the method's name
+            is enough when it is the only one: ``state("group_by")``.
 
         Raises
         ------
@@ -118,8 +119,7 @@ class Checkpoint:
         CheckpointError
             If a file is damaged or gone.
         """
-        known = sorted({step for task in self._manifest.tasks for step in task.operators})
-        found, step = self._frames(self._meant(operator, known), known)
+        found, step = self._frames(operator)
         parts = [(subtask, part, shown_state(frame, step)) for subtask, part, frame in found]
         own = ["subtask", "part"]
         while any(name in frame.columns for _, _, frame in parts for name in own):
@@ -150,8 +150,7 @@ class Checkpoint:
         CheckpointError
             If a file is damaged or gone.
         """
-        known = sorted({step for task in self._manifest.tasks for step in task.operators})
-        found, step = self._frames(operator, known)
+        found, step = self._frames(operator)
         parts: dict[str, list[pl.DataFrame]] = {}
         for _, part, frame in found:
             parts.setdefault(part, []).append(frame)
@@ -168,14 +167,13 @@ class Checkpoint:
         told = [table.select(pl.lit(part).alias(name), pl.all()) for part, table in tables.items()]
         return pl.concat([empty, *told], how="diagonal_relaxed")
 
-    def _frames(
-        self, operator: str, known: Sequence[str]
-    ) -> tuple[list[tuple[int, str, pl.DataFrame]], StoredStep | None]:
+    def _frames(self, operator: str) -> tuple[list[tuple[int, str, pl.DataFrame]], StoredStep | None]:
         """Return subtask, table and rows of an operator's state, as they are stored, and what is known of the step."""
+        operator = self.operator_id(operator)
         holders = [task for task in self._manifest.tasks if operator in task.operators]
         if not holders:
             needed = f"an operator of checkpoint {self.id}"
-            hint = f"operators: {', '.join(known) or 'none, all tasks had ended'}"
+            hint = f"operators: {', '.join(map(self._shown, self._known)) or 'none, all tasks had ended'}"
             raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
         step = next((step for step in self._manifest.steps if step.name == operator), None)
         found = [(task.subtask, *part) for task in holders for part in self._parts(task.operators[operator])]
@@ -204,12 +202,31 @@ class Checkpoint:
         schema = {**_SPLITS_SCHEMA, "watermark": pl.Int64()}
         return pl.DataFrame(rows, schema=schema, orient="row").cast({"watermark": _SPLITS_SCHEMA["watermark"]})
 
-    def _meant(self, operator: str, known: Sequence[str]) -> str:
-        """Return the name of the one step whose automatic name begins with a method's, when that is what was given."""
+    @property
+    def _known(self) -> list[str]:
+        """The ids of all operators with state."""
+        return sorted({step for task in self._manifest.tasks for step in task.operators})
+
+    def operator_id(self, operator: str) -> str:
+        """Return the id of the operator that is called so: by its id, by what users see of it, or by its method alone.
+
+        What is no name of one is returned as it is.
+        """
+        known = self._known
         if operator in known:
             return operator
+        seen = [name for name in known if self._shown(name) == operator]
+        if seen:
+            return seen[0]
         begun = [step.name for step in self._manifest.steps if step.base.rpartition(" ")[0] == operator]
         return begun[0] if len(begun) == 1 else operator
+
+    def _shown(self, name: str) -> str:
+        """Return what users see of an operator or a vertex, by its id."""
+        step, _, half = name.partition(" (")
+        titles = {step.name: step.title for step in self._manifest.steps}
+        title = titles.get(step) or step
+        return f"{title} ({half}" if half else title
 
     def _parts(self, state: StoredState) -> Iterator[tuple[str, pl.DataFrame]]:
         for part, frames in read_snapshot(state, self._files).keyed.items():

@@ -99,7 +99,8 @@ class Insight:
         """
         fields = [field for field in msgspec.structs.fields(TaskStatus) if field.name != "time"]
         tasks = [
-            {field.name: getattr(task, field.name) for field in fields} | {"steps": " → ".join(task.steps)}
+            {field.name: getattr(task, field.name) for field in fields}
+            | {"vertex": task.shown, "steps": " → ".join(task.steps)}
             for task in self._handle.status().tasks
         ]
         dtypes = {**FIGURE_DTYPES, tuple[str, ...]: pl.String()}
@@ -117,7 +118,7 @@ class Insight:
         tasks = self._handle.status().tasks
         return pl.DataFrame(
             {
-                "vertex": [task.vertex for task in tasks],
+                "vertex": [task.shown for task in tasks],
                 "subtask": [task.subtask for task in tasks],
                 "watermark": [_time(task.watermark_us) for task in tasks],
                 "lag_ms": [task.lag_ms for task in tasks],
@@ -151,7 +152,7 @@ class Insight:
         """
         rows = [
             (
-                task.vertex,
+                task.shown,
                 task.subtask,
                 split.step,
                 split.split,
@@ -253,7 +254,8 @@ class Insight:
             {vertex.id: tuple(target for target, _ in vertex.gives_to) for vertex in layout.vertices},
             meta.options.checkpoint_every_ms,
         )
-        return Diagnosis(diagnose(facts))
+        shown = {task.vertex: task.shown for task in facts.status.tasks}
+        return Diagnosis(dataclasses.replace(one, vertex=shown.get(one.vertex, one.vertex)) for one in diagnose(facts))
 
     def _recent_samples(self) -> list[Sample]:
         """Return the newest samples of its history; only what is new is read."""
@@ -296,15 +298,15 @@ class Insight:
     def lateness(self) -> pl.DataFrame:
         """Return the newest late rows, about a thousand of each worker, with what became of them, newest first.
 
-        All dropped rows, just as they came, are in `late_rows`.
+        All rows that were set aside, just as they came, are in `late_rows`.
 
         Returns
         -------
         pl.DataFrame
-            ``outcome`` (dropped, or merged: a window still took it within the allowed lateness), ``step``, ``noted_at``
-            (wall clock), ``event_time``, ``watermark`` (against which it was judged), ``behind_ms`` (watermark minus
-            event time), ``window_start``, ``window_end``, ``closed_for_ms`` (watermark minus the window's end), and the
-            row's own columns.
+            ``outcome`` (set aside, or merged: a window still took it within the allowed lateness), ``step``,
+            ``noted_at`` (wall clock), ``event_time``, ``watermark`` (against which it was judged), ``behind_ms``
+            (watermark minus event time), ``window_start``, ``window_end``, ``closed_for_ms`` (watermark minus the
+            window's end), and the row's own columns.
         """
         with self._reading:
             notes = self._late_notes.read()

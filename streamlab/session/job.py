@@ -15,6 +15,7 @@ from streamlab.core.errors import JobError, OptionError, StreamlabError, explain
 from streamlab.core.late_binding import offered
 from streamlab.core.process_id import process_id
 from streamlab.core.timeouts import seconds
+from streamlab.frame.outputs import PlanText
 from streamlab.frame.runner import Runner
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.observe.status import JobState, JobStatus
@@ -178,15 +179,17 @@ class Job(Insight, PacedJob, SteppedJob):
         """Columns of its result table and their types; empty when it writes into a sink of yours."""
         return self._handle.table.schema
 
-    def plot(self, x: str, y: str, by: str | None = None) -> Any:
+    def plot(self, x: str | None = None, y: str | None = None, by: str | None = None) -> Any:
         """Return a chart of its result table that keeps ticking: a Bokeh figure, to be styled before it is shown.
 
         Parameters
         ----------
         x, y
-            Columns of numbers or times.
+            Columns of numbers or times. None takes the first column of times, or else of numbers, for `x`, and the
+            first other one of numbers for `y`.
         by
-            Column with a line of its own for each value; of many values the twelve with most rows.
+            Column with a line of its own for each value; of many values the twelve with most rows. None, when `x` is
+            not given either, takes the first column of text.
 
         Raises
         ------
@@ -214,8 +217,15 @@ class Job(Insight, PacedJob, SteppedJob):
         """
         attempts = read_attempts(self._handle.folder.results)
         layout = attempts[-1].layout if attempts else self._handle.meta.layout
+        shown = {v.id: v.steps[0] if v.steps else v.id for v in layout.vertices}
         rows = [
-            (v.id, list(v.steps), v.parallelism, [to for to, _ in v.gives_to], [how for _, how in v.gives_to])
+            (
+                shown[v.id],
+                list(v.steps),
+                v.parallelism,
+                [shown[to] for to, _ in v.gives_to],
+                [how for _, how in v.gives_to],
+            )
             for v in layout.vertices
         ]
         names = pl.List(pl.String)
@@ -225,7 +235,7 @@ class Job(Insight, PacedJob, SteppedJob):
 
     def explain(self) -> str:
         """Return the plan that it runs, as text."""
-        return self._handle.meta.plan
+        return PlanText(self._handle.meta.plan)
 
     def log(self, newest: int | None = None) -> str:
         """Return what its processes and the user functions in them have printed: the newest 8 to 16 MB of each.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
@@ -125,8 +126,11 @@ def _checked(more: dict[str, Any]) -> dict[str, Any]:
     """Return further options if there are such and their values can be."""
     for name, value in more.items():
         if name not in _MORE_OPTIONS:
-            text = explained("options", needed=f"one of {', '.join(_MORE_OPTIONS)}", got=repr(name))
-            raise OptionError(text)
+            known = [*_MORE_OPTIONS, *(field.name for field in dataclasses.fields(RunOptions) if field.name != "more")]
+            near = get_close_matches(name, ["checkpoint_every", *known], 1)
+            hint = f"did you mean {near[0]!r}?" if near else ""
+            needed = f"one of {', '.join(_MORE_OPTIONS)}"
+            raise OptionError(explained("options", needed=needed, got=repr(name), hint=hint))
         if name == "on_error":
             if value not in {"fail", "dead_letter"}:
                 raise OptionError(explained(name, needed="'fail' or 'dead_letter'", got=repr(value)))

@@ -65,7 +65,7 @@ class Moment:
         CheckpointError
             If a file is damaged or gone.
         """
-        return self.checkpoint.state_by_key(operator, self._combined(operator))
+        return self.checkpoint.state_by_key(operator, self._combined(self.checkpoint.operator_id(operator)))
 
     def _combined(self, operator: str) -> Combined:
         try:

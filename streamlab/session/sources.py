@@ -21,6 +21,10 @@ _SEE_TIMING = """event_time, watermark, idle_timeout, pace, max_advance
 _TIMING = inspect.cleandoc(timing.__doc__ or "").partition("----------\n")[2].partition("\n\nRaises")[0]
 """What is said of these arguments there."""
 
+_N_ROWS = "    How many rows are read, the first that come; then the stream ends, as with ``head(n)``."
+_LAST_PARAMETER = "event_time"
+"""Before what is said of time, the arguments about files end."""
+
 
 def stream(source: Source) -> StreamFrame:
     """Return a stream that reads a source; the way in for sources that are not streamlab's own.
@@ -64,11 +68,28 @@ def _streaming(make: Callable[P, Source]) -> Callable[P, StreamFrame]:
     return streaming
 
 
+def _limited(scan: Callable[P, Source]) -> Callable[..., StreamFrame]:
+    """Return the function that gives a stream of files, which takes Polars' ``n_rows`` besides."""
+    begin = _streaming(scan)
+
+    @functools.wraps(begin)
+    def limited(*args: P.args, n_rows: int | None = None, **kwargs: P.kwargs) -> StreamFrame:  # type: ignore[valid-type]
+        frame = begin(*args, **kwargs)
+        return frame if n_rows is None else frame.head(n_rows)
+
+    limited.__doc__ = (begin.__doc__ or "").replace(_LAST_PARAMETER, f"n_rows\n{_N_ROWS}\n{_LAST_PARAMETER}", 1)
+    signature = inspect.signature(begin)
+    first, *others = signature.parameters.values()
+    mine = inspect.Parameter("n_rows", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="int | None")
+    limited.__signature__ = signature.replace(parameters=[first, mine, *others])  # type: ignore[attr-defined]
+    return limited
+
+
 from_frame = _streaming(frames.from_frame)
-scan_parquet = _streaming(files.scan_parquet)
-scan_csv = _streaming(files.scan_csv)
-scan_ndjson = _streaming(files.scan_ndjson)
-scan_ipc = _streaming(files.scan_ipc)
+scan_parquet = _limited(files.scan_parquet)
+scan_csv = _limited(files.scan_csv)
+scan_ndjson = _limited(files.scan_ndjson)
+scan_ipc = _limited(files.scan_ipc)
 generate = _streaming(generating.generate)
 system_metrics = _streaming(metrics.system_metrics)
 socket = _streaming(sockets.socket)

@@ -31,7 +31,7 @@ def test_a_job_shows_its_time_its_windows_and_its_late_rows() -> None:
             lambda: job.report().late_rows > 10 and job.report().merged_late_rows > 10, "late rows of both kinds"
         )
         eventually(lambda: {"open", "fired", "closed"} <= set(job.panes()["state"]), "windows in all their states")
-        eventually(lambda: set(job.lateness()["outcome"]) == {"dropped", "merged"}, "late rows of both kinds, shown")
+        eventually(lambda: set(job.lateness()["outcome"]) == {"set aside", "merged"}, "late rows of both kinds, shown")
         eventually(lambda: job.history("arrivals").height > 3, "arrivals")
         split = job.splits().row(0, named=True)
         assert (split["split"], split["begun"], split["ended"]) == ("rows", True, False)
@@ -50,7 +50,7 @@ def test_a_job_shows_its_time_its_windows_and_its_late_rows() -> None:
     assert history.row(-1, named=True)["state"] == "stopped"
     late = job.lateness()
     assert (late["behind_ms"] > 0).all()
-    assert late.filter(pl.col("outcome") == "dropped").height <= job.late_rows().height == job.report().late_rows
+    assert late.filter(pl.col("outcome") == "set aside").height <= job.late_rows().height == job.report().late_rows
     assert [finding.kind for finding in job.diagnosis()] == ["late rows"]
     assert job.completeness()["kept"].to_list()[-1] == 1.0
 

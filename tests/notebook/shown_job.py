@@ -155,7 +155,7 @@ class ShownJob:
         return pl.DataFrame(shown, schema=PANES, orient="row"), True
 
     def lateness(self) -> pl.DataFrame:
-        late = [("dropped", "count", HOUR, HOUR, HOUR, 90_000.0, HOUR, HOUR, 1300.0)] * 3
+        late = [("set aside", "count", HOUR, HOUR, HOUR, 90_000.0, HOUR, HOUR, 1300.0)] * 3
         return pl.DataFrame(late, schema=LATE, orient="row").with_columns(tail=pl.lit("N1"))
 
     def splits(self, report: Any) -> pl.DataFrame:

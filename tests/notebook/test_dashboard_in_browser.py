@@ -88,3 +88,14 @@ def test_a_page_goes_on_when_the_server_is_back(numbers: sl.Job, browser: Any, t
     with served(f"--port={urlsplit(address).port}"):
         page.get_by_text("with another token").wait_for(timeout=WAIT_MS)
     page.close()
+
+
+def test_the_list_is_filtered_by_what_is_typed(address: str, numbers: sl.Job, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(address)
+    page.get_by_role("link", name="numbers").wait_for(timeout=WAIT_MS)
+    page.get_by_role("textbox").fill("nothing of that name")
+    page.get_by_text("No jobs with “nothing of that name”").wait_for(timeout=WAIT_MS)
+    page.get_by_role("textbox").fill("RUNNING")
+    page.get_by_role("link", name="numbers").wait_for(timeout=WAIT_MS)
+    assert numbers.status == "running"

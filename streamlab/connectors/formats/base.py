@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
 
 from streamlab.connectors.source import Position, Split, SplitReader, Timing
 from streamlab.core.errors import PlanError, SourceError, explained
 from streamlab.core.time import time_us
+
+if TYPE_CHECKING:
+    from streamlab.connectors.formats.text import TextParser
 
 SchemaPolicy = Literal["strict", "coerce"]
 
@@ -114,6 +117,10 @@ class Format(ABC):
     @abstractmethod
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Start reading a part. Raises one of `UNREADABLE` or FileRefused."""
+
+    def text_parser(self, target: Target) -> TextParser | None:
+        """Return what understands a file that is still being written; None for formats that have no lines."""
+        return None
 
 
 def differences(expected: pl.Schema, got: pl.Schema) -> list[str]:

@@ -29,6 +29,8 @@ class Dialect:
         Whether the first record holds the column names.
     new_columns : tuple[str, ...]
         Names in place of those of the header.
+    skip_lines : int
+        Lines that are left out first, whatever is in them.
     skip_rows, skip_rows_after_header : int
         Records that are left out before the header, and after it.
     null_values : tuple
@@ -55,6 +57,7 @@ class Dialect:
     decimal_comma: bool = False
     truncate_ragged_lines: bool = False
     encoding: Encoding = field(default=UTF8)
+    skip_lines: int = 0
 
     def __post_init__(self) -> None:
         for name, value in (("separator", self.separator), ("quote_char", self.quote_char)):
@@ -62,9 +65,14 @@ class Dialect:
                 raise OptionError(explained(name, needed="one ASCII character", got=repr(value)))
         if self.comment_prefix is not None and not (isinstance(self.comment_prefix, str) and self.comment_prefix):
             raise OptionError(explained("comment_prefix", needed="a text such as '#'", got=repr(self.comment_prefix)))
-        for name, rows in (("skip_rows", self.skip_rows), ("skip_rows_after_header", self.skip_rows_after_header)):
+        for name in ("skip_lines", "skip_rows", "skip_rows_after_header"):
+            rows = getattr(self, name)
             if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
-                raise OptionError(explained(name, needed="a number of records, 0 or more", got=repr(rows)))
+                what = "lines" if name == "skip_lines" else "records"
+                raise OptionError(explained(name, needed=f"a number of {what}, 0 or more", got=repr(rows)))
+        if self.skip_lines and self.skip_rows:
+            needed = "one of skip_lines and skip_rows"
+            raise OptionError(explained("scan_csv", needed=needed, got="both", hint="skip_lines counts any lines"))
         if self.decimal_comma and self.separator == ",":
             hint = "give the separator, such as separator=';'"
             raise OptionError(
@@ -93,6 +101,8 @@ class Dialect:
         Blank lines before a header are none, lines of comment are no records. Without a header all three are one place.
         """
         at = len(BOM) if head.startswith(BOM) else 0
+        for _ in range(self.skip_lines):
+            at = _line_end(head, at)
         if self.has_header:
             at = self._after_blank(head, at)
         for _ in range(self.skip_rows):

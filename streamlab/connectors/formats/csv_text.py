@@ -128,6 +128,10 @@ class CsvFormat(Format):
         """Read from a chunk's offset."""
         return TextReader(target, _CsvParser(self, target), position)
 
+    def text_parser(self, target: Target) -> TextParser:
+        """Return what understands a file's records."""
+        return _CsvParser(self, target)
+
 
 class _CsvParser(TextParser):
     def __init__(self, form: CsvFormat, target: Target | None, header: Sequence[str] = ()) -> None:

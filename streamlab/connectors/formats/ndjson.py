@@ -87,6 +87,10 @@ class NdjsonFormat(Format):
         """Read from a chunk's offset."""
         return TextReader(target, _NdjsonParser(self, target), position)
 
+    def text_parser(self, target: Target) -> TextParser:
+        """Return what understands a file's lines."""
+        return _NdjsonParser(self, target)
+
 
 class _NdjsonParser(TextParser):
     def __init__(self, form: NdjsonFormat, target: Target | None) -> None:

@@ -89,9 +89,9 @@ const drawBox = (box, vertex) => {
   vertex.shares?.forEach((share, i) => { shares.children[i].style.width = `${share * 100}%`; });
   setText(words, vertex.words);
   const known = Object.fromEntries(vertex.facts);
-  setText(rows, `in ${known["rows in"]} · out ${known["rows out"]} rows`);
+  setText(rows, vertex.combined || `in ${known["rows in"]} · out ${known["rows out"]} rows`);
   setText(holds, `queued ${known.queued} · state ${known.state}`);
-  box.title = [...vertex.steps, "", vertex.words, ...vertex.facts.map(([label, value]) => `${label}: ${value}`)].join("\n");
+  box.title = [...vertex.steps, "", vertex.combined, vertex.words, ...vertex.facts.map(([label, value]) => `${label}: ${value}`)].join("\n");
 };
 
 export const drawFlow = ({ findings, charts, graph, edges, boxes }, { body }, columns) => {

@@ -21,7 +21,9 @@ from streamlab.observe.preview import plain
 
 KEPT_TIMES = 1_200
 """Moments that are kept; twice a second, these are ten minutes."""
-SAMPLES = ("rows", "late, dropped", "late, merged")
+MOST_POINTS = 300
+"""Points of a line that are drawn, and its newest one."""
+SAMPLES = ("rows", "late, set aside", "late, merged")
 """What the labels of the groups of points begin with."""
 OLD_MS = 30 * 86_400_000
 """A stream that is further behind the clock is a replay of the past, whose lag says nothing."""
@@ -88,7 +90,7 @@ class _Arrivals:
     until_ms : float
         Wall clock at its end.
     groups : tuple
-        A sample of the rows, of the late ones that were dropped, and of those that were merged.
+        A sample of the rows, of the late ones that were set aside, and of those that were merged.
     """
 
     until_ms: float

@@ -9,7 +9,7 @@ from streamlab.notebook.panel.course import Spent
 from streamlab.notebook.panel.layered import placed
 from streamlab.observe.preview import plain
 from streamlab.observe.status import JobStatus, TaskStatus
-from streamlab.observe.wording import UNKNOWN, duration_ms, short_number, size, watermark
+from streamlab.observe.wording import UNKNOWN, combined, duration_ms, short_number, size, watermark
 
 NOT_KNOWN = "N/A"
 FLOW_FINDINGS = frozenset({"bottleneck", "slow step", "hot key"})
@@ -64,7 +64,7 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]], spent: Mapp
         for target, how in zip(row["gives_to"], row["routed"], strict=True)
     ]
     drawn = placed([row["vertex"] for row in graph], [(source, target) for source, target, _ in edges])
-    by_vertex = {row["vertex"]: [t for t in status.tasks if t.vertex == row["vertex"]] for row in graph}
+    by_vertex = {row["vertex"]: [t for t in status.tasks if t.shown == row["vertex"]] for row in graph}
     return {
         "layers": drawn.layers,
         "rows": drawn.rows,
@@ -78,6 +78,7 @@ def graph_values(status: JobStatus, graph: Sequence[dict[str, Any]], spent: Mapp
                     by_vertex[row["vertex"]],
                     spent.get(row["vertex"], Spent(0.0, 0.0, 0.0)) if status.state.is_final else None,
                 ),
+                "combined": combined(by_vertex[row["vertex"]]),
             }
             for row in graph
         ],

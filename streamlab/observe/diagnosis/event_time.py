@@ -58,7 +58,7 @@ def held_watermarks(facts: Facts) -> list[Finding]:
 
 
 def far_future(facts: Facts) -> list[Finding]:
-    """Find the split whose event times are far ahead of the clock: one such row closes every window before it.
+    """Find the split that has a row far ahead of the clock, or of most others: it closes every window before it.
 
     ``max_advance`` compares a row with those before it, so it lets the first row of a split through.
     """
@@ -66,6 +66,17 @@ def far_future(facts: Facts) -> list[Finding]:
     ahead = [(latest, split) for split in splits if (latest := _latest_us(split)) is not None]
     latest_us, split = max(ahead, key=lambda one: one[0], default=(MIN_TIME_US, None))
     ahead_us = latest_us - facts.status.reported_us
+    if split is not None and ahead_us < _FAR_US and (late_ms := _all_late_by_ms(facts.status)) is not None:
+        return [
+            Finding(
+                kind="far future",
+                severity=Severity.WARNING,
+                subject=f"split {split.split} of {split.step}",
+                sentence=f"most rows are late, all of them by {span(late_ms)} or more: a row of split {split.split} of "
+                f"{split.step} is of {watermark(latest_us)}, so far ahead of them",
+                move="mend that row in the data; max_advance='1d' refuses such rows, but for a first one",
+            )
+        ]
     if split is None or ahead_us < _FAR_US:
         return []
     return [
@@ -78,6 +89,15 @@ def far_future(facts: Facts) -> list[Finding]:
             move="max_advance='1d' refuses such rows behind others; a first row is to be mended in the data",
         )
     ]
+
+
+def _all_late_by_ms(status: JobStatus) -> float | None:
+    """Return by how much most rows are late, if that is all that are late, and far."""
+    bounds = [bound_ms for task in status.tasks for bound_ms, _ in task.time.late_by]
+    if not bounds or 2 * status.late_rows <= status.rows_in or min(bounds) < _FAR_US / 1000:
+        return None
+    # A bound is that of a bucket, which begins at half of it or later.
+    return min(bounds) / 2
 
 
 def _latest_us(split: SplitStatus) -> int | None:
@@ -182,7 +202,7 @@ def completeness(status: JobStatus) -> list[tuple[float, float]]:
 
 
 def late_share(facts: Facts) -> list[Finding]:
-    """Find that rows were dropped because they came too late, and say which delay would have kept how many."""
+    """Find that rows were set aside because they came too late, and say which delay would have kept how many."""
     status = facts.status
     if not status.late_rows or not status.rows_in:
         return []
@@ -193,7 +213,7 @@ def late_share(facts: Facts) -> list[Finding]:
             kind="late rows",
             severity=Severity.WARNING if share > _TOO_MANY_LATE else Severity.HINT,
             subject="",
-            sentence=f"{status.late_rows:,} {was} dropped because they came too late: {percent(share)} of all",
+            sentence=f"{status.late_rows:,} {was} set aside because they came too late: {percent(share)} of all",
             move=_longer_delay(status),
         )
     ]

@@ -17,7 +17,7 @@ _MOST = 1000
 _AT, _BUCKET, _FIRE = "__at", "__bucket", "__fire"
 
 
-def note_dropped(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame) -> None:
+def note_set_aside(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame) -> None:
     """Note rows that were late for all their windows; their window is the one that took rows longest.
 
     Rows have the watermarks that they were judged by.
@@ -30,7 +30,7 @@ def note_dropped(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame) -> None
     counted = ends.group_by(bucket_of_ms(too_late_ms).alias(_BUCKET)).len()
     notes.late_rows_by(counted.iter_rows())
     newest = late.tail(_MOST)
-    details = _details(plan, newest, ends.tail(_MOST), Outcome.DROPPED)
+    details = _details(plan, newest, ends.tail(_MOST), Outcome.SET_ASIDE)
     notes.late(late.height, _some_times(plan, newest), details, _own(plan, newest))
 
 

@@ -47,7 +47,7 @@ class PreAggregateSpec(OperatorSpec):
 
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
         """Return the operator; its state is the local watermark."""
-        return PreAggregate(self.plan, self.step.removesuffix(LOCAL), combines=self.combines, snapshot=snapshot)
+        return PreAggregate(self.plan, self.written, combines=self.combines, snapshot=snapshot)
 
 
 class PreAggregate(Operator):

@@ -23,7 +23,7 @@ from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import CLOSED, PANE, ROWS
 from streamlab.operators.windows.emitted import Emitted
 from streamlab.operators.windows.grid_state import GridState
-from streamlab.operators.windows.lateness import note_dropped, note_merged
+from streamlab.operators.windows.lateness import note_merged, note_set_aside
 from streamlab.operators.windows.panes import PaneLedger
 from streamlab.operators.windows.session_state import SessionState
 from streamlab.operators.windows.state import Limits, WindowState
@@ -170,7 +170,7 @@ class WindowAggregate(Operator):
         out: list[Message] = []
         if late.height:
             self._late_rows += late.height
-            note_dropped(self._notes, self._plan, self._with_watermarks(late))
+            note_set_aside(self._notes, self._plan, self._with_watermarks(late))
             out.append(Batch(late.select(self._plan.input_schema.names()), LATE_ROWS, ingested_us))
         if self._plan.allowed_lateness_us and taken.height:
             note_merged(self._notes, self._plan, self._with_watermarks(taken))

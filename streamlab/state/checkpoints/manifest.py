@@ -165,6 +165,8 @@ class StoredStep(msgspec.Struct, frozen=True):
     """What must be the same of a step that goes on with the state."""
     columns: dict[str, StoredColumn] = {}
     """How columns are shown that users have not named."""
+    title: str = ""
+    """What users saw of it; empty in older checkpoints: its name."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

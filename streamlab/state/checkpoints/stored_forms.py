@@ -6,8 +6,10 @@ from streamlab.state.checkpoints.manifest import StoredColumn, StoredFact, Store
 from streamlab.state.forms import Fact, StateForm
 
 
-def stored_step(form: StateForm, name: str, vertex: str, *, base: str, path: str, is_source: bool) -> StoredStep:
-    """Return a step's form of state, and what it was called, as a plain value."""
+def stored_step(
+    form: StateForm, name: str, vertex: str, *, base: str, path: str, title: str, is_source: bool
+) -> StoredStep:
+    """Return a step's form of state, what it was called and what users saw, as a plain value."""
     return StoredStep(
         name,
         vertex,
@@ -17,6 +19,7 @@ def stored_step(form: StateForm, name: str, vertex: str, *, base: str, path: str
         is_source,
         tuple(StoredFact(fact.name, fact.value, fact.written) for fact in form.facts),
         {column: StoredColumn(shown.name, shown.is_time, shown.zone) for column, shown in form.columns.items()},
+        title,
     )
 
 

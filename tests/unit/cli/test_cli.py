@@ -144,7 +144,7 @@ def test_explain_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     text = STREAM + "if __name__ == '__main__':\n    stream.start()\n"
     result = call("explain", script(tmp_path, text))
     assert result.exit_code == 0
-    assert "group_by" in result.output
+    assert "count by k" in result.output
     assert len(sl.jobs()) == before
 
 
@@ -167,6 +167,14 @@ def test_jobs_lists_for_people_and_for_scripts(endless: sl.Job) -> None:
     assert "endless" in call("jobs").output
     listed = [json.loads(line) for line in call("jobs", "--json").output.splitlines()]
     assert [job["id"] for job in listed if job["name"] == "endless" and job["state"] != "cancelled"] == [endless.id]
+
+
+def test_a_text_chooses_among_the_jobs(endless: sl.Job) -> None:
+    assert endless.id in call("jobs", "ENDLESS").output
+    assert call("jobs", "no such text").output == "No jobs with 'no such text' in their name, state or id.\n"
+    listed = [json.loads(line) for line in call("jobs", endless.id, "--json").output.splitlines()]
+    assert [job["id"] for job in listed] == [endless.id]
+    assert call("jobs", "endless", "--all").output.count("\n") >= call("jobs", "endless").output.count("\n")
 
 
 def test_stop_and_then_stop_again(endless: sl.Job) -> None:
@@ -290,7 +298,7 @@ def test_lines_end_with_why_a_job_has_failed(tmp_path: Path) -> None:
     text = text.replace('.group_by("k").agg(pl.len())', "") + "stream = stream.map_batches(f)\n"
     ran = call("run", script(tmp_path, text))
     assert ran.exit_code == 1
-    assert "map_batches: ValueError: seen by the worker" in ran.output
+    assert "map_batches f: ValueError: seen by the worker" in ran.output
 
 
 def test_a_demo_that_cannot_be_says_so_before_it_tells_of_itself() -> None:

@@ -36,6 +36,8 @@ AS_POLARS: dict[str, tuple[str, dict[str, Any]]] = {
     "bars": ("a|b\n1|x,y\n|\n", {"separator": "|"}),
     "decimal commas": ('a;b\n1,5;"2,5"\n3;\n-1,25;\n', {"separator": ";", "decimal_comma": True}),
     "text before the header": ('made by us\n"x\ny"\na,b\n1,2\n', {"skip_rows": 2}),
+    "lines before the header": ('made "by us\nx\na,b\n1,2\n', {"skip_lines": 2}),
+    "lines before comments": ('"\n# c\na,b\n1,2\n', {"skip_lines": 1, "comment_prefix": "#"}),
     "units behind the header": ("a,b\nm,s\n1,2\n3,\n", {"skip_rows_after_header": 1}),
     "comments, text and units": (
         "# c\nus\na,b\n# d\nm,s\n1,2\n",

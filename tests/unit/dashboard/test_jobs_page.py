@@ -32,3 +32,17 @@ def test_names_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_page.session, "jobs", list)
     assert "No jobs" in jobs_table()
+
+
+def test_runs_of_a_name_are_links_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [
+        Reported("hourly", JobState.FAILED),
+        Reported("other", JobState.FINISHED),
+        Reported("hourly", JobState.RUNNING),
+    ]
+    monkeypatch.setattr(jobs_page.session, "jobs", lambda: jobs)
+    html = jobs_table("hourly")
+    assert html.count("<tr>") == 2
+    assert html.count('href="job?') == 2
+    assert "other" not in html
+    assert "No jobs with “&lt;b&gt;”" in jobs_table("<b>")

@@ -63,3 +63,15 @@ def test_a_statement_at_the_end_is_explained(shell: InteractiveShell) -> None:
 @pytest.mark.parametrize("body", ["", "\n\n", "# nothing\n"])
 def test_an_empty_cell_is_explained(shell: InteractiveShell, body: str) -> None:
     assert "empty" in str(refused(shell, body))
+
+
+def test_errors_in_plain_cells_are_as_short(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    begin = "import polars as pl, streamlab as sl\nrows = sl.from_frame(pl.DataFrame({'n': [1]}))\n"
+    shell.run_cell(f"{begin}rows.filter(pl.col('m') > 0)")
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["In line 3 of the cell:", "  → rows.filter(pl.col('m') > 0)"]
+    assert said[2].startswith("PlanError: filter: needs columns of its input, got 'm'")
+    assert len(said) == 4
+    for line, needed in (("rows['n']", "NoSuchAccess: "), ("rows.group_by('n', keep=1).agn()", "AttributeError: ")):
+        shell.run_cell(line)
+        assert needed in capsys.readouterr().out

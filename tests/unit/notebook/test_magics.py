@@ -155,6 +155,14 @@ def completions_of(shell: InteractiveShell, text: str) -> set[str]:
     return {one.text for one in found}
 
 
+def test_the_list_is_chosen_by_a_text(magic: InteractiveShell) -> None:
+    run(magic, f"%%stream seldom --wait\n{BOUNDED}")
+    result, _ = run(magic, "%stream list SELDOM")
+    assert repr(result.result).splitlines()[1].startswith("seldom  ✓ finished")
+    result, _ = run(magic, "%stream list nothing of that name")
+    assert repr(result.result) == "No jobs with 'nothing of that name' in their name, state or id."
+
+
 def test_options_jobs_and_columns_are_completed(magic: InteractiveShell) -> None:
     run(magic, f"ticks = {ENDLESS}\nnumbers = {BOUNDED}")
     run(magic, "%%stream ticking\nticks")

@@ -137,7 +137,7 @@ def test_the_watermark_is_a_staircase_and_late_rows_are_points_behind_it() -> No
     stairs, rows, late, merged = course.arrivals()
     assert (stairs.is_steps, stairs.y) == (True, [100_000.0, 160_000.0])
     assert rows.y == [160_000.0, 220_000.0]
-    assert (late.label, late.y, merged.y) == ("late, dropped", [130_000.0], [])
+    assert (late.label, late.y, merged.y) == ("late, set aside", [130_000.0], [])
 
 
 def test_rows_are_as_far_behind_as_the_watermark_that_judged_them_says() -> None:
@@ -191,8 +191,8 @@ def test_tables_have_signs_and_spans_in_words() -> None:
     hour = dt.datetime(2013, 1, 1, 5, tzinfo=dt.UTC)
     panes = pl.DataFrame([("w", hour, hour, "open", 1, None, 0, 0)], schema=PANES, orient="row")
     assert shown_panes(panes)["state"].to_list() == ["○ open"]
-    late = pl.DataFrame([("dropped", "w", hour, hour, hour, 90_000.0, hour, hour, 1300.0)], schema=LATE, orient="row")
-    assert shown_late(late.with_columns(n=1)).row(0)[:2] == ("dropped", "1 min 30 s")
+    late = pl.DataFrame([("set aside", "w", hour, hour, hour, 90_000.0, hour, hour, 1300.0)], schema=LATE, orient="row")
+    assert shown_late(late.with_columns(n=1)).row(0)[:2] == ("set aside", "1 min 30 s")
     splits = pl.DataFrame(
         {
             "vertex": "v", "subtask": 0, "source": "s", "split": ["a", "b", "c", "d"], "rows": 1, "watermark": hour,

@@ -143,7 +143,7 @@ def late(rows: int, *buckets: tuple[float, int], rows_in: int = 1000, delays: tu
 def test_many_late_rows_name_the_delay_that_would_have_kept_them() -> None:
     finding = only(late(50, (900.0, 40), (1700.0, 9), (9700.0, 1)))
     assert finding.severity is Severity.WARNING
-    assert finding.sentence == "50 rows were dropped because they came too late: 5 % of all"
+    assert finding.sentence == "50 rows were set aside because they came too late: 5 % of all"
     assert finding.move.startswith(
         "raise the watermark's delay, now 300 ms: 1.2 s would have kept 99 %, 2.0 s would have kept 99.9 %, "
         "10.0 s would have kept all"
@@ -153,7 +153,7 @@ def test_many_late_rows_name_the_delay_that_would_have_kept_them() -> None:
 def test_few_late_rows_are_a_hint() -> None:
     finding = only(late(1, (900.0, 1)))
     assert finding.severity is Severity.HINT
-    assert finding.sentence == "1 row was dropped because they came too late: 0.1 % of all"
+    assert finding.sentence == "1 row was set aside because they came too late: 0.1 % of all"
 
 
 def test_delays_that_differ_are_not_named() -> None:
@@ -372,6 +372,19 @@ def test_a_row_of_the_far_future_is_named() -> None:
     assert ", 40.0 years ahead of the clock" in finding.sentence
     late = [one for one in found(status(reading(*splits), late_rows=1)) if one.kind == "far future"]
     assert [one.severity for one in late] == [Severity.WARNING]
+
+
+def test_a_first_row_that_is_far_ahead_of_all_others_is_named() -> None:
+    ahead = split("a.csv", 0, 0.1, latest_us=NOW - 3_600 * SECOND)
+    days_ms = 86_400_000.0
+    window = msgspec.structs.replace(
+        task("w", 0, late_rows=99), time=TimeStatus(late_by=((2 * days_ms, 9), (40 * days_ms, 90)))
+    )
+    said = [one for one in found(status(reading(ahead), window, rows_in=100, late_rows=99)) if one.kind == "far future"]
+    assert [one.severity for one in said] == [Severity.WARNING]
+    assert said[0].sentence.startswith("most rows are late, all of them by 1 d 0 h or more: a row of split a.csv of ")
+    few = status(reading(ahead), window, rows_in=1_000, late_rows=99)
+    assert [one for one in found(few) if one.kind == "far future"] == []
 
 
 def test_values_that_a_sink_wrote_as_null_are_counted_and_said() -> None:

@@ -60,7 +60,7 @@ def test_few_batches_are_sampled_however_many_there_are(batches: int) -> None:
 def test_notes_that_nobody_takes_stay_small() -> None:
     notes = TimeNotes()
     row = pl.DataFrame({"n": [1]})
-    details = pl.DataFrame({"outcome": ["dropped"]})
+    details = pl.DataFrame({"outcome": ["set aside"]})
     for at in range(3_000):
         notes.late(1, [RowTime(at, at + 1)], details, row)
         notes.late_rows_by([(at % 5, 1)])

@@ -111,7 +111,7 @@ def test_late_rows_with_what_became_of_them(folder) -> None:
     rows = pl.DataFrame({"n": [1, 2]})
     details = pl.DataFrame(
         {
-            "outcome": ["dropped", "merged"],
+            "outcome": ["set aside", "merged"],
             "time_us": [NOW, NOW + 1],
             "watermark_us": [NOW + 2_000, NOW + 2_001],
             "start_us": [NOW - 500, NOW],
@@ -129,7 +129,7 @@ def test_late_rows_with_what_became_of_them(folder) -> None:
     found = job(folder).lateness()
     assert found.select("outcome", "step", "behind_ms", "closed_for_ms", "n").rows() == [
         ("merged", "sum", 2.0, 1.0, 2),
-        ("dropped", "sum", 2.0, 1.5, 1),
+        ("set aside", "sum", 2.0, 1.5, 1),
     ]
     # What an attempt noted that was taken back did not happen.
     record_attempt(folder.results, Attempt(2, 0, LAYOUT))
@@ -270,7 +270,7 @@ def test_diagnosis_and_completeness(folder) -> None:
     )
     late = job(folder, tasks=tasks, rows_in=100, late_rows=5)
     (finding,) = late.diagnosis()
-    assert finding.sentence == "5 rows were dropped because they came too late: 5 % of all"
+    assert finding.sentence == "5 rows were set aside because they came too late: 5 % of all"
     assert "→ raise the watermark's delay, now 100 ms: 1.0 s would have kept 99 %" in repr(late.diagnosis())
     assert late.diagnosis().table().select("kind", "severity").rows() == [("late rows", "warning")]
     assert late.completeness().rows() == [(0.0, 0.95), (900.0, 1.0)]

@@ -136,6 +136,6 @@ def test_started_jobs_are_found_by_name_and_id() -> None:
 
     assert [found.id for found in sl.jobs()] == [job.id]
     assert sl.attach("counted").results().rows() == [(3,)]
-    assert sl.attach(job.id).explain().startswith("select b52a: over the whole stream")
+    assert sl.attach(job.id).explain().startswith("count of all rows: over the whole stream")
     with pytest.raises(JobError, match=r"attach: .*'uncounted'"):
         sl.attach("uncounted")

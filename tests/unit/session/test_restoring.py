@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import polars as pl
 import pytest
 
 import streamlab as sl
+from streamlab.connectors.sinks.files import ParquetSink
 from streamlab.core.errors import CheckpointError
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
@@ -165,7 +167,30 @@ def test_the_comparison_can_be_read():
     )
 
 
+def _once(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame
+
+
+def _twice(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, frame])
+
+
 FITTING: dict[str, tuple[Query, Query]] = {
+    "another function": (lambda f: windows(f.map_batches(_once)), lambda f: windows(f.map_batches(_twice))),
+    "a function less": (lambda f: windows(f.map_batches(_once)), windows),
+    "another filter": (lambda f: windows(f.filter(V > 0)), lambda f: windows(f.filter(V < 0, INT > 1))),
+    "another join": (
+        lambda f: windows(f.join(pl.DataFrame({"k": ["a"]}), on="k", how="semi")),
+        lambda f: windows(f.join(pl.DataFrame({"k": ["a"], "x": [1]}), on="k", how="left")),
+    ),
+    "names of results of windows": (
+        windows,
+        lambda f: f.group_by_dynamic("t", every="1h", group_by="k").agg(N.alias("m"), V.sum()).named("hourly"),
+    ),
+    "less lateness": (
+        lambda f: windows(f, allowed_lateness="1h"),
+        lambda f: windows(f, allowed_lateness="1s"),
+    ),
     "steps before and behind": (windows, lambda f: windows(f.filter(V > 0)).filter(pl.col("n") > 1).head(3)),
     "another static frame": (
         lambda f: windows(f.join(pl.DataFrame({"k": ["a"], "x": [1]}), on="k")),
@@ -191,6 +216,33 @@ def test_what_does_not_change_the_state_may_change(what):
     old = graph_of(before(stream()))
     new = restored(saved(old), after(stream()))
     assert set(names(old)) <= set(names(new))
+
+
+@pytest.mark.parametrize("delay", ["0s", "1h"])
+def test_the_delay_of_a_source_may_change(delay):
+    manifest = saved(graph_of(windows(stream())))
+    other = sl.from_frame(ROWS, event_time="t", watermark=delay, idle_timeout="1m", name="rows")
+    assert names(restored(manifest, windows(other))) == ["rows", "hourly"]
+
+
+def test_the_sink_may_change(tmp_path):
+    manifest = saved(graph_of(windows(stream())))
+    plan = windows(stream()).plan
+    sinks = (CollectSink("another"), ParquetSink("files", str(tmp_path)))
+    for sink in sinks:
+        write = nodes.Write(input=plan, sink=sink, step=sink.name, schema=plan.schema)
+        graph = lower(pinned(write, manifest), 2)
+        check_fits(manifest, graph, allow_non_restored_state=False)
+        assert graph.vertices[-1].sink.name == sink.name
+
+
+def test_titles_may_change_for_they_are_no_names():
+    graph = graph_of(stream().group_by("k").agg(V.sum()))
+    manifest = saved(graph)
+    worded = msgspec.structs.replace(
+        manifest, steps=tuple(msgspec.structs.replace(step, title="said otherwise") for step in manifest.steps)
+    )
+    assert names(restored(worded, stream().group_by("k").agg(V.sum()))) == names(graph)
 
 
 def test_another_version_of_polars_may_write_expressions_in_another_way():

@@ -48,7 +48,7 @@ def test_a_dropped_row_is_noted_with_the_window_that_it_missed() -> None:
     assert table.columns == [*SHOWN, "t", "k", "v"]
     (row,) = table.rows(named=True)
     assert row == {
-        "outcome": "dropped",
+        "outcome": "set aside",
         "step": "windows",
         "noted_at": dt.datetime.fromtimestamp(NOTED_US / 1e6, dt.UTC),
         "event_time": moment(13),
@@ -66,7 +66,7 @@ def test_a_dropped_row_is_noted_with_the_window_that_it_missed() -> None:
 def test_a_row_within_the_allowed_lateness_is_merged() -> None:
     pipeline = played(hopping("10ms"), (25, "a"), 21, (13, "b"), (3, "c"), (22, "d"), lateness_ms=5)
     table = noted(pipeline)
-    assert table.select("outcome", "k").rows() == [("dropped", "c"), ("merged", "b")]
+    assert table.select("outcome", "k").rows() == [("set aside", "c"), ("merged", "b")]
     assert notes_of(pipeline).merged_rows == 1
     arrivals = notes_of(pipeline).take("windows", 5)
     assert arrivals is not None
@@ -82,7 +82,7 @@ def test_a_hopping_row_names_its_last_window_when_dropped_and_its_last_closed_on
     table = noted(played(hopping("10ms", "20ms"), *steps, lateness_ms=3))
     assert table.select("outcome", "k", "window_start", "window_end").rows() == [
         ("merged", "merged", moment(20), moment(40)),
-        ("dropped", "late", moment(10), moment(30)),
+        ("set aside", "late", moment(10), moment(30)),
     ]
 
 
@@ -93,7 +93,7 @@ def test_a_row_that_is_on_time_for_one_of_its_windows_is_not_late() -> None:
 
 def test_a_late_session_row_is_noted_with_the_session_that_it_would_have_been() -> None:
     (row,) = noted(played(session("5ms"), (40, "a"), 30, (12, "b"))).rows(named=True)
-    assert (row["outcome"], row["window_start"], row["window_end"]) == ("dropped", moment(12), moment(17))
+    assert (row["outcome"], row["window_start"], row["window_end"]) == ("set aside", moment(12), moment(17))
 
 
 def test_rows_that_are_on_time_leave_no_trace() -> None:

@@ -1,0 +1,222 @@
+"""Reads one file that grows: see :mod:`.growing_files`.
+
+A position is ``(byte offset of a chunk, number of its first line, rows taken from it, its end, mark)``. The end is 0
+while nothing is taken: then the chunk is as long as the file has whole records by then. The mark is of what stands
+before the end, or before the offset.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import IO
+
+import polars as pl
+
+from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Target, first_line
+from streamlab.connectors.formats.encodings import UTF8, Encoding
+from streamlab.connectors.formats.text import CHUNK_BYTES, Parsed, TextParser
+from streamlab.connectors.growing_files import FileKey, GrowingFiles, first_record, mark_at
+from streamlab.connectors.letters import Letter, letters
+from streamlab.connectors.source import Position, Read, SplitReader
+
+LOOK_US = 250_000
+QUIET_US = 5_000_000
+"""How long nothing must be written into a file that has no followed name any more, before it is read to its end.
+
+Also how long a record may take to be written that begins with a quote: then the quote counts as one that never closes.
+"""
+_GONE = "it is not there any more, and what was not read of it is lost"
+_SHORTER = "it was emptied after it was read, and is read from its start: what it held meanwhile is lost"
+
+
+class GrowingReader(SplitReader):
+    """Reads on as the file grows.
+
+    Parameters
+    ----------
+    key
+        The file.
+    target
+        Where it is now, and what its rows look like.
+    parser
+        Of a target.
+    position
+        Where to begin.
+    known
+        What this process knows of the files.
+    """
+
+    def __init__(
+        self,
+        key: FileKey,
+        target: Target,
+        parser: Callable[[Target], TextParser],
+        position: Position,
+        known: GrowingFiles,
+    ) -> None:
+        self._key, self._known, self._target = key, known, target
+        self._new_parser = parser
+        self._parser = parser(self._target)
+        self._encoding: Encoding = UTF8
+        self._file: IO[bytes] | None = _opened(target.path, key[1])
+        self._offset, self._line, self._taken, self._end, self._mark = 0, 1, 0, 0, ""
+        match position:
+            case (int(offset), int(line), int(taken), int(end), str(mark)):
+                self._offset, self._line, self._taken, self._end, self._mark = offset, line, taken, end, mark
+        self._has_begun = False
+        self._chunk: Parsed | None = None
+        self._chunk_end = (0, 1)
+        self._size = -1
+        self._grown_us: int | None = None
+        """When it was seen to have another size."""
+        self._done = False
+
+    @property
+    def done(self) -> bool:
+        """Whether it is gone, no file of the source, or was read to its end under a name that nobody follows."""
+        return self._done
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        """Return the next rows, and the bad records between them; None when there is no whole record."""
+        if self._done:
+            return None
+        if self._file is None:
+            return self._refuse(_GONE)
+        try:
+            anew = self._chunk is None and self._was_emptied(self._file)
+            found = [self._letter(_SHORTER)] if anew else []
+            if anew:
+                self._begin_anew()
+            frame = self._rows(self._file, limit, now_us, found)
+        except (FileRefused, *UNREADABLE) as error:
+            said = str(error) if isinstance(error, FileRefused) else f"cannot be read: {first_line(error)}"
+            return self._refuse(said)
+        if not frame.height and not found:
+            return None
+        position = (self._offset, self._line, self._taken, self._end, self._mark)
+        return Read(frame, position, frame.height, dead_letters=letters(self._target.step, found), is_anew=anew)
+
+    def wakeup_us(self, now_us: int) -> int | None:
+        """In a quarter of a second."""
+        return now_us if self._chunk is not None else now_us + LOOK_US
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _rows(self, file: IO[bytes], limit: int, now_us: int, found: list[Letter]) -> pl.DataFrame:
+        frames: list[pl.DataFrame] = []
+        rows = 0
+        while rows < limit:
+            if self._chunk is None and not self._load(file, now_us, found):
+                break
+            chunk = self._chunk
+            if chunk is None:
+                break
+            part = chunk.frame.slice(self._taken, limit - rows)
+            frames.append(part)
+            rows += part.height
+            self._taken += part.height
+            if self._taken >= chunk.frame.height:
+                (self._offset, self._line), self._taken, self._end, self._chunk = self._chunk_end, 0, 0, None
+        return pl.concat(frames) if frames else pl.DataFrame(schema=self._target.schema)
+
+    def _load(self, file: IO[bytes], now_us: int, found: list[Letter]) -> bool:
+        """Read the next chunk; False when there is no whole record, and the file may have ended by that."""
+        size = os.fstat(file.fileno()).st_size
+        if size != self._size or self._grown_us is None:
+            self._size, self._grown_us = size, now_us
+        is_quiet = now_us - self._grown_us >= QUIET_US
+        ends = is_quiet and not self._known.may_grow(self._key)
+        if not self._has_begun and not self._begin(file, ends=ends):
+            return False
+        data, length = self._whole_records(file, size, ends=ends, is_quiet=is_quiet)
+        if not length:
+            if ends:
+                self._finish(file)
+            return False
+        self._chunk = self._parser.parse(data, self._line)
+        self._chunk_end = (self._offset + length, self._line + data.count(b"\n"))
+        if not self._taken:
+            found += [(why, text, f"{self._target.path}:{line}") for line, why, text in self._chunk.bad]
+        self._end = self._offset + length
+        self._mark = mark_at(file, self._end)
+        return True
+
+    def _begin(self, file: IO[bytes], *, ends: bool) -> bool:
+        """Look at what stands before the first record, once that is there."""
+        head = first_record(file, self._parser)
+        if head is None:
+            if not ends:
+                return False
+            head = os.pread(file.fileno(), CHUNK_BYTES, 0)
+        self._encoding = self._parser.encoding.of_file(head)
+        text = self._encoding.text(head)
+        start, lines = self._parser.begin(text)
+        if not self._mark:
+            self._offset, self._line = self._encoding.raw_length(head, text, start), lines + 1
+            self._mark = mark_at(file, self._offset)
+        self._has_begun = True
+        return True
+
+    def _whole_records(self, file: IO[bytes], size: int, *, ends: bool, is_quiet: bool) -> tuple[bytes, int]:
+        """Return the text of the next records, and how many bytes of the file it is."""
+        wanted = self._end - self._offset if self._end else CHUNK_BYTES
+        while True:
+            raw = os.pread(file.fileno(), wanted, self._offset)
+            text = self._encoding.text(raw)
+            if self._end:  # A chunk of which rows were taken before.
+                return text, len(raw)
+            is_all = self._offset + len(raw) >= size
+            if ends and is_all:
+                return text, len(raw)
+            cut = self._parser.cut(text)
+            if not cut and is_all and is_quiet:
+                cut = text.rfind(b"\n") + 1
+            if cut:
+                return text[:cut], self._encoding.raw_length(raw, text, cut)
+            if is_all:
+                return b"", 0
+            wanted *= 2
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    def _was_emptied(self, file: IO[bytes]) -> bool:
+        return bool(self._mark) and mark_at(file, self._end or self._offset) != self._mark
+
+    def _begin_anew(self) -> None:
+        self._offset, self._line, self._taken, self._end, self._mark = 0, 1, 0, 0, ""
+        self._parser, self._has_begun = self._new_parser(self._target), False
+
+    def _finish(self, file: IO[bytes]) -> None:
+        self._done = True
+        self._known.ended[self._key] = (self._offset, mark_at(file, self._offset))
+        path = self._known.names.get(self._key)
+        if path is not None:
+            self._known.was_read.add(path, is_opened=True)
+
+    def _refuse(self, reason: str) -> Read:
+        self._done = True
+        frame = pl.DataFrame(schema=self._target.schema)
+        position = (self._offset, self._line, self._taken, self._end, self._mark)
+        return Read(frame, position, 0, dead_letters=letters(self._target.step, [self._letter(reason)]))
+
+    def _letter(self, reason: str) -> Letter:
+        return reason, os.path.basename(self._target.path), self._target.path
+
+
+def _opened(path: str, number: int) -> IO[bytes] | None:
+    """Return a file, if it is the one that is meant."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - it stays open, so that a renamed or deleted file is read on
+    except OSError:
+        return None
+    if os.fstat(file.fileno()).st_ino == number:
+        return file
+    file.close()
+    return None
