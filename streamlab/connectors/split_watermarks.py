@@ -132,7 +132,9 @@ class SplitWatermarks:
         if not self.follows_rows:
             return np.full_like(times_us, MIN_TIME_US)
         own = watermarks_before(times_us, lane.latest_us, self._behind_us)
-        return np.maximum(np.minimum(own, self.combined.others_of(lane.split.id)), self.current_us)
+        # A split whose statistics tell a time before all others stands below what the column can hold.
+        others_us = max(self.combined.others_of(lane.split.id), MIN_TIME_US)
+        return np.maximum(np.minimum(own, others_us), max(self.current_us, MIN_TIME_US))
 
     def end(self, split: str, *, is_last: bool) -> int:
         """Stop counting a split that has ended, the last of those that were counted or not; return its watermark."""

@@ -60,7 +60,7 @@ class WindowMethods(FrameBase):
         >>> import datetime as dt, polars as pl, streamlab as sl
         >>> stream = sl.from_frame(pl.DataFrame({"at": [dt.datetime(2024, 1, 1)]}))
         >>> print(stream.with_watermark("at", "10s").explain().splitlines()[0])
-        with_watermark ...: event time at, watermark 10s behind
+        watermarks of at: event time at, watermark 10s behind
         """
         name = self._time_column("with_watermark", column)
         node = nodes.AssignWatermarks(
