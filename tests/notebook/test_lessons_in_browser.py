@@ -10,7 +10,7 @@ from tutorials import LESSONS, Tutorial
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
-BACKPRESSURE = "05-backpressure"
+BACKPRESSURE = "06-backpressure"
 
 
 def test_each_lesson_is_run_in_the_browser() -> None:

@@ -10,12 +10,12 @@ from lab_in_browser import ARTEFACTS, ROOT, VIEW, WAIT_MS, Lab, Page
 
 LESSONS = {
     "01-first-stream": "light",
-    "02-event-time-and-watermarks": "light",
-    "03-windows": "dark",
-    "04-checkpoints-and-replay": "light",
-    "05-backpressure": "light",
-    "06-anomaly-detection": "dark",
-    "07-teaching-mode": "light",
+    "03-event-time-and-watermarks": "light",
+    "04-windows": "dark",
+    "05-checkpoints-and-replay": "light",
+    "06-backpressure": "light",
+    "07-anomaly-detection": "dark",
+    "02-teaching-mode": "light",
 }
 """Lessons, and the colours in which they are looked at."""
 LESSON_MS = 900_000
