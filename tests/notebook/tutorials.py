@@ -23,6 +23,10 @@ LESSON_MS = 900_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDTH, _SHORTEST, _TALLEST = 1300, 2000, 16_000
 _NOTEBOOK = "window.jupyterapp.shell.currentWidget.content"
+_IS_FINAL = """([views, place]) => {
+  const state = document.querySelectorAll(views)[place]?.dataset.state;
+  return ["finished", "stopped", "cancelled"].includes(state);
+}"""
 _SCROLLED = ".jp-NotebookPanel .jp-WindowedPanel-outer"
 
 
@@ -60,9 +64,11 @@ class Tutorial:
 
     def check(self) -> None:
         """Check that all has gone well: each cell has run, jobs have ended, and the copies of their panels say so."""
-        ends = f"document.querySelectorAll('{VIEW}[data-state]')"
-        final = "['finished', 'stopped', 'cancelled'].includes(dataset.state)"
-        self.page.page.wait_for_function(f"() => [...{ends}].every(({{ dataset }}) => {final})", timeout=WAIT_MS)
+        views = self.page.page.locator(f"{VIEW}[data-state]")
+        for place in range(views.count()):
+            # One that is out of sight is told nothing.
+            views.nth(place).scroll_into_view_if_needed()
+            self.page.page.wait_for_function(_IS_FINAL, arg=[f"{VIEW}[data-state]", place], timeout=WAIT_MS)
         self.page.save()
         cells = [cell for cell in self._cells() if cell.cell_type == "code" and cell.source]
         assert [cell.source for cell in cells if cell.execution_count is None] == []
