@@ -135,7 +135,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
     page.page.click(f"{VIEW} button:has-text('Open state') >> nth=-1")
     page.until("view.querySelector('.sl-past th').textContent.startsWith('origin')")
     parts = page.page.locator(f"{VIEW} .sl-past select >> nth=0").inner_text()
-    assert parts.index("state of group_by_dynamic") < parts.index("partial results on their way to")
+    assert parts.index("state of 1 h windows by origin") < parts.index("partial results on their way to")
     page.shoot(VIEW, "checkpoints-light")
     page.page.click(f"{VIEW} [data-command=replay] >> nth=-1")
     page.page.wait_for_selector(f"{VIEW}[data-state=stopped] .sl-trail button", timeout=WAIT_MS)
