@@ -115,7 +115,7 @@ class Course:
         self._moments: deque[_Moment] = deque(maxlen=KEPT_TIMES)
         self._count = 0
         """Moments that there have been."""
-        self._newest_us = 0
+        self._newest: Sample | None = None
         self._arrivals: deque[_Arrivals] = deque(maxlen=KEPT_TIMES)
         self._intervals = 0
         """Intervals that there have been."""
@@ -126,11 +126,12 @@ class Course:
         if not new:
             return
         self.version = next(_versions)
-        self._moments += map(_moment, new)
         self._count += len(new)
         for sample in new:
-            self._add_spent(sample, sample.at_us - max(self._newest_us, sample.from_us - SAMPLE_EVERY_US))
-            self._newest_us = sample.at_us
+            self._moments.append(_moment(sample, self._newest))
+            newest_us = 0 if self._newest is None else self._newest.at_us
+            self._add_spent(sample, sample.at_us - max(newest_us, sample.from_us - SAMPLE_EVERY_US))
+            self._newest = sample
             self._arrivals += map(_arrived, sorted(sample.arrivals, key=lambda one: one.until_us))
             self._intervals += len(sample.arrivals)
 
@@ -143,7 +144,7 @@ class Course:
 
     def zones(self) -> str:
         """Return in words in which time zones the lines are; empty when there are none."""
-        return f"event times in UTC, clock times in {zone(self._newest_us)}" if self._newest_us else ""
+        return "" if self._newest is None else f"event times in UTC, clock times in {zone(self._newest.at_us)}"
 
     def watermarks(self) -> list[Line]:
         """Return the watermark of each vertex, and of each split when there are several; of many the lowest.
@@ -239,14 +240,19 @@ class Course:
             yield from ((one.until_ms, row) for row in one.groups[place])
 
 
-def _moment(sample: Sample) -> _Moment:
+def _moment(sample: Sample, before: Sample | None) -> _Moment:
+    """Return what charts show of a sample; rates are those since the one before, so that they agree with the counts."""
     tasks: dict[str, list[TaskSample]] = {}
     for task in sample.tasks:
         tasks.setdefault(task.vertex, []).append(task)
+    rates = float(sample.rows_in_per_s), float(sample.rows_out_per_s)
+    if before is not None and before.attempt == sample.attempt and before.at_us < sample.at_us:
+        passed_s = (sample.at_us - before.at_us) / 1e6
+        counts = (sample.rows_in - before.rows_in, sample.rows_out - before.rows_out)
+        rates = max(counts[0], 0) / passed_s, max(counts[1], 0) / passed_s
     return _Moment(
         clock_ms(sample.at_us),
-        float(sample.rows_in_per_s),
-        float(sample.rows_out_per_s),
+        *rates,
         _time_ms(sample.watermark_us),
         {vertex: _together(subtasks) for vertex, subtasks in tasks.items()},
         {split.split: _time_ms(split.watermark_us) for split in sample.splits},
