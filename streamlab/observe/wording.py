@@ -13,6 +13,8 @@ from streamlab.observe.clock import clock
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
 
 UNKNOWN = "—"
+_MANY = 1_000_000
+"""Rows from which on there is no room for each digit."""
 
 STATE_MARKS = {
     JobState.STARTING: "○",
@@ -129,12 +131,13 @@ def combined(tasks: Sequence[TaskStatus]) -> str:
     """Return how many rows a vertex makes of those that came, when it combines them; else nothing.
 
     >>> combined([TaskStatus(vertex="s", subtask=0, steps=("s", "count by k (local)"), rows_in=1_000, rows_out=12)])
-    '1,000 rows combined to 12 before the exchange'
+    '1,000 rows combined to 12'
     """
     if not tasks or not tasks[0].steps or not tasks[0].steps[-1].endswith(" (local)"):
         return ""
     came, left = sum(task.rows_in for task in tasks), sum(task.rows_out for task in tasks)
-    return f"{came:,} rows combined to {left:,} before the exchange" if came else ""
+    told = [short_number(rows) if rows >= _MANY else f"{rows:,}" for rows in (came, left)]
+    return f"{told[0]} rows combined to {told[1]}" if came else ""
 
 
 def progress(status: JobStatus) -> float | None:

@@ -91,7 +91,8 @@ const drawBox = (box, vertex) => {
   const known = Object.fromEntries(vertex.facts);
   setText(rows, vertex.combined || `in ${known["rows in"]} · out ${known["rows out"]} rows`);
   setText(holds, `queued ${known.queued} · state ${known.state}`);
-  box.title = [...vertex.steps, "", vertex.combined, vertex.words, ...vertex.facts.map(([label, value]) => `${label}: ${value}`)].join("\n");
+  const combined = vertex.combined ? [`${vertex.combined} before the exchange`] : [];
+  box.title = [...vertex.steps, "", ...combined, vertex.words, ...vertex.facts.map(([label, value]) => `${label}: ${value}`)].join("\n");
 };
 
 export const drawFlow = ({ findings, charts, graph, edges, boxes }, { body }, columns) => {
