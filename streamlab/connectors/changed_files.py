@@ -47,17 +47,23 @@ class ReadFiles:
             if state is not None and (is_opened or path not in self._files):
                 self._files[path] = state
 
-    def changed(self) -> list[Split]:
-        """Return what has to be told of files that are not what was read, of those that are looked at this time."""
-        with self._changing:
-            return [split for split in map(self._look, list(islice(self._files, _MOST_AT_ONCE))) if split is not None]
+    def changed(self, *, is_rotated: bool = False) -> list[Split]:
+        """Return what has to be told of files that are not what was read, of those that are looked at this time.
 
-    def _look(self, path: str) -> Split | None:
+        Where files are rotated, another file under a used name is no change: it is known by itself.
+        """
+        with self._changing:
+            looked = [self._look(path, is_rotated=is_rotated) for path in list(islice(self._files, _MOST_AT_ONCE))]
+        return [split for split in looked if split is not None]
+
+    def _look(self, path: str, *, is_rotated: bool) -> Split | None:
         then, now = self._files.pop(path), _state_of(path)
         if now == then:
             self._files[path] = then
         if now is None or now == then:
             return None  # Of a file that was deleted nothing is lost.
+        if is_rotated and now[0] != then[0]:
+            return None
         how = "growth" if now[0] == then[0] and now[1] > then[1] else "replacement"
         return Split(f"{path}{CHANGED}{how}", 0)
 

@@ -118,7 +118,7 @@ class GrowingFinder(SplitFinder):
                     live.add(key)
                 new += self._new(key, names[key], is_followed=name in listed)
         self._known.names, self._known.live, self._known.has_looked = names, live, True
-        changed = [split for split in self._known.was_read.changed() if self._wanted(split.id)]
+        changed = [split for split in self._known.was_read.changed(is_rotated=True) if self._wanted(split.id)]
         return [*new, *changed]
 
     def _note_open(self, folder: str, entries: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import socket
@@ -55,7 +56,8 @@ from streamlab.runtime.table_reader import TableReader, write_table_facts
 
 _START_GRACE_US = 30_000_000
 _ALONE_GRACE_US = 15_000_000
-_MOST_HEIRS = 3
+_MOST_HEIRS = 10
+"""As often as a guardian starts a coordinator."""
 _OF_CLIENT = -1
 """Whose heir a client's own is, where workers have numbers."""
 _SILENT_ELSEWHERE_US = 600_000_000
@@ -122,6 +124,11 @@ class JobHandle:
         status = status or self._first_status()
         place = "" if elsewhere is None else elsewhere.place
         return msgspec.structs.replace(status, folder_full=self.folder.is_full, elsewhere=place)
+
+    def look_after(self) -> None:
+        """See to it that it goes on, or is known to have failed, when its processes are gone; as `status` does."""
+        with contextlib.suppress(JobError):
+            self.status()
 
     @property
     def elsewhere(self) -> ProcessId | None:

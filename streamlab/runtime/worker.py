@@ -222,6 +222,8 @@ class Worker:
             self._side_tables.sync()
         self._side_tables.flush(now=True)
         self._publish()
+        # Publishing takes the notes of late rows, which are to be read when the job has ended.
+        self._side_tables.flush(now=True)
         self._panes.write([one.task for one in self._runners])
         if runner.last is not None:
             self._checkpoints.finish(runner.last, runner.status(self._now_us()), runner.first_row_us)

@@ -138,6 +138,7 @@ class Job(Insight, PacedJob, SteppedJob):
         failed meanwhile and gone on: rows after the checkpoint that it went on from are withdrawn first. The table of
         a query that writes into a sink of yours is empty.
         """
+        self._handle.look_after()
         return self._handle.table.table()
 
     def to_pandas(self) -> pd.DataFrame:
@@ -255,6 +256,7 @@ class Job(Insight, PacedJob, SteppedJob):
         pl.DataFrame
             ``role`` (String: worker, coordinator or guardian) and ``pid`` (Int64); empty when it has ended.
         """
+        self._handle.look_after()
         found = self._handle.folder.read_processes()
         named = [] if found is None else [("guardian", found.guardian), ("coordinator", found.coordinator)]
         named += [] if found is None else [("worker", worker) for worker in found.workers]

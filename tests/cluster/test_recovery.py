@@ -141,6 +141,18 @@ def test_a_job_goes_on_when_all_of_its_processes_were_killed(start):
     assert job.results()["v"].sum() == sum(range(total))
 
 
+def test_whoever_asks_for_results_alone_has_a_killed_job_go_on(start):
+    job = start(graph_of(groups()), **OPTIONS)
+    eventually(lambda: is_under_way(job), "a first checkpoint")
+    eventually(lambda: has_guardian(job, other_than=0), "a guardian")
+    for pid in processes(job).values():
+        os.kill(pid, signal.SIGKILL)
+    before = job.results()["n"].sum()
+    eventually(lambda: job.results()["n"].sum() > before + 15_000, "rows of a second more")
+    assert job.stop(drain=True) == "stopped"
+    assert job.results()["n"].sum() == job.report().rows_in
+
+
 def test_a_killed_guardian_is_not_missed(start):
     job = start(graph_of(groups()), **OPTIONS)
     eventually(lambda: is_under_way(job), "a first checkpoint")

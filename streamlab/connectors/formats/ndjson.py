@@ -1,7 +1,8 @@
 """NDJSON: one JSON object a line.
 
 Polars' reader takes whole chunks. Only when it refuses one are the lines looked at: those that are no JSON object, and
-those with a value that is not of its column's type, become dead letters. Blank lines are no records.
+those with a value that is not of its column's type, become dead letters. Blank lines are no records. A key that the
+schema lacks is left out of its row, which a dead letter says once for each file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import polars as pl
 
 from streamlab.connectors.convert import converted, parsed
 from streamlab.connectors.formats.base import FileRefused, Format, Learned, Target
+from streamlab.connectors.formats.ndjson_keys import NewKeys
 from streamlab.connectors.formats.text import (
     BOM,
     Parsed,
@@ -98,6 +100,7 @@ class _NdjsonParser(TextParser):
         column = target.timing.event_time if target else None
         said = form.event_time_format
         self._forms = {column: said} if column is not None and said is not None else {}
+        self._new_keys = NewKeys(target.schema) if target is not None and target.policy == "strict" else None
 
     def begin(self, head: bytes) -> tuple[int, int]:
         return (len(BOM), 0) if head.startswith(BOM) else (0, 0)
@@ -106,7 +109,9 @@ class _NdjsonParser(TextParser):
         return data.rfind(b"\n") + 1
 
     def parse(self, data: bytes, line: int) -> Parsed:
-        return parse_objects(data, self._schema, line, self._forms)
+        rows = parse_objects(data, self._schema, line, self._forms)
+        new = self._new_keys.found(data, line, rows.frame) if self._new_keys is not None else ()
+        return Parsed(rows.frame, (*rows.bad, *new)) if new else rows
 
     def check(self, data: bytes, parsed: Parsed) -> None:
         if self._target is None or self._target.policy == "coerce":

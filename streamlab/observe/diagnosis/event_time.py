@@ -207,13 +207,13 @@ def late_share(facts: Facts) -> list[Finding]:
     if not status.late_rows or not status.rows_in:
         return []
     share = min(1.0, status.late_rows / status.rows_in)
-    was = "row was" if status.late_rows == 1 else "rows were"
+    was, came = ("row was", "it came") if status.late_rows == 1 else ("rows were", "they came")
     return [
         Finding(
             kind="late rows",
             severity=Severity.WARNING if share > _TOO_MANY_LATE else Severity.HINT,
             subject="",
-            sentence=f"{status.late_rows:,} {was} set aside because they came too late: {percent(share)} of all",
+            sentence=f"{status.late_rows:,} {was} set aside because {came} too late: {percent(share)} of all",
             move=_longer_delay(status),
         )
     ]

@@ -187,6 +187,22 @@ def test_what_grows_after_its_end_is_said(tmp_path: Path) -> None:
     assert ["grew after it was read" in reason for reason in run.reasons] == [True]
 
 
+def test_a_name_that_rotation_gives_to_another_file_is_no_change(tmp_path: Path) -> None:
+    log, old, older = (tmp_path / name for name in ("app.csv", "app.csv.1", "app.csv.2"))
+    add(log, 1)
+    run = begun(source(log))
+    advance(run, 1)
+    log.rename(old)
+    add(log, 2)
+    advance(run, 20)
+    old.rename(older)
+    log.rename(old)
+    add(log, 3)
+    advance(run, 20)
+    assert numbers(run) == [1, 2, 3]
+    assert run.reasons == []
+
+
 def test_bad_lines_are_told_once_and_a_quote_that_stays_open_holds_nothing_up(tmp_path: Path) -> None:
     log = tmp_path / "app.csv"
     add(log, 1, rest="x,w\n2,w2\n")
