@@ -18,6 +18,7 @@ from patience import eventually
 import streamlab as sl
 from streamlab.core.process_id import ProcessId, process_id
 from streamlab.observe.status import JobState
+from streamlab.runtime import client
 from streamlab.runtime.folder import JobFolder
 from streamlab.runtime.job_processes import JobProcesses
 from streamlab.runtime.protocol import KEY_BYTES
@@ -106,7 +107,10 @@ def test_of_two_coordinators_at_the_same_instant_one_takes_a_dead_job_over(job: 
     said(taken)
 
 
-def test_the_name_of_a_job_whose_processes_have_all_died_is_free_although_their_numbers_are_used_again(job: sl.Job):
+def test_the_name_of_a_job_whose_processes_have_all_died_is_free_although_their_numbers_are_used_again(
+    job: sl.Job, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(client, "_MOST_HEIRS", 0)  # as if another process had started it
     kill_all(job)
     stranger = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:

@@ -195,11 +195,24 @@ def test_killed_again_and_again_no_row_is_lost_or_counted_twice(start, tmp_path)
     assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
 
 
+def cannot_reach(frame: pl.DataFrame) -> pl.DataFrame:
+    message = f"nobody answers to {frame['v'][0]}"
+    raise ConnectionError(message)
+
+
 def test_what_fails_at_the_same_rows_three_times_is_not_tried_again(start):
-    job = start(graph_of(stream().map_batches(raises)), **OPTIONS)
-    with pytest.raises(StepFailed, match="map_batches: ValueError: cannot bear 0"):
+    job = start(graph_of(stream().map_batches(cannot_reach)), **OPTIONS)
+    with pytest.raises(StepFailed, match="map_batches cannot_reach: ConnectionError: nobody answers to 0"):
         job.wait(60)
     assert job.report().attempt >= 3
+    assert job.report().failure.sample
+
+
+def test_what_a_function_says_of_a_row_is_not_tried_again(start):
+    job = start(graph_of(stream().map_batches(raises)), **OPTIONS)
+    with pytest.raises(StepFailed, match="map_batches raises: ValueError: cannot bear 0"):
+        job.wait(60)
+    assert job.report().attempt == 1
     assert job.report().failure.sample
 
 

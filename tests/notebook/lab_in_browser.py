@@ -121,11 +121,15 @@ class Page:
         The browser's page.
     errors : list[str]
         What its console said of errors so far.
+    is_as_new : bool
+        Whether nothing has happened in it of which errors may come later: a kernel that ended before its panels did, or
+        panels that were loaded again.
     """
 
     def __init__(self, page: Any, url: str, theme: str = "light") -> None:
         self.page = page
         self.errors = console_errors(page)
+        self.is_as_new = True
         page.set_default_timeout(WAIT_MS)
         page.goto(url)
         self._wait_until_ready()
@@ -140,13 +144,12 @@ class Page:
     def close_notebook(self) -> bool:
         """Close what is open without asking about changes; returns whether the page can open another one.
 
-        It cannot with a dialogue on it, such as the one about a kernel that has died, and after errors, of which more
-        may come.
+        It cannot with a dialogue on it, such as the one about a kernel that has died, nor after errors or before them.
         """
         self.page.evaluate("() => [...window.jupyterapp.shell.widgets('main')].forEach((widget) => widget.dispose())")
         self.page.set_viewport_size(VIEWPORT)
         self.page.emulate_media(reduced_motion="no-preference")
-        return not self.errors and bool(self.page.locator(".jp-Dialog").count() == 0)
+        return self.is_as_new and not self.errors and bool(self.page.locator(".jp-Dialog").count() == 0)
 
     def theme(self, name: str) -> None:
         """Change the colours: ``light`` or ``dark``."""
@@ -158,6 +161,7 @@ class Page:
 
     def reload(self) -> None:
         """Load the page again, as a user would, while the kernel goes on."""
+        self.is_as_new = False
         self.page.reload()
         self._wait_until_ready()
 

@@ -60,6 +60,7 @@ def test_after_a_restart_a_detached_job_is_attached_again_and_the_old_panel_says
     page.run_cell(1)
     page.seq_above(2)
     page.until_copied("running")
+    page.is_as_new = False
     page.page.evaluate("async () => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     page.page.wait_for_selector(f'{VIEW}[data-state=gone] >> text=sl.attach("kept")', timeout=WAIT_MS)
     assert "Job kept goes on without it." in page.page.inner_text(f"{VIEW} .sl-said")
@@ -90,6 +91,7 @@ def test_a_kernel_that_is_killed_leaves_no_process_and_its_panel_says_so(
     kernel = psutil.Process(page.ask("__import__('os').getpid()"))
     processes = {kernel, *kernel.children(recursive=True), *lab.processes_of_jobs()}
     assert len(processes) >= 3
+    page.is_as_new = False
     os.kill(kernel.pid, signal.SIGKILL)
     page.page.wait_for_selector(f"{VIEW}[data-state=gone]", timeout=WAIT_MS)
     said = page.page.inner_text(f"{VIEW} .sl-said")
