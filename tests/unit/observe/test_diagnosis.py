@@ -153,7 +153,7 @@ def test_many_late_rows_name_the_delay_that_would_have_kept_them() -> None:
 def test_few_late_rows_are_a_hint() -> None:
     finding = only(late(1, (900.0, 1)))
     assert finding.severity is Severity.HINT
-    assert finding.sentence == "1 row was set aside because they came too late: 0.1 % of all"
+    assert finding.sentence == "1 row was set aside because it came too late: 0.1 % of all"
 
 
 def test_delays_that_differ_are_not_named() -> None:
