@@ -33,17 +33,25 @@ class NewKeys:
         known = sum(map(_values, rows.get_columns()))
         if keys <= known or keys <= known + data.count(b":null") + data.count(b": null"):
             return []
-        try:
-            there = pl.read_ndjson(io.BytesIO(data), infer_schema_length=None).schema
-        except pl.exceptions.PolarsError:
-            return []  # Lines that contradict each other are told of by themselves.
-        new = [path for path in _missing(pl.Struct(there), pl.Struct(self._schema), "") if path not in self._told]
+        new = [path for path in dict.fromkeys(self._missing(data.splitlines())) if path not in self._told]
         self._told.update(new)
         return [self._letter(path, data, line) for path in new]
 
+    def _missing(self, lines: Sequence[bytes]) -> Iterator[str]:
+        """Yield the paths of keys that the schema lacks, by halves where lines are bad or contradict each other."""
+        try:
+            there = pl.read_ndjson(io.BytesIO(b"\n".join(lines)), infer_schema_length=None).schema
+        except pl.exceptions.PolarsError:
+            middle = len(lines) // 2
+            for half in (lines[:middle], lines[middle:]) if middle else ():
+                yield from self._missing(half)
+        else:
+            yield from _missing(pl.Struct(there), pl.Struct(self._schema), "")
+
     def _letter(self, path: str, data: bytes, line: int) -> tuple[int, str, str]:
-        key = json.dumps(path.rpartition(".")[2]).encode()
-        at = max(data.find(key), 0)
+        name = path.rpartition(".")[2]
+        written = (data.find(json.dumps(name, ensure_ascii=is_escaped).encode()) for is_escaped in (False, True))
+        at = next((place for place in written if place >= 0), 0)
         start = data.rfind(b"\n", 0, at) + 1
         text = data[start:].partition(b"\n")[0].decode("utf-8", "replace")
         reason = f"key {path!r} is not in the schema, so it is left out of this row and of all that follow"

@@ -36,6 +36,14 @@ def test_new_keys_are_found(text: str, new: list[tuple[int, str]]) -> None:
     assert told(text) == new
 
 
+@pytest.mark.parametrize("bad", ["{", '{"a":"no number"}', '{"in":7}'])
+def test_bad_lines_beside_them_hide_none(bad: str) -> None:
+    data = f'{{"a":1}}\n{bad}\n{{"a":2,"err":"full"}}\n{{"a":3,"größe":1}}\n'.encode()
+    rows = pl.DataFrame({"a": [1, 2, 3]}, schema_overrides=SCHEMA)
+    found = NewKeys(SCHEMA).found(data, 10, rows)
+    assert [(line, reason.split("'")[1]) for line, reason, _ in found] == [(12, "err"), (13, "größe")]
+
+
 def test_keys_in_structs_in_lists() -> None:
     schema = pl.Schema({"l": pl.List(pl.Struct({"x": pl.Int64()}))})
     assert told('{"l":[{"x":1},{"x":2}]}\n{"l":[]}\n{"l":null}\n', schema) == []
