@@ -248,6 +248,11 @@ class Source(ABC):
         return False
 
     @property
+    def rows(self) -> int | None:
+        """How many rows there are; None where that is not known without a look at the data."""
+        return None
+
+    @property
     def max_parallelism(self) -> int | None:
         """How many subtasks can share the source; None means any number."""
         return None

@@ -52,7 +52,8 @@ class OutputMethods(FrameBase):
         Parameters
         ----------
         parallelism
-            Subtasks per step, and worker processes; None leaves it to streamlab.
+            Subtasks per step, and worker processes; None leaves it to streamlab, which takes one for a few rows in
+            memory.
         dead_letters
             Whether input that was set aside as not understood is returned, too, as a second frame. Otherwise a
             :class:`DeadLetterWarning` counts it; its attribute `dead_letters` has the rows.

@@ -97,7 +97,8 @@ class Router:
         numbers = targets.to_numpy().astype(np.uint8 if len(self.channels) <= 1 << 8 else np.uint16)
         counts = np.bincount(numbers, minlength=len(self.channels))
         if counts.max() < frame.height:
-            frame = frame[np.argsort(numbers, kind="stable").astype(np.uint32)]
+            # As a series at once, since Polars looks for negative numbers in what comes from NumPy.
+            frame = frame[pl.Series(np.argsort(numbers, kind="stable").astype(np.uint32))]
         firsts = np.cumsum(counts) - counts
         return [frame.slice(first, count) for first, count in zip(firsts.tolist(), counts.tolist(), strict=True)]
 

@@ -3,8 +3,9 @@
 Spares are a coordinator and as many workers as the last job had; all of them have imported everything, know nothing of
 any job, and wait (see `standby`). The next job that is started in the same surroundings (environment, current folder,
 limits, where modules are found) takes them. When the processes of a job are not needed any more, and no code but
-streamlab's own and Polars' has run in them (see `untouched`), they are spares again; else, and while a job goes on,
-others are started. For how long they are kept, the `spare_pool` says; a thread of this process starts and ends them.
+streamlab's own and Polars' has run in them (see `untouched`), they are spares again. Else others are started, also
+while a job goes on that leaves a processor idle. For how long they are kept, the `spare_pool` says; a thread of this
+process starts and ends them.
 
 They end when this process does, however it ends. The environment variable STREAMLAB_SPARES, ``on`` or ``off``, says
 whether there are any.
@@ -29,8 +30,12 @@ from streamlab.runtime.standby import COORDINATOR, Standby
 from streamlab.runtime.surroundings import Surroundings
 
 VARIABLE = "STREAMLAB_SPARES"
-_AFTER_START_S = 1.0
-"""How long after the start of a job its replacement is started: until then the job needs the processors itself."""
+_AFTER_START_S = 0.5
+"""How long after the start of a job it is first looked whether there is a processor for its replacement: until then the
+job needs them itself."""
+_LATEST_S = 10.0
+"""How long after that it is started although the job, or something else, leaves no processor idle."""
+_LOOK_EVERY_S = 0.5
 _RETURN_S = 2.0
 """How long the processes of a job that has ended may take to be ready for another one."""
 
@@ -63,6 +68,8 @@ class Spares:
         self._changed = threading.Condition()
         self._keeper: threading.Thread | None = None
         self._starts_s = 0.0
+        self._latest_s = 0.0
+        self._idle_before: float | None = None
         self._jobs = 0
 
     @property
@@ -128,7 +135,7 @@ class Spares:
         """Have what is missing started now: a job needs the processors no longer. A single job may be the only one."""
         with self._changed:
             if self._jobs > 1:
-                self._starts_s = 0.0
+                self._starts_s = self._latest_s = 0.0
                 self._changed.notify()
 
     def close(self) -> None:
@@ -151,7 +158,8 @@ class Spares:
     def _expect(self, workers: int, delay_s: float) -> None:
         now = time.monotonic()
         self._pool.expect(workers, now)
-        self._starts_s = now + delay_s
+        self._starts_s, self._latest_s = now + delay_s, now + delay_s + (_LATEST_S if delay_s else 0.0)
+        self._idle_before = None
         if self._keeper is None:
             self._keeper = threading.Thread(target=self._keep, name="streamlab-spares", daemon=True)
             self._keeper.start()
@@ -169,6 +177,9 @@ class Spares:
                     self._held = None
                 wait_s = self._starts_s - now
                 starts = wanted > 0 and self._held is None and wait_s <= 0
+                if starts and now < self._latest_s and not self._has_room():
+                    starts, wait_s = False, _LOOK_EVERY_S
+                    self._starts_s = now + wait_s
                 if ending is None and not starts:
                     if not wanted:
                         self._keeper = None
@@ -178,6 +189,11 @@ class Spares:
                 ending.coordinator.end()
             if starts:
                 self._start(wanted, surroundings)
+
+    def _has_room(self) -> bool:
+        """Return whether a processor was idle since the last look; False at the first one."""
+        before, self._idle_before = self._idle_before, _idle_s()
+        return before is not None and self._idle_before - before >= _LOOK_EVERY_S
 
     def _start(self, workers: int, surroundings: Surroundings) -> None:
         try:
@@ -192,6 +208,13 @@ class Spares:
                 self._held = crew
         if is_late:
             crew.coordinator.end()
+
+
+def _idle_s() -> float:
+    """Return for how long this machine's processors have been idle, all taken together."""
+    import psutil  # noqa: PLC0415 - not for a first job, which would wait for it
+
+    return float(psutil.cpu_times().idle)
 
 
 def is_on() -> bool:
@@ -218,11 +241,17 @@ def start_crew(workers: int, surroundings: Surroundings, log: IO[bytes] | int) -
     return Crew(workers, surroundings, Standby.start(command, surroundings.environment, log))
 
 
-def warm_up() -> None:
-    """Have spares started for a first job, which will need what most need; nothing if there was one already."""
+def warm_up(*, at_work: bool = False) -> None:
+    """Have spares started for a first job, which will need what most need; nothing if there was one already.
+
+    Parameters
+    ----------
+    at_work
+        Whether this process needs a processor itself meanwhile, so that there is one worker less to start.
+    """
     # Who starts a job is told if the environment variable makes no sense.
     with contextlib.suppress(OptionError):
-        SPARES.expect_first(default_parallelism())
+        SPARES.expect_first(max(1, default_parallelism() - at_work))
 
 
 SPARES = Spares()

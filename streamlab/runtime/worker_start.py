@@ -14,9 +14,14 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-_ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:5000"}
-"""Has Polars keep freed memory for 5 s, not half a second: the next batch needs it, and to get it anew costs a tenth of
-the time where batches change hundreds of thousands of keys. A setting of the user's own goes before.
+_ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
+"""A job has as many threads that compute as it has workers."""
+_DEFAULTS = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:5000", "OPENBLAS_NUM_THREADS": "1"}
+"""What a worker's environment says where the user's own says nothing.
+
+Polars keeps freed memory for 5 s, not half a second: the next batch needs it, and to get it anew costs a tenth of the
+time where batches change hundreds of thousands of keys. NumPy's linear algebra has one thread, too: others take a
+quarter of the time in which a worker starts, just waiting for work.
 """
 
 
@@ -70,7 +75,7 @@ def start_worker(whose: str, log: IO[bytes] | None = None) -> StartedWorker:
             stdout=log,
             stderr=log,
             pass_fds=(events_write,),
-            env={**_ALLOCATOR, **os.environ, "POLARS_MAX_THREADS": "1"},
+            env={**_DEFAULTS, **os.environ, **_ONE_THREAD},
             start_new_session=True,
         )
     except BaseException:

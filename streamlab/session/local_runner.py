@@ -34,6 +34,8 @@ from streamlab.state.checkpoints.savepoints import find_savepoint
 
 _MOST_AT_ALL = 256
 _OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "paused", "checkpoint_every_ms"})
+_FEW_ROWS = 10_000
+"""Rows of a source that one process is through with before a second one would be there."""
 _MAY_BE_ZERO = frozenset({"max_restarts", "restart_delay_ms"})
 _MAY_BE_NONE = frozenset({"recording_limit_ms"})
 _MORE_OPTIONS = tuple(f.name for f in dataclasses.fields(JobOptions) if f.name not in _OWN_OPTIONS)
@@ -48,7 +50,7 @@ class LocalRunner:
 
     def collect(self, plan: nodes.Node, options: RunOptions) -> Collected:
         """Run a bounded plan to its end and return what it came to; nothing of the job is left."""
-        handle = self._launch(plan, options)
+        handle = self._launch(plan, _for_an_answer(plan, options))
         try:
             job = Job(handle)
             job.wait()
@@ -86,6 +88,19 @@ class LocalRunner:
         handle = launch(graph, job_options, plan=text, query=query, origin=origin, prepare=prepare)
         sweep_later()
         return handle
+
+
+def _for_an_answer(plan: nodes.Node, options: RunOptions) -> RunOptions:
+    """Return the options of a job that somebody waits for: with a few rows a second process costs more than it gains.
+
+    Functions of the user's may take long over each of them.
+    """
+    rows = [node.source.rows for node in plan.walk() if isinstance(node, nodes.Scan)]
+    if options.parallelism is not None or any(number is None or number > _FEW_ROWS for number in rows):
+        return options
+    graph = _graph(plan, _table(plan, None), 1)
+    is_slow = any(operator.is_user_code for vertex in graph.vertices for operator in vertex.operators)
+    return options if is_slow else dataclasses.replace(options, parallelism=1)
 
 
 def _subtasks(parallelism: int | None) -> int:

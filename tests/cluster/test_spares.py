@@ -182,6 +182,26 @@ def test_a_spare_from_other_surroundings_is_not_used(home, monkeypatch, tmp_path
     assert not waiting & {process.pid for process in job._handle.folder.read_processes().all}
 
 
+def test_beside_a_job_spares_are_started_when_a_processor_is_idle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    idles_s = [0.0]
+
+    def idle_s() -> float:
+        looks.append(idles_s[0] * len(looks))
+        return looks[-1]
+
+    monkeypatch.setattr(module, "_AFTER_START_S", 0.001)
+    monkeypatch.setattr(module, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "_LATEST_S", 1000.0)
+    monkeypatch.setattr(module, "_idle_s", idle_s)
+    job = sl.generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), rows_per_second=10).start()
+    eventually(lambda: len(looks) > 10, "looks for an idle processor")
+    assert SPARES.held is None
+    idles_s[0] = 0.02
+    eventually(lambda: SPARES.held is not None, "spares")
+    job.cancel()
+
+
 def test_without_spares_nothing_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMLAB_SPARES", "off")
     assert finished(totals(checkpoint_every=None)) == TOTALS

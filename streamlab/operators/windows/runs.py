@@ -1,8 +1,9 @@
 """State as a list of immutable frames, merged now and then like the runs of a log-structured merge tree.
 
 Adding costs what the added frame costs, whatever lies behind it: a row is merged again only when eight runs of a like
-size have gathered (tiered compaction: O'Neil, Cheng, Gawlick, O'Neil, *The log-structured merge-tree*, 1996). Every run
-is sorted by one Int64 column, so that everything below a bound is a slice found by binary search.
+size have gathered, or 32 small ones (tiered compaction: O'Neil, Cheng, Gawlick, O'Neil, *The log-structured
+merge-tree*, 1996). Every run is sorted by one Int64 column, so that everything below a bound is a slice found by binary
+search.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 import polars as pl
 
 _FAN_IN = 8
+_SMALL_FAN_IN = 32
+"""The same of runs of few rows, whose merge costs what it takes to begin one."""
 _SMALL_ROWS_LOG2 = 8
 
 
@@ -133,12 +136,12 @@ class Runs:
         return self._whole(rest.select(pl.all().gather(pl.int_range(pl.len()))))
 
     def _compact(self, direction: int) -> None:
-        """Merge the runs at the end that just grew, from the first (1) or the last (-1) on, while eight are alike."""
+        """Merge the runs at the end that just grew, from the first (1) or the last (-1) on, while enough are alike."""
         while True:
             ordered = self._runs[::direction]
             level = ordered[0].level
             count = next((n for n, run in enumerate(ordered) if run.level > level), len(ordered))
-            if count < _FAN_IN:
+            if count < (_FAN_IN if level else _SMALL_FAN_IN):
                 return
             group = slice(0, count) if direction == 1 else slice(len(self._runs) - count, None)
             self._runs[group] = [self._run(self._merge(pl.concat([run.frame for run in self._runs[group]])))]
