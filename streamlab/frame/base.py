@@ -10,11 +10,9 @@ import polars as pl
 from streamlab.core.errors import PlanError, explained
 from streamlab.frame.runner import Runner
 from streamlab.plan import nodes
-from streamlab.plan.event_time import updating_step
-from streamlab.plan.expressions import parse, rowwise_problem
-from streamlab.plan.schema import check_sendable, refusal, show_columns, typed
-
-AGGREGATE_HINT = "aggregate with group_by(…), or in windows of time with group_by_dynamic(…)"
+from streamlab.plan.build.checks import check_appends, check_rowwise
+from streamlab.plan.expressions import parse
+from streamlab.plan.schema import typed
 
 
 class FrameBase:
@@ -78,37 +76,11 @@ class FrameBase:
 
     def _check_rowwise(self, step: str, expressions: Iterable[pl.Expr]) -> None:
         """Raise PlanError for an expression that must see other rows than its own."""
-        expressions = tuple(expressions)
-        check_sendable(step, expressions)
-        for expression in expressions:
-            try:
-                problem = rowwise_problem(expression, self._plan.schema)
-            except pl.exceptions.PolarsError as error:
-                raise refusal(step, error, self._plan.schema) from None
-            if problem is not None:
-                raise PlanError(
-                    explained(
-                        step,
-                        needed="expressions whose every row depends on its own input row only",
-                        got=f"{expression}: {problem}",
-                        hint=f"{AGGREGATE_HINT}; the columns are: {show_columns(self._plan.schema)}",
-                    )
-                )
+        check_rowwise(step, self._plan.schema, expressions)
 
     def _check_appends(self, step: str, why: str) -> None:
         """Raise PlanError when the rows so far are updated by later ones, and say which step makes them so."""
-        source = updating_step(self._plan)
-        if source is not None:
-            raise PlanError(
-                explained(
-                    step,
-                    needed=f"an append-only stream ({why})",
-                    got=f"one that {source.step!r} makes an updating one",
-                    hint=f"put {step} before it, or give {source.step!r} no trigger and no allowed_lateness"
-                    if isinstance(source, nodes.WindowAggregate)
-                    else f"put {step} before {source.step!r}, or aggregate in windows instead: group_by_dynamic(…)",
-                )
-            )
+        check_appends(step, self._plan, why)
 
 
 def flattened(values: Iterable[Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Streams put together: a join with a frame that does not change, and the union of streams."""
+"""Streams put together: joins with a frame that does not change and with another stream, and the union of streams."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.plan import nodes
+from streamlab.plan.build.joins import stream_join
 from streamlab.plan.event_time import by_name
 from streamlab.plan.expressions import parse
 from streamlab.plan.schema import calls_python, check_names, refusal, show_columns, show_dtype, typed
@@ -54,16 +55,20 @@ class JoinMethods(FrameBase):
         allow_parallel: bool = True,
         force_parallel: bool = False,
     ) -> Self:
-        """Join each row with a frame that does not change; every subtask holds the frame whole.
+        """Join with a frame that does not change, or with another stream.
+
+        A frame is held whole by every subtask. Of another stream a row is joined with every row of equal keys, be it
+        there already or still to come: so both streams are kept, rows come out as soon as both of a pair are there, and
+        they have no event time any more, since they can be of any age (Flink's regular join).
 
         Parameters
         ----------
         other
-            A Polars DataFrame or LazyFrame (which is collected now), or a pandas DataFrame.
+            A Polars DataFrame or LazyFrame (which is collected now), a pandas DataFrame, or an append-only stream.
         on, left_on, right_on
             Columns or row-wise expressions that must be equal.
         how
-            ``"inner"``, ``"left"``, ``"semi"`` or ``"anti"``.
+            ``"inner"``, ``"left"``, ``"semi"`` or ``"anti"``; with another stream ``"inner"``.
         suffix, nulls_equal, coalesce
             As in Polars.
         validate
@@ -86,6 +91,13 @@ class JoinMethods(FrameBase):
         >>> flights.join(names, on="carrier", how="left").collect().sort("carrier").rows()
         [('AA', 5, 'American'), ('UA', 8, None)]
         """
+        if isinstance(other, FrameBase):
+            if validate != "m:m" or maintain_order not in {None, "none"}:
+                got = f"validate={validate!r}" if validate != "m:m" else f"maintain_order={maintain_order!r}"
+                hint = "a stream's keys are never all known, and each pair comes when its later row does"
+                raise PlanError(explained("join", needed="neither, between two streams", got=got, hint=hint))
+            options = {"suffix": suffix, "nulls_equal": nulls_equal, "coalesce": coalesce}
+            return self._with(stream_join(self._plan, other.plan, _join_keys(on, left_on, right_on), how, options))
         right = _static_frame(other)
         kind = _checked_how(how)
         if validate in _REFUSED_CHECKS:
@@ -241,9 +253,6 @@ def _check_same(first: nodes.Node, other: nodes.Node, number: int) -> None:
 
 
 def _static_frame(other: Any) -> pl.DataFrame:
-    if isinstance(other, FrameBase):
-        hint = "collect() one of them first if it is bounded, and join the result"
-        raise PlanError(explained("join", needed="a frame that does not change", got="another stream", hint=hint))
     if isinstance(other, pl.DataFrame):
         return other
     if isinstance(other, pl.LazyFrame):

@@ -20,6 +20,7 @@ from streamlab.graph.source_form import source_form
 from streamlab.operators.base import OperatorSpec
 from streamlab.operators.group_aggregate import group_operators
 from streamlab.operators.head import HeadSpec
+from streamlab.operators.joins import JoinPlan, join_operators
 from streamlab.operators.map_batches import MapBatchesSpec
 from streamlab.operators.static_join import StaticJoinSpec
 from streamlab.operators.steps import PolarsStepsSpec
@@ -231,6 +232,22 @@ class _Lowering:
             )
         )
         return chain
+
+    @_lower.register
+    def _(self, node: nodes.StreamJoin) -> _Chain:
+        schemas = node.left.schema, node.right.schema
+        plan = JoinPlan(node.how, schemas, (node.left_on, node.right_on), node.schema, node.kwargs)
+        *sides, keyed = join_operators(self._step(node), plan)
+        python, title = _calls_python(*node.left_on, *node.right_on), self._titles[id(node)]
+        inputs = []
+        for below, side in zip(node.inputs, sides, strict=True):
+            chain = self._open(below)
+            shown = title + side.step.removeprefix(keyed.step)
+            chain.operators.append(replace(side, runs_python=python, title=shown))
+            inputs.append(_Input(chain, Exchange.HASH, plan.key_columns))
+        target = self._new(self._parallelism, *inputs)
+        target.operators.append(replace(keyed, title=title))
+        return target
 
     @_lower.register
     def _(self, node: nodes.Union) -> _Chain:

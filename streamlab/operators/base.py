@@ -7,6 +7,7 @@ an argument. Alignment of barriers, metrics, chaining and retries are the driver
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.state.forms import StateForm
 from streamlab.state.snapshot import Snapshot
+
+_HALF = re.compile(r" \((?:local|keys|left keys|right keys)\)$")
+"""What the name of an operator before an exchange has behind that of the whole step."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class OperatorSpec(ABC):
     @property
     def written(self) -> str:
         """Name of the step that a user wrote, of which this operator may be the half before the exchange."""
-        return self.shown.removesuffix(" (local)").removesuffix(" (keys)")
+        return _HALF.sub("", self.shown)
 
     @abstractmethod
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:

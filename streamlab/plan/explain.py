@@ -139,6 +139,12 @@ def _(node: nodes.StaticJoin) -> str:
 
 
 @_text.register
+def _(node: nodes.StreamJoin) -> str:
+    left, right = (", ".join(map(str, keys)) for keys in (node.left_on, node.right_on))
+    return f"{node.how} on {left if left == right else f'{left} = {right}'}; both streams are kept"
+
+
+@_text.register
 def _(node: nodes.Union) -> str:
     return f"{len(node.branches)} streams; the lowest watermark counts"
 

@@ -7,9 +7,9 @@ accepted here, and a misspelt column is an error at the line that wrote it. Node
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import polars as pl
 
@@ -43,6 +43,11 @@ class Node:
     def inputs(self) -> tuple[Node, ...]:
         """The nodes that this one reads."""
         return ()
+
+    def over(self, *inputs: Node) -> Self:
+        """Return the same step over other inputs, which must have the schemas of its own: it is not typed again."""
+        del inputs
+        return self
 
     @cached_property
     def updating(self) -> bool:
@@ -94,6 +99,11 @@ class _Unary(Node):
     def inputs(self) -> tuple[Node, ...]:
         """The one input."""
         return (self.input,)
+
+    def over(self, *inputs: Node) -> Self:
+        """Return the same step over another input."""
+        (only,) = inputs
+        return replace(self, input=only)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +165,29 @@ class StaticJoin(_Unary):
 
 
 @dataclass(frozen=True, eq=False)
+class StreamJoin(Node):
+    """Every pair of rows of two streams whose keys are equal; both are kept whole."""
+
+    left: Node
+    right: Node
+    how: Literal["inner"]
+    left_on: tuple[pl.Expr, ...]
+    right_on: tuple[pl.Expr, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Polars' remaining arguments: ``suffix``, ``coalesce``, ``nulls_equal``."""
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The left one and the right one."""
+        return (self.left, self.right)
+
+    def over(self, *inputs: Node) -> Self:
+        """Return the join of other inputs."""
+        left, right = inputs
+        return replace(self, left=left, right=right)
+
+
+@dataclass(frozen=True, eq=False)
 class Union(Node):
     """All rows of all inputs; its watermark is the minimum of theirs."""
 
@@ -164,6 +197,10 @@ class Union(Node):
     def inputs(self) -> tuple[Node, ...]:
         """The branches."""
         return self.branches
+
+    def over(self, *inputs: Node) -> Self:
+        """Return the union of other branches."""
+        return replace(self, branches=inputs)
 
 
 @dataclass(frozen=True, eq=False)

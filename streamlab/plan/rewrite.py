@@ -29,17 +29,8 @@ def _rebuilt(plan: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> no
 
     def visit(node: nodes.Node) -> nodes.Node:
         if id(node) not in done:
-            done[id(node)] = _over(change(node), visit)
+            changed = change(node)
+            done[id(node)] = changed.over(*map(visit, changed.inputs))
         return done[id(node)]
 
     return visit(plan)
-
-
-def _over(node: nodes.Node, visit: Callable[[nodes.Node], nodes.Node]) -> nodes.Node:
-    """Return a step over its inputs, visited."""
-    if isinstance(node, nodes.Scan):
-        return node
-    if isinstance(node, nodes.Union):
-        return replace(node, branches=tuple(map(visit, node.branches)))
-    (child,) = node.inputs
-    return replace(node, input=visit(child))  # type: ignore[call-arg] # every other node has the one field `input`

@@ -30,7 +30,13 @@ from streamlab.plan import nodes
 def keeps_state(node: nodes.Node) -> bool:
     """Return whether a checkpoint holds something of a step that another query could go on with."""
     return isinstance(
-        node, nodes.Scan | nodes.WindowAggregate | nodes.GroupAggregate | nodes.Head | nodes.AssignWatermarks
+        node,
+        nodes.Scan
+        | nodes.WindowAggregate
+        | nodes.GroupAggregate
+        | nodes.StreamJoin
+        | nodes.Head
+        | nodes.AssignWatermarks,
     )
 
 
@@ -72,6 +78,9 @@ def _traits(node: nodes.Node) -> list[object]:
             return [node.step, node.index_column, _windows(node.windows), keys, node.schema.names()]
         case nodes.GroupAggregate():
             return [node.step, [key.meta.output_name() for key in node.keys], node.schema.names()]
+        case nodes.StreamJoin():
+            left, right = ([key.meta.output_name() for key in keys] for keys in (node.left_on, node.right_on))
+            return [node.step, node.how, left, right, node.schema.names()]
         case nodes.Head():
             return [node.step, node.n]
         case nodes.AssignWatermarks():

@@ -98,6 +98,11 @@ def _(node: nodes.StaticJoin) -> str:
 
 
 @_title.register
+def _(node: nodes.StreamJoin) -> str:
+    return f"{node.how} join on {_listed([key.meta.output_name() for key in node.left_on])}"
+
+
+@_title.register
 def _(node: nodes.MapBatches) -> str:
     name = str(getattr(node.function, "__name__", type(node.function).__name__))
     return node.step if name in {"<lambda>", node.step} else f"{node.step} {name}"

@@ -115,6 +115,11 @@ class _Oracle:
         return left.join(right, left_on=node.left_on, right_on=node.right_on, how=node.how, **node.kwargs).collect()
 
     @_run.register
+    def _(self, node: nodes.StreamJoin) -> pl.DataFrame:
+        left, right = self.run(node.left).lazy(), self.run(node.right).lazy()
+        return left.join(right, left_on=node.left_on, right_on=node.right_on, how=node.how, **node.kwargs).collect()
+
+    @_run.register
     def _(self, node: nodes.Union) -> pl.DataFrame:
         return pl.concat([self.run(branch) for branch in node.branches])
 

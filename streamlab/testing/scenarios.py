@@ -142,6 +142,12 @@ def _union() -> StreamFrame:
     return sl.concat([_stream(name="one"), _stream(name="two", start=1 << 41)]).group_by("key").agg(*_SUMS)
 
 
+def _stream_join() -> StreamFrame:
+    """Two streams whose pairs are counted and added up, so that a pair too many or too few is seen."""
+    left, right = _stream(name="left"), _stream(name="right", start=1 << 41)
+    return left.join(right, on="key").group_by("key").agg(*_SUMS, pl.col("n_right").sum())
+
+
 def _late() -> StreamFrame:
     return _stream(watermark="3s").group_by_dynamic("at", every="5s", group_by="key").agg(*_SUMS)
 
@@ -212,5 +218,6 @@ SCENARIOS = (
     Scenario("join", _static_join, _check_exact),
     Scenario("total", _total, _check_exact),
     FollowedScenario("followed", _followed, _check_all),
+    Scenario("stream join", _stream_join, _check_exact),
 )
 """A seed takes the one that its remainder stands for."""

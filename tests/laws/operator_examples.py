@@ -16,6 +16,7 @@ from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN, Batch, Messag
 from streamlab.core.row_watermarks import unmarked
 from streamlab.core.time import MAX_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.joins import JoinKeysSpec, StreamJoinSpec
 from streamlab.state.snapshot import Snapshot
 from streamlab.testing.harness import graph_of
 from streamlab.testing.sources import split_frames
@@ -28,6 +29,9 @@ AGGREGATES = (
     pl.col("value").mean(),
     pl.col("number").max().alias("most"),
 )
+
+TWO_INPUTS = {JoinKeysSpec, StreamJoinSpec}
+"""Operators of joins, which have laws of their own (``test_join_law.py``)."""
 
 _SIDE = (LATE_ROWS, DEAD_LETTERS)
 Query = Callable[[sl.StreamFrame], sl.StreamFrame]

@@ -47,7 +47,27 @@ def test_any_static_frame(flights: StreamFrame, other: pl.LazyFrame | pd.DataFra
 
 
 FORBIDDEN = {
-    "stream": (lambda f: f.join(f, on="carrier"), ["join", "another stream"]),
+    "streams, left": (lambda f: f.join(f, on="carrier", how="left"), ["how='inner' between two streams", "'left'"]),
+    "streams, no kind": (lambda f: f.join(f, on="carrier", how="cros"), ["how='inner' between two streams", "'cros'"]),
+    "an updating stream": (
+        lambda f: f.join(f.group_by("carrier").agg(pl.len()), on="carrier"),
+        ["append-only stream", "the right stream is kept", "'group_by'"],
+    ),
+    "streams, dtypes": (
+        lambda f: f.join(f.with_columns(pl.col("carrier").str.len_chars()), on="carrier"),
+        ["keys of one dtype", "String", "UInt32", "cast one of them"],
+    ),
+    "streams, no column": (
+        lambda f: f.join(f.rename({"carrier": "airline"}), on="carrier"),
+        ["the right stream", "'carrier'", "airline"],
+    ),
+    "streams, other rows": (
+        lambda f: f.join(f, left_on=pl.col("carrier").shift(), right_on="carrier"),
+        ["the left stream", "shift"],
+    ),
+    "streams, numbers of keys": (lambda f: f.join(f, left_on=["carrier"], right_on=[]), ["as many keys", "1", "0"]),
+    "streams, validate": (lambda f: f.join(f, on="carrier", validate="m:1"), ["validate='m:1'"]),
+    "streams, order": (lambda f: f.join(f, on="carrier", maintain_order="left"), ["maintain_order='left'"]),
     "no frame": (lambda f: f.join({"carrier": ["UA"]}, on="carrier"), ["join", "a dict"]),
     "series": (lambda f: f.join(pd.Series([1]), on="carrier"), ["join", "a Series"]),
     "broken lazy": (lambda f: f.join(AIRLINES.lazy().select("x"), on="carrier"), ["static frame", "x"]),
