@@ -10,7 +10,7 @@ import polars as pl
 from streamlab.core.errors import PlanError, explained
 from streamlab.frame.runner import Runner
 from streamlab.plan import nodes
-from streamlab.plan.build.checks import check_appends, check_rowwise
+from streamlab.plan.builders.checks import check_appends, check_rowwise
 from streamlab.plan.expressions import parse
 from streamlab.plan.schema import typed
 

@@ -10,7 +10,7 @@ import polars as pl
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.plan import nodes
-from streamlab.plan.build.joins import stream_join
+from streamlab.plan.builders.joins import stream_join
 from streamlab.plan.event_time import by_name
 from streamlab.plan.expressions import parse
 from streamlab.plan.schema import calls_python, check_names, refusal, show_columns, show_dtype, typed
@@ -59,16 +59,18 @@ class JoinMethods(FrameBase):
 
         A frame is held whole by every subtask. Of another stream a row is joined with every row of equal keys, be it
         there already or still to come: so both streams are kept, rows come out as soon as both of a pair are there, and
-        they have no event time any more, since they can be of any age (Flink's regular join).
+        they have no event time any more, since they can be of any age (Flink's regular join). A left, right, full or
+        anti join of streams is an updating stream: a row without a match comes out at once, and is taken back when a
+        match comes.
 
         Parameters
         ----------
         other
-            A Polars DataFrame or LazyFrame (which is collected now), a pandas DataFrame, or an append-only stream.
+            A Polars DataFrame or LazyFrame (which is collected now), a pandas DataFrame, or another stream.
         on, left_on, right_on
             Columns or row-wise expressions that must be equal.
         how
-            ``"inner"``, ``"left"``, ``"semi"`` or ``"anti"``; with another stream ``"inner"``.
+            ``"inner"``, ``"left"``, ``"semi"`` or ``"anti"``; with another stream ``"right"`` and ``"full"`` as well.
         suffix, nulls_equal, coalesce
             As in Polars.
         validate

@@ -236,7 +236,8 @@ class _Lowering:
     @_lower.register
     def _(self, node: nodes.StreamJoin) -> _Chain:
         schemas = node.left.schema, node.right.schema
-        plan = JoinPlan(node.how, schemas, (node.left_on, node.right_on), node.schema, node.kwargs)
+        keys, updating = (node.left_on, node.right_on), (node.left.updating, node.right.updating)
+        plan = JoinPlan(node.how, schemas, keys, node.schema, node.kwargs, updating)
         *sides, keyed = join_operators(self._step(node), plan)
         python, title = _calls_python(*node.left_on, *node.right_on), self._titles[id(node)]
         inputs = []

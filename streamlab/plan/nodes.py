@@ -164,13 +164,16 @@ class StaticJoin(_Unary):
     """Polars' remaining arguments: ``suffix``, ``coalesce``, ``validate``, ``nulls_equal``."""
 
 
+JoinKind = Literal["inner", "left", "right", "full", "semi", "anti"]
+
+
 @dataclass(frozen=True, eq=False)
 class StreamJoin(Node):
-    """Every pair of rows of two streams whose keys are equal; both are kept whole."""
+    """The pairs of rows of two streams whose keys are equal, and what the kind of join adds; both are kept whole."""
 
     left: Node
     right: Node
-    how: Literal["inner"]
+    how: JoinKind
     left_on: tuple[pl.Expr, ...]
     right_on: tuple[pl.Expr, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -180,6 +183,11 @@ class StreamJoin(Node):
     def inputs(self) -> tuple[Node, ...]:
         """The left one and the right one."""
         return (self.left, self.right)
+
+    @cached_property
+    def updating(self) -> bool:
+        """Where a row of the inputs can be taken back, or one that comes out without a match can still find one."""
+        return self.how not in {"inner", "semi"} or any(node.updating for node in self.inputs)
 
     def over(self, *inputs: Node) -> Self:
         """Return the join of other inputs."""

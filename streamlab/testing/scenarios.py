@@ -148,6 +148,13 @@ def _stream_join() -> StreamFrame:
     return left.join(right, on="key").group_by("key").agg(*_SUMS, pl.col("n_right").sum())
 
 
+def _outer_join() -> StreamFrame:
+    """A stream of updates and one of rows, of which some have no match: what was given is taken back all the time."""
+    left, right = _stream(nulls=True, name="left"), _stream(name="right", start=1 << 41)
+    counted = left.group_by("key", (pl.col("n") % 3).alias("rest")).agg(*_SUMS)
+    return counted.join(right, left_on=["key", "rest"], right_on=["key", pl.col("n") % 5], how="full")
+
+
 def _late() -> StreamFrame:
     return _stream(watermark="3s").group_by_dynamic("at", every="5s", group_by="key").agg(*_SUMS)
 
@@ -167,7 +174,7 @@ def _followed(shelf: Shelf | None = None) -> StreamFrame:
 
 
 def _nulls(scenario: Scenario) -> int:
-    return 6 if scenario.name in {"windows", "groups", "plain"} else 0
+    return 6 if scenario.name in {"windows", "groups", "plain", "outer join"} else 0
 
 
 def _check_exact(scenario: Scenario, outcome: Outcome) -> None:
@@ -219,5 +226,6 @@ SCENARIOS = (
     Scenario("total", _total, _check_exact),
     FollowedScenario("followed", _followed, _check_all),
     Scenario("stream join", _stream_join, _check_exact),
+    Scenario("outer join", _outer_join, _check_exact),
 )
 """A seed takes the one that its remainder stands for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import streamlab as sl
+from streamlab.core.changelog import fold
 from streamlab.core.messages import Batch
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.operators.joins import JoinPlan, join_operators
@@ -20,8 +22,9 @@ from streamlab.testing.simulation import simulate
 from streamlab.testing.sources import split_frames
 from streamlab.testing.strategies import SCHEMA, Stream, batches, streams
 
-law = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+law = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
+HOWS = ["inner", "left", "right", "full", "semi", "anti"]
 JOINS: dict[str, dict[str, object]] = {
     "one key": {"on": "key"},
     "two keys": {"on": ["key", "flag"]},
@@ -45,6 +48,7 @@ def stream(one: Stream, splits: int, name: str) -> sl.StreamFrame:
     return split_frames(parts, event_time="at", watermark=f"{one.bound_us}us", name=name)
 
 
+@pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("name", JOINS)
 @law
 @given(
@@ -56,11 +60,11 @@ def stream(one: Stream, splits: int, name: str) -> sl.StreamFrame:
     crashes=st.integers(0, 2),
 )
 def test_a_join_gives_what_polars_gives(
-    name: str, left: Stream, right: Stream, behind: str, seed: int, parallelism: int, crashes: int
+    how: str, name: str, left: Stream, right: Stream, behind: str, seed: int, parallelism: int, crashes: int
 ) -> None:
     one, other = stream(left, 2, "left"), stream(right, 1, "right")
-    query = BEHIND[behind](one.join(other, **JOINS[name]))
-    whole = BEHIND[behind](left.frame.lazy().join(right.frame.lazy(), how="inner", **JOINS[name]))
+    query = BEHIND[behind](one.join(other, how=how, **JOINS[name]))
+    whole = BEHIND[behind](left.frame.lazy().join(right.frame.lazy(), how=how, **JOINS[name]))
     wanted = whole.collect()
     inputs = {"left": left.frame, "right": right.frame}
     assert_same_rows(oracle(query, inputs), wanted)
@@ -69,15 +73,46 @@ def test_a_join_gives_what_polars_gives(
     assert_same_rows(result.table, wanted)
 
 
+COUNTED = "key", [pl.len().alias("rows"), pl.col("number").sum()]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("updating", ["left", "right", "both"])
 @law
-@given(one=streams(max_rows=15), seed=st.integers(0, 2**32), parallelism=st.integers(1, 3))
-def test_a_stream_meets_itself(one: Stream, seed: int, parallelism: int) -> None:
+@given(
+    left=streams(max_rows=25),
+    right=streams(max_rows=25),
+    behind=st.sampled_from(["nothing", "count"]),
+    seed=st.integers(0, 2**32),
+    parallelism=st.integers(1, 3),
+    crashes=st.integers(0, 2),
+)
+def test_updates_of_both_sides_end_at_what_polars_gives(
+    how: str, updating: str, left: Stream, right: Stream, behind: str, seed: int, parallelism: int, crashes: int
+) -> None:
+    """Groups grow while rows of the other side come: each result of a group takes back what the one before it met."""
+
+    def joined(one: Any, other: Any) -> Any:
+        keys, aggregates = COUNTED
+        mine = one.group_by(keys).agg(*aggregates) if updating in {"left", "both"} else one
+        theirs = other.group_by(keys).agg(*aggregates) if updating in {"right", "both"} else other
+        both = mine.join(theirs, on="key", how=how)
+        return both if behind == "nothing" else both.group_by("key").agg(pl.len().alias("pairs"))
+
+    query = joined(stream(left, 2, "left"), stream(right, 2, "right"))
+    wanted = joined(left.frame.lazy(), right.frame.lazy()).collect()
+    assert_same_rows(simulate(query, seed, parallelism=parallelism, crashes=crashes).table, wanted)
+
+
+@law
+@given(one=streams(max_rows=15), seed=st.integers(0, 2**32), parallelism=st.integers(1, 3), how=st.sampled_from(HOWS))
+def test_a_stream_meets_itself(one: Stream, seed: int, parallelism: int, how: str) -> None:
     own = stream(one, 2, "own")
-    query = own.join(own.filter(pl.col("flag")), on="key")
+    query = own.join(own.filter(pl.col("flag")), on="key", how=how)
     frame = one.frame
     assert_same_rows(
         simulate(query, seed, parallelism=parallelism, crashes=1).table,
-        frame.join(frame.filter(pl.col("flag")), on="key"),
+        frame.join(frame.filter(pl.col("flag")), on="key", how=how),
     )
 
 
@@ -111,11 +146,12 @@ def test_stopped_and_cut_anew_it_gives_each_pair_once(data: st.DataObject, left:
     on = JOINS[name]["on"]
     keys = tuple(pl.col(column) for column in ([on] if isinstance(on, str) else on))
     options = {key: value for key, value in JOINS[name].items() if key != "on"}
-    wanted = left.frame.join(right.frame, **JOINS[name])
-    plan = JoinPlan("inner", (SCHEMA, SCHEMA), (keys, keys), wanted.schema, options)
+    how = data.draw(st.sampled_from(HOWS))
+    wanted = left.frame.join(right.frame, how=how, **JOINS[name])
+    plan = JoinPlan(how, (SCHEMA, SCHEMA), (keys, keys), wanted.schema, options)
     waiting = [(part, port) for port, one in enumerate((left, right)) for part in data.draw(batches(one.frame))]
     subtasks, found = Subtasks(plan, 1, []), []
     for part, port in data.draw(st.permutations(waiting)):
         found += subtasks.process(part, port)
         subtasks = subtasks.rescaled(data.draw(st.integers(1, 4)))
-    assert_same_rows(pl.concat([wanted.clear(), *found]), wanted)
+    assert_same_rows(fold(pl.concat(found)) if found else wanted.clear(), wanted)
