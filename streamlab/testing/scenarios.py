@@ -149,7 +149,7 @@ def _stream_join() -> StreamFrame:
 
 
 def _outer_join() -> StreamFrame:
-    """A stream of updates and one of rows, of which some have no match: what was given is taken back all the time."""
+    """Join a stream of updates and one of rows, some without a match: what was given is taken back all the time."""
     left, right = _stream(nulls=True, name="left"), _stream(name="right", start=1 << 41)
     counted = left.group_by("key", (pl.col("n") % 3).alias("rest")).agg(*_SUMS)
     return counted.join(right, left_on=["key", "rest"], right_on=["key", pl.col("n") % 5], how="full")

@@ -1,4 +1,4 @@
-"""Recovery, simulated: 300 seeds in which everything may fail, and the result is that of a run without faults."""
+"""Recovery, simulated: 360 seeds in which everything may fail, and the result is that of a run without faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamlab.testing.faults import CLIENT_ENDS, KINDS, Fault, draw_faults
 from streamlab.testing.recovery import RecoveryRun, check_recovery, main, recover, shrunk, told
 from streamlab.testing.scenarios import SCENARIOS
 
-_SEEDS = 300
+_SEEDS = 360
 _PARTS = 20
 _SCENARIOS = len(SCENARIOS)
 
