@@ -64,7 +64,7 @@ _OTHERS = {
     "itertuples": "iter_batches() yields frames as they come",
     "loc": "filter(…) chooses rows, select(…) columns",
     "map_rows": "map_batches(function) hands each batch to a function",
-    "merge": "join(frame, on=…) joins with a frame, sl.concat([…]) unites streams",
+    "merge": "join(other, on=…) joins with a frame or a stream, sl.concat([…]) unites streams",
     "nlargest": "in windows: group_by_dynamic(…).agg(pl.col('x').top_k(n))",
     "partition_by": "group_by(keys).agg(…)",
     "pivot_table": "group_by(keys).agg(…)",
