@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from streamlab.connectors.time_text import read_times
+from streamlab.core.own_columns import own
 
-_BAD = "__bad"
+_BAD = own("bad")
 
 
 def parsed(text: pl.Series, dtype: pl.DataType, form: str | None = None) -> pl.Series:

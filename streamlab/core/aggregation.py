@@ -30,7 +30,7 @@ def overflow_in(error: BaseException) -> str | None:
     >>> failed = ValueError(f'conversion failed in column 1: ["{overflow_text("sum", pl.Int64())}"]')
     >>> overflow_in(failed)
     'sum overflows Int64: cast its input to a wider dtype first'
-    >>> overflow_in(ValueError("decimal precision 38 can't fit values with 39 digits while constructing Series '__p0'"))
+    >>> overflow_in(ValueError("decimal precision 38 can't fit values with 39 digits while constructing Series 'n'"))
     'a sum of decimals overflows Decimal(precision=38): cast its input to a wider dtype first'
     """
     found = _OVERFLOW.search(str(error))
@@ -70,7 +70,7 @@ class AggregateSplit:
     Attributes
     ----------
     partial : tuple[pl.Expr, ...]
-        Over input rows, in a group_by; named ``__p0``, ``__p1``, …
+        Over input rows, in a group_by; named ``__sl_p0``, ``__sl_p1``, …
     merge : tuple[pl.Expr, ...]
         Over the columns of `partial`, in a group_by; keeps the names.
     final : tuple[pl.Expr, ...]

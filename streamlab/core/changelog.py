@@ -9,8 +9,11 @@ from enum import IntEnum
 
 import polars as pl
 
+from streamlab.core.own_columns import own
+
 ROW_KIND = "__row_kind"
-"""Name of the extra column; a name that starts with two underscores is refused for users' own columns."""
+"""Name of the extra column, which is refused for users' own; tables of results and staged rows of sinks hold it."""
+_SIGN, _AT, _ALL, _COUNT, _FORGIVEN = map(own, ("sign", "at", "all", "count", "forgiven"))
 
 
 class RowKind(IntEnum):
@@ -55,22 +58,22 @@ def fold(changelog: pl.DataFrame) -> pl.DataFrame:
     sign = pl.when(pl.col(ROW_KIND).is_in([int(kind) for kind in ADDS])).then(1).otherwise(-1)
     folded = (
         changelog.lazy()
-        .with_columns(sign.cast(pl.Int64).alias("__sign"), pl.int_range(pl.len()).alias("__at"))
-        .group_by(columns or [pl.lit(0).alias("__all")], maintain_order=True)
+        .with_columns(sign.cast(pl.Int64).alias(_SIGN), pl.int_range(pl.len()).alias(_AT))
+        .group_by(columns or [pl.lit(0).alias(_ALL)], maintain_order=True)
         .agg(
-            pl.col("__sign").sum().alias("__count"),
+            pl.col(_SIGN).sum().alias(_COUNT),
             # A retraction that finds nothing is ignored: the deepest the running count falls below zero is forgiven.
-            (-pl.col("__sign").cum_sum().min()).clip(0).alias("__forgiven"),
-            pl.col("__at").last(),
+            (-pl.col(_SIGN).cum_sum().min()).clip(0).alias(_FORGIVEN),
+            pl.col(_AT).last(),
         )
-        .with_columns((pl.col("__count") + pl.col("__forgiven")).alias("__count"))
-        .filter(pl.col("__count") > 0)
-        .sort("__at")
-        .select(*columns, pl.col("__count"))
+        .with_columns((pl.col(_COUNT) + pl.col(_FORGIVEN)).alias(_COUNT))
+        .filter(pl.col(_COUNT) > 0)
+        .sort(_AT)
+        .select(*columns, pl.col(_COUNT))
     )
     return (
         # The streaming engine cannot group a single row by categories within a list (Polars 2.1).
-        folded.select(pl.all().repeat_by("__count").explode()).drop("__count").collect(engine="in-memory")
+        folded.select(pl.all().repeat_by(_COUNT).explode()).drop(_COUNT).collect(engine="in-memory")
         if columns
         else changelog.head(0)
     )

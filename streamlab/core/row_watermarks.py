@@ -21,9 +21,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from streamlab.core.own_columns import own
 from streamlab.core.time import MIN_TIME_US, time_us
 
-ROW_WATERMARK = "__watermark"
+ROW_WATERMARK = own("watermark")
 """Name of the column."""
 
 _BLOCK_ROWS = 256
@@ -49,7 +50,7 @@ def marked(frame: pl.DataFrame, column: str, before_us: int | None, behind_us: i
     Examples
     --------
     >>> rows = pl.DataFrame({"at": [9, 4, 3]}).cast(pl.Datetime("us"))
-    >>> marked(rows, "at", None, 5)["__watermark"].to_list() == [MIN_TIME_US, 4, 4]
+    >>> marked(rows, "at", None, 5)[ROW_WATERMARK].to_list() == [MIN_TIME_US, 4, 4]
     True
     >>> marked(rows, "at", None, 7).columns
     ['at']

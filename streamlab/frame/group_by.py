@@ -9,6 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import polars as pl
 
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.own_columns import condition_column
 from streamlab.core.windows import SessionWindows, Trigger, Windows
 from streamlab.frame.base import FrameBase
 from streamlab.plan import nodes
@@ -17,7 +18,6 @@ from streamlab.plan.schema import refusal, show_columns, typed
 
 F = TypeVar("F", bound=FrameBase)
 
-_HAVING = "__having"
 _BOUNDARIES = ("_lower_boundary", "_upper_boundary")
 _ANY_LENGTH = "1d"
 """Length of the windows that stand for others while their result is typed."""
@@ -81,8 +81,8 @@ class Grouping(ABC, Generic[F]):
         schema = self._typed(aggregates)
         if not self._having:
             return self._frame._with(self._node(aggregates, schema))
-        conditions = tuple(expression.alias(f"{_HAVING}{at}") for at, expression in enumerate(self._having))
-        names = [f"{_HAVING}{at}" for at in range(len(conditions))]
+        conditions = tuple(expression.alias(condition_column(at)) for at, expression in enumerate(self._having))
+        names = [condition_column(at) for at in range(len(conditions))]
         with_conditions = pl.Schema({**schema, **dict.fromkeys(names, pl.Boolean())})
         aggregated = self._frame._with(self._node((*aggregates, *conditions), with_conditions))
         event_time = aggregated.plan.event_time

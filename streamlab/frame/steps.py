@@ -277,8 +277,8 @@ class StepMethods(ColumnMethods):
         checked.
 
         It may move, drop and repeat rows: which of them are late does not change. For that, a batch with rows behind
-        the watermark can be given to it once more, with a column ``__row`` that numbers the rows, or in pieces. Only if
-        it gives other values in all columns *and* another order, as many rows, and drops that column, rows are taken
+        the watermark can be given to it once more, with a column ``__sl_row`` that numbers the rows, or in pieces. Only
+        if it gives other values in all columns *and* another order, as many rows, and drops that column, rows are taken
         for being in their places.
 
         Parameters

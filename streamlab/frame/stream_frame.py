@@ -17,11 +17,9 @@ from streamlab.frame.table_sinks import TableSinkMethods
 from streamlab.frame.totals import TotalMethods
 from streamlab.frame.windows import WindowMethods
 from streamlab.plan.nodes import Scan
-from streamlab.plan.schema import check_names
+from streamlab.plan.schema import OURS, check_names
 
-_READ_RENAMED = (
-    "streamlab computes with a column of that name: read it with Polars, as in sl.from_frame(frame.rename({…}))"
-)
+_READ_RENAMED = f"{OURS}: read it with Polars, as in sl.from_frame(frame.rename({{…}}))"
 
 
 class StreamFrame(TotalMethods, JoinMethods, WindowMethods, RefusedMethods, OutputMethods, TableSinkMethods):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamlab.core.own_columns import key_name
 from streamlab.core.redaction import without_credentials
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 
@@ -37,6 +38,6 @@ def _facts(vertex: Vertex) -> list[str]:
 def routing(edge: Edge) -> str:
     """Return in words how an edge's rows are routed: ``hash by origin``, ``forward`` and the like."""
     if edge.exchange is Exchange.HASH:
-        keys = [key.removeprefix("__key_") for key in edge.keys]
+        keys = [key_name(key) for key in edge.keys]
         return f"hash by {', '.join(keys)}" if keys else "all to one subtask"
     return str(edge.exchange.value)

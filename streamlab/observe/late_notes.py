@@ -12,12 +12,12 @@ from itertools import groupby
 
 import polars as pl
 
+from streamlab.core.own_columns import own
+
 LATE_NOTES = "late_notes"
 """Tag of the log in the job's folder."""
 KEPT = 1000
 """Newest rows that are kept of each worker, about."""
-_HIDDEN = "__late_"
-"""Before the names of the columns while they are stored beside those of the user."""
 
 
 class Outcome(StrEnum):
@@ -35,7 +35,10 @@ STORED = {
     "end_us": pl.Int64(),
     "noted_us": pl.Int64(),
 }
-"""Columns that are stored in front of the row's own, under hidden names."""
+"""Columns that are stored in front of the row's own, under names that no user's column has.
+
+They are read by their places: earlier releases gave them other names.
+"""
 
 SHOWN = pl.Schema(
     {
@@ -56,7 +59,9 @@ SHOWN = pl.Schema(
 def stored(details: pl.DataFrame, rows: pl.DataFrame, noted_us: int) -> pl.DataFrame:
     """Return rows with what was noted of each, as they are stored; `details` lacks when that was."""
     whole = details.with_columns(pl.lit(noted_us, pl.Int64).alias("noted_us"))
-    return whole.select(pl.col(name).cast(dtype).alias(_HIDDEN + name) for name, dtype in STORED.items()).hstack(rows)
+    return whole.select(pl.col(name).cast(dtype).alias(own(f"late_{name}")) for name, dtype in STORED.items()).hstack(
+        rows
+    )
 
 
 def shown(notes: Sequence[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
@@ -72,8 +77,8 @@ def shown(notes: Sequence[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
 
 
 def _shown(step: str, frame: pl.DataFrame) -> pl.DataFrame:
-    at = {name: pl.col(_HIDDEN + name) for name in STORED}
-    own = [name for name in frame.columns if not name.startswith(_HIDDEN)]
+    noted, given = frame.columns[: len(STORED)], frame.columns[len(STORED) :]
+    at = {name: pl.col(column) for name, column in zip(STORED, noted, strict=True)}
     values = {
         "outcome": at["outcome"],
         "step": pl.lit(step),
@@ -86,4 +91,4 @@ def _shown(step: str, frame: pl.DataFrame) -> pl.DataFrame:
         "closed_for_ms": (at["watermark_us"] - at["end_us"]) / 1000,
     }
     ours = [values[name].cast(dtype).alias(name) for name, dtype in SHOWN.items()]
-    return frame.select(*ours, *(pl.col(name).alias(f"row.{name}" if name in SHOWN else name) for name in own))
+    return frame.select(*ours, *(pl.col(name).alias(f"row.{name}" if name in SHOWN else name) for name in given))

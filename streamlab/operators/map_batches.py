@@ -23,11 +23,12 @@ import polars as pl
 from streamlab.core.changelog import ROW_KIND, is_updating
 from streamlab.core.errors import StepFailed, explained
 from streamlab.core.messages import Batch, Message
+from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
 
-_ROW = "__row"
+_ROW = own("row")
 _ODD, _NUMBERS = 0x9E3779B97F4A7, 2**52 - 1
 
 

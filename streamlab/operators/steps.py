@@ -21,6 +21,7 @@ import polars as pl
 from streamlab.core.changelog import ROW_KIND, is_updating
 from streamlab.core.errors import PlanError, explained
 from streamlab.core.messages import Batch, Message
+from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
@@ -28,6 +29,7 @@ from streamlab.state.snapshot import Snapshot
 Step = tuple[str, tuple[Any, ...], Mapping[str, Any]]
 """A LazyFrame method by name, its arguments and its keyword arguments."""
 
+_KEPT = own("kept")
 _ONE_FOR_ONE = frozenset(("select", "with_columns", "drop", "rename", "cast", "fill_null", "fill_nan", "unnest"))
 
 
@@ -107,8 +109,8 @@ def _together(method: str, rows: pl.LazyFrame, carried: pl.Series) -> pl.DataFra
 
 def _filter(frame: pl.DataFrame, beside: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pl.DataFrame:
     predicates = [*args, *(pl.col(name) == value for name, value in kwargs.items())]
-    kept = pl.all_horizontal(*predicates).alias("__kept")
-    return frame.filter(frame.lazy().drop(beside).with_columns(kept).collect().get_column("__kept"))
+    kept = pl.all_horizontal(*predicates).alias(_KEPT)
+    return frame.filter(frame.lazy().drop(beside).with_columns(kept).collect().get_column(_KEPT))
 
 
 def _drop(method: str) -> _Reshape:

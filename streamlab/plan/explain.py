@@ -13,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.core.former_names import former
+from streamlab.core.own_columns import is_own
 from streamlab.core.redaction import without_credentials
 from streamlab.core.time import Duration
 from streamlab.core.windows import (
@@ -27,7 +29,7 @@ from streamlab.plan import nodes
 from streamlab.plan.lengths import length_text, span_text
 from streamlab.plan.schema import calls_python
 from streamlab.plan.step_names import step_names
-from streamlab.plan.step_titles import is_hidden, step_titles
+from streamlab.plan.step_titles import step_titles
 
 _MAX_TEXT = 160
 
@@ -40,7 +42,7 @@ def explain_plan(plan: nodes.Node) -> str:
 def path_digest(node: nodes.Node) -> str:
     """Return a hash of a step and of all that it is fed by, which tells steps of one name apart."""
     columns = node.schema.names() if isinstance(node, nodes.Scan) else []
-    return hashlib.sha256("\n".join([*_lines(node, {}), *columns]).encode()).hexdigest()
+    return hashlib.sha256(former("\n".join([*_lines(node, {}), *columns])).encode()).hexdigest()
 
 
 def _lines(node: nodes.Node, names: Mapping[int, str], *, for_people: bool = False) -> Iterator[str]:
@@ -55,7 +57,7 @@ def _lines(node: nodes.Node, names: Mapping[int, str], *, for_people: bool = Fal
         yield _headline(node, names.get(id(node), node.step))
     rail = "│" if inputs else " "
     for detail in _details(node) if not conditions else ():
-        if not (for_people and is_hidden(detail)):
+        if not (for_people and is_own(detail)):
             yield f"{rail}    {detail}"
     for at, child in enumerate(inputs):
         last = at == len(inputs) - 1
@@ -67,13 +69,13 @@ def _lines(node: nodes.Node, names: Mapping[int, str], *, for_people: bool = Fal
 
 def _conditions(node: nodes.Node) -> str:
     """Return what groups are chosen by, of the last of the steps that ``having`` is made of; else nothing."""
-    if not (isinstance(node, nodes.PolarsStep) and node.method == "drop" and all(map(is_hidden, node.args))):
+    if not (isinstance(node, nodes.PolarsStep) and node.method == "drop" and all(map(is_own, node.args))):
         return ""
     aggregate = node.input.inputs[0]
     if not isinstance(aggregate, nodes.GroupAggregate | nodes.WindowAggregate):
         return ""
     return ", ".join(
-        _short(str(one.meta.undo_aliases())) for one in aggregate.aggregates if is_hidden(one.meta.output_name())
+        _short(str(one.meta.undo_aliases())) for one in aggregate.aggregates if is_own(one.meta.output_name())
     )
 
 

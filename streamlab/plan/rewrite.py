@@ -14,17 +14,18 @@ def with_sources(plan: nodes.Node, change: Callable[[Source], Source]) -> nodes.
 
     The new sources must have the schemas and event times of the old ones: steps are not typed again.
     """
-    return _rebuilt(
+    return rebuilt(
         plan, lambda node: replace(node, source=change(node.source)) if isinstance(node, nodes.Scan) else node
     )
 
 
 def with_pins(plan: nodes.Node, pins: Mapping[int, str]) -> nodes.Node:
     """Return the plan with some steps, by the ids of their nodes, called as in the savepoint that it goes on from."""
-    return _rebuilt(plan, lambda node: replace(node, pinned=pins[id(node)]) if id(node) in pins else node)
+    return rebuilt(plan, lambda node: replace(node, pinned=pins[id(node)]) if id(node) in pins else node)
 
 
-def _rebuilt(plan: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> nodes.Node:
+def rebuilt(plan: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> nodes.Node:
+    """Return the plan with each of its steps changed, over changed inputs; `change` sees a step as it was."""
     done: dict[int, nodes.Node] = {}
 
     def visit(node: nodes.Node) -> nodes.Node:

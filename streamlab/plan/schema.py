@@ -12,18 +12,15 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.own_columns import PREFIX, is_own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import FOLDS, UnknownShape, kind, operation, to_tree, walk
 
-_OWN_NAMES = """
-    all arrival at bad base bucket closed count counts deleted due end final fire forgiven group having kept kind
-    may_be_late new_end new_start nth_add old opens pane places rank reach round row row_kind rows session session_end
-    session_start sign slot start taken turn watermark
-"""
-_OWN = re.compile(rf"__(?:{'|'.join(_OWN_NAMES.split())}|[pr]\d+|keys?\d*|(?:key|given|of|late)_.*)", re.DOTALL)
-"""Names of columns that streamlab computes with, beside those of a user."""
-_RENAME = "streamlab computes with a column of that name: choose another with .alias(…) or rename"
+OURS = f"names that begin with {PREFIX!r}, and {ROW_KIND!r}, are streamlab's"
+"""Said of a name that a user's column must not have, before what to do about it."""
+_RENAME = f"{OURS}: choose another with .alias(…) or rename"
 
 _COLUMNS_SHOWN = 24
 _MISSING = re.compile(r'^(?:unable to find column )?"(?P<name>.+?)"(?: not found|;|$)')
@@ -105,10 +102,10 @@ def check_names(step: str, names: Iterable[str], hint: str = _RENAME) -> None:
 def is_reserved(name: str) -> bool:
     """Return whether streamlab computes with a column of this name, so that no user's may have it.
 
-    >>> is_reserved("__row_kind"), is_reserved("__p12"), is_reserved("__index_level_0__")
+    >>> is_reserved("__sl_pane"), is_reserved("__row_kind"), is_reserved("__pane")
     (True, True, False)
     """
-    return _OWN.fullmatch(name) is not None
+    return is_own(name) or name == ROW_KIND
 
 
 def calls_python(expression: Any) -> bool:

@@ -22,6 +22,7 @@ import json
 from collections import Counter
 from dataclasses import fields
 
+from streamlab.core.former_names import former
 from streamlab.core.time import Duration
 from streamlab.core.windows import Windows
 from streamlab.plan import nodes
@@ -75,18 +76,23 @@ def _traits(node: nodes.Node) -> list[object]:
     match node:
         case nodes.WindowAggregate():
             keys = [key.meta.output_name() for key in node.keys]
-            return [node.step, node.index_column, _windows(node.windows), keys, node.schema.names()]
+            return [node.step, node.index_column, _windows(node.windows), keys, _columns(node)]
         case nodes.GroupAggregate():
-            return [node.step, [key.meta.output_name() for key in node.keys], node.schema.names()]
+            return [node.step, [key.meta.output_name() for key in node.keys], _columns(node)]
         case nodes.StreamJoin():
             left, right = ([key.meta.output_name() for key in keys] for keys in (node.left_on, node.right_on))
-            return [node.step, node.how, left, right, node.schema.names()]
+            return [node.step, node.how, left, right, _columns(node)]
         case nodes.Head():
             return [node.step, node.n]
         case nodes.AssignWatermarks():
             return [node.step, node.column]
         case _:
             return [node.step]
+
+
+def _columns(node: nodes.Node) -> list[str]:
+    """Return the result columns, those of ours as they have always been called here."""
+    return list(map(former, node.schema.names()))
 
 
 def _windows(windows: Windows) -> list[str]:

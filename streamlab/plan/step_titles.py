@@ -13,6 +13,7 @@ from functools import singledispatch
 
 import polars as pl
 
+from streamlab.core.own_columns import is_own
 from streamlab.core.time import Duration
 from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
 from streamlab.plan import nodes
@@ -67,12 +68,12 @@ def _(node: nodes.WindowAggregate) -> str:
 
 @_title.register
 def _(node: nodes.GroupAggregate) -> str:
-    shown = [report for report in node.split.reports if not is_hidden(report.name)]
+    shown = [report for report in node.split.reports if not is_own(report.name)]
     exact = len(node.aggregates) == len(node.split.reports)
     said = [
         _aggregate(node.aggregates[at] if exact else None, report.name)
         for at, report in enumerate(node.split.reports)
-        if not is_hidden(report.name)
+        if not is_own(report.name)
     ]
     keys = _by(node.keys) or " of all rows"
     whole = f"{', '.join(said)}{keys}"
@@ -106,11 +107,6 @@ def _(node: nodes.StreamJoin) -> str:
 def _(node: nodes.MapBatches) -> str:
     name = str(getattr(node.function, "__name__", type(node.function).__name__))
     return node.step if name in {"<lambda>", node.step} else f"{node.step} {name}"
-
-
-def is_hidden(column: str) -> bool:
-    """Return whether a column is one of streamlab's own, which a user has not named and does not see."""
-    return column.startswith("__having")
 
 
 def _windows(windows: Windows) -> str:

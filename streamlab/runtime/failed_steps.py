@@ -8,12 +8,14 @@ import traceback
 import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit, overflow_in
+from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import StepFailed
+from streamlab.core.own_columns import PREFIX, in_words, is_key, key_name
 from streamlab.operators.base import OperatorSpec
 from streamlab.plan.schema import is_reserved
 
 _SAMPLE_ROWS = 5
-_OWN_NAME = re.compile(r"\b__\w+")
+_OWN_NAME = re.compile(rf"\b(?:{PREFIX}\w+|{ROW_KIND}\b)")
 _ALWAYS_SO = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NameError, AssertionError)
 """Errors that say that code and data do not fit, not that something outside was away."""
 _QUOTED = (*(kind.__name__ for kind in _ALWAYS_SO), "KeyError", "IndexError", "ZeroDivisionError", "OverflowError")
@@ -89,7 +91,10 @@ def _shown_columns(spec: OperatorSpec | None) -> dict[str, str]:
 
 def _own_columns(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     """Return rows with the columns that users know, under the names that they know."""
-    names = {name: columns.get(name, _plain(name)) if is_reserved(name) else name for name in frame.columns}
+    names = {
+        name: columns.get(name, key_name(name) if is_key(name) else "") if is_reserved(name) else name
+        for name in frame.columns
+    }
     taken: dict[str, str] = {}
     for inner, name in names.items():
         if name and name not in taken.values():
@@ -97,16 +102,8 @@ def _own_columns(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     return frame.select(pl.col(inner).alias(name) for inner, name in taken.items())
 
 
-def _plain(name: str) -> str:
-    """Return a key's own name, or nothing."""
-    return name.removeprefix("__key_") if name.startswith("__key_") else ""
-
-
 def _in_own_words(text: str, columns: dict[str, str]) -> str:
     def own(found: re.Match[str]) -> str:
-        name = found[0]
-        if not is_reserved(name):
-            return name
-        return columns.get(name) or _plain(name) or name.strip("_").replace("_", " ")
+        return columns.get(found[0]) or in_words(found[0])
 
     return _OWN_NAME.sub(own, text)

@@ -13,6 +13,7 @@ import polars as pl
 from streamlab.core.changelog import ADDS, ROW_KIND, RowKind, fold
 from streamlab.core.errors import StateError, explained
 from streamlab.core.messages import LATE_ROWS, MAIN
+from streamlab.core.own_columns import own
 from streamlab.runtime.attempts import Attempt, read_attempts
 from streamlab.runtime.record_log import LogReader, Record, standing
 
@@ -20,6 +21,7 @@ NEWEST_ROWS = 1_000
 """How many of the newest changes are kept at hand."""
 _WHOLE_ROWS = 100_000
 """A frame of so many rows is not merged with others any more."""
+_AT, _TURN, _KIND = own("at"), own("turn"), own("kind")
 
 
 def fold_keyed(changelog: pl.DataFrame, keys: tuple[str, ...] | None) -> pl.DataFrame:
@@ -49,16 +51,16 @@ def with_update_before(changelog: pl.DataFrame, keys: tuple[str, ...]) -> pl.Dat
     kinds = changelog.get_column(ROW_KIND)
     if (kinds == RowKind.UPDATE_BEFORE).any() or not (kinds == RowKind.UPDATE_AFTER).any():
         return changelog
-    numbered = changelog.with_row_index("__at").with_columns(pl.lit(1, pl.Int8).alias("__turn"))
-    values = pl.exclude("__at", "__turn", *keys)
+    numbered = changelog.with_row_index(_AT).with_columns(pl.lit(1, pl.Int8).alias(_TURN))
+    values = pl.exclude(_AT, _TURN, *keys)
     earlier = values.shift(1).over(*keys) if keys else values.shift(1)
     before = (
-        numbered.with_columns(earlier, pl.col(ROW_KIND).alias("__kind"))
-        .filter(pl.col("__kind") == RowKind.UPDATE_AFTER, pl.col(ROW_KIND).is_not_null())
-        .with_columns(pl.lit(int(RowKind.UPDATE_BEFORE), pl.Int8).alias(ROW_KIND), pl.lit(0, pl.Int8).alias("__turn"))
-        .drop("__kind")
+        numbered.with_columns(earlier, pl.col(ROW_KIND).alias(_KIND))
+        .filter(pl.col(_KIND) == RowKind.UPDATE_AFTER, pl.col(ROW_KIND).is_not_null())
+        .with_columns(pl.lit(int(RowKind.UPDATE_BEFORE), pl.Int8).alias(ROW_KIND), pl.lit(0, pl.Int8).alias(_TURN))
+        .drop(_KIND)
     )
-    return pl.concat([numbered, before]).sort("__at", "__turn").drop("__at", "__turn")
+    return pl.concat([numbered, before]).sort(_AT, _TURN).drop(_AT, _TURN)
 
 
 class TableFacts(msgspec.Struct, frozen=True):

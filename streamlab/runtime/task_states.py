@@ -92,7 +92,7 @@ def restored_task(
         parts = [task for task in manifest.tasks if spec.step in task.operators]
         if in_place:
             parts = [task for task in parts if task.subtask == subtask]
-        snapshots = [read_snapshot(part.operators[spec.step], files) for part in parts]
+        snapshots = [read_snapshot(part.operators[spec.step], files, manifest.format) for part in parts]
         if snapshots:
             operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
     heirs = _heirs(same, subtask, vertex.parallelism)

@@ -14,6 +14,7 @@ from streamlab.observe.status import CheckpointStatus
 from streamlab.runtime.task_states import finished_of
 from streamlab.session.shown_state import shown_state
 from streamlab.state.checkpoints.blobs import Blobs
+from streamlab.state.checkpoints.former_formats import step_as_now
 from streamlab.state.checkpoints.manifest import Manifest, StoredState, StoredStep
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.savepoints import checkpoint_path
@@ -175,7 +176,8 @@ class Checkpoint:
             needed = f"an operator of checkpoint {self.id}"
             hint = f"operators: {', '.join(map(self._shown, self._known)) or 'none, all tasks had ended'}"
             raise OptionError(explained("state", needed=needed, got=repr(operator), hint=hint))
-        step = next((step for step in self._manifest.steps if step.name == operator), None)
+        written_in = self._manifest.format
+        step = next((step_as_now(step, written_in) for step in self._manifest.steps if step.name == operator), None)
         found = [(task.subtask, *part) for task in holders for part in self._parts(task.operators[operator])]
         return found, step
 
@@ -229,7 +231,7 @@ class Checkpoint:
         return f"{title} ({half}" if half else title
 
     def _parts(self, state: StoredState) -> Iterator[tuple[str, pl.DataFrame]]:
-        for part, frames in read_snapshot(state, self._files).keyed.items():
+        for part, frames in read_snapshot(state, self._files, self._manifest.format).keyed.items():
             for frame in frames:
                 yield part, frame
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from streamlab.core.own_columns import own
+
 TOLERANCE = 1e-9
 _SMALLEST = 1e-12
 """Floats that are nearer to each other than this are equal: a sum may cancel out to next to nothing."""
-_COUNT, _ROW, _GROUP, _RANK = "__count", "__row", "__group", "__rank"
+_COUNT, _ROW, _GROUP, _RANK = map(own, ("count", "row", "group", "rank"))
 _SIDE = "in"
 
 

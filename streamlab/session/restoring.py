@@ -19,6 +19,7 @@ from streamlab.plan import nodes
 from streamlab.plan.explain import path_digest
 from streamlab.plan.rewrite import with_pins
 from streamlab.plan.step_names import base_name, keeps_state
+from streamlab.state.checkpoints.former_formats import step_as_now
 from streamlab.state.checkpoints.manifest import Manifest, StoredStep
 from streamlab.state.checkpoints.stored_forms import form_of
 from streamlab.state.forms import Fact, comparison, differing_facts
@@ -104,7 +105,7 @@ def _steps(number: int) -> str:
 
 def _differences(stored: StoredStep, wanted: StoredStep, manifest: Manifest) -> Differences:
     same_engine = manifest.polars == pl.__version__
-    found = differing_facts(form_of(stored), form_of(wanted), same_engine=same_engine)
+    found = differing_facts(form_of(step_as_now(stored, manifest.format)), form_of(wanted), same_engine=same_engine)
     if not stored.is_source:
         return found
     # Positions hold whatever columns are read besides.

@@ -16,6 +16,8 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from streamlab.core.aggregation import AggregateSplit
+from streamlab.core.own_columns import in_words as column_in_words
+from streamlab.core.own_columns import is_own
 
 _MOST_CATEGORIES = 5
 _MOST_TEXT = 60
@@ -174,13 +176,14 @@ def aggregate_columns(split: AggregateSplit) -> dict[str, Shown]:
     """Return how the partial results are shown: as the user's column when it is made of nothing else.
 
     >>> split = AggregateSplit(
-    ...     (pl.len().alias("__p0"),), (), (pl.col("__p0").alias("flights"),), (), (), ordered=False, reports=()
+    ...     (pl.len().alias("__sl_p0"),), (), (pl.col("__sl_p0").alias("flights"),), (), (), ordered=False, reports=()
     ... )
     >>> aggregate_columns(split)
-    {'__p0': Shown(name='flights', is_time=False, zone='')}
+    {'__sl_p0': Shown(name='flights', is_time=False, zone='')}
     """
     own: dict[str, str] = {}
-    uses = [(expression.meta.output_name(), set(expression.meta.root_names())) for expression in split.final]
+    named = [expression for expression in split.final if not is_own(expression.meta.output_name())]
+    uses = [(expression.meta.output_name(), set(expression.meta.root_names())) for expression in named]
     for output, used in uses:
         if len(used) == 1 and sum(used <= others for _, others in uses) == 1:
             own[next(iter(used))] = output
@@ -194,6 +197,11 @@ def aggregate_columns(split: AggregateSplit) -> dict[str, Shown]:
         taken.add(title)
         shown[name] = Shown(title)
     return shown
+
+
+def condition_columns(split: AggregateSplit) -> dict[str, Shown]:
+    """Return how the conditions by which groups are chosen are shown, which stand among the results."""
+    return {report.name: Shown(column_in_words(report.name)) for report in split.reports if is_own(report.name)}
 
 
 def in_words(written: str) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.state.hash_table import Slots
 
-SLOT = "__slot"
+SLOT = own("slot")
 """Column with the slot that a row belongs to."""
 
 

@@ -14,12 +14,14 @@ import polars as pl
 
 from streamlab.connectors.source import START, Source
 from streamlab.core.errors import InternalError
+from streamlab.core.own_columns import own
 from streamlab.core.time import from_us, time_us
 from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan import nodes
 
-_START, _END, _TIME, _SESSION = "__start", "__end", "__at", "__session"
+_START, _END, _TIME, _SESSION = map(own, ("start", "end", "at", "session"))
+_ROW, _REACH, _ALL = map(own, ("row", "reach", "all"))
 _READ_ROWS = 1_000_000
 _MOST_OVERLAPS = 100_000
 
@@ -171,7 +173,7 @@ def _hopping(rows: pl.DataFrame, column: str, windows: HoppingWindows) -> pl.Dat
     """Return a row for each row and each window that holds it, going back from the latest window start."""
     offset, backwards = windows.offset.text, _negated(windows.offset.text)
     start = pl.col(_TIME).dt.offset_by(backwards).dt.truncate(windows.every.text).dt.offset_by(offset)
-    placed = _instants(rows, column).with_row_index("__row").with_columns(start.alias(_START))
+    placed = _instants(rows, column).with_row_index(_ROW).with_columns(start.alias(_START))
     found = []
     for _ in range(_MOST_OVERLAPS):
         inside = placed.with_columns(pl.col(_START).dt.offset_by(windows.period.text).alias(_END)).filter(
@@ -181,7 +183,7 @@ def _hopping(rows: pl.DataFrame, column: str, windows: HoppingWindows) -> pl.Dat
         if not inside.height:
             break
         placed = inside.drop(_END).with_columns(pl.col(_START).dt.offset_by(_negated(windows.every.text)))
-    return _in_us(pl.concat(found).sort("__row", maintain_order=True).drop("__row"))
+    return _in_us(pl.concat(found).sort(_ROW, maintain_order=True).drop(_ROW))
 
 
 def _cumulative(rows: pl.DataFrame, column: str, windows: CumulativeWindows) -> pl.DataFrame:
@@ -189,27 +191,28 @@ def _cumulative(rows: pl.DataFrame, column: str, windows: CumulativeWindows) -> 
     every, step = windows.every.fixed_us("every"), windows.step.fixed_us("step")
     offset = windows.offset.fixed_us("offset")
     time = time_us(column)
-    ends = pl.DataFrame({"__reach": range(step, every + 1, step)}, schema={"__reach": pl.Int64})
+    ends = pl.DataFrame({_REACH: range(step, every + 1, step)}, schema={_REACH: pl.Int64})
     return (
         rows.with_columns(time.alias(_TIME), (time - (time - offset) % every).alias(_START))
         .join(ends, how="cross", maintain_order="left")
-        .with_columns((pl.col(_START) + pl.col("__reach")).alias(_END))
+        .with_columns((pl.col(_START) + pl.col(_REACH)).alias(_END))
         .filter(pl.col(_END) > pl.col(_TIME))
-        .drop(_TIME, "__reach")
+        .drop(_TIME, _REACH)
     )
 
 
 def _sessions(node: nodes.WindowAggregate, windows: SessionWindows, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the result of sessions: a row opens one when it is further than the gap from the row before it."""
     gap = windows.gap.fixed_us("gap")
-    keys = [key.alias(f"__key{at}") for at, key in enumerate(node.keys)]
-    names = [f"__key{at}" for at in range(len(keys))] or ["__all"]
-    keyed = rows.with_columns(*keys, pl.lit(0).alias("__all"), time_us(node.index_column).alias(_TIME))
+    numbered = [own(f"key{at}") for at in range(len(node.keys))]
+    keys = [key.alias(name) for key, name in zip(node.keys, numbered, strict=True)]
+    names = numbered or [_ALL]
+    keyed = rows.with_columns(*keys, pl.lit(0).alias(_ALL), time_us(node.index_column).alias(_TIME))
     opens = pl.col(_TIME).diff().over(names).fill_null(gap + 1) > gap
     marked = keyed.with_columns(opens.cum_sum().over(names).alias(_SESSION))
     bounds = [pl.col(_TIME).min().over([*names, _SESSION]), pl.col(_TIME).max().over([*names, _SESSION]) + gap]
     placed = marked.with_columns(bounds[0].alias(_START), bounds[1].alias(_END))
-    placed = placed.drop(*(name for name in placed.columns if name.startswith("__key")), "__all", _TIME)
+    placed = placed.drop(*numbered, _ALL, _TIME)
     return _aggregated(node, placed, [*node.keys, pl.col(_SESSION), pl.col(_START), pl.col(_END)])
 
 

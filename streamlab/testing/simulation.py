@@ -28,6 +28,7 @@ from streamlab.core.changelog import fold
 from streamlab.core.errors import InternalError, explained
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, Message
 from streamlab.core.options import JobOptions
+from streamlab.core.own_columns import own
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import JobState, TaskStatus
 from streamlab.runtime import protocol
@@ -51,6 +52,7 @@ _TIME_PASSES = 0.1
 _PAUSE_TOGGLES = 0.02
 """How likely sources are paused, or let go on, before a step."""
 _START_US = 1_700_000_000_000_000
+_ARRIVAL = own("arrival")
 
 
 @dataclass(frozen=True)
@@ -359,7 +361,7 @@ def shuffled(frame: pl.DataFrame, time: str, bound_us: int, seed: int) -> pl.Dat
     random = Random(seed)  # noqa: S311
     delays = [random.randrange(bound_us + 1) for _ in range(frame.height)]
     arrival = pl.Series("arrival", delays, dtype=pl.Int64) + frame[time].dt.epoch("us")
-    return frame.with_columns(arrival.alias("__arrival")).sort("__arrival", maintain_order=True).drop("__arrival")
+    return frame.with_columns(arrival.alias(_ARRIVAL)).sort(_ARRIVAL, maintain_order=True).drop(_ARRIVAL)
 
 
 if __name__ == "__main__":

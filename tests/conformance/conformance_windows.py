@@ -74,7 +74,7 @@ def placed(times_ms: list[int], spec: Windows) -> list[list[list[int]]]:
         pl.col("at").cast(pl.Datetime("ms")), pl.col("row").cast(pl.Int64)
     )
     found: list[list[list[int]]] = [[] for _ in times_ms]
-    for row, start, end in windows_of(rows, "at", spec).select("row", "__start", "__end").iter_rows():
+    for row, start, end in windows_of(rows, "at", spec).select("row", "__sl_start", "__sl_end").iter_rows():
         found[row].append([start // 1000, end // 1000])
     return [sorted(each) for each in found]
 
@@ -145,9 +145,11 @@ def _like(example: int | str, ms: int) -> int | str:
 
 def session_merge(case: Case) -> None:
     spans = [tuple(row["window"]) for row in case.input]
-    frame = pl.DataFrame({"__start": [s for s, _ in spans], "__end": [e for _, e in spans], "of": range(len(spans))})
+    frame = pl.DataFrame(
+        {"__sl_start": [s for s, _ in spans], "__sl_end": [e for _, e in spans], "of": range(len(spans))}
+    )
     got: dict[tuple[int, int], list[list[int]]] = {}
-    for start, end, at in merge_sessions(frame).select("__start", "__end", "of").iter_rows():
+    for start, end, at in merge_sessions(frame).select("__sl_start", "__sl_end", "of").iter_rows():
         got.setdefault((start, end), []).append(list(spans[at]))
     merges = sorted([sorted(of), list(into)] for into, of in got.items() if len(of) > 1)
     wanted = sorted([sorted(map(list, row["merged"])), list(row["into"])] for row in case.expected)

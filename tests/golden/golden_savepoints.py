@@ -186,6 +186,41 @@ CASES: dict[str, Golden] = {
     "parquet": Golden(_files("parquet", sl.scan_parquet)),
     "ipc": Golden(_files("arrow", sl.scan_ipc)),
     "live": Golden(_live),
+    "having": Golden(
+        lambda _: (
+            frame_source()
+            .group_by_dynamic("t", trigger=sl.every_rows(10), allowed_lateness="5s", **PER_5S)
+            .having(pl.len() > 3, pl.col("v").sum() > 1)
+            .agg(AGGREGATES[:3])
+        )
+    ),
+    "having_of_kept_rows": Golden(
+        lambda _: frame_source().group_by("k", "word").having(pl.len() > 3).agg(pl.col("v").quantile(0.9), pl.len())
+    ),
+    "having_of_updates": Golden(
+        lambda _: (
+            frame_source()
+            .group_by("k", "word")
+            .agg(pl.col("n").sum())
+            .group_by("k")
+            .having(pl.len() > 1)
+            .agg(pl.col("n").sum(), pl.len())
+        )
+    ),
+    "key_beside_its_column": Golden(
+        lambda _: (
+            frame_source().group_by((pl.col("n") % 3).alias("v")).agg(pl.col("v").quantile(0.9).alias("most"), pl.len())
+        )
+    ),
+    "names_of_users": Golden(
+        lambda _: (
+            frame_source()
+            .rename({"k": "__key_v", "v": "__p0", "n": "__rows", "word": "__given_n"})
+            .group_by_dynamic("t", every="5s", group_by="__key_v", trigger=sl.every_rows(10), allowed_lateness="5s")
+            .having(pl.len() > 3)
+            .agg(pl.len().alias("__pane"), pl.col("__p0").sum(), pl.col("__rows").median(), __having0=pl.len() > 5)
+        )
+    ),
     "pending": Golden(lambda _: frame_source().select("n", "word"), runs_on=True),
 }
 

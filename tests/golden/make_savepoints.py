@@ -1,7 +1,7 @@
-"""Make the savepoints of this release: ``python tests/golden/make_savepoints.py [names]``, once for each release.
+"""Make savepoints of the format of today: ``python tests/golden/make_savepoints.py [names]``, once for each format.
 
 Each is taken of a real job, whose rows so far and those of the job that goes on are compared with the whole result
-where that can be done. The savepoints of earlier releases stay as they are.
+where that can be done. Those of earlier formats stay as they are; ``0.1.0`` has those of format 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 import polars as pl
 from golden_savepoints import CASES, DATA, FOLDER, STOPS_AT, Golden, clear, copied, gone_on, write_files
 
-RELEASE = "0.1.0"
+from streamlab.state.checkpoints.manifest import FORMAT
+
 _PATIENCE_S = 60
 
 
@@ -22,7 +23,7 @@ def main(names: list[str]) -> None:
     """Make those that are named, or all."""
     for name in names or CASES:
         with tempfile.TemporaryDirectory() as scratch:
-            make(FOLDER / RELEASE / name, CASES[name], Path(scratch))
+            make(FOLDER / f"format-{FORMAT}" / name, CASES[name], Path(scratch))
         sys.stdout.write(f"{name}\n")
 
 

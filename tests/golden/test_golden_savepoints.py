@@ -1,4 +1,4 @@
-"""Savepoints of every release can be gone on from: what each gave when it was made is what it gives now.
+"""Savepoints of every format can be gone on from: what each gave when it was made is what it gives now.
 
 They were made by ``make_savepoints.py`` and stay as they are; ``docs/checkpoint-format.md`` says what is in them.
 """
@@ -14,6 +14,7 @@ from golden_savepoints import CASES, DATA, FOLDER, copied, gone_on, write_files
 from polars.testing import assert_frame_equal
 
 from streamlab.core.errors import CheckpointError
+from streamlab.plan.schema import is_reserved
 from streamlab.session.checkpoints import Checkpoint
 from streamlab.state.checkpoints.blobs import LocalBlobs
 from streamlab.state.checkpoints.manifest import FORMAT
@@ -58,11 +59,14 @@ def test_its_state_can_be_read(saved: Path) -> None:
     opened = Checkpoint(LocalBlobs(where), manifest)
     states = [opened.state(step) for step in opened.operators["operator"]]
     assert opened.sources().height >= 1
-    assert not [name for state in states for name in state.columns if name.startswith("__")]
+    assert not [name for state in states for name in state.columns if is_reserved(name)]
+    if manifest.format < FORMAT:
+        assert not [name for state in states for name in state.columns if name.startswith("__")]
 
 
 def test_there_is_one_of_each_kind() -> None:
-    assert {path.name for path in FOLDER.glob("0.1.0/*")} == set(CASES)
+    assert {path.name for path in FOLDER.glob("*/*")} == set(CASES)
+    assert {path.name for path in FOLDER.iterdir()} == {"0.1.0", *(f"format-{n}" for n in range(2, FORMAT + 1))}
 
 
 def test_what_they_hold_is_what_they_are_for() -> None:

@@ -73,14 +73,17 @@ def _windowed(frame: pl.DataFrame, asked: _Recorder) -> pl.DataFrame:
     else:
         spans = [_windows(time, asked) for time in times]
     rows = frame.with_columns(
-        pl.Series("__start", [[s for s, _ in each] for each in spans], pl.List(pl.Int64)),
-        pl.Series("__end", [[e for _, e in each] for each in spans], pl.List(pl.Int64)),
-    ).explode("__start", "__end", keep_nulls=False, empty_as_null=False)
-    edges = [pl.col("__start").cast(pl.Datetime("us")).cast(dtype), pl.col("__end").cast(pl.Datetime("us")).cast(dtype)]
-    found = rows.group_by(*keys, "__start", "__end", maintain_order=True).agg(*asked.aggregates)
+        pl.Series("__sl_start", [[s for s, _ in each] for each in spans], pl.List(pl.Int64)),
+        pl.Series("__sl_end", [[e for _, e in each] for each in spans], pl.List(pl.Int64)),
+    ).explode("__sl_start", "__sl_end", keep_nulls=False, empty_as_null=False)
+    edges = [
+        pl.col("__sl_start").cast(pl.Datetime("us")).cast(dtype),
+        pl.col("__sl_end").cast(pl.Datetime("us")).cast(dtype),
+    ]
+    found = rows.group_by(*keys, "__sl_start", "__sl_end", maintain_order=True).agg(*asked.aggregates)
     bounds = [edges[0].alias("_lower_boundary"), edges[1].alias("_upper_boundary")]
     shown = bounds if asked.arguments.get("include_boundaries") else []
-    return found.select(*keys, *shown, edges[0].alias(column), pl.exclude(*keys, "__start", "__end"))
+    return found.select(*keys, *shown, edges[0].alias(column), pl.exclude(*keys, "__sl_start", "__sl_end"))
 
 
 def _us(text: str) -> int:

@@ -26,12 +26,14 @@ from streamlab.connectors.sinks.staging import Staging, Transaction
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import OptionError, SinkError, explained
 from streamlab.core.failpoints import reach
+from streamlab.core.own_columns import own
 
 Mode = Literal["append", "upsert"]
 ROLL_ROWS = 500_000
 ROLL_BYTES = 128 * 2**20
 ROLL_AGE_MS = 1_000
-DELETED = "__deleted"
+DELETED = own("deleted")
+"""Stands beside the rows of an upsert that are merged into a table; in no table."""
 _TAKEN_BACK = (int(RowKind.UPDATE_BEFORE), int(RowKind.DELETE))
 
 

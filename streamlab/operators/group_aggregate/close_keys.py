@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.operators.group_aggregate.group_plan import GroupPlan
 from streamlab.operators.group_aggregate.merging import Reduction, reduction_of
 
@@ -22,7 +23,7 @@ _SMALL_RANGE = 1024
 """Places for which an array costs nothing, however few rows there are."""
 _SAFE_SUM = 2**62
 
-_PLACES, _COUNTS = "__places", "__counts"
+_PLACES, _COUNTS = own("places"), own("counts")
 
 _Array = npt.NDArray[Any]
 _AT: dict[Reduction | None, Callable[[_Array, _Array, _Array], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamlab.core.own_columns import in_words, is_own
 from streamlab.operators.group_aggregate.group_plan import ALL, ROWS, GroupPlan, given_column
 from streamlab.state.forms import Fact, Shown, StateForm, aggregate_columns, aggregate_facts, dtype_text
 
@@ -18,7 +19,7 @@ def group_form(plan: GroupPlan) -> StateForm:
         facts = [*key_facts, *(Fact(f"column {name}", dtype_text(plan.row_schema[name])) for name in inputs)]
         taken = {name: Shown(f"{name} (input)") for name in inputs if name in plan.key_names}
         results = [name for name in plan.result_schema if name not in plan.key_names]
-        given = {given_column(name): Shown(f"{name} (result)") for name in results}
+        given = {given_column(name): Shown(in_words(name) if is_own(name) else f"{name} (result)") for name in results}
         return StateForm("rows of groups", tuple(facts), {**columns, **taken, **given})
     facts = [*key_facts, Fact("counts rows", "yes" if plan.updating else "no")]
     facts += aggregate_facts(plan.split, plan.partial_schema, plan.row_schema)

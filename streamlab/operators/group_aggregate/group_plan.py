@@ -1,7 +1,7 @@
 """What an unbounded group-by computes, as one value shared by the operators before and behind the exchange.
 
 Names: the key columns keep the names that the user sees, unless a row that is kept has another column of that name
-(``group_by(pl.col("t") // 60).agg(pl.col("t").quantile(0.5))``); then they are called ``__key_…`` until the result.
+(``group_by(pl.col("t") // 60).agg(pl.col("t").quantile(0.5))``); then they are called ``__sl_key_…`` until the result.
 Without keys there is one constant key, so that the rest need not know of it.
 """
 
@@ -14,21 +14,24 @@ import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.changelog import ROW_KIND
+from streamlab.core.own_columns import key_column, own
 from streamlab.state.dense_columns import is_fixed_width
 
-ROWS = "__rows"
+ROWS = own("rows")
 """How many input rows a group has; only over an updating input, to know when it is empty."""
 
-COUNT = "__count"
+COUNT = own("count")
 """How many rows of one batch a partial result stands for, while that is of interest."""
 
-ALL = "__all"
+ALL = own("all")
 """The constant key of an aggregate without keys."""
+
+_KEYS = own("keys")
 
 
 def given_column(name: str) -> str:
     """Return the name that a column of results has where they are kept: an input column may have its own."""
-    return f"__given_{name}"
+    return own(f"given_{name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class GroupPlan:
             return [ALL]
         plain = {key.meta.output_name() for key in self.keys if key.meta.is_column()}
         taken = set(self.split.columns) - plain
-        return [f"__key_{name}" if name in taken else name for name in self.key_names]
+        return [key_column(name) if name in taken else name for name in self.key_names]
 
     @cached_property
     def exchange_keys(self) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ class GroupPlan:
             return rows.with_columns(pl.lit(0, pl.Int8).alias(ALL)).select(*self.split.columns, *kind, ALL)
         key = pl.struct(*self.keys).struct.rename_fields(self.key_columns)
         others = [name for name in self.split.columns if name not in self.key_columns]
-        keyed = rows.with_columns(key.alias("__keys")).select("__keys", *others, *kind).unnest("__keys")
+        keyed = rows.with_columns(key.alias(_KEYS)).select(_KEYS, *others, *kind).unnest(_KEYS)
         return self._normalized(keyed, self.key_columns)
 
     @cached_property

@@ -13,6 +13,7 @@ import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.core.messages import Batch, Message
+from streamlab.core.own_columns import own
 from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog
 from streamlab.operators.group_aggregate.group_plan import ALL, GroupPlan, given_column
@@ -20,6 +21,8 @@ from streamlab.state.hash_table import Slots
 from streamlab.state.key_index import KeyIndex
 from streamlab.state.slot_runs import SLOT, SlotRuns
 from streamlab.state.snapshot import Snapshot
+
+_SIGN, _COUNT, _NTH_ADD, _TAKEN, _FORGIVEN = map(own, ("sign", "count", "nth_add", "taken", "forgiven"))
 
 
 class RowGroups(Operator):
@@ -111,13 +114,13 @@ class RowGroups(Operator):
         """Return `SLOT` and the result row of each key, by slot."""
         plan = self._plan
         split = plan.split
-        keys = [pl.col(name).first().alias(f"__of_{name}") for name in plan.key_columns]
+        keys = [pl.col(name).first().alias(_of(name)) for name in plan.key_columns]
         grouped = rows.lazy().group_by(SLOT, maintain_order=True)
         if split.is_incremental:
             found = grouped.agg(*keys, *split.partial).select(SLOT, *(k.meta.output_name() for k in keys), *split.final)
         else:
             found = grouped.agg(*keys, *split.buffered)
-        renamed = {f"__of_{column}": name for column, name in zip(plan.key_columns, plan.key_names, strict=False)}
+        renamed = {_of(column): name for column, name in zip(plan.key_columns, plan.key_names, strict=False)}
         return found.sort(SLOT).rename(renamed, strict=False).select(SLOT, *plan.result_schema).collect()
 
     def _changes(self, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -132,6 +135,11 @@ class RowGroups(Operator):
         )
 
 
+def _of(key: str) -> str:
+    """Return what a key is called while an aggregate may have its name."""
+    return own(f"of_{key}")
+
+
 def _folded(old: pl.DataFrame, changes: pl.DataFrame, columns: list[str]) -> tuple[pl.DataFrame, int]:
     """Return the rows after some changes, and how many retractions found nothing to take back.
 
@@ -141,13 +149,13 @@ def _folded(old: pl.DataFrame, changes: pl.DataFrame, columns: list[str]) -> tup
     sign = pl.when(adds).then(1).otherwise(-1).cast(pl.Int64)
     history = pl.concat([old.with_columns(pl.lit(0, pl.Int8).alias(ROW_KIND)), changes.select(*old.columns, ROW_KIND)])
     equal = [SLOT, *columns]
-    counted = history.with_columns(sign.alias("__sign")).with_columns(
-        pl.col("__sign").cum_sum().over(equal).alias("__count"),
-        pl.when(adds).then(1).otherwise(0).cast(pl.Int64).cum_sum().over(equal).alias("__nth_add"),
-        (pl.col("__sign") < 0).sum().over(equal).cast(pl.Int64).alias("__taken"),
+    counted = history.with_columns(sign.alias(_SIGN)).with_columns(
+        pl.col(_SIGN).cum_sum().over(equal).alias(_COUNT),
+        pl.when(adds).then(1).otherwise(0).cast(pl.Int64).cum_sum().over(equal).alias(_NTH_ADD),
+        (pl.col(_SIGN) < 0).sum().over(equal).cast(pl.Int64).alias(_TAKEN),
     )
-    forgiven = (-pl.col("__count").min().over(equal)).clip(0)
-    counted = counted.with_columns(forgiven.alias("__forgiven"))
-    kept = counted.filter(adds & (pl.col("__nth_add") > pl.col("__taken") - pl.col("__forgiven")))
-    ignored = counted.group_by(equal).agg(pl.col("__forgiven").first())["__forgiven"].sum()
+    forgiven = (-pl.col(_COUNT).min().over(equal)).clip(0)
+    counted = counted.with_columns(forgiven.alias(_FORGIVEN))
+    kept = counted.filter(adds & (pl.col(_NTH_ADD) > pl.col(_TAKEN) - pl.col(_FORGIVEN)))
+    ignored = counted.group_by(equal).agg(pl.col(_FORGIVEN).first())[_FORGIVEN].sum()
     return kept.select(old.columns), int(ignored)

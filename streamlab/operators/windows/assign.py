@@ -8,6 +8,7 @@ from functools import lru_cache
 import polars as pl
 
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.own_columns import own
 from streamlab.core.time import time_us
 from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
 from streamlab.operators.windows.calendar_grid import CalendarGrid
@@ -42,7 +43,7 @@ def windows_of(frame: pl.DataFrame, index_column: str, windows: Windows) -> pl.D
     Returns
     -------
     pl.DataFrame
-        The columns of `frame`, then ``__start`` and ``__end``: Int64 microseconds since the epoch, the end exclusive.
+        The columns of `frame`, then `START` and `END`: Int64 microseconds since the epoch, the end exclusive.
         Order of the rows, then of the starts and ends.
 
     Examples
@@ -51,7 +52,7 @@ def windows_of(frame: pl.DataFrame, index_column: str, windows: Windows) -> pl.D
     >>> from streamlab.core.time import Duration
     >>> rows = pl.DataFrame({"at": [datetime(1970, 1, 1, 0, 0, 5)]})
     >>> hopping = HoppingWindows(*map(Duration.parse, ("2s", "4s", "0s")))
-    >>> windows_of(rows, "at", hopping).select("__start", "__end").rows()
+    >>> windows_of(rows, "at", hopping).select(START, END).rows()
     [(2000000, 6000000), (4000000, 8000000)]
     """
     if isinstance(windows, SessionWindows):
@@ -64,7 +65,7 @@ def windows_of(frame: pl.DataFrame, index_column: str, windows: Windows) -> pl.D
 
 
 def panes_of(frame: pl.DataFrame, index_column: str, windows: HoppingWindows | CumulativeWindows) -> pl.DataFrame:
-    """Return `frame` with ``__pane``: the start (Int64, µs) of the pane that each row is in (Flink: slice).
+    """Return `frame` with `PANE`: the start (Int64, µs) of the pane that each row is in (Flink: slice).
 
     A pane is what two neighbouring window edges enclose; null when a row is in no window.
     """
@@ -77,24 +78,24 @@ def merge_sessions(intervals: pl.DataFrame, keys: Sequence[str] = ()) -> pl.Data
     Parameters
     ----------
     intervals
-        Columns `keys`, ``__start`` and ``__end`` (Int64), and any others; the end is exclusive.
+        Columns `keys`, `START` and `END` (Int64), and any others; the end is exclusive.
     keys
         Only intervals with equal keys merge; null is a key like any other.
 
     Returns
     -------
     pl.DataFrame
-        The same rows in the same order, with ``__start`` and ``__end`` widened to the merged interval.
+        The same rows in the same order, with `START` and `END` widened to the merged interval.
 
     Examples
     --------
-    >>> intervals = pl.DataFrame({"__start": [0, 1, 4], "__end": [1, 2, 5]})
+    >>> intervals = pl.DataFrame({START: [0, 1, 4], END: [1, 2, 5]})
     >>> merge_sessions(intervals).rows()
     [(0, 2), (0, 2), (4, 5)]
     """
     if not intervals.height:
         return intervals
-    at, base, reach, opens = "__at", "__base", "__reach", "__opens"
+    at, base, reach, opens = map(own, ("at", "base", "reach", "opens"))
     ordered = intervals.lazy().select(*keys, START, END, pl.int_range(pl.len()).alias(at)).sort(START)
     changed = pl.any_horizontal(False, *(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in keys))
     # Each key gets a stretch of numbers of its own, so that one running maximum does for all keys.

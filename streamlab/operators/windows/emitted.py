@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, RowKind
+from streamlab.core.own_columns import own
 from streamlab.core.time import MAX_TIME_US
 from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import DUE, END, ROWS, START
 from streamlab.operators.windows.runs import Runs
 from streamlab.operators.windows.window_plan import WindowPlan
 
-_AT, _OLD = "__at", "__old"
+_AT = own("at")
+_NEW_START, _NEW_END = own("new_start"), own("new_end")
 
 
 class Emitted:
@@ -91,28 +93,28 @@ class Emitted:
         found = self._runs.between(low, high + 1)
         if not found:
             return None
-        windows = new.select(_AT, *self._keys, pl.col(START).alias("__new_start"), pl.col(END).alias("__new_end"))
+        windows = new.select(_AT, *self._keys, pl.col(START).alias(_NEW_START), pl.col(END).alias(_NEW_END))
         near = pl.concat([self._of_windows(frame, windows) for frame in found])
         current = self._current(near.drop(_AT)) if near.height else None
         return None if current is None else self._of_windows(current, windows)
 
     def _of_windows(self, results: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         if not self._plan.gap_us:
-            on = [*self._keys, "__new_start", "__new_end"]
+            on = [*self._keys, _NEW_START, _NEW_END]
             left = [*self._keys, START, END]
             return results.join(windows, left_on=left, right_on=on, nulls_equal=True, maintain_order="left")
         how = {"on": self._keys, "nulls_equal": True} if self._keys else {"how": "cross"}
         paired = results.join(windows, maintain_order="left", **how)
-        inside = paired.filter(pl.col(START) >= pl.col("__new_start"), pl.col(END) <= pl.col("__new_end"))
-        return inside.drop("__new_start", "__new_end")
+        inside = paired.filter(pl.col(START) >= pl.col(_NEW_START), pl.col(END) <= pl.col(_NEW_END))
+        return inside.drop(_NEW_START, _NEW_END)
 
     def _unchanged(self, new: pl.DataFrame, old: pl.DataFrame) -> list[int]:
         """Return the numbers of the new results that equal the one that they replace, as far as users see."""
         alone = old.filter(~pl.col(_AT).is_duplicated())
         seen = [name for name in new.columns if name not in {_AT, END, ROWS, *self._keys}]
         seen += [END] * self._plan.include_boundaries
-        both = alone.join(new, on=_AT, suffix=_OLD)
-        equal = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name + _OLD)) for name in seen)
+        both = alone.join(new.select(_AT, *(pl.col(name).alias(own(f"new_{name}")) for name in seen)), on=_AT)
+        equal = pl.all_horizontal(pl.col(name).eq_missing(pl.col(own(f"new_{name}"))) for name in seen)
         return both.filter(equal)[_AT].to_list()
 
     def _current(self, results: pl.DataFrame) -> pl.DataFrame:

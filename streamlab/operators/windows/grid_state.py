@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.windows.columns import CLOSED, END, FINAL, PANE, START
@@ -13,6 +14,9 @@ from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.runs import Runs
 from streamlab.operators.windows.state import Limits, WindowState, row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
+
+_FIRST, _LAST = own("first_end"), own("last_end")
+"""Ends of the first and of the last window that a pane is part of."""
 
 
 class GridState(WindowState):
@@ -58,17 +62,17 @@ class GridState(WindowState):
         placed = rows.with_columns(self.plan.pane.alias(PANE), row_limits(self.plan)[1].alias(FINAL))
         placed = placed.drop_nulls(PANE)  # in no window: neither taken nor late
         windows = self._grid.windows(placed[PANE].unique())
-        ends = windows.group_by(PANE).agg(first=pl.col(END).min(), last=pl.col(END).max())
+        ends = windows.group_by(PANE).agg(pl.col(END).min().alias(_FIRST), pl.col(END).max().alias(_LAST))
         placed = placed.join(ends, on=PANE, maintain_order="left")
-        is_late = pl.col("last") <= pl.col(FINAL)
+        is_late = pl.col(_LAST) <= pl.col(FINAL)
         taken, late = placed.filter(~is_late), placed.filter(is_late)
-        has_closed = taken.filter(pl.col("first") <= pl.col(FINAL)).select(PANE, FINAL).unique()
+        has_closed = taken.filter(pl.col(_FIRST) <= pl.col(FINAL)).select(PANE, FINAL).unique()
         if has_closed.height:
             pairs = has_closed.join(windows, on=PANE).filter(pl.col(END) <= pl.col(FINAL))
             closed = pairs.group_by(PANE, FINAL).agg(pl.col(END).max().alias(CLOSED))
             taken = taken.join(closed, on=[PANE, FINAL], how="left", maintain_order="left")
-        own = ["first", "last", FINAL, PANE]
-        return taken.drop(own), late.drop(own)
+        beside = [_FIRST, _LAST, FINAL, PANE]
+        return taken.drop(beside), late.drop(beside)
 
     def parts(self, taken: pl.DataFrame) -> Iterator[tuple[pl.DataFrame | None, pl.DataFrame | pl.LazyFrame]]:
         """Yield all at once: rows know which windows they are not in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.core.time import MAX_TIME_US, time_us
 from streamlab.observe.late_notes import Outcome
@@ -14,7 +15,7 @@ from streamlab.operators.windows.window_plan import WindowPlan
 
 _MOST = 1000
 """Rows of a batch of which everything is noted, the last ones."""
-_AT, _BUCKET, _FIRE = "__at", "__bucket", "__fire"
+_AT, _BUCKET, _FIRE = own("at"), own("bucket"), own("fire")
 
 
 def note_set_aside(notes: TimeNotes, plan: WindowPlan, late: pl.DataFrame) -> None:

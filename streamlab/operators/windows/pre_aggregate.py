@@ -16,6 +16,7 @@ import polars as pl
 
 from streamlab.connectors.letters import row_letters
 from streamlab.core.messages import DEAD_LETTERS, UNAGGREGATED, Batch, Message, Watermark
+from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
@@ -26,7 +27,7 @@ from streamlab.state.snapshot import Snapshot
 
 LOCAL = " (local)"
 """What the step's name has behind that of the whole aggregation."""
-_MAY_BE_LATE = "__may_be_late"
+_MAY_BE_LATE = own("may_be_late")
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import END, FINAL, START
 
-_KEY, _AT = "__key", "__at"
-_SESSION_START, _SESSION_END = "__session_start", "__session_end"
+_KEY, _AT = own("key"), own("at")
+_SESSION_START, _SESSION_END = own("session_start"), own("session_end")
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,18 @@ def in_order(rows: pl.DataFrame, sessions: pl.DataFrame) -> InOrder:
     Parameters
     ----------
     rows
-        ``__key`` (the number of the key), ``__start`` and ``__end`` of the session that each row would be alone, and
-        ``__final``: a session that ends by then had closed for good when the row came. All Int64, without nulls.
+        `_KEY` (the number of the key), `START` and `END` of the session that each row would be alone, and
+        `FINAL`: a session that ends by then had closed for good when the row came. All Int64, without nulls.
     sessions
-        ``__key``, ``__start`` and ``__end``: the sessions, apart from each other, that are there, rows that are on time
+        `_KEY`, `START` and `END`: the sessions, apart from each other, that are there, rows that are on time
         and came in the same batch included.
 
     Examples
     --------
     A session from 0 to 10 has closed when a row comes at 8, and so has that row's own; one at 9 opens another.
 
-    >>> sessions = pl.DataFrame({"__key": [0], "__start": [0], "__end": [10]})
-    >>> rows = pl.DataFrame({"__key": [0, 0], "__start": [8, 9], "__end": [18, 19], "__final": [18, 18]})
+    >>> sessions = pl.DataFrame({_KEY: [0], START: [0], END: [10]})
+    >>> rows = pl.DataFrame({_KEY: [0, 0], START: [8, 9], END: [18, 19], FINAL: [18, 18]})
     >>> judged = in_order(rows, sessions)
     >>> judged.is_late.tolist(), judged.rounds.tolist()
     ([True, False], [0, 1])

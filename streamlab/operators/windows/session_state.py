@@ -3,7 +3,7 @@
 Parts that overlap or touch are one session, but they are put together only when that matters: parts are merged while
 runs are compacted, and when the watermark reaches the end of one. Such a part either belongs to a session that has
 closed, or to one that goes on in a later part; in that case it is put back and looked at again when the watermark
-reaches the end that its session has now (``__due``). So each part that is put back is paid for by another one that
+reaches the end that its session has now (`DUE`). So each part that is put back is paid for by another one that
 came in since, and a watermark costs what is due, and a look through the keys of the rest.
 
 Within the allowed lateness, sessions that have fired are retained: a part that touches one continues it, and replaces
@@ -17,6 +17,7 @@ from functools import partial
 
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import is_marked
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
 from streamlab.operators.windows.assign import merge_sessions
@@ -26,8 +27,8 @@ from streamlab.operators.windows.session_order import in_order
 from streamlab.operators.windows.state import Limits, WindowState, row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
 
-_SESSION_START, _SESSION_END = "__session_start", "__session_end"
-_KEY, _ROUND = "__key", "__round"
+_SESSION_START, _SESSION_END = own("session_start"), own("session_end")
+_KEY, _ROUND, _AT = own("key"), own("round"), own("at")
 
 
 class SessionState(WindowState):
@@ -161,9 +162,9 @@ class SessionState(WindowState):
         if parts is None:
             return super().goes_on(results)
         sessions = parts.select(self.identity).unique()
-        numbered = results.select(self.identity).with_row_index("__at")
-        found = self._within(numbered, sessions).select("__at", _SESSION_END)
-        return numbered.join(found, on="__at", how="left", maintain_order="left")[_SESSION_END]
+        numbered = results.select(self.identity).with_row_index(_AT)
+        found = self._within(numbered, sessions).select(_AT, _SESSION_END)
+        return numbered.join(found, on=_AT, how="left", maintain_order="left")[_SESSION_END]
 
     def promise(self, watermark: int, limits: Limits) -> int:
         """Return one tick before the earliest start of a session, or the watermark if there is none."""

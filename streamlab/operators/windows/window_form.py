@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import polars as pl
 
+from streamlab.core.own_columns import in_words, is_own
 from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
-from streamlab.operators.windows.columns import DUE, END, KEY_PREFIX, PANE, ROWS, START
+from streamlab.operators.windows.columns import DUE, END, PANE, ROWS, START
 from streamlab.operators.windows.window_plan import WindowPlan
-from streamlab.state.forms import Fact, Shown, StateForm, aggregate_columns, aggregate_facts, dtype_text
+from streamlab.state.forms import (
+    Fact,
+    Shown,
+    StateForm,
+    aggregate_columns,
+    aggregate_facts,
+    condition_columns,
+    dtype_text,
+)
 
 
 def window_form(plan: WindowPlan) -> StateForm:
@@ -53,7 +62,8 @@ def _result_facts(plan: WindowPlan, state_rows: pl.Schema) -> list[Fact]:
     bounds = [pl.lit(None, pl.Int64).alias(name) for name in (START, END)]
     results = plan.results(pl.DataFrame(schema=state_rows).with_columns(bounds)).schema
     own = {*plan.key_columns, START, END, ROWS}
-    return [Fact(f"result {name}", dtype_text(dtype)) for name, dtype in results.items() if name not in own]
+    named = {name: in_words(name) if is_own(name) else f"result {name}" for name in results if name not in own}
+    return [Fact(shown, dtype_text(results[name])) for name, shown in named.items()]
 
 
 def _columns(plan: WindowPlan) -> dict[str, Shown]:
@@ -68,9 +78,10 @@ def _columns(plan: WindowPlan) -> dict[str, Shown]:
     }
     kept = () if plan.split.is_incremental else plan.split.columns
     return {
-        **{column: Shown(column.removeprefix(KEY_PREFIX)) for column in plan.key_columns},
+        **{column: Shown(name) for column, name in zip(plan.key_columns, plan.key_names, strict=True)},
         **{column: Shown(name, is_time=True, zone=zone or "") for column, name in times.items()},
         ROWS: Shown("rows"),
+        **condition_columns(plan.split),
         **{name: Shown(f"{name} (input)") for name in kept if name in plan.key_names},
         **aggregate_columns(plan.split),
     }

@@ -1,7 +1,7 @@
 """One window aggregation as a value that its two operators share, and the queries that both are made of.
 
-Rows travel in two forms. *Keyed rows* are the input's columns and the keys, as ``__key_<name>``; *state rows* are the
-keys, where they are in time (``__pane``, or ``__start __end __due`` for sessions), and either partial aggregates or,
+Rows travel in two forms. *Keyed rows* are the input's columns and the keys, as ``__sl_key_<name>``; *state rows* are
+the keys, where they are in time (`PANE`, or `START`, `END` and `DUE` for sessions), and either partial aggregates or,
 when the aggregation is buffered, the columns that it reads.
 """
 
@@ -14,10 +14,11 @@ import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.own_columns import key_column
 from streamlab.core.time import Duration, from_us, tick_us, time_us
 from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows, Trigger, Windows
 from streamlab.operators.windows.assign import gap_us, grid_of
-from streamlab.operators.windows.columns import DUE, END, KEY_PREFIX, PANE, ROWS, START
+from streamlab.operators.windows.columns import DUE, END, PANE, ROWS, START
 from streamlab.operators.windows.grid import Grid
 
 _MILLISECOND_US = 1000
@@ -94,7 +95,7 @@ class WindowPlan:
     @cached_property
     def key_columns(self) -> tuple[str, ...]:
         """Names of the keys in keyed rows and state rows."""
-        return tuple(KEY_PREFIX + name for name in self.key_names)
+        return tuple(map(key_column, self.key_names))
 
     @property
     def index_dtype(self) -> pl.DataType:
@@ -160,9 +161,9 @@ class WindowPlan:
         return time_us(self.index_column) - time_us(self.index_column) % gap
 
     def state_rows(self, rows: pl.DataFrame | pl.LazyFrame, *extra: str, keyed: bool) -> pl.DataFrame | pl.LazyFrame:
-        """Return state rows of input rows, with ``__pane``; rows in no window are left out, but for those without time.
+        """Return state rows of input rows, with `PANE`; rows in no window are left out, but for those without time.
 
-        Of the latter ``__pane`` is null. Rows that differ in `extra` columns are not combined. `keyed` says whether the
+        Of the latter `PANE` is null. Rows that differ in `extra` columns are not combined. `keyed` says whether the
         key columns are there already.
         """
         keys = [pl.col(name) for name in self.key_columns] if keyed else self._named_keys()
@@ -204,7 +205,7 @@ class WindowPlan:
     def results(self, state_rows: pl.DataFrame) -> pl.DataFrame:
         """Return a row per key and window of state rows that carry their window's start and end.
 
-        Columns: keys, ``__start``, ``__end``, perhaps ``__rows``, and the user's aggregates. They are sorted by end,
+        Columns: keys, `START`, `END`, perhaps `ROWS`, and the user's aggregates. They are sorted by end,
         start and keys, so that equal input gives equal frames.
         """
         by = [*self.key_columns, START, END]

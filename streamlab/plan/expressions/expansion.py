@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import OptionError, explained
+from streamlab.core.own_columns import PREFIX
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import (
     Tree,
@@ -123,8 +124,8 @@ class _Context:
         text = repr(selector)
         if text not in self._chosen:
             # A prefix, because a selector may name a key on purpose, and a group_by gives no column twice.
-            found = self.columns([to_expr(selector).name.prefix("__")])
-            self._chosen[text] = [name.removeprefix("__") for name, _ in found]
+            found = self.columns([to_expr(selector).name.prefix(PREFIX)])
+            self._chosen[text] = [name.removeprefix(PREFIX) for name, _ in found]
         return self._chosen[text]
 
 

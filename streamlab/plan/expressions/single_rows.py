@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.rowwise import rowwise_problem
 from streamlab.plan.expressions.tree import Tree, UnknownShape, children, kind, operation, to_expr, to_tree, walk
 from streamlab.plan.expressions.tree import with_children as rebuilt
+
+_KEY, _ROW = own("key"), own("row")
 
 
 def of_single_rows(partial: Sequence[pl.Expr], schema: pl.Schema) -> tuple[pl.Expr, ...]:
@@ -41,8 +44,8 @@ def of_single_rows(partial: Sequence[pl.Expr], schema: pl.Schema) -> tuple[pl.Ex
     except UnknownShape:
         return ()
     frame = empty_frame(schema)
-    wanted = frame.group_by(pl.lit(0).alias("__key")).agg(partial).drop("__key").collect_schema()
-    found = frame.select(pl.int_range(pl.len()).alias("__row"), *singles).drop("__row").collect_schema()
+    wanted = frame.group_by(pl.lit(0).alias(_KEY)).agg(partial).drop(_KEY).collect_schema()
+    found = frame.select(pl.int_range(pl.len()).alias(_ROW), *singles).drop(_ROW).collect_schema()
     return tuple(singles) if wanted == found else ()
 
 

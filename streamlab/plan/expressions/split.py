@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.core.aggregation import AggregateReport, AggregateSplit
+from streamlab.core.own_columns import own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.expansion import expand, output_columns
 from streamlab.plan.expressions.known import ddof_of, distinct_taker, taker_of
@@ -36,6 +37,7 @@ from streamlab.plan.expressions.tree import (
     without_name,
 )
 
+_KEY = own("key")
 _ENDS = frozenset(("First", "Last", "FirstNonNull", "LastNonNull"))
 
 
@@ -66,7 +68,7 @@ def split_aggregates(
     >>> schema = pl.Schema({"k": pl.String, "a": pl.Float64})
     >>> split = split_aggregates([pl.col("k")], [pl.col("a").mean().alias("m"), pl.col("a").sum()], schema)
     >>> [str(e) for e in split.partial]
-    ['col("a").count().strict_cast(Int64).alias("__p0")', 'col("a").sum().alias("__p1")']
+    ['col("a").count().strict_cast(Int64).alias("__sl_p0")', 'col("a").sum().alias("__sl_p1")']
     >>> split.is_incremental, split.columns
     (True, ('a',))
     """
@@ -143,14 +145,14 @@ class _Splitter:
 
     def checked(self, singles: list[_Single]) -> list[_Single]:
         """Return the expressions; those whose parts would not give Polars' dtype become buffered."""
-        finals = [to_expr(alias(one.final, f"__r{at}")) for at, one in enumerate(singles) if one.final is not None]
-        grouped = self.frame.group_by(pl.lit(0).alias("__key")).agg(self.states.partial)
-        merged = grouped.group_by("__key").agg(self.states.merge)
-        found = merged.select(pl.col("__key"), *finals).collect_schema()
+        finals = [to_expr(alias(one.final, own(f"r{at}"))) for at, one in enumerate(singles) if one.final is not None]
+        grouped = self.frame.group_by(pl.lit(0).alias(_KEY)).agg(self.states.partial)
+        merged = grouped.group_by(_KEY).agg(self.states.merge)
+        found = merged.select(pl.col(_KEY), *finals).collect_schema()
         reason = "its parts do not give the dtype of the whole"
         return [
             one
-            if one.final is None or found[f"__r{at}"] == one.dtype
+            if one.final is None or found[own(f"r{at}")] == one.dtype
             else _Single(one.expression, one.outputs, reason=reason)
             for at, one in enumerate(singles)
         ]
@@ -237,7 +239,7 @@ class _Splitter:
 
     def _output(self, tree: Tree) -> tuple[str, pl.DataType]:
         """Return name and dtype of an aggregation in a group."""
-        return output_columns(to_expr(tree), self.schema, [pl.lit(0).alias("__key")])[0]
+        return output_columns(to_expr(tree), self.schema, [pl.lit(0).alias(_KEY)])[0]
 
     def _dtype(self, tree: Tree) -> pl.DataType:
         return self.frame.select(to_expr(tree)).collect_schema().dtypes()[0]

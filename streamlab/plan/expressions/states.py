@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from streamlab.core.own_columns import own
 from streamlab.plan.expressions.tree import Tree, to_tree
 
 Merge = Callable[..., pl.Expr]
@@ -46,7 +47,7 @@ class States:
         key = (json.dumps(tree), getattr(merge, "__qualname__", repr(merge)), *map(str, others))
         name = self._known.get(key)
         if name is None:
-            name = self._known[key] = f"__p{len(self.partial)}"
+            name = self._known[key] = own(f"p{len(self.partial)}")
             self.trees[name] = tree
             self.partial.append(partial.alias(name))
             self.merge.append(merge(pl.col(name), *others).alias(name))

@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-FORMAT = 2
+FORMAT = 3
 """Version of the manifest's form. Later versions read earlier ones.
 
 2: splits that have ended may be known by their ids only (:class:`StoredFinished`), and `splits` of a source that
 discovers them names those that have not ended, whenever they were found.
+3: columns of ours begin with `streamlab.core.own_columns.PREFIX`, in frames and in what is said of steps. Manifests of
+earlier formats stay as they are; what is read of them is brought into this form by
+:mod:`streamlab.state.checkpoints.former_formats`.
 """
 
 Scalar = int | float | str | bool | None

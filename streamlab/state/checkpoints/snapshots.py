@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from streamlab.state.checkpoints.former_formats import snapshot_as_now
 from streamlab.state.checkpoints.manifest import StoredFrame, StoredState
 from streamlab.state.checkpoints.state_files import StateFiles
 from streamlab.state.snapshot import Snapshot
@@ -48,8 +49,17 @@ class SnapshotWriter:
         self._files.forget_except(files)
 
 
-def read_snapshot(stored: StoredState, files: StateFiles) -> Snapshot:
-    """Return a snapshot as it was written; a frame that it holds twice is read once.
+def read_snapshot(stored: StoredState, files: StateFiles, written_in: int) -> Snapshot:
+    """Return a snapshot as it would be written now; a frame that it holds twice is read once.
+
+    Parameters
+    ----------
+    stored
+        What names its frames.
+    files
+        Where they are.
+    written_in
+        The format of the checkpoint that it is of.
 
     Raises
     ------
@@ -60,4 +70,4 @@ def read_snapshot(stored: StoredState, files: StateFiles) -> Snapshot:
         file: files.get(file) for file in dict.fromkeys(f for several in stored.keyed.values() for f in several)
     }
     keyed = {name: tuple(frames[file] for file in several) for name, several in stored.keyed.items()}
-    return Snapshot(keyed, dict(stored.values), tuple(stored.key_columns))
+    return snapshot_as_now(Snapshot(keyed, dict(stored.values), tuple(stored.key_columns)), written_in)

@@ -32,7 +32,10 @@ def test_other_errors_say_nothing_of_it() -> None:
 @pytest.mark.parametrize(
     ("said", "made"),
     [
-        ("called `unwrap()`: decimal precision 38 can't fit values with 39 digits: constructing Series '__p0'", "sum"),
+        (
+            "called `unwrap()`: decimal precision 38 can't fit values with 39 digits: constructing Series '__sl_p0'",
+            "sum",
+        ),
         ("overflow in decimal addition: result doesn't fit Decimal(38, 0)", "sum"),
         ("overflow in decimal multiplication: result doesn't fit Decimal(38, 0)", "multiplication"),
     ],

@@ -80,7 +80,7 @@ FORBIDDEN = {
     "right key": (lambda f: f.join(AIRLINES, on="delay"), ["static frame", "'delay'", "name String"]),
     "dtype": (lambda f: f.join(AIRLINES, left_on="n", right_on="carrier"), ["Int64", "String", "cast"]),
     "other rows": (lambda f: f.join(AIRLINES, left_on=pl.col("n").shift(), right_on="n"), ["shift"]),
-    "reserved": (lambda f: f.join(AIRLINES.rename({"n": "__row"}), on="carrier"), ["__row"]),
+    "reserved": (lambda f: f.join(AIRLINES.rename({"n": "__sl_row"}), on="carrier"), ["__sl_row"]),
 }
 
 

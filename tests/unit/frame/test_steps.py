@@ -114,7 +114,7 @@ FORBIDDEN = {
         lambda f: f.with_columns(pl.lit(1).alias("__row_kind")),
         ["with_columns", "__row_kind", "keep for itself"],
     ),
-    "reserved_rename": (lambda f: f.rename({"n": "__row"}), ["rename", "__row"]),
+    "reserved_rename": (lambda f: f.rename({"n": "__sl_row"}), ["rename", "__sl_row"]),
     "literals": (lambda f: f.select(pl.lit(1)), ["select", "literals"]),
     "nothing": (lambda f: f.select(), ["select", "at least one column", "nothing"]),
     "mixed": (lambda f: f.select("carrier", pl.col("n").sum()), ["select", "sum", "group_by"]),
@@ -245,8 +245,8 @@ def test_map_batches_checks_its_arguments(flights: StreamFrame, arguments, words
 
 
 def test_map_batches_refuses_reserved_names(flights: StreamFrame) -> None:
-    with pytest.raises(PlanError, match="__row"):
-        flights.map_batches(len, schema={"__row": int})
+    with pytest.raises(PlanError, match="__sl_row"):
+        flights.map_batches(len, schema={"__sl_row": int})
 
 
 def test_a_stream_has_columns_but_no_truth(flights: StreamFrame) -> None:

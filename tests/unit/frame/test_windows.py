@@ -222,7 +222,7 @@ FORBIDDEN = {
         lambda f: f.group_by_dynamic("ts", every="1h", include_boundaries=True).agg(_boundary(pl.len())),
         ["'_upper_boundary' for a boundary and for an aggregation", ".alias('_upper_boundary_2')"],
     ),
-    "agg reserved": ({}, lambda f: f.group_by("n").agg(__row=pl.len()), ["__row", "keep for itself"]),
+    "agg reserved": ({}, lambda f: f.group_by("n").agg(__sl_row=pl.len()), ["__sl_row", "keep for itself"]),
     "window agg": (
         {},
         lambda f: f.group_by_dynamic("ts", every="1h").agg(pl.col("carrier").mean()),

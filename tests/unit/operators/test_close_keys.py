@@ -149,7 +149,7 @@ def test_keys_that_lie_far_apart_are_tried_again_after_some_batches() -> None:
     for rows in (far, *[near] * 20, far):
         (message,) = local.process(Batch(rows))
         assert isinstance(message, Batch)
-        assert message.collected()["__p0"].sum() == rows.height
+        assert message.collected()["__sl_p0"].sum() == rows.height
 
 
 @settings(deadline=None, max_examples=25)

@@ -64,9 +64,9 @@ def test_lines_of_columns_break_between_columns() -> None:
 
 
 def test_names_that_streamlab_computes_with_are_its_own() -> None:
-    check_names("select", ["_a", "a__b", "a", "__a", "__index_level_0__", "__time"])
-    with pytest.raises(PlanError, match="'__p1', '__key_a'"):
-        check_names("select", ["a", "__p1", "__key_a"])
+    check_names("select", ["_a", "a__b", "a", "__a", "__p1", "__key_a", "__start", "__slot", "a__sl_b"])
+    with pytest.raises(PlanError, match="'__sl_p1', '__sl_key_a', '__row_kind'"):
+        check_names("select", ["a", "__sl_p1", "__sl_key_a", "__row_kind"])
 
 
 def test_what_calls_python() -> None:

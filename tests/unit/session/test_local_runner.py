@@ -70,8 +70,8 @@ def test_default_parallelism_is_small() -> None:
 
 
 def test_reserved_columns_are_refused_at_the_source() -> None:
-    with pytest.raises(PlanError, match=r"from_frame: .*'__row'"):
-        sl.from_frame(pl.DataFrame({"__row": [1]}))
+    with pytest.raises(PlanError, match=r"from_frame: .*'__sl_row'"):
+        sl.from_frame(pl.DataFrame({"__sl_row": [1]}))
 
 
 def test_collect_returns_the_rows_and_leaves_nothing() -> None:

@@ -243,7 +243,7 @@ def test_a_savepoint_stands_by_itself(job, tmp_path):
     assert found.kind == "savepoint"
     blobs = LocalBlobs(where)
     ManifestStore(blobs).verify(found)
-    state = read_snapshot(found.tasks[1].operators["count"], StateFiles(blobs))
+    state = read_snapshot(found.tasks[1].operators["count"], StateFiles(blobs), found.format)
     assert state.keyed["groups"][0].equals(GROUPS)
 
 

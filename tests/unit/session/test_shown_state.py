@@ -142,11 +142,11 @@ def test_a_method_is_enough_when_it_is_there_once(tmp_path) -> None:
 
 
 def test_times_are_shown_in_their_zone_and_never_is_null() -> None:
-    frame = pl.DataFrame({"__pane": [0, MAX_TIME_US, None], "n": [1, 2, 3], "__all": [0, 0, 0]})
+    frame = pl.DataFrame({"__sl_pane": [0, MAX_TIME_US, None], "n": [1, 2, 3], "__sl_all": [0, 0, 0]})
     columns = {
-        "__pane": StoredColumn("n", is_time=True, zone="Europe/Berlin"),
+        "__sl_pane": StoredColumn("n", is_time=True, zone="Europe/Berlin"),
         "n": StoredColumn("n"),
-        "__all": StoredColumn(""),
+        "__sl_all": StoredColumn(""),
     }
     step = StoredStep("s", "v", "s", "", "windows", columns=columns)
     found = shown_state(frame, step)

@@ -44,9 +44,9 @@ COLUMNS: dict[str, tuple[pl.DataType, list[Any]]] = {
 
 def same_as_polars(frame: pl.DataFrame, slots: np.ndarray[Any, Any]) -> None:
     """Check that rows share a slot exactly when Polars puts them into one group."""
-    groups = frame.with_columns(pl.Series("__slot", slots)).group_by(frame.columns).agg(pl.col("__slot").unique())
-    assert groups["__slot"].list.len().to_list() == [1] * groups.height
-    assert groups["__slot"].explode().n_unique() == groups.height
+    groups = frame.with_columns(pl.Series("__sl_slot", slots)).group_by(frame.columns).agg(pl.col("__sl_slot").unique())
+    assert groups["__sl_slot"].list.len().to_list() == [1] * groups.height
+    assert groups["__sl_slot"].explode().n_unique() == groups.height
 
 
 @settings(deadline=None)

@@ -35,7 +35,7 @@ def ms_frame(*times: int | None) -> pl.DataFrame:
 
 def windows_in_ms(windows: Windows, at: int) -> list[tuple[int, int]]:
     found = windows_of(ms_frame(at), "t", windows)
-    return [(start // 1000, end // 1000) for start, end in found.select("__start", "__end").rows()]
+    return [(start // 1000, end // 1000) for start, end in found.select("__sl_start", "__sl_end").rows()]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_windows_of_a_time(windows: Windows, at: int, expected: list[tuple[int, 
 def test_the_window_that_ends_at_a_time() -> None:
     """Flink's slice assigners are asked this way round: the window that holds the tick before, and ends there."""
     before = windows_of(ms_frame(5 * 3_600_000 - 1), "t", hopping("1h", "5h")).filter(
-        pl.col("__end") == 5 * 3_600_000_000
+        pl.col("__sl_end") == 5 * 3_600_000_000
     )
-    assert before["__start"].to_list() == [0]
+    assert before["__sl_start"].to_list() == [0]
 
 
 def test_rows_without_time_are_in_no_window() -> None:
@@ -79,7 +79,7 @@ def test_columns_are_kept_and_rows_in_order() -> None:
     frame = ms_frame(3000, 0, 3000).with_columns(row=pl.int_range(3))
     found = windows_of(frame, "t", hopping("2s", "4s"))
     assert found["row"].to_list() == [0, 0, 1, 1, 2, 2]
-    assert found.columns == ["t", "row", "__start", "__end"]
+    assert found.columns == ["t", "row", "__sl_start", "__sl_end"]
 
 
 grids = st.one_of(
@@ -116,7 +116,7 @@ def test_both_grids_give_the_windows_found_by_trying(
             assert wanted == []
             continue
         for grid in (fixed, calendar):
-            rows = grid.windows(pl.Series([pane])).select("__start", "__end").rows()
+            rows = grid.windows(pl.Series([pane])).select("__sl_start", "__sl_end").rows()
             assert sorted((s // 1000, e // 1000) for s, e in rows) == sorted(wanted)
     at_us = times[0] * 1000
     around = range(times[0] - 80, times[0] + 80)
@@ -145,10 +145,10 @@ def test_bounds_at_the_ends_of_time(windows: HoppingWindows | CumulativeWindows)
 def test_cumulative_days_of_a_month() -> None:
     at = pl.DataFrame({"t": [datetime(2024, 2, 27, 23, tzinfo=UTC)]})
     found = windows_of(at, "t", cumulative("1d", "1mo"))
-    ends = found.select(pl.col("__end").cast(pl.Datetime("us")))["__end"].dt.day().to_list()
+    ends = found.select(pl.col("__sl_end").cast(pl.Datetime("us")))["__sl_end"].dt.day().to_list()
     assert ends == [28, 29, 1]
-    assert found["__start"].unique().to_list() == [int(datetime(2024, 2, 1, tzinfo=UTC).timestamp()) * 1_000_000]
-    panes = panes_of(at, "t", cumulative("1d", "1mo"))["__pane"]
+    assert found["__sl_start"].unique().to_list() == [int(datetime(2024, 2, 1, tzinfo=UTC).timestamp()) * 1_000_000]
+    panes = panes_of(at, "t", cumulative("1d", "1mo"))["__sl_pane"]
     assert panes.to_list() == [int(datetime(2024, 2, 27, tzinfo=UTC).timestamp()) * 1_000_000]
 
 
@@ -171,7 +171,7 @@ def test_windows_that_sometimes_leave_a_gap() -> None:
     ],
 )
 def test_sessions_that_overlap_or_touch_merge(intervals: list[tuple[int, int]], merged: list[tuple[int, int]]) -> None:
-    frame = pl.DataFrame(intervals, schema={"__start": pl.Int64, "__end": pl.Int64}, orient="row")
+    frame = pl.DataFrame(intervals, schema={"__sl_start": pl.Int64, "__sl_end": pl.Int64}, orient="row")
     assert merge_sessions(frame).rows() == merged
 
 
@@ -183,7 +183,7 @@ def test_sessions_that_overlap_or_touch_merge(intervals: list[tuple[int, int]], 
 def test_merged_sessions_are_the_components_of_touching(rows: list[tuple[float | None, int, int]]) -> None:
     frame = pl.DataFrame(
         [(str(key), start, start + length) for key, start, length in rows],
-        schema={"k": pl.String, "__start": pl.Int64, "__end": pl.Int64},
+        schema={"k": pl.String, "__sl_start": pl.Int64, "__sl_end": pl.Int64},
         orient="row",
     )
     got = merge_sessions(frame, ["k"]).rows()
@@ -201,7 +201,7 @@ def test_merged_sessions_are_the_components_of_touching(rows: list[tuple[float |
 def test_sessions_far_apart_of_many_keys_do_not_overflow() -> None:
     far = 2**62
     frame = pl.DataFrame(
-        {"k": [1, 1, None, 2, 2], "__start": [-far, far, 0, 5, 6], "__end": [-far + 1, far + 1, 1, 6, 9]}
+        {"k": [1, 1, None, 2, 2], "__sl_start": [-far, far, 0, 5, 6], "__sl_end": [-far + 1, far + 1, 1, 6, 9]}
     )
     assert merge_sessions(frame, ["k"]).rows() == [
         (1, -far, -far + 1),

@@ -135,7 +135,7 @@ def test_the_windows_around_a_change_of_the_clock_are_those_of_a_walk(data: st.D
         if pane is None:
             assert wanted == []
         else:
-            assert found.filter(pl.col("__pane") == pane).select("__start", "__end").rows() == wanted
+            assert found.filter(pl.col("__sl_pane") == pane).select("__sl_start", "__sl_end").rows() == wanted
             assert pane == max(edge for edge in [wanted[-1][0], walk.last_end(us)] if edge <= us)
         assert grid.last_end(us) == walk.last_end(us)
         assert (grid.first_open_start(us), grid.next_end(us)) == walk.first_open(us)
@@ -162,7 +162,7 @@ def test_days_are_those_of_the_wall_clock(time_zone: str) -> None:
     frame = instants(noons, time_zone).to_frame()
     found = windows_of(frame, "t", hopping("1d", "3d"))
     wanted = [midnight(day + timedelta(n)) for day in days for n in (-2, -1, 0)]
-    assert found["__start"].to_list() == wanted
+    assert found["__sl_start"].to_list() == wanted
 
 
 def test_a_day_that_a_zone_skipped_is_in_no_window() -> None:
@@ -170,13 +170,13 @@ def test_a_day_that_a_zone_skipped_is_in_no_window() -> None:
     friday = int(datetime(2011, 12, 30, 10, tzinfo=UTC).timestamp()) * 1_000_000
     times = instants([friday - 1, friday], "Pacific/Apia").to_frame()
     days = windows_of(times, "t", hopping("1d"))
-    assert days.select("__start", "__end").rows() == [
+    assert days.select("__sl_start", "__sl_end").rows() == [
         (friday - 86_400_000_000, friday),
         (friday, friday + 86_400_000_000),
     ]
     hours = windows_of(times, "t", hopping("1h", "2h"))
     hour = 3_600_000_000
-    assert hours["__start"].to_list() == [friday - 2 * hour, friday - hour, friday - hour, friday]
+    assert hours["__sl_start"].to_list() == [friday - 2 * hour, friday - hour, friday - hour, friday]
 
 
 def test_two_hours_of_which_a_zone_skipped_the_first_begin_when_the_clock_was_put_on() -> None:
@@ -184,7 +184,7 @@ def test_two_hours_of_which_a_zone_skipped_the_first_begin_when_the_clock_was_pu
     at = instants([int(datetime(2024, 4, 14, 2, 15, tzinfo=UTC).timestamp()) * 1_000_000], "Africa/Casablanca")
     found = windows_of(at.to_frame(), "t", hopping("2h"))
     edges = [int(datetime(2024, 4, 14, hour, tzinfo=UTC).timestamp()) * 1_000_000 for hour in (2, 3)]
-    assert found.select("__start", "__end").row(0) == tuple(edges)
+    assert found.select("__sl_start", "__sl_end").row(0) == tuple(edges)
 
 
 @pytest.mark.parametrize(

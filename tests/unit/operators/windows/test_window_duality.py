@@ -99,8 +99,8 @@ def check(
     overlapping = windows_of(every, "t", windows).height > every.height
     if overlapping:
         # Polars leaves out windows that start before the first row's own.
-        counts = windows_of(every, "t", windows).select("__start", *by)
-        counted = counts.group_by("__start", *keys).len("n").rename({"__start": "t"})
+        counts = windows_of(every, "t", windows).select("__sl_start", *by)
+        counted = counts.group_by("__sl_start", *keys).len("n").rename({"__sl_start": "t"})
         mine = got.select(pl.col("t").dt.epoch("us"), *keys, "n")
         assert_frame_equal(mine, counted.select(mine.columns), check_row_order=False)
         got = got.join(want, on=identity, how="semi", nulls_equal=True)
@@ -164,9 +164,9 @@ def test_odd_windows_across_daylight_saving_hold_every_row_once(every: str, offs
     windows = windows_of(frame, "t", hopping(every, offset=offset))
     assert windows.height == frame.height
     time = pl.col("t").dt.epoch("us")
-    assert windows.filter((pl.col("__start") > time) | (time >= pl.col("__end"))).is_empty()
-    edges = windows.select("__start", "__end").unique().sort("__start")
-    assert edges.filter(pl.col("__end") != pl.col("__start").shift(-1)).height == 0
+    assert windows.filter((pl.col("__sl_start") > time) | (time >= pl.col("__sl_end"))).is_empty()
+    edges = windows.select("__sl_start", "__sl_end").unique().sort("__sl_start")
+    assert edges.filter(pl.col("__sl_end") != pl.col("__sl_start").shift(-1)).height == 0
 
 
 @quick
@@ -193,10 +193,12 @@ def test_a_day_without_a_midnight_and_one_with_two_are_one_window_each(day: date
     instants = pl.datetime_range(day - timedelta(days=1), day + timedelta(days=2), "20m", time_zone="UTC", eager=True)
     frame = pl.DataFrame({"t": instants.dt.convert_time_zone("America/Havana")})
     found = windows_of(frame, "t", hopping("1d"))
-    assert found["__start"].n_unique() == found["t"].dt.date().n_unique()
-    assert found.group_by(pl.col("t").dt.date()).agg(pl.col("__start").n_unique())["__start"].unique().to_list() == [1]
-    starts = found.select("__start", "__end").unique().sort("__start")
-    assert starts.filter(pl.col("__end") != pl.col("__start").shift(-1)).is_empty()
+    assert found["__sl_start"].n_unique() == found["t"].dt.date().n_unique()
+    assert found.group_by(pl.col("t").dt.date()).agg(pl.col("__sl_start").n_unique())[
+        "__sl_start"
+    ].unique().to_list() == [1]
+    starts = found.select("__sl_start", "__sl_end").unique().sort("__sl_start")
+    assert starts.filter(pl.col("__sl_end") != pl.col("__sl_start").shift(-1)).is_empty()
 
 
 def test_dates_far_apart() -> None:

@@ -205,7 +205,7 @@ def test_large_batches_are_combined_alike() -> None:
     parts = [
         m.collected() for at in range(0, 30_000, 9000) for m in local.build(HERE).process(Batch(rows[at : at + 9000]))
     ]
-    by = [*keys, "__pane"]
+    by = [*keys, "__sl_pane"]
     merged = pl.concat(parts).group_by(by).agg(local.plan.split.merge)
     assert_frame_equal(whole[0].sort(by), merged.sort(by), check_column_order=False)
 
@@ -251,11 +251,11 @@ def test_snapshots_do_not_change() -> None:
     copies = {name: [frame.clone() for frame in frames] for name, frames in snapshot.keyed.items()}
     pipeline.add(rows_frame([(3, "a", 1), (10, "b", 1)]))
     pipeline.end()
-    assert snapshot.key_columns == ("__key_k",)
+    assert snapshot.key_columns == ("__sl_key_k",)
     for name, frames in copies.items():
         for frame, copy in zip(snapshot.keyed[name], frames, strict=True):
             assert_frame_equal(frame, copy)
-            assert "__key_k" in frame.columns
+            assert "__sl_key_k" in frame.columns
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_specs_are_values() -> None:
         assert str(spec).startswith("windows")
     copied = pickle.loads(pickle.dumps(keyed))
     assert isinstance(copied, WindowAggregateSpec)
-    assert copied.plan.key_columns == keys == ("__key_k",)
+    assert copied.plan.key_columns == keys == ("__sl_key_k",)
     assert copied.build(HERE, Snapshot()).on_watermark(MAX_TIME_US) == [Watermark(MAX_TIME_US)]
 
 

@@ -147,8 +147,8 @@ def test_states_are_shared() -> None:
     )
     # length, sum, count, mean and squared deviations
     assert len(split.partial) == 5
-    assert [e.meta.output_name() for e in split.partial] == [f"__p{i}" for i in range(5)]
-    assert [e.meta.output_name() for e in split.merge] == [f"__p{i}" for i in range(5)]
+    assert [e.meta.output_name() for e in split.partial] == [f"__sl_p{i}" for i in range(5)]
+    assert [e.meta.output_name() for e in split.merge] == [f"__sl_p{i}" for i in range(5)]
     assert [e.meta.output_name() for e in split.final] == ["n", "i64", "m", "v", "s"]
 
 

@@ -9,6 +9,7 @@ from checkpoint_kit import DictBlobs, manifest_of
 from streamlab.core.errors import CheckpointError
 from streamlab.state.checkpoints import state_files as state_files_module
 from streamlab.state.checkpoints.contents import file_name
+from streamlab.state.checkpoints.manifest import FORMAT
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.snapshots import SnapshotWriter, read_snapshot
 from streamlab.state.checkpoints.state_files import StateFiles
@@ -38,7 +39,7 @@ def encoded(monkeypatch) -> list[pl.DataFrame]:
 def test_a_snapshot_comes_back(snapshot):
     files = StateFiles(DictBlobs())
     stored, _ = SnapshotWriter(files).write(snapshot)
-    read = read_snapshot(stored, files)
+    read = read_snapshot(stored, files, FORMAT)
     assert (dict(read.values), read.key_columns) == (dict(snapshot.values), snapshot.key_columns)
     assert read.keyed.keys() == snapshot.keyed.keys()
     for name, frames in snapshot.keyed.items():
@@ -71,7 +72,7 @@ def test_frames_of_the_complete_checkpoint_stay_known_and_no_others(encoded):
     assert [id(frame) for frame in encoded] == [id(TWO)]
     assert new_bytes == stored.keyed["panes"][1].size_bytes
     assert stored == abandoned
-    assert read_snapshot(stored, StateFiles(blobs)).keyed["panes"][1].equals(TWO)
+    assert read_snapshot(stored, StateFiles(blobs), FORMAT).keyed["panes"][1].equals(TWO)
 
 
 def test_a_frame_in_the_place_of_a_forgotten_one_is_not_taken_for_it():
@@ -80,7 +81,7 @@ def test_a_frame_in_the_place_of_a_forgotten_one_is_not_taken_for_it():
     writer = SnapshotWriter(files)
     for number in range(60):
         stored, _ = writer.write(Snapshot({"panes": (pl.DataFrame({"n": [number]}),)}))
-        assert read_snapshot(stored, files).keyed["panes"][0]["n"].to_list() == [number]
+        assert read_snapshot(stored, files, FORMAT).keyed["panes"][0]["n"].to_list() == [number]
         if number % 3 == 0:
             writer.forget_except(frozenset())
 
@@ -91,7 +92,7 @@ def test_a_frame_that_is_named_twice_is_read_once():
     stored, _ = SnapshotWriter(files).write(Snapshot({"panes": (ONE, ONE), "more": (ONE,)}))
     read: list[str] = []
     blobs.before = lambda operation, name: read.append(name) if operation == "get" else None
-    read_snapshot(stored, files)
+    read_snapshot(stored, files, FORMAT)
     assert len(read) == 1
 
 
@@ -102,4 +103,4 @@ def test_a_damaged_file_is_named():
     name = file_name(stored.keyed["panes"][1])
     blobs.data[name] = blobs.data[name][:-1] + b"?"
     with pytest.raises(CheckpointError, match=name):
-        read_snapshot(stored, files)
+        read_snapshot(stored, files, FORMAT)
