@@ -95,6 +95,25 @@ def rows_to_postgres(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     return Broken(job, lambda: _postgres(dsn, table), expected.rows)
 
 
+def pairs_to_sqlite(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
+    """Totals of a full join of two streams, whose rows are alone until they are met, upserted into SQLite."""
+    path, rows = folder / "table.db", trickling(folder)
+    query = _paired(rows.filter(pl.col("v") % 2 == 0), rows.filter(pl.col("v") % 3 > 0)).named("pairs")
+    job = query.sink_sqlite(path, "t", mode="upsert", **options)
+    frame = all_rows()
+    expected = _paired(frame.filter(pl.col("v") % 2 == 0), frame.filter(pl.col("v") % 3 > 0))
+    return Broken(job, lambda: _sqlite(path, "SELECT k, n, v, other FROM t"), expected.rows)
+
+
+def _paired(left: Any, right: Any) -> Any:
+    """Return how many even and odd neighbours have met or not, by the key of either, and their sums."""
+    pair = pl.col("v") // 2
+    both = left.join(right, left_on=pair, right_on=pair, how="full")
+    key = pl.coalesce("k", "k_right").alias("k")
+    other = pl.col("v_right").sum().alias("other")
+    return both.group_by(key).agg(pl.len().cast(pl.Int64).alias("n"), pl.col("v").sum(), other)
+
+
 def recorded_to_files(folder: Path, dsn: str, options: dict[str, Any]) -> Broken:
     """Record a live source first, into files of JSON lines."""
     out = folder / "out"
@@ -161,6 +180,7 @@ TOPOLOGIES: dict[str, Topology] = {
     "recorded-files": recorded_to_files,
     "join-duckdb": joined_to_duckdb,
     "groups-results": groups_to_results,
+    "pairs-sqlite": pairs_to_sqlite,
 }
 
 

@@ -41,6 +41,7 @@ from fault_jobs import (
     followed_rows,
     followed_windows,
     groups_to_postgres,
+    pairs_to_sqlite,
     rows_followed_by_several,
     rows_to_postgres,
     windows_to_sqlite,
@@ -52,7 +53,7 @@ from streamlab.core.errors import JobError
 
 SINKS: dict[str, tuple[Topology, ...]] = {
     "files": (files,),
-    "sqlite": (windows_to_sqlite,),
+    "sqlite": (windows_to_sqlite, pairs_to_sqlite),
     "postgres": (rows_to_postgres, groups_to_postgres),
 }
 FOLDERS: dict[str, tuple[Topology, ...]] = {
