@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import polars as pl
-
 from streamlab.connectors.finished_splits import FinishedSplits
 from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, merge_snapshots
 from streamlab.connectors.source import Split
 from streamlab.graph.job_graph import Vertex
 from streamlab.runtime.task_values import Restored, Snapshotted
+from streamlab.state.checkpoints.former_formats import has_key_groups
 from streamlab.state.checkpoints.manifest import (
     KnownSplit,
     Manifest,
@@ -22,7 +21,7 @@ from streamlab.state.checkpoints.manifest import (
 )
 from streamlab.state.checkpoints.snapshots import SnapshotWriter, read_snapshot
 from streamlab.state.checkpoints.state_files import StateFiles
-from streamlab.state.snapshot import Snapshot, regroup
+from streamlab.state.snapshot import Snapshot, groups_of, regroup
 
 
 def known_split(split: Split) -> KnownSplit:
@@ -83,8 +82,8 @@ def restored_task(
     """
     steps = {spec.step for spec in vertex.operators}
     same = [task for task in manifest.tasks if task.vertex == vertex.id]
-    # Another version of Polars may hash keys in another way, and so give them to other subtasks.
-    in_place = len(same) == vertex.parallelism and manifest.polars == pl.__version__
+    same_groups = has_key_groups(manifest)
+    in_place = len(same) == vertex.parallelism and same_groups
     elsewhere = [task for task in manifest.tasks if task.vertex != vertex.id]
     in_place = in_place and not any(steps & task.operators.keys() for task in elsewhere)
     operators: dict[str, Snapshot] = {}
@@ -92,7 +91,8 @@ def restored_task(
         parts = [task for task in manifest.tasks if spec.step in task.operators]
         if in_place:
             parts = [task for task in parts if task.subtask == subtask]
-        snapshots = [read_snapshot(part.operators[spec.step], files, manifest.format) for part in parts]
+        groups = groups_of(subtask, vertex.parallelism) if same_groups else None
+        snapshots = [read_snapshot(part.operators[spec.step], files, manifest.format, groups) for part in parts]
         if snapshots:
             operators[spec.step] = snapshots[0] if in_place else regroup(snapshots, subtask, vertex.parallelism)
     heirs = _heirs(same, subtask, vertex.parallelism)

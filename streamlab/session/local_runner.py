@@ -31,8 +31,8 @@ from streamlab.session.restoring import check_fits, pinned
 from streamlab.session.row_stream import discard, stream_rows
 from streamlab.session.saving import check_live_sources, taking_up
 from streamlab.state.checkpoints.savepoints import find_savepoint
+from streamlab.state.snapshot import KEY_GROUPS
 
-_MOST_AT_ALL = 256
 _OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "paused", "checkpoint_every_ms"})
 _FEW_ROWS = 10_000
 """Rows of a source that one process is through with before a second one would be there."""
@@ -106,8 +106,8 @@ def _for_an_answer(plan: nodes.Node, options: RunOptions) -> RunOptions:
 def _subtasks(parallelism: int | None) -> int:
     if parallelism is None:
         return default_parallelism()
-    if not isinstance(parallelism, int) or isinstance(parallelism, bool) or not 1 <= parallelism <= _MOST_AT_ALL:
-        needed = f"a number of subtasks from 1 to {_MOST_AT_ALL}"
+    if not isinstance(parallelism, int) or isinstance(parallelism, bool) or not 1 <= parallelism <= KEY_GROUPS:
+        needed = f"a number of subtasks from 1 to {KEY_GROUPS}"
         raise OptionError(explained("parallelism", needed=needed, got=repr(parallelism)))
     return parallelism
 

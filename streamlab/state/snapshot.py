@@ -9,6 +9,9 @@ import polars as pl
 
 Scalar = int | float | str | bool | None
 
+KEY_GROUPS = 128
+"""Into so many groups all keys are divided: a subtask has some of them, so there are at most so many subtasks."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -41,11 +44,11 @@ class Snapshot:
         return sum(frame.height for frames in self.keyed.values() for frame in frames)
 
 
-def subtask_of(key_columns: Sequence[str], parallelism: int, schema: pl.Schema) -> pl.Expr:
-    """Return the expression for the subtask (UInt64, ``0 … parallelism - 1``) that a row's key belongs to.
+def key_group_of(key_columns: Sequence[str], schema: pl.Schema) -> pl.Expr:
+    """Return the expression for the key group (UInt64, ``0 … KEY_GROUPS - 1``) that a row's key belongs to.
 
-    Equal keys give equal numbers in every process on one version of Polars; state never relies on more than that,
-    since it stores key columns, not hashes. Nulls are a key like any other. Categories are hashed by their text.
+    Equal keys are in one group in every process on one version of Polars; state never relies on more than that, since
+    it stores key columns, not hashes. Nulls are a key like any other. Categories are hashed by their text.
     """
     columns = [
         pl.col(name).cast(pl.String) if isinstance(schema[name], pl.Categorical | pl.Enum) else pl.col(name)
@@ -54,7 +57,26 @@ def subtask_of(key_columns: Sequence[str], parallelism: int, schema: pl.Schema) 
     if not columns:
         return pl.lit(0, pl.UInt64)
     hashed = columns[0].hash(seed=0x5EED) if len(columns) == 1 else pl.struct(columns).hash(seed=0x5EED)
-    return hashed % pl.lit(parallelism, pl.UInt64)
+    return hashed % pl.lit(KEY_GROUPS, pl.UInt64)
+
+
+def groups_of(subtask: int, parallelism: int) -> range:
+    """Return the key groups of a subtask: a range, so that what is stored by group can be read by subtask.
+
+    >>> [groups_of(subtask, 3) for subtask in range(3)]
+    [range(0, 43), range(43, 86), range(86, 128)]
+    """
+    first, end = (-(-KEY_GROUPS * number // parallelism) for number in (subtask, subtask + 1))
+    return range(first, end)
+
+
+def subtask_of(key_columns: Sequence[str], parallelism: int, schema: pl.Schema) -> pl.Expr:
+    """Return the expression for the subtask (UInt64, ``0 … parallelism - 1``) that a row's key belongs to.
+
+    It is that of the key's group (Flink: ``KeyGroupRangeAssignment``).
+    """
+    group = key_group_of(key_columns, schema)
+    return group * pl.lit(parallelism, pl.UInt64) // pl.lit(KEY_GROUPS, pl.UInt64)
 
 
 def regroup(snapshots: Sequence[Snapshot], subtask: int, parallelism: int) -> Snapshot:

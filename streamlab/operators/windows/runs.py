@@ -54,7 +54,7 @@ class Runs:
         Makes one frame of several that lie behind each other, oldest first, joined in one: rows that stand for the
         same thing become one. Its result may be in any order.
     frames
-        What was there before (a snapshot).
+        What was there before (a snapshot), each in any order.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Runs:
     ) -> None:
         self._order = order
         self._merge = merge
-        self._runs = [self._whole(frame) for frame in frames if frame.height]
+        self._runs = [self._run(frame) for frame in frames if frame.height]
 
     @property
     def frames(self) -> tuple[pl.DataFrame, ...]:

@@ -1,18 +1,24 @@
-"""State of earlier formats as it would be written now: columns of ours had other names before format 3."""
+"""State of earlier formats as it would be written now.
+
+Before format 3 columns of ours had other names, and keys were given to subtasks by the remainder of their hashes.
+"""
 
 from __future__ import annotations
 
 import re
 
 import msgspec
+import polars as pl
 
 from streamlab.core.former_names import renewed
 from streamlab.core.own_columns import in_words
-from streamlab.state.checkpoints.manifest import StoredColumn, StoredFact, StoredStep
+from streamlab.state.checkpoints.manifest import Manifest, StoredColumn, StoredFact, StoredStep
 from streamlab.state.snapshot import Snapshot
 
 _PREFIXED = 3
 """The format from which on columns of ours have a prefix."""
+_GROUPED = 3
+"""The format from which on keys are given to subtasks by key groups."""
 _CONDITION = re.compile(r"(?:result )?(?P<column>__having\d+)(?: \(result\))?")
 
 
@@ -30,6 +36,11 @@ def snapshot_as_now(snapshot: Snapshot, written_in: int) -> Snapshot:
         return snapshot
     keyed = {name: tuple(frame.rename(renewed) for frame in frames) for name, frames in snapshot.keyed.items()}
     return Snapshot(keyed, snapshot.values, tuple(map(renewed, snapshot.key_columns)))
+
+
+def has_key_groups(manifest: Manifest) -> bool:
+    """Return whether keys belong to the key groups of this version: another Polars may give them to others."""
+    return manifest.format >= _GROUPED and manifest.polars == pl.__version__
 
 
 def step_as_now(step: StoredStep, written_in: int) -> StoredStep:

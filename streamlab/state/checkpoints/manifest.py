@@ -38,6 +38,10 @@ class StoredFrame(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: Count
     """Length of the file."""
     rows: Count
+    first_group: Count = 0
+    """Key group of the first of its rows; other files of the same state hold other groups."""
+    end_group: Count = 0
+    """The group behind that of the last one; 0: its rows are of any groups."""
 
 
 class StoredState(msgspec.Struct, frozen=True):
@@ -177,7 +181,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     polars: str
-    """Version of Polars that wrote it: another one may give keys to other subtasks."""
+    """Version of Polars that wrote it: another one may give keys to other groups."""
     job: str
     """Id of the job."""
     id: Count

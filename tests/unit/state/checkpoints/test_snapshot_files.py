@@ -13,7 +13,7 @@ from streamlab.state.checkpoints.manifest import FORMAT
 from streamlab.state.checkpoints.manifests import ManifestStore
 from streamlab.state.checkpoints.snapshots import SnapshotWriter, read_snapshot
 from streamlab.state.checkpoints.state_files import StateFiles
-from streamlab.state.snapshot import Snapshot
+from streamlab.state.snapshot import Snapshot, groups_of, regroup
 
 ONE, TWO, THREE = (pl.DataFrame({"key": [f"k{number}"], "n": [number]}) for number in range(3))
 
@@ -104,3 +104,50 @@ def test_a_damaged_file_is_named():
     blobs.data[name] = blobs.data[name][:-1] + b"?"
     with pytest.raises(CheckpointError, match=name):
         read_snapshot(stored, files, FORMAT)
+
+
+LARGE = pl.DataFrame({"key": pl.int_range(100_000, eager=True) % 9_973, "n": pl.int_range(100_000, eager=True)}).select(
+    "key", "n", text=pl.format("row {}", "n")
+)
+
+
+@pytest.fixture
+def read_files(monkeypatch) -> list[str]:
+    """Return the names of the files that were read, as they come."""
+    seen: list[str] = []
+    real = StateFiles.get
+    monkeypatch.setattr(StateFiles, "get", lambda self, stored: (seen.append(stored.sha256), real(self, stored))[1])
+    return seen
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 3, 8, 16, 128])
+def test_a_subtask_reads_the_files_of_its_own_key_groups(parallelism: int, read_files: list[str]) -> None:
+    files = StateFiles(DictBlobs())
+    stored, written = SnapshotWriter(files).write(Snapshot({"rows": (LARGE, ONE)}, {"watermark": 7}, ("key",)))
+    *parts, small = stored.keyed["rows"]
+    assert [(part.first_group, part.end_group) for part in parts] == [(at, at + 8) for at in range(0, 128, 8)]
+    assert (small.first_group, small.end_group) == (0, 0)
+    assert written == sum(file.size_bytes for file in stored.keyed["rows"])
+    assert sum(part.size_bytes for part in parts) < 1.5 * LARGE.estimated_size() + 16 * 2_000
+    found, large_reads = [], 0
+    for subtask in range(parallelism):
+        read_files.clear()
+        read = read_snapshot(stored, files, FORMAT, groups_of(subtask, parallelism))
+        large_reads += sum(name != small.sha256 for name in read_files)
+        own = regroup([read], subtask, parallelism)
+        assert own.values == {"watermark": 7}
+        found += [frame for frame in own.keyed["rows"] if "text" in frame.columns]
+    assert large_reads == max(16, parallelism) or (parallelism == 3 and large_reads == 18)
+    rows = pl.concat(found)
+    assert rows.sort("n").equals(LARGE)
+    # Rows of one key stay in their order.
+    assert rows.select((pl.col("n").diff() > 0).over("key").all()).item()
+
+
+def test_a_large_frame_that_did_not_change_is_not_looked_at_again(encoded: list[pl.DataFrame]) -> None:
+    writer = SnapshotWriter(StateFiles(DictBlobs()))
+    first, _ = writer.write(Snapshot({"rows": (LARGE,)}, {}, ("key",)))
+    writer.forget_except(frozenset(first.keyed["rows"]))
+    encoded.clear()
+    assert writer.write(Snapshot({"rows": (LARGE,)}, {}, ("key",))) == (first, 0)
+    assert encoded == []
