@@ -35,7 +35,7 @@ POOL = (
     "members",
     "width",
     "_row",
-    "__sl",
+    "__s",
     "_sl_p0",
 )
 GIVEN = ("at", "key", "number", "value", "flag")

@@ -113,7 +113,9 @@ class Emitted:
         alone = old.filter(~pl.col(_AT).is_duplicated())
         seen = [name for name in new.columns if name not in {_AT, END, ROWS, *self._keys}]
         seen += [END] * self._plan.include_boundaries
-        both = alone.join(new.select(_AT, *(pl.col(name).alias(own(f"new_{name}")) for name in seen)), on=_AT)
+        others = new[[_AT, *seen]]
+        others.columns = [_AT, *(own(f"new_{name}") for name in seen)]
+        both = alone.join(others, on=_AT)
         equal = pl.all_horizontal(pl.col(name).eq_missing(pl.col(own(f"new_{name}"))) for name in seen)
         return both.filter(equal)[_AT].to_list()
 
