@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from streamlab.notebook.svg import Line, line_svg
+from streamlab.observe.preview import cut_cell
 
 Panel = dict[str, Any]
 """What `JobReader.saved` gives."""
@@ -89,7 +90,7 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str | None]], *, numeric
 
 def _column(shown: Panel, i: int) -> tuple[str, list[str | None]]:
     """Return a column's name and cells, numbers set flush right."""
-    name, cells = shown["columns"][i], [row[i] for row in shown["rows"]]
+    name, cells = shown["columns"][i], [row[i] and cut_cell(row[i]) for row in shown["rows"]]
     if not shown["numeric"][i]:
         return name, cells
     texts = ["null" if cell is None else cell for cell in cells]
@@ -203,7 +204,11 @@ def _count(shown: Panel, kept: int) -> str:
 
 
 def _cell(style: str, cell: str | None) -> str:
-    return f'<td style="{style}">{_NULL if cell is None else escape(cell)}</td>'
+    if cell is None:
+        return f'<td style="{style}">{_NULL}</td>'
+    short = cut_cell(cell)
+    title = f' title="{escape(cell)}"' if short != cell else ""
+    return f'<td style="{style}"{title}>{escape(short)}</td>'
 
 
 def _where(failure: dict[str, str]) -> str:

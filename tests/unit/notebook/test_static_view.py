@@ -171,3 +171,12 @@ def test_of_a_long_page_a_saved_notebook_keeps_what_fits() -> None:
     text = static_view.to_text(page)
     assert "the last 450 of them are left out here" in text
     assert len(text) < 20_000
+
+
+def test_a_long_cell_is_cut_and_can_be_read_by_pointing_at_it() -> None:
+    path = f"/data/{'a-very-long-folder/' * 10}flights.parquet"
+    page = shown(pl.DataFrame({"split": [path]}))
+    html = static_view.to_html(page)
+    assert f'title="{path}"' in html
+    assert path not in read(html).text
+    assert max(map(len, static_view.to_text(page).splitlines())) < 120
