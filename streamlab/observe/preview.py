@@ -167,7 +167,9 @@ def _cells(column: pl.Series, *, counts: bool, longest: int) -> list[str | None]
     if counts and column.dtype.is_integer():
         return [UNKNOWN if value is None else f"{value:,}" for value in column]
     if column.dtype == pl.String:
-        column = column.str.head(longest + 1)
+        # Asking Polars for the beginnings costs more than all of a few short texts.
+        if column.estimated_size() > _MOST_BYTES:
+            column = column.str.head(longest + 1)
     elif column.dtype == pl.Binary:
         column = column.bin.slice(0, longest)
     elif column.dtype.is_nested() and column.estimated_size() > _MOST_BYTES:
