@@ -32,6 +32,8 @@ _MARKS = 300
 """Points that a saved chart has."""
 _MOST_BYTES = 80_000
 """Rows of the table are left out beyond this much HTML, so that a saved notebook stays small."""
+_IN_A_LINE = 5
+"""Figures beside each other: as many as a narrow page has room for."""
 _MOST_LINES = 50
 """Rows of the table as text."""
 _CELL = "padding:2px 24px 2px 0;border:none;white-space:nowrap;font-variant-numeric:tabular-nums;background:none"
@@ -171,13 +173,15 @@ def _folded(title: str, content: str) -> str:
 
 
 def _figures(shown: Panel) -> str:
-    cells = "".join(
+    cells = [
         f'<td style="{_CELL};padding-right:28px;text-align:left;vertical-align:top" title="{escape(meaning)}">'
         f'<span style="{_QUIET};font-size:11px">{escape(label)}</span><br>'
         f"<span{_emphasis(alarming)}>{escape(value)}</span></td>"
         for label, value, meaning, alarming in shown["figures"]
-    )
-    return f'<table style="border:none;margin:4px 0;border-collapse:collapse"><tr>{cells}</tr></table>'
+    ]
+    lines = (cells[at : at + _IN_A_LINE] for at in range(0, len(cells), _IN_A_LINE))
+    rows = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
+    return f'<table style="border:none;margin:4px 0;border-collapse:collapse">{rows}</table>'
 
 
 def _emphasis(alarming: bool) -> str:  # noqa: FBT001 - a plain fact of the figure

@@ -54,6 +54,8 @@ const drawFigures = (parent, figures) => {
       element("div", "sl-label", node);
       element("div", "sl-value", node);
     }
+    // Another figure in this place has a width of its own.
+    if (node.children[0].textContent !== label) node.style.minWidth = "";
     setText(node.children[0], label);
     setText(node.children[1], value);
     node.title = meaning;
