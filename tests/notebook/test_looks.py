@@ -213,6 +213,8 @@ def test_the_compact_form_has_one_line_above_its_table(browser: Any) -> None:
     assert line.startswith("late rows 1 · rows in 1,000 of 80,000")
     assert stage.page.locator(".sl-title").bounding_box()["height"] <= 30
     assert not stage.page.locator(".sl-tabs").is_visible()
+    last, body = (stage.page.locator(name).last.bounding_box() for name in ("tbody tr", ".sl-body"))
+    assert last["y"] + last["height"] <= body["y"] + body["height"]
     assert stage.page.evaluate(SMALL, LEAST_SIDE) == []
     stage.close()
 
