@@ -6,6 +6,7 @@
 # make faults  every failpoint: exceptions, SIGKILLs, hangs in real processes; ONLY="--point sink.commit" chooses
 # make storm N=300 SEED=1   that many random schedules of kills, freezes and full disks; ON=folders: of followed folders
 # make pictures   the pictures of docs/images anew, from the browser tests
+# make outputs    the lessons run and saved anew, in a home of their own; ONLY="04-windows" chooses
 # Needs Python 3.11 or newer and pip; everything else is installed into $(VENV). PYTHON=python3.13 chooses another.
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PICTURES := live-light time-light time-dark flow-light flow-dark checkpoints-lig
 # Jobs and tests start Python all the time, which takes several times as long where it may not keep compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lessons test lint bench simulate faults storm soak pictures clean
+.PHONY: demo lessons test lint bench simulate faults storm soak pictures outputs clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/streamlab demo
@@ -68,6 +69,9 @@ pictures: $(VENV)/installed-test
 	.ci/install-chromium
 	$(BIN)/python -m pytest $(addprefix tests/notebook/test_,browser.py panel_in_browser.py dashboard_in_browser.py)
 	$(BIN)/python .ci/small_pictures.py $(PICTURES)
+
+outputs: $(VENV)/installed-test
+	$(BIN)/python .ci/save_lessons.py $(ONLY)
 
 clean:
 	rm -rf $(VENV)

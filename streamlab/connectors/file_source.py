@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import polars as pl
@@ -121,12 +122,14 @@ class FileSource(Source):
         out = []
         for path in files:
             parts = self.format.parts(self._target(path))
-            if self.follow or len(parts) == 1:
-                rows = None if self.follow else parts[0].rows
-                named = [replace(parts[0], id=path, rows=rows)]
+            if self.follow:
+                named = [replace(parts[0], id=path, rows=None)]
+            elif len(parts) == 1:
+                named = [replace(parts[0], id=path)]
             else:
                 named = [replace(part, id=f"{path}{_PART}{part.id}") for part in parts]
-            out += [self._timed(part, path) for part in named]
+            shared = named if self.follow else _with_bytes(named, path)
+            out += [self._timed(part, path) for part in shared]
         return out
 
     def finder(self, wanted: Callable[[str], bool], open_now: Collection[str] = ()) -> SplitFinder:
@@ -198,6 +201,17 @@ class FileSource(Source):
         except FileRefused:
             return split  # what is wrong with the file is said when it is read
         return replace(split, min_time_us=us, first_time_us=us)
+
+
+def _with_bytes(parts: Sequence[Split], path: str) -> list[Split]:
+    """Return the parts of a file, each with its share of the bytes on disk: as large as that of the rows."""
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        return list(parts)  # what is wrong with the file is said when it is read
+    ends = list(accumulate((part.rows or 0 for part in parts), initial=0))
+    cuts = [size * rows // max(1, ends[-1]) for rows in ends[:-1]] + [size]
+    return [replace(part, bytes=end - begin) for part, (begin, end) in zip(parts, pairwise(cuts), strict=True)]
 
 
 class _FileFinder(SplitFinder):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.connectors.progress import SplitProgress
-from streamlab.connectors.source import START, Position, Source, Split, SplitReader
+from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader
 from streamlab.connectors.vetting import Vetting
 from streamlab.core.time import time_bounds, time_us
 from streamlab.core.watermarks import IdleClock
@@ -35,6 +35,10 @@ class Piece:
         Good rows after `end` that were given out before a restart.
     min_time_us : int | None
         Earliest event time of the rows, when it is known.
+    skipped : int
+        How many of the rows were given out before a restart.
+    start_bytes, end_bytes : int
+        Bytes of the split before the first of the others, and before `end`.
     """
 
     lane: Lane
@@ -47,6 +51,9 @@ class Piece:
     skip_after: int
     taken: int = 0
     min_time_us: int | None = None
+    skipped: int = 0
+    start_bytes: int = 0
+    end_bytes: int = 0
     _next: tuple[int, int | None] | None = None
     """Rows taken, and the event time of the first row after these, which a pace asks for again and again."""
 
@@ -54,6 +61,12 @@ class Piece:
     def left(self) -> int:
         """Rows still to be given out."""
         return self.rows - self.taken
+
+    @property
+    def bytes_given(self) -> int:
+        """Bytes of the split before the rows that are left, as if all of these rows were of one length."""
+        left = (self.end_bytes - self.start_bytes) * self.left // (self.rows - self.skipped) if self.left else 0
+        return self.end_bytes - left
 
     def due(self, column: str, allowed_us: int) -> int:
         """Return how many of the rows left come before the first one later than `allowed_us`."""
@@ -114,6 +127,8 @@ class Lane:
         position, skip = (START, 0) if progress is None else (progress.position, progress.skip)
         self.split = split
         self.rows_given = 0 if progress is None else progress.rows
+        self.bytes_given = 0 if progress is None else progress.bytes
+        """Bytes of its file that were given out."""
         self.limit: int | None = None
         """How many good rows are given out at most; None: all."""
         self.position, self.skip = position, skip
@@ -138,6 +153,8 @@ class Lane:
         self._vetting = vetting
         self._reached_us = reached_us
         self._at = position
+        self._bytes_before = self.bytes_given
+        """Bytes of its file before what is read next."""
         self._to_skip = skip
         self._reader: SplitReader | None = None
         self._exhausted = False
@@ -161,6 +178,11 @@ class Lane:
     def finished(self) -> bool:
         """Whether all of it has been given out."""
         return self._exhausted and not self.queued
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes of its file that were not given out, when it is known how many there are."""
+        return 0 if self.split.bytes is None else self.split.bytes - self.bytes_given
 
     @property
     def turn_to_read(self) -> int:
@@ -194,6 +216,7 @@ class Lane:
         vetted = self._vetting.vet(read, self.split.id, self._reached_us)
         self.rows_fetched += read.rows
         self._at = read.position
+        start_bytes, self._bytes_before = self._bytes_before, max(self._bytes_before, self._bytes_before_end(read))
         if vetted.max_time_us is not None:
             self._reached_us = max(vetted.max_time_us, self._reached_us or vetted.max_time_us)
         drop = min(self._to_skip, vetted.rows)
@@ -209,12 +232,15 @@ class Lane:
             skip_after=self._to_skip,
             taken=drop,
             min_time_us=vetted.min_time_us,
+            skipped=drop,
+            start_bytes=start_bytes,
+            end_bytes=self._bytes_before,
         )
         self.queued += 1
         return piece
 
-    def given(self, piece: Piece, rows: int) -> None:
-        """Note that rows of a piece were given out."""
+    def given(self, piece: Piece, rows: int) -> int:
+        """Note that rows of a piece were given out, and return how many bytes of the file that were."""
         self.begun = True
         self.rows_given += rows
         if piece.left:
@@ -222,10 +248,24 @@ class Lane:
         else:
             self.position, self.skip = piece.end, piece.skip_after
             self.queued -= 1
+        before, self.bytes_given = self.bytes_given, piece.bytes_given
+        return self.bytes_given - before
 
     def progress(self, watermark_us: int, *, finished: bool = False) -> SplitProgress:
         """Return how far it has been given out; its watermark is kept elsewhere."""
-        return SplitProgress(self.position, self.skip, watermark_us, finished=finished, rows=self.rows_given)
+        return SplitProgress(
+            self.position, self.skip, watermark_us, finished=finished, rows=self.rows_given, bytes=self.bytes_given
+        )
+
+    def _bytes_before_end(self, read: Read) -> int:
+        """Return the bytes of the split before the end of a read: where its rows are known, all have one length."""
+        if self.split.bytes is None:
+            return 0
+        if read.end_bytes is not None:
+            return read.end_bytes
+        if self.split.rows and isinstance(read.position, int):
+            return self.split.bytes * min(read.position, self.split.rows) // self.split.rows
+        return self._bytes_before
 
     def wakeup_us(self, now_us: int) -> int | None:
         """Return when to read again; None: soon."""

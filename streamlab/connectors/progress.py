@@ -28,6 +28,8 @@ class SplitProgress:
         Whether nothing of it is left.
     rows : int
         Good rows that were given out.
+    bytes : int
+        Bytes of its file that they, and what could not be understood among them, are written in.
     """
 
     position: Position
@@ -35,6 +37,7 @@ class SplitProgress:
     watermark_us: int
     finished: bool
     rows: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

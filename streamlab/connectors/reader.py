@@ -113,6 +113,8 @@ class SourceReader:
         """Whether the watermark has reached the one that is read to."""
         self.rows_read = 0
         """Rows that were given out, dead letters included."""
+        self.bytes_read = 0
+        """Bytes of files that were given out, of splits known beforehand also those before a restart."""
         self.notes = TimeNotes()
         """What was noted of the event times of rows that were given out."""
         self._subtask, self._parallelism = subtask, parallelism
@@ -326,14 +328,15 @@ class SourceReader:
             progress = self._restored.splits.get(split.id)
             if progress is not None and progress.finished:
                 self._ended_splits.add(split.id, progress)
-                continue
             if split.id in self._ended_splits:
+                self.bytes_read += split.bytes or 0
                 continue
             reached_us = None if progress is None else self._watermarks.latest_before(progress)
             lane = Lane(self.source, split, self._vetting, progress, reached_us=reached_us)
             lane.limit = self._limit_of(split.id)
             self._watermarks.add(lane, split, progress)
             self._lanes[split.id] = lane
+            self.bytes_read += lane.bytes_given
             self._ahead.order.add(lane)
 
     def _limit_of(self, split: str) -> int | None:
@@ -508,7 +511,7 @@ class SourceReader:
                 refused.append(piece.letters)
                 self.rows_read += piece.letters.height
             if due or not piece.left:
-                lane.given(piece, due)
+                self.bytes_read += lane.given(piece, due)
             if due:
                 self._parts.append((lane.split.id, lane.rows_given))
         self._ahead.drop_empty([piece for piece, _ in takes])
@@ -544,6 +547,7 @@ class SourceReader:
         for lane in ended:
             name = lane.split.id
             self._ends.append(name)
+            self.bytes_read += lane.bytes_left
             del self._lanes[name]
             self._ahead.order.remove(lane)
             watermark_us = self._watermarks.end(name, is_last=not self._lanes)

@@ -42,12 +42,15 @@ class Split:
         back to there.
     first_time_us : int | None
         Event time of its first row, when known: a paced replay starts at the earliest of them.
+    bytes : int | None
+        Its share of the file that it is in, as that lies on disk; None of what is in no file, or does not end.
     """
 
     id: str
     rows: int | None = None
     min_time_us: int | None = None
     first_time_us: int | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class Read:
         Input that could not be understood, with `DEAD_LETTER_SCHEMA`.
     min_time_us : int | None
         Earliest event time, on the conditions of `max_time_us`; a lazy frame need not have it.
+    end_bytes : int | None
+        Bytes of the split before `position`, when they are not simply told by the rows before it.
     """
 
     frame: pl.DataFrame | pl.LazyFrame
@@ -116,6 +121,7 @@ class Read:
     min_time_us: int | None = None
     is_anew: bool = False
     """Whether the split was emptied and these are its first rows: none of them were given out before."""
+    end_bytes: int | None = None
 
 
 class SplitReader(ABC):

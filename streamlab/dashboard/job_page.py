@@ -78,4 +78,4 @@ class JobPage:
             self._transport.send(frame)
         # On a machine that is busy with other things, drawing takes long and costs little.
         took_s = min(time.monotonic() - now_s, time.process_time() - worked_s)
-        self._quiet_until_s = time.monotonic() + took_s * _REST
+        self._quiet_until_s = time.monotonic() + max(took_s * _REST, self._screen.rest_s)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streamlab.session.job import Job
 
 _SEE_THEM = "collect(dead_letters=True) returns them beside the rows; collect(on_error='fail') raises instead"
-_WIDTH = 100
+_WIDTH = 80
 """Characters of a line of columns, so that it fits into a cell of a notebook."""
 
 
@@ -260,8 +260,9 @@ class OutputMethods(FrameBase):
         return f"StreamFrame, {end}, {kind}\n{columns}\n\n{explain_plan(self._plan)}"
 
     def _repr_html_(self) -> str:
-        # A page made by nbconvert has other letters in <pre> than in code.
-        return f"<pre style='font-family:var(--jp-code-font-family,monospace)'>{html.escape(repr(self))}</pre>"
+        # A page made by nbconvert has other letters in <pre> than in code; JupyterLab breaks its lines within words.
+        style = "font-family:var(--jp-code-font-family,monospace);white-space:pre;overflow:auto"
+        return f"<pre style='{style}'>{html.escape(repr(self))}</pre>"
 
 
 class PlanText(str):

@@ -43,7 +43,6 @@ _ROLES: dict[str, dict[str, str]] = {
         "axis_label_text_color": "quiet",
     },
     "Grid": {"grid_line_color": "line"},
-    "Legend": {"background_fill_color": "page", "border_line_color": "none", "label_text_color": "text"},
 }
 """Which colour of the page a property takes, by the class of the model."""
 
@@ -65,14 +64,12 @@ def line_chart(
     shows the time of day only, and what part of it is the front end's to say.
 
     Its sources are called ``lines`` (``xs ys color dash label``: one row per line) and ``points``
-    (``x y color marker size label``).
+    (``x y color marker size label``). It has no legend: the front end writes one below it, as text that wraps.
     """
     from bokeh.models import (  # noqa: PLC0415 - two seconds
         ColumnDataSource,
         DatetimeTickFormatter,
         HoverTool,
-        Legend,
-        LegendItem,
         NumeralTickFormatter,
         Range1d,
     )
@@ -105,18 +102,6 @@ def line_chart(
             formatters={"$y": "datetime"} if y_is_time else {},
         )
     )
-    legend = Legend(
-        items=[LegendItem(label={"field": "label"}, renderers=[one]) for one in (drawn, marks)],
-        location="left",
-        orientation="horizontal",
-        background_fill_alpha=0.7,
-        label_text_font=_FONT,
-        label_text_font_size="11px",
-        spacing=12,
-        padding=3,
-        margin=2,
-    )
-    fig.add_layout(legend, "above")
     if y_is_time:
         fig.yaxis.formatter = DatetimeTickFormatter(**_DATES)
         fig.yaxis.ticker.desired_num_ticks = 5

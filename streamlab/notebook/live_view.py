@@ -117,7 +117,8 @@ class LiveView:
                 self._draw_widget(self._widget, now)
                 # On a machine that is busy with other things, drawing takes long and costs little.
                 took_s = min(time.monotonic() - now, time.process_time() - worked_s)
-                self._quiet_until_s = now + max(EAGER_S if self.is_new else SOONEST_S, took_s * _REST)
+                soonest_s = EAGER_S if self.is_new else SOONEST_S
+                self._quiet_until_s = now + max(soonest_s, took_s * _REST, self._screen.rest_s)
 
     def close(self) -> None:
         """Draw no more; the output stays as it is now, as plain HTML."""

@@ -20,6 +20,9 @@ from streamlab.notebook.wire import Frame, Numbering
 from streamlab.session.job import Job
 from streamlab.session.moments import HeldMoment
 
+_TIME_TAB_S = 1.0
+"""The tab Time shows most, and draws its charts once a second: to work it out more often would be dear, to no end."""
+
 
 class Screen:
     """One panel's choices, commands and frames.
@@ -72,6 +75,11 @@ class Screen:
     def is_final(self) -> bool:
         """Whether nothing that is shown will change by itself."""
         return all(reader.job.status.is_final for reader in self._readers)
+
+    @property
+    def rest_s(self) -> float:
+        """For how long a frame of the open tab is new enough, while nothing is clicked."""
+        return _TIME_TAB_S if self._choice.tab == "time" else 0.0
 
     def frame(self) -> Frame:
         """Return what is to be on the screen, numbered; the same frame while nothing changes.

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from streamlab.notebook.svg import Line, line_svg
+from streamlab.observe.preview import cut_cell
 
 Panel = dict[str, Any]
 """What `JobReader.saved` gives."""
@@ -31,6 +32,8 @@ _MARKS = 300
 """Points that a saved chart has."""
 _MOST_BYTES = 80_000
 """Rows of the table are left out beyond this much HTML, so that a saved notebook stays small."""
+_IN_A_LINE = 5
+"""Figures beside each other: as many as a narrow page has room for."""
 _MOST_LINES = 50
 """Rows of the table as text."""
 _CELL = "padding:2px 24px 2px 0;border:none;white-space:nowrap;font-variant-numeric:tabular-nums;background:none"
@@ -89,7 +92,7 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str | None]], *, numeric
 
 def _column(shown: Panel, i: int) -> tuple[str, list[str | None]]:
     """Return a column's name and cells, numbers set flush right."""
-    name, cells = shown["columns"][i], [row[i] for row in shown["rows"]]
+    name, cells = shown["columns"][i], [row[i] and cut_cell(row[i]) for row in shown["rows"]]
     if not shown["numeric"][i]:
         return name, cells
     texts = ["null" if cell is None else cell for cell in cells]
@@ -170,13 +173,15 @@ def _folded(title: str, content: str) -> str:
 
 
 def _figures(shown: Panel) -> str:
-    cells = "".join(
+    cells = [
         f'<td style="{_CELL};padding-right:28px;text-align:left;vertical-align:top" title="{escape(meaning)}">'
         f'<span style="{_QUIET};font-size:11px">{escape(label)}</span><br>'
         f"<span{_emphasis(alarming)}>{escape(value)}</span></td>"
         for label, value, meaning, alarming in shown["figures"]
-    )
-    return f'<table style="border:none;margin:4px 0;border-collapse:collapse"><tr>{cells}</tr></table>'
+    ]
+    lines = (cells[at : at + _IN_A_LINE] for at in range(0, len(cells), _IN_A_LINE))
+    rows = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
+    return f'<table style="border:none;margin:4px 0;border-collapse:collapse">{rows}</table>'
 
 
 def _emphasis(alarming: bool) -> str:  # noqa: FBT001 - a plain fact of the figure
@@ -203,7 +208,11 @@ def _count(shown: Panel, kept: int) -> str:
 
 
 def _cell(style: str, cell: str | None) -> str:
-    return f'<td style="{style}">{_NULL if cell is None else escape(cell)}</td>'
+    if cell is None:
+        return f'<td style="{style}">{_NULL}</td>'
+    short = cut_cell(cell)
+    title = f' title="{escape(cell)}"' if short != cell else ""
+    return f'<td style="{style}"{title}>{escape(short)}</td>'
 
 
 def _where(failure: dict[str, str]) -> str:

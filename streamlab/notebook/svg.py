@@ -19,6 +19,8 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "3 6", "2 2", "10 3 2 3")
 _QUIET = 'fill="currentColor" opacity=".75"'
 _LINE = "#8884"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 12, 40, 22
+_ROW, _LABEL = 16, 40
+"""Pixels between rows of the legend, and letters of a name in it."""
 _TICKS = 5
 _MOST_POINTS = 400
 """Points of a line that are drawn, so that a saved notebook stays small."""
@@ -69,8 +71,11 @@ def line_svg(
     >>> "<a>" in chart, "&lt;a&gt;" in chart
     (False, True)
     """
+    legend, rows = _legend(lines, width)
+    below = (rows - 1) * _ROW
+    height += below
     across = _Axis.over([v for line in lines for v in line.x], _LEFT, width - _RIGHT)
-    up = _Axis.over([v for line in lines for v in line.y], height - _BOTTOM, _TOP)
+    up = _Axis.over([v for line in lines for v in line.y], height - _BOTTOM, _TOP + below)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'style="max-width:100%;font:11px system-ui,sans-serif" role="img" aria-label="{escape(title)}">'
@@ -78,7 +83,7 @@ def line_svg(
     parts = [
         head,
         f'<text x="2" y="12" font-weight="600" fill="currentColor">{escape(title)}</text>',
-        *_legend(lines, width),
+        *legend,
     ]
     if across is not None and up is not None:
         parts += _grid(across, up, x_is_time=x_is_time, y_is_time=y_is_time)
@@ -135,20 +140,24 @@ def _time_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(n * step, f"{epoch + dt.timedelta(milliseconds=n * step):{form}}") for n in places]
 
 
-def _legend(lines: Sequence[Line], width: int) -> Iterator[str]:
-    x = 2.0
+def _legend(lines: Sequence[Line], width: int) -> tuple[list[str], int]:
+    """Return what says which line is which, and how many rows it takes; a long name can be read by pointing at it."""
+    parts: list[str] = []
+    x, rows = 2.0, 1
     for place, line in enumerate(lines):
-        label = line.label if len(line.label) <= 24 else line.label[:23] + "…"  # noqa: PLR2004 - letters
-        if x + 26 + 6.5 * len(label) > width:
-            yield f'<text x="{x:.0f}" y="28" {_QUIET}>…</text>'
-            return
+        label = line.label if len(line.label) <= _LABEL else line.label[: _LABEL - 1] + "…"
+        if x > 2 and x + 26 + 6.5 * len(label) > width:  # noqa: PLR2004 - where a row begins
+            x, rows = 2.0, rows + 1
+        y = 24 + (rows - 1) * _ROW
         colour = COLOURS[place % len(COLOURS)]
         if line.is_points:
-            yield f'<path d="M{x + 6} 20l8 8m0-8l-8 8" stroke="{colour}" stroke-width="1.6" fill="none"/>'
+            parts.append(f'<path d="M{x + 6} {y - 4}l8 8m0-8l-8 8" stroke="{colour}" stroke-width="1.6" fill="none"/>')
         else:
-            yield f'<path d="M{x} 24h20" {_stroke(place)}/>'
-        yield f'<text x="{x + 25:.0f}" y="28" {_QUIET}>{escape(label)}</text>'
+            parts.append(f'<path d="M{x} {y}h20" {_stroke(place)}/>')
+        title = f"<title>{escape(line.label)}</title>" if label != line.label else ""
+        parts.append(f'<text x="{x + 25:.0f}" y="{y + 4}" {_QUIET}>{title}{escape(label)}</text>')
         x += 40 + 6.5 * len(label)
+    return parts, rows
 
 
 def _grid(across: _Axis, up: _Axis, *, x_is_time: bool, y_is_time: bool) -> Iterator[str]:

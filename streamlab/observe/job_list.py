@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.observe.wording import STATE_MARKS, last_failure, span, times
+from streamlab.observe.wording import STATE_MARKS, last_failure, progress, share, span, times
 
 COLUMNS = (
     *(("name", False), ("state", False), ("started", False), ("duration", True)),
@@ -80,8 +80,11 @@ def job_lines(newest_first: Iterable[JobStatus], filter_by: str = "", *, each_ru
 
 
 def state_cell(status: JobStatus) -> str:
-    """Return a job's state with its sign."""
-    return f"{STATE_MARKS[status.state]} {status.state}{' elsewhere' if status.elsewhere else ''}"
+    """Return a job's state with its sign, and how much of its input one that goes on has read, if that is known."""
+    done = None if status.state.is_final else progress(status)
+    return f"{STATE_MARKS[status.state]} {status.state}{' elsewhere' if status.elsewhere else ''}" + (
+        f" {share(done)}" if done is not None else ""
+    )
 
 
 def duration(status: JobStatus) -> str:

@@ -37,6 +37,7 @@ class Metric:
 METRICS: tuple[Metric, ...] = (
     Metric("rows_in", "counter", "rows", "rows received, or read when the task is a source"),
     Metric("rows_out", "counter", "rows", "rows given to the next tasks, or written when the task is a sink"),
+    Metric("bytes_read", "counter", "bytes", "bytes on disk of files that were read, when all are known beforehand"),
     Metric("bytes_in", "counter", "bytes", "estimated size of the rows received"),
     Metric("bytes_out", "counter", "bytes", "estimated size of the rows given"),
     Metric("rows_in_per_s", "rate", "rows/s", "rows received or read per second"),

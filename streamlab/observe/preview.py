@@ -99,19 +99,22 @@ def first_rows(table: pl.DataFrame, limit: int, skip: int = 0) -> tuple[pl.DataF
     return table.sort(first, maintain_order=True).slice(skip, limit), f"by {first}" if table.height > 1 else ""
 
 
-def as_text(shown: pl.DataFrame, height: int, order: str = "", *, counts: bool = False) -> Preview:
-    """Return a few rows of a table that has `height` of them, as cells of text.
+def as_text(
+    shown: pl.DataFrame, height: int, order: str = "", *, counts: bool = False, longest: int = MAX_CELL
+) -> Preview:
+    """Return a few rows of a table that has `height` of them, as cells of text, `longest` characters at most.
 
     Integers are written as they are, since they may be years or names; with `counts`, with commas between thousands,
     and what is null is not known.
     """
     width = shown.width
     shown = shown.select(shown.columns[:MAX_COLUMNS])
+    cells = [_cells(column, counts=counts, longest=longest) for column in shown]
     return Preview(
         columns=tuple(plain(name) for name in shown.columns),
         dtypes=tuple(map(_dtype_name, shown.dtypes)),
         numeric=tuple(dtype.is_numeric() or dtype == pl.Duration for dtype in shown.dtypes),
-        rows=tuple(zip(*(_cells(column, counts=counts) for column in shown), strict=True)) if shown.width else (),
+        rows=tuple(zip(*cells, strict=True)) if cells else (),
         height=height,
         width=width,
         order=order,
@@ -155,21 +158,28 @@ def _dtype_name(dtype: pl.DataType) -> str:
     return f"{dtype.base_type()}, {zone}" if zone else str(dtype.base_type())
 
 
-def _cells(column: pl.Series, *, counts: bool) -> list[str | None]:
+def cut_cell(text: str, longest: int = MAX_CELL) -> str:
+    """Return a text of that length at most, which ends in an ellipsis when it was longer."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _cells(column: pl.Series, *, counts: bool, longest: int) -> list[str | None]:
     if counts and column.dtype.is_integer():
         return [UNKNOWN if value is None else f"{value:,}" for value in column]
     if column.dtype == pl.String:
-        column = column.str.head(MAX_CELL + 1)
+        # Asking Polars for the beginnings costs more than all of a few short texts.
+        if column.estimated_size() > _MOST_BYTES:
+            column = column.str.head(longest + 1)
     elif column.dtype == pl.Binary:
-        column = column.bin.slice(0, MAX_CELL)
+        column = column.bin.slice(0, longest)
     elif column.dtype.is_nested() and column.estimated_size() > _MOST_BYTES:
         return [None if is_null else f"«{column.dtype.base_type()}, too large to show»" for is_null in column.is_null()]
     values = column.to_list()
     decimals = max((_decimals(value) for value in values), default=0) if column.dtype.is_float() else 0
-    return [_cell(value, decimals) for value in values]
+    return [_cell(value, decimals, longest) for value in values]
 
 
-def _cell(value: Any, decimals: int) -> str | None:
+def _cell(value: Any, decimals: int, longest: int) -> str | None:
     if value is None:
         return None
     if isinstance(value, float):
@@ -182,7 +192,7 @@ def _cell(value: Any, decimals: int) -> str | None:
         text = _duration(value)
     else:
         text = plain(str(value))
-    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+    return cut_cell(text, longest)
 
 
 def _duration(value: dt.timedelta) -> str:

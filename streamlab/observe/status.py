@@ -120,6 +120,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     rows_in: int = 0
     """Rows received, or read when it is a source, since the attempt began."""
     rows_out: int = 0
+    bytes_read: int = 0
+    """Bytes on disk of the files that a source has read, when they are all known beforehand."""
     bytes_in: int = 0
     bytes_out: int = 0
     rows_in_per_s: float = 0.0
@@ -252,6 +254,10 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Rows written by all sinks (result rows and changes)."""
     rows_total: int | None = None
     """Rows that the sources hold in all, when they are bounded and know it: for a progress bar."""
+    bytes_total: int | None = None
+    """The same in bytes of files, as they lie on disk, when all sources are files that do not grow."""
+    bytes_read: int | None = None
+    """How many of them were read; None while no source has told it yet."""
     late_rows: int = 0
     merged_late_rows: int = 0
     """Late rows that windows still took, within the allowed lateness."""

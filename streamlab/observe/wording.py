@@ -144,9 +144,26 @@ def progress(status: JobStatus) -> float | None:
     """Return how much of bounded input has been read, from 0 to 1; None when that is not known."""
     if status.state is JobState.FINISHED:
         return 1.0
-    if not status.rows_total:
-        return None
-    return min(1.0, status.rows_in / status.rows_total)
+    if status.bytes_total and status.bytes_read is not None:
+        return min(1.0, status.bytes_read / status.bytes_total)
+    return min(1.0, status.rows_in / status.rows_total) if status.rows_total else None
+
+
+def share(done: float) -> str:
+    """Return a share in whole percent: 100 only when nothing is left, 0 only when nothing is done.
+
+    >>> share(0.0), share(0.0001), share(0.5), share(0.9999), share(1.0)
+    ('0 %', '1 %', '50 %', '99 %', '100 %')
+    """
+    return f"{max(int(done * 100), int(done > 0))} %"
+
+
+def input_read(status: JobStatus) -> str:
+    """Return how much of its files a job has read; empty of one that has finished, and where rows tell it better."""
+    done = progress(status)
+    if done is None or not status.bytes_total or status.rows_total or status.state is JobState.FINISHED:
+        return ""
+    return f"{share(done)} of {size(status.bytes_total)}"
 
 
 def mean_rows_per_s(status: JobStatus) -> float | None:
@@ -222,8 +239,10 @@ def figures(status: JobStatus) -> tuple[Figure, ...]:
     ended = status.state.is_final
     known = rate(status)
     total = f" of {status.rows_total:,}" if status.rows_total and not ended else ""
-    shown = [
-        Figure("rows in", f"{status.rows_in:,}{total}", "rows read from the sources"),
+    shown = [Figure("rows in", f"{status.rows_in:,}{total}", "rows read from the sources")]
+    if read := input_read(status):
+        shown.append(Figure("input read", read, "how much of the files, as they lie on disk, has been read"))
+    shown += [
         Figure(
             "throughput",
             known if known == UNKNOWN else f"{known} rows/s",

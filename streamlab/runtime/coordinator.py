@@ -44,7 +44,7 @@ from streamlab.runtime.job_failures import folder_failed, held_checkpoint_failed
 from streamlab.runtime.job_figures import counted_figures, job_figures, restored_figures
 from streamlab.runtime.job_pace import JobPace
 from streamlab.runtime.job_past import JobPast
-from streamlab.runtime.known_splits import joined_splits, with_found_splits
+from streamlab.runtime.known_splits import bytes_in_all, joined_splits, with_found_splits
 from streamlab.runtime.placement import LaidOut
 from streamlab.runtime.protocol import Command, Event, Layout, Splits
 from streamlab.runtime.restart_policy import GiveUp, RestartPolicy
@@ -187,7 +187,7 @@ class Coordinator:
         attempt.workers[event.worker].started = True
         if event.splits is not None:
             self._splits = joined_splits(event.splits, self._origin)
-            self._past.rows_total = event.rows_total if self._origin is None else None
+            self._past.found(event.rows_total if self._origin is None else None, bytes_in_all(self._splits))
         if attempt.deployed or self._splits is None or not all(w.started for w in attempt.workers.values()):
             return []
         attempt.deployed = True

@@ -21,11 +21,13 @@ def job_figures(tasks: Mapping[TaskKey, TaskStatus], vertices: Sequence[VertexLa
     sorted_tasks = tuple(tasks[key] for key in sorted(tasks, key=lambda key: (order[key[0]], key[1])))
     sources = [task for task in sorted_tasks if vertices[order[task.vertex]].is_source]
     sinks = [task for task in sorted_tasks if vertices[order[task.vertex]].is_sink]
+    subtasks = sum(vertex.parallelism for vertex in vertices if vertex.is_source)
     watermarks = [task.watermark_us for task in sorted_tasks if task.watermark_us is not None]
     return {
         "tasks": sorted_tasks,
         "rows_in": sum(task.rows_in for task in sources),
         "rows_out": sum(task.rows_out for task in sinks),
+        "bytes_read": sum(task.bytes_read for task in sources) if len(sources) == subtasks else None,
         "late_rows": sum(task.late_rows for task in sorted_tasks),
         "merged_late_rows": sum(task.merged_late_rows for task in sorted_tasks),
         "dead_letters": sum(task.dead_letters for task in sorted_tasks),

@@ -16,8 +16,8 @@ class JobPast:
     ----------
     started_us, ended_us : int | None
         Wall clock of its first row and of its end.
-    rows_total : int | None
-        Rows that there are to be read, when that is known.
+    rows_total, bytes_total : int | None
+        Rows, and bytes of files, that there are to be read, when that is known.
     restarts : int
         How often it had to start again.
     last_failure, failure : Failure | None
@@ -27,6 +27,7 @@ class JobPast:
     started_us: int | None = None
     ended_us: int | None = None
     rows_total: int | None = None
+    bytes_total: int | None = None
     restarts: int = 0
     last_failure: Failure | None = None
     failure: Failure | None = None
@@ -34,7 +35,11 @@ class JobPast:
     @classmethod
     def of(cls, status: JobStatus) -> JobPast:
         """Return what an earlier coordinator knew."""
-        return cls(status.started_us, None, status.rows_total, status.restarts, status.last_failure)
+        return cls(status.started_us, None, status.rows_total, status.bytes_total, status.restarts, status.last_failure)
+
+    def found(self, rows: int | None, n_bytes: int | None) -> None:
+        """Note how many rows, and bytes of files, there are to be read, when that is known."""
+        self.rows_total, self.bytes_total = rows, n_bytes
 
     def had_row(self, us: int | None) -> None:
         """Note when a task had its first row."""

@@ -26,6 +26,12 @@ def with_found_splits(splits: Splits, tasks: Sequence[TaskState]) -> tuple[Split
     return {**splits, **found}, tuple(out)
 
 
+def bytes_in_all(splits: Splits) -> int | None:
+    """Return how many bytes of files there are to be read; None unless all sources are files that do not grow."""
+    sizes = [split.bytes for parts in splits.values() for split in parts or (KnownSplit(""),)]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
 def joined_splits(listed: Splits, origin: Manifest | None) -> Splits:
     """Return the splits of each source: those that the origin knows, and new ones behind them."""
     joined = dict(listed)

@@ -119,6 +119,7 @@ class Task:
         self._prepared: list[tuple[int, Pending]] = []
         if reader is not None:
             reader.rows_read = self.counters.rows_in
+            self.counters.bytes_read = reader.bytes_read
         self._ports = input_channels(graph, vertex_id, subtask)
         self.inputs = tuple(self._ports)
         self._merger = restored_merger(len(self.inputs), restored.order)
@@ -342,7 +343,8 @@ class Task:
     # -- the chain -----------------------------------------------------------------------------------------------
 
     def _from_source(self, message: Message) -> None:
-        self.counters.rows_in = self._reader.rows_read if self._reader else 0
+        if self._reader is not None:
+            self.counters.rows_in, self.counters.bytes_read = self._reader.rows_read, self._reader.bytes_read
         match message:
             case Batch(tag=tag) if tag in _SIDE_OUTPUTS:
                 self._side_output(message, self.vertex.steps[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_LASTING = ("rows_in", "rows_out", "bytes_in", "bytes_out", "late_rows", "dead_letters")
+_LASTING = ("rows_in", "rows_out", "bytes_read", "bytes_in", "bytes_out", "late_rows", "dead_letters")
 
 
 @dataclass
@@ -14,6 +14,7 @@ class TaskCounters:
 
     rows_in: int = 0
     rows_out: int = 0
+    bytes_read: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     batches_in: int = 0

@@ -393,6 +393,7 @@ class _Meter:
             steps=task.vertex.steps,
             rows_in=counters.rows_in,
             rows_out=counters.rows_out,
+            bytes_read=counters.bytes_read,
             bytes_in=counters.bytes_in,
             bytes_out=counters.bytes_out,
             queued_batches=queued_batches,

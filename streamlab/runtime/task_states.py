@@ -26,12 +26,12 @@ from streamlab.state.snapshot import Snapshot, groups_of, regroup
 
 def known_split(split: Split) -> KnownSplit:
     """Return a split as a plain value."""
-    return KnownSplit(split.id, split.rows, split.min_time_us, split.first_time_us)
+    return KnownSplit(split.id, split.rows, split.min_time_us, split.first_time_us, split.bytes)
 
 
 def split_of(known: KnownSplit) -> Split:
     """Return the split that a plain value stands for."""
-    return Split(known.id, known.rows, known.min_time_us, known.first_time_us)
+    return Split(known.id, known.rows, known.min_time_us, known.first_time_us, known.bytes)
 
 
 def stored_part(
@@ -138,8 +138,8 @@ def finished_of(source: StoredSource) -> FinishedSplits:
 
 def _stored_source(source: ReaderSnapshot) -> StoredSource:
     splits = {
-        name: StoredSplit(progress.position, progress.skip, progress.watermark_us, progress.finished, progress.rows)
-        for name, progress in source.splits.items()
+        name: StoredSplit(one.position, one.skip, one.watermark_us, one.finished, one.rows, one.bytes)
+        for name, one in source.splits.items()
     }
     finished = StoredFinished(dict(source.finished.ranges), source.finished.packed)
     found = None if source.found is None else tuple(map(known_split, source.found))
@@ -148,8 +148,8 @@ def _stored_source(source: ReaderSnapshot) -> StoredSource:
 
 def _reader_snapshot(stored: StoredSource) -> ReaderSnapshot:
     splits = {
-        name: SplitProgress(split.position, split.skip, split.watermark_us, split.finished, split.rows)
-        for name, split in stored.splits.items()
+        name: SplitProgress(one.position, one.skip, one.watermark_us, one.finished, one.rows, one.bytes)
+        for name, one in stored.splits.items()
     }
     finished = finished_of(stored)
     found = None if stored.found is None else tuple(map(split_of, stored.found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import overload
 
 import polars as pl
 
@@ -244,6 +245,9 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of a job, oldest first: shown as a table, opened by id (``job.checkpoints[7]``).
 
+    Whatever goes by place, as in a list, means those that can be opened: ``job.checkpoints[-1]`` is the newest,
+    ``job.checkpoints[-3:]`` a list of the last three, ``len(job.checkpoints)`` how many there are.
+
     Parameters
     ----------
     history
@@ -281,11 +285,25 @@ class Checkpoints:
 
     @property
     def ids(self) -> list[int]:
-        """Ids of those that can be opened."""
+        """Ids of those that the job keeps, which can be opened."""
         return [one.id for one in self._history if one.state == "complete"]
 
-    def __getitem__(self, checkpoint_id: int) -> Checkpoint:
-        """Open one. Raises OptionError when there is no such checkpoint, CheckpointError when it is damaged."""
+    @overload
+    def __getitem__(self, checkpoint_id: int) -> Checkpoint: ...
+    @overload
+    def __getitem__(self, checkpoint_id: slice) -> list[Checkpoint]: ...
+    def __getitem__(self, checkpoint_id: int | slice) -> Checkpoint | list[Checkpoint]:
+        """Open one by its id, or some by their places among those that can be opened.
+
+        Raises
+        ------
+        OptionError
+            If there is no such checkpoint.
+        CheckpointError
+            If it is damaged.
+        """
+        if isinstance(checkpoint_id, slice):
+            return list(self._opened(self.ids[checkpoint_id]))
         try:
             return Checkpoint(self._blobs, ManifestStore(self._blobs).get(self.id_of(checkpoint_id)))
         except CheckpointError as error:
@@ -294,30 +312,47 @@ class Checkpoints:
         raise self._unknown(checkpoint_id)
 
     def id_of(self, checkpoint_id: object) -> int:
-        """Return the id that is meant: -1 is the newest. Raises OptionError when there is no such checkpoint."""
+        """Return the id that is meant: -1 is the newest. Raises OptionError when there is no such checkpoint.
+
+        One that the job keeps no longer can be meant, too, while somebody holds it (``job.hold(7)``).
+        """
         ids = self.ids
         if isinstance(checkpoint_id, int) and not isinstance(checkpoint_id, bool):
             if checkpoint_id < 0 and len(ids) >= -checkpoint_id:
                 return ids[checkpoint_id]
-            if checkpoint_id in ids:
+            if checkpoint_id in ids or self._is_held(checkpoint_id):
                 return checkpoint_id
         raise self._unknown(checkpoint_id)
 
+    def _is_held(self, checkpoint_id: int) -> bool:
+        """Return whether one that the job wants to delete is there all the same."""
+        is_old = any(one.id == checkpoint_id and one.state == "deleted" for one in self._history)
+        return is_old and checkpoint_id in ManifestStore(self._blobs).ids()
+
     def _unknown(self, checkpoint_id: object) -> OptionError:
-        text = explained(
-            "checkpoints",
-            needed="the id of a complete checkpoint that is still kept",
-            got=repr(checkpoint_id),
-            hint=f"there are {', '.join(map(str, self.ids)) or 'none'}",
-        )
-        return OptionError(text)
+        ids = self.ids
+        hint = f"there are {', '.join(map(str, ids)) or 'none'}"
+        if ids:
+            by_place = f"the oldest is job.checkpoints[{ids[0]}], the newest job.checkpoints[-1]"
+            hint += f", and ids begin at 1: {by_place}" if checkpoint_id == 0 else f": {by_place}"
+        needed = "the id of a complete checkpoint that is still kept"
+        return OptionError(explained("checkpoints", needed=needed, got=repr(checkpoint_id), hint=hint))
 
     def __len__(self) -> int:
-        return len(self._history)
+        return len(self.ids)
+
+    def __contains__(self, checkpoint: object) -> bool:
+        return (checkpoint.id if isinstance(checkpoint, Checkpoint) else checkpoint) in self.ids
 
     def __iter__(self) -> Iterator[Checkpoint]:
         """Open those that can be opened, oldest first; one that was deleted meanwhile is left out."""
-        for checkpoint_id in self.ids:
+        return self._opened(self.ids)
+
+    def __reversed__(self) -> Iterator[Checkpoint]:
+        return self._opened(self.ids[::-1])
+
+    def _opened(self, ids: Sequence[int]) -> Iterator[Checkpoint]:
+        for checkpoint_id in ids:
             with suppress(OptionError):
                 yield self[checkpoint_id]
 

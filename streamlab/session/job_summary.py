@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from streamlab.observe.status import JobStatus
-from streamlab.observe.wording import duration_ms, rate, restarts, span, state_text, watermark
+from streamlab.observe.wording import duration_ms, input_read, rate, restarts, span, state_text, watermark
 from streamlab.session.failures import error_of
 
 
@@ -31,8 +31,10 @@ def summary_html(status: JobStatus) -> str:
 
 def _figures(status: JobStatus) -> list[tuple[str, str]]:
     total = f" of {status.rows_total:,}" if status.rows_total is not None else ""
-    figures = [
-        ("rows in", f"{status.rows_in:,}{total}"),
+    figures = [("rows in", f"{status.rows_in:,}{total}")]
+    if read := input_read(status):
+        figures.append(("input read", read))
+    figures += [
         ("rows out", f"{status.rows_out:,}"),
         ("late rows", f"{status.late_rows:,}"),
         ("dead letters", f"{status.dead_letters:,}"),

@@ -29,7 +29,7 @@ class PushReader:
     """A reader whose rows and watermarks are handed in. Follows the contract of ``SourceReader``."""
 
     def __init__(self) -> None:
-        self.rows_read = 0
+        self.rows_read = self.bytes_read = 0
         self.watermark_us = MIN_TIME_US
         self.is_over = False
         self.notes = TimeNotes()

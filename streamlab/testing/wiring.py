@@ -31,6 +31,7 @@ class Reader(Protocol):
     """What a task asks of its source; `SteppedReader` is the production one."""
 
     rows_read: int
+    bytes_read: int
     watermark_us: int
     is_over: bool
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import polars as pl
 from cluster_jobs import rows
 from patience import eventually
 
 import streamlab as sl
+from streamlab.observe.wording import progress
 
 START_US = 1_700_000_000_000_000
 
@@ -72,3 +74,39 @@ def test_a_history_goes_on_under_another_coordinator(start) -> None:
     assert whole.head(before.height).equals(before)
     assert whole["attempt"].is_sorted()
     assert whole["attempt"].n_unique() > 1
+
+
+def test_a_job_of_files_tells_how_much_of_them_it_has_read(tmp_path: Path) -> None:
+    """Through the death of a worker, and in another job that goes on from a savepoint."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(4):
+        timed(2_000 * number, 2_000).write_csv(folder / f"{number}.csv")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+
+    def share(job: sl.Job) -> float:
+        report = job.report()
+        assert report.bytes_total in {None, size}
+        return progress(report) or 0.0
+
+    rows = sl.scan_csv(folder, event_time="at", watermark="1s", pace="10x")
+    query = rows.group_by_dynamic("at", every="1s", group_by="k").agg(pl.len().alias("rows"))
+    job = query.start("files", parallelism=2, batch_ms=20, checkpoint_every="100ms")
+    try:
+        eventually(lambda: share(job) > 0.3, "a third of the files")
+        before = share(job)
+        victim = job.processes().filter(pl.col("role") == "worker")["pid"][0]
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: job.report().restarts > 0 and job.status == "running", "a restart")
+        assert share(job) > 0.8 * before
+        assert " % of " in repr(job)
+        job.stop(savepoint=tmp_path / "saved")
+        stopped = share(job)
+        again = query.start("again", parallelism=1, from_savepoint=tmp_path / "saved")
+        eventually(lambda: share(again) > 0, "a bar")
+        assert share(again) >= 0.95 * stopped
+        again.set_pace("max")
+        assert again.wait(60) == "finished"
+    finally:
+        job.cancel()
+    assert (again.report().bytes_read, again.report().bytes_total) == (size, size)

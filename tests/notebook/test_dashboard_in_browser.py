@@ -46,6 +46,10 @@ def numbers() -> Iterator[sl.Job]:
     job.cancel()
 
 
+CUT_OFF = """() => [...document.querySelectorAll(".sl-body, .sl-panel")]
+  .filter((node) => node.scrollHeight > node.clientHeight + 1).map((node) => node.className)"""
+
+
 def test_a_job_in_the_dashboard(address: str, numbers: sl.Job, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1200, "height": 800}, color_scheme="dark")
     errors: list[str] = []
@@ -67,6 +71,8 @@ def test_a_job_in_the_dashboard(address: str, numbers: sl.Job, browser: Any) -> 
     page.wait_for_selector(".sl-view[data-tab=flow]", timeout=WAIT_MS)
     page.wait_for_selector(".sl-chart[data-chart=rates][data-points] .bk-Figure", timeout=WAIT_MS)
     assert page.locator(".sl-view").count() == 1, "the panel is made once, whatever Bokeh says"
+    page.wait_for_selector(".sl-chart[data-chart=state] .sl-key-item", timeout=WAIT_MS)
+    assert page.evaluate(CUT_OFF) == [], "nothing is cut off where there is nothing below"
     page.screenshot(path=ARTEFACTS / "dashboard-dark.png")
     page.close()
     assert errors == []

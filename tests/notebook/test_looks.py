@@ -130,6 +130,54 @@ def test_nothing_moves_while_the_numbers_do(browser: Any, tab: str) -> None:
     stage.close()
 
 
+HEIGHT = "() => document.querySelector('.sl-body').getBoundingClientRect().height"
+LOWEST = """() => {
+  const panel = document.querySelector(".sl-panel:not([hidden])");
+  panel.scrollTop = panel.scrollHeight;
+  const { bottom } = [...panel.children].filter((node) => node.checkVisibility()).at(-1).getBoundingClientRect();
+  return bottom - panel.getBoundingClientRect().bottom;
+}"""
+
+
+def test_what_is_below_a_panel_stays_where_it_is_whichever_tab_is_open(browser: Any) -> None:
+    few, many = ShownJob(status(), table().clear()), ShownJob(status(), pl.concat([table()] * 40))
+    for job, rows in ((few, 10), (many, 10), (many, 100)):
+        stage = Stage(browser, job)
+        stage.choose(of="results", rows=rows)
+        heights = set()
+        for tab in TABS:
+            stage.choose(tab=tab)
+            heights.add(stage.page.evaluate(HEIGHT))
+            # All of it can be scrolled to.
+            assert stage.page.evaluate(LOWEST) <= 0, tab
+        job.rows = table(88)
+        stage.choose(tab="results")
+        assert heights == {stage.page.evaluate(HEIGHT)}
+        stage.close()
+
+
+def test_the_bar_says_how_much_of_the_files_has_been_read(browser: Any) -> None:
+    files = {"rows_total": None, "bytes_total": 45_600_000}
+    job = ShownJob(status(bytes_read=12_300_000, **files), table())
+    stage = Stage(browser, job)
+    bar = stage.page.locator("[role=progressbar]")
+    share = """() => {
+      const whole = document.querySelector(".sl-progress").clientWidth;
+      return document.querySelector(".sl-bar").getBoundingClientRect().width / whole;
+    }"""
+    for read, state, percent in (
+        (12_300_000, JobState.RUNNING, 26),
+        (45_600_000, JobState.RUNNING, 100),
+        (45_600_000, JobState.FINISHED, 100),
+    ):
+        job.now = status(bytes_read=read, state=state, **files)
+        stage.draw()
+        stage.page.wait_for_timeout(400)
+        assert bar.get_attribute("aria-valuenow") == str(percent)
+        assert abs(stage.page.evaluate(share) - read / 45_600_000) < 0.01
+    stage.close()
+
+
 @pytest.mark.parametrize("width", [700, 1000, 1400])
 def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
     for job in (ShownJob(status(state=JobState.PAUSED), table()), odd_jobs()["huge"]):
@@ -165,6 +213,8 @@ def test_the_compact_form_has_one_line_above_its_table(browser: Any) -> None:
     assert line.startswith("late rows 1 · rows in 1,000 of 80,000")
     assert stage.page.locator(".sl-title").bounding_box()["height"] <= 30
     assert not stage.page.locator(".sl-tabs").is_visible()
+    last, body = (stage.page.locator(name).last.bounding_box() for name in ("tbody tr", ".sl-body"))
+    assert last["y"] + last["height"] <= body["y"] + body["height"]
     assert stage.page.evaluate(SMALL, LEAST_SIDE) == []
     stage.close()
 

@@ -76,6 +76,7 @@ def test_event_time_and_the_graph_with_their_charts(lab: Lab, open_notebook: Cal
     page.page.wait_for_selector(f"{VIEW} [data-chart=skew][data-points] canvas", state="attached", timeout=WAIT_MS)
     page.page.wait_for_selector(f"{VIEW} [data-chart=ahead][data-points] canvas", state="attached", timeout=WAIT_MS)
     page.until("view.innerText.includes('○ open')")
+    page.until("view.querySelector('[data-chart=skew] .sl-key').innerText.includes('watermark')")
     page.shoot(VIEW, "time-light")
     shows_one_stretch_of_time(page)
     page.theme("dark")
@@ -165,6 +166,7 @@ def test_checkpoints_time_travel_a_replay_and_steps(lab: Lab, open_notebook: Cal
 def travels_by_mouse_and_by_keys(page: Page) -> None:
     """Move the slider of the checkpoints to the middle, one back, to the oldest one and to the newest."""
     slider = page.page.locator(f"{VIEW} input[type=range]")
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.until("!view.querySelector('.sl-at').textContent.includes('newest')")
@@ -219,6 +221,7 @@ def test_a_plot_keeps_ticking_and_a_job_shows_its_panel(lab: Lab, open_notebook:
     page.shoot(".sl-figure-view", "plot-light")
     page.theme("dark")
     page.shoot(".sl-figure-view", "plot-dark")
+    assert page.page.locator(".sl-figure-view .sl-key-item").all_inner_texts() == ["EWR", "JFK", "LGA"]
     page.page.wait_for_function(f"() => document.querySelectorAll('{VIEW}[data-state]').length === 2", timeout=WAIT_MS)
     page.save()
     page.reload()

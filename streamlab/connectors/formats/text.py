@@ -103,7 +103,16 @@ class TextReader(SplitReader):
                 (self._offset, self._line), self._taken, self._chunk = self._chunk_end, 0, None
         frame = pl.concat(frames) if frames else pl.DataFrame(schema=self._target.schema)
         position = (self._offset, self._line, self._taken)
-        return Read(frame, position, rows, dead_letters=letters(self._target.step, found))
+        return Read(
+            frame, position, rows, dead_letters=letters(self._target.step, found), end_bytes=self._bytes_taken()
+        )
+
+    def _bytes_taken(self) -> int:
+        """Return the bytes before the rows that come next, as if all records of a chunk were of one length."""
+        if self._chunk is None:
+            return self._offset
+        length = self._chunk_end[0] - self._offset
+        return self._offset + length * self._taken // max(1, self._chunk.frame.height)
 
     def _load(self) -> Parsed:
         with open(self._target.path, "rb") as file:

@@ -1,7 +1,7 @@
 // The charts of a tab: drawn by Bokeh once its script and the figures are there, and filled with each sample. Of the
 // points only new ones come; chart_data.py says how. All charts of a tab show the same stretch of time.
 import { button, element, setText } from "./dom.js";
-import { linesOf, mountFigure, onTheme, pointsOf } from "./charts.js";
+import { drawKey, linesOf, mountFigure, onTheme, pointsOf } from "./charts.js";
 import { cutLine, cutPoints, makeRange, rangeOf } from "./chart_range.js";
 
 const AGAIN_MS = 3000;
@@ -15,7 +15,10 @@ export const makeCharts = (parent, names, tools) => {
   list.zones = element("span", "sl-count", bar);
   list.note = element("div", "sl-count", parent, ON_THE_WAY);
   const grid = element("div", "sl-charts", parent);
-  list.charts = names.map((name) => ({ name, host: element("div", "sl-chart", grid), figure: undefined, isAsked: false }));
+  list.charts = names.map((name) => {
+    const host = element("div", "sl-chart", grid);
+    return { name, host, plot: element("div", "sl-plot", host), key: element("div", "sl-key", host), isAsked: false };
+  });
   list.bar = bar;
   bar.hidden = true;
   for (const { name, host } of list.charts) Object.assign(host, { hidden: true }).dataset.chart = name;
@@ -27,13 +30,14 @@ export const makeCharts = (parent, names, tools) => {
 
 const isEmpty = (shown) => ![...shown.lines.map(({ x }) => x.length > 1), ...shown.points.map(({ x }) => x.length > 0)].some(Boolean);
 
-const fill = (list, { name, figure, host }) => {
+const fill = (list, { name, figure, host, key }) => {
   const { lines, points } = list.lines[name];
   const range = rangeOf(list.range, list.lines);
   figure.setRange(range);
   if (list.axes[name]) figure.set("y axis", "axis_label", list.axes[name]);
   figure.fill("lines", linesOf(host, lines.map((line) => cutLine(line, range))));
   figure.fill("points", pointsOf(host, points.map((group) => cutPoints(group, range))));
+  drawKey(key, lines, points);
   host.dataset.points = [...lines, ...points].reduce((sum, { x }) => sum + x.length, 0);
   host.dataset.from = range[0];
   host.dataset.to = range[1];
@@ -123,7 +127,7 @@ const mount = async (list) => {
       if (!chart) break;
       chart.isAsked = true;
       await new Promise(requestAnimationFrame);
-      chart.figure = await mountFigure(list.tools.model, chart.host, list.tools.figures[chart.name], (range) => {
+      chart.figure = await mountFigure(list.tools.model, chart.plot, list.tools.figures[chart.name], (range) => {
         list.range.zoomed(range);
       });
       list.note.hidden = list.note.hidden || chart.figure !== undefined;

@@ -1,4 +1,5 @@
 // Charts with Bokeh. Its script comes from the kernel, once per page, when the first chart is looked at.
+import { element, shape, whenChanged } from "./dom.js";
 
 // After Okabe and Ito, in shades that stand out on a light page and on a dark one, each with a dash of its own.
 const COLOURS = ["#0072b2", "#b87a00", "#00855f", "#b8558a", "#3a94cc", "#c24e00", "#767676", "#8a6a00"];
@@ -155,6 +156,40 @@ export const linesOf = (host, lines) => ({
   dash: lines.map((line, i) => DASHES[(line.style ?? i) % DASHES.length]),
   label: named(lines.map(({ label }) => label)),
 });
+
+const LINE_MARK = "M1 6H21";
+const POINT_MARKS = { circle: "M7 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", x: "M7 2l8 8m0-8l-8 8", triangle: "M11 1.5l4.6 8h-9.2z" };
+
+const keyOf = (node, { label, style, marker }, i, shown) => {
+  const dash = DASHES[(style ?? i) % DASHES.length];
+  const isDashed = !marker && dash !== "solid";
+  return {
+    label,
+    shown,
+    path: marker ? POINT_MARKS[marker] : LINE_MARK,
+    colour: colourOf(node, style ?? i),
+    dash: isDashed ? dash.join(" ") : "none",
+  };
+};
+
+// The key to a chart below it: text that wraps, so that every name can be read; of a long one, all when pointed at.
+export const drawKey = (node, lines, points = []) => {
+  const names = named(lines.map(({ label }) => label));
+  const items = [
+    ...lines.map((line, i) => keyOf(node, line, i, names[i])),
+    ...points.map((group, i) => keyOf(node, group, i, group.label)),
+  ];
+  whenChanged(node, items, () => {
+    node.replaceChildren();
+    for (const { label, shown, path, colour, dash } of items) {
+      const item = element("span", "sl-key-item", node);
+      item.title = label;
+      const mark = shape("svg", { width: 22, height: 12, "aria-hidden": "true" }, item);
+      shape("path", { d: path, stroke: colour, "stroke-width": 1.8, "stroke-dasharray": dash, fill: "none" }, mark);
+      element("span", "sl-key-name", item, shown);
+    }
+  });
+};
 
 export const pointsOf = (host, groups) => {
   const data = { x: [], y: [], color: [], marker: [], size: [], label: [] };

@@ -144,6 +144,7 @@ export const drawCheckpoints = (parts, { body }, columns) => {
   }
   keepSize(parts.at, "width");
   drawOptions(parts.part, past.parts, past.part);
+  parts.part.title = Object.fromEntries(past.parts)[past.part] ?? "";
   setText(parts.error, past.error ? `✗ ${past.error}` : "");
   if (past.table) drawPages(parts.pages, past.table, columns);
 };

@@ -1,14 +1,15 @@
 // One figure that keeps ticking: what job.plot() shows.
 import { element, keepKeys, setText } from "./dom.js";
 import { columnsOf, hideCopy, untilKernelEnds, watchGaps, watchLooks } from "./wire.js";
-import { linesOf, mountFigure, onTheme } from "./charts.js";
+import { drawKey, linesOf, mountFigure, onTheme } from "./charts.js";
 
 export default {
   render({ model: lasting, el }) {
     const model = untilKernelEnds(lasting, () => element("div", "sl-count", root, "The kernel behind this chart has ended."));
     const root = element("div", "sl-view sl-figure-view", el);
     keepKeys(root);
-    const host = element("div", "sl-chart", root);
+    const host = element("div", "sl-plot", root);
+    const key = element("div", "sl-key", root);
     const note = element("div", "sl-count", root);
     let figure;
     let seq = 0;
@@ -29,6 +30,7 @@ export default {
       const { numbers } = columnsOf(frame);
       const lines = frame.lines.map((line) => ({ ...line, x: numbers(line.x), y: numbers(line.y) }));
       figure.fill("lines", linesOf(host, lines));
+      drawKey(key, lines);
       root.dataset.seq = seq;
       root.dataset.lines = frame.lines.length;
       setText(note, frame.note);

@@ -40,7 +40,7 @@ export const makeHeader = (root, act) => {
   parts.controls.setAttribute("aria-label", "job");
   parts.bar = element("div", "sl-bar", parts.progress);
   parts.progress.setAttribute("role", "progressbar");
-  parts.progress.setAttribute("aria-label", "rows read");
+  parts.progress.setAttribute("aria-label", "input read");
   parts.state.setAttribute("aria-live", "polite");
   parts.said.setAttribute("role", "status");
   return parts;
@@ -54,6 +54,8 @@ const drawFigures = (parent, figures) => {
       element("div", "sl-label", node);
       element("div", "sl-value", node);
     }
+    // Another figure in this place has a width of its own.
+    if (node.children[0].textContent !== label) node.style.minWidth = "";
     setText(node.children[0], label);
     setText(node.children[1], value);
     node.title = meaning;
@@ -178,6 +180,7 @@ export const drawHeader = (parts, head, frame) => {
   root.setAttribute("aria-label", `Job ${head.name}, ${head.state}, ${rowsIn} rows in`);
   setText(parts.state, `${head.mark} ${head.state}`);
   setText(parts.name, head.name);
+  parts.name.title = head.name;
   setText(parts.id, head.id);
   // What deserves a look comes first: a narrow page has no room for all.
   const inOrder = frame.compact ? [...head.figures].sort(([, , , one], [, , , other]) => other - one) : [];
@@ -188,8 +191,10 @@ export const drawHeader = (parts, head, frame) => {
   const known = head.progress !== null;
   progress.classList.toggle("sl-unknown", !known);
   bar.style.width = known ? `${(head.progress * 100).toFixed(1)}%` : "0";
-  if (known) progress.setAttribute("aria-valuenow", Math.round(head.progress * 100));
+  const percent = Math.floor(head.progress * 100);
+  if (known) progress.setAttribute("aria-valuenow", percent);
   else progress.removeAttribute("aria-valuenow");
+  progress.title = known ? `${percent} % of the input has been read` : "";
   // While nothing was read, the last figure says for how long, and what is waited for.
   const [after, awaited] = head.awaited.split(": ");
   drawFigures(parts.figures, [...head.figures, ...(awaited ? [[after, awaited, head.awaited, false]] : [])]);

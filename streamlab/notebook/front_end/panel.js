@@ -34,6 +34,8 @@ const makeTabs = (root, names, tools) => {
     tab.addEventListener("click", () => tools.open(name));
     panel.id = `sl-panel-${panels}-${name}`;
     panel.setAttribute("role", "tabpanel");
+    // What scrolls can be scrolled by keys; of the results, the table does.
+    if (name !== "results") panel.tabIndex = 0;
     panel.setAttribute("aria-labelledby", tab.id);
     tab.setAttribute("aria-controls", panel.id);
     return { name, tab, panel, parts: undefined };
@@ -72,8 +74,6 @@ const makePanel = (model, el) => {
     choose: (fields, of) => model.send({ type: "choose", of, fields }),
     act: (command, args = {}) => model.send({ type: "do", command, arguments: args }),
     open: (name) => {
-      // Until the tab is drawn, what is below stays where it is.
-      body.style.minHeight = `${body.offsetHeight}px`;
       Object.assign(state, { wanted: name, wantedSince: Date.now() });
       select(state.tabs, name);
       tools.choose({ tab: name });
@@ -102,7 +102,6 @@ const makePanel = (model, el) => {
     open.parts ??= TABS[frame.tab].make(open.panel, tools);
     TABS[frame.tab].draw(open.parts, frame, columnsOf(frame));
     root.dataset.tab = frame.tab;
-    body.style.minHeight = "";
   };
 
   const fail = (error) => {

@@ -6,7 +6,7 @@ const MARKS = [
   ["new", "new since the last look"],
   ["changed", "changed since the last look"],
 ];
-const LONG_LETTERS = 40;
+const LONG_LETTERS = 30;
 
 export const makeTable = (parent, { onSort, hasDtypes = false, label = "rows" } = {}) => {
   const scroll = element("div", "sl-scroll", parent);

@@ -40,14 +40,17 @@ def timeline(status: JobStatus, held: int | None = None) -> list[dict[str, Any]]
     shown = []
     attempt = 1
     for one in status.checkpoints:
+        is_held = one.id == held
+        # The job would have deleted it, and does so when nobody looks any more.
+        state = "complete" if is_held else one.state
         before = f"restart: attempt {one.attempt}" if one.attempt > attempt else ""
         attempt = max(attempt, one.attempt)
         shown.append(
             {
                 "id": one.id,
-                "state": one.state,
-                "mark": MARKS[one.state],
-                "words": "kept while it is looked at" if one.id == held else _WORDS.get(one.state, one.state),
+                "state": state,
+                "mark": MARKS[state],
+                "words": "kept while it is looked at" if is_held else _WORDS.get(state, state),
                 "kind": _kind(one),
                 "at": clock(one.triggered_us),
                 "ms": one.duration_ms,
@@ -57,7 +60,7 @@ def timeline(status: JobStatus, held: int | None = None) -> list[dict[str, Any]]
                 "restored": f"restored {times(one.restored)}" if one.restored else "",
                 "reason": plain(one.reason),
                 "before": before,
-                "kept": one.state == "complete",
+                "kept": state == "complete",
             }
         )
     return shown

@@ -11,6 +11,8 @@ from polars.exceptions import PolarsError
 from streamlab.notebook.panel.choice import TableChoice
 from streamlab.observe.preview import Preview, as_text, first_rows, is_sortable, plain
 
+LONGEST_CELL = 400
+"""Characters of a cell: more than there is room for, so that all of it can be read by pointing at it."""
 SAME, NEW, CHANGED = 0, 1, 2
 """Marks of rows."""
 MARKED_S = 1.5
@@ -35,6 +37,8 @@ class Page:
         What is new: `SAME`, `NEW` or `CHANGED` for each row.
     error : str
         Why the condition could not be used.
+    of_all : int
+        Rows that there have been, when the table holds only the newest of them.
     """
 
     shown: Preview
@@ -42,6 +46,7 @@ class Page:
     first: int = 0
     marks: tuple[int, ...] = ()
     error: str = ""
+    of_all: int = 0
 
 
 def matching(table: pl.DataFrame, where: str) -> tuple[pl.DataFrame, str]:
@@ -84,7 +89,7 @@ def page_of(
         Whether its integers are counts, and no years or names.
     """
     left, error = matching(table, choice.where)
-    first = min(choice.page, max(0, left.height - 1) // choice.rows) * choice.rows
+    first = first_place(choice, left.height)
     by = table.columns[choice.sort] if choice.sort is not None and choice.sort < table.width else None
     if by is not None and is_sortable(table.schema[by]):
         ordered = left.lazy().sort(by, descending=choice.descending, nulls_last=True, maintain_order=True)
@@ -94,7 +99,14 @@ def page_of(
         rows, order = left.slice(first, choice.rows), in_order
     else:
         rows, order = first_rows(left, choice.rows, first)
-    return rows, Page(as_text(rows, left.height, order, counts=counts), table.height, first, error=error)
+    return rows, Page(
+        as_text(rows, left.height, order, counts=counts, longest=LONGEST_CELL), table.height, first, error=error
+    )
+
+
+def first_place(choice: TableChoice, height: int) -> int:
+    """Return the place of the first row of the chosen page, or of the last page of a table that has not as many."""
+    return min(choice.page, max(0, height - 1) // choice.rows) * choice.rows
 
 
 @dataclass
@@ -147,17 +159,19 @@ def count_text(page: Page, empty: str = "no rows") -> str:
     >>> rows = pl.DataFrame({"t": range(30)})
     >>> count_text(page_of(rows, TableChoice(page=1))[1])
     'rows 11 to 20 of 30, by t'
+    >>> count_text(Page(as_text(rows, 30), 30, of_all=5000)), count_text(Page(as_text(rows[:9], 30), 30, of_all=99))
+    ('the newest 30 of 5,000 rows', 'rows 1 to 9 of the newest 30 of 99')
     """
     here, left = len(page.shown.rows), page.shown.height
-    of = f"of {page.whole:,}"
+    is_part = page.of_all > page.whole
+    table = f"the newest {page.whole:,} of {page.of_all:,}" if is_part else f"{page.whole:,}"
     if not page.whole:
         return empty
     if not left:
-        return f"none of the {page.whole:,} rows match"
-    if left < page.whole:
-        of = f"of the {left:,} that match {of}"
+        return f"none of {'' if is_part else 'the '}{table} rows match"
+    of = f"of the {left:,} that match of {table}" if left < page.whole else f"of {table}"
     count = (
-        f"{left:,} row{'s'[: left != 1]}"
+        f"{table} row{'s'[: is_part or left != 1]}"
         if here == page.whole
         else f"rows {page.first + 1:,} to {page.first + here:,} {of}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -10,11 +11,11 @@ import polars as pl
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.course import OLD_MS, ChartLines, Course
-from streamlab.notebook.panel.results import Page, page_of
+from streamlab.notebook.panel.results import LONGEST_CELL, Page, first_place, page_of
 from streamlab.notebook.panel.tables import packed_table
 from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
-from streamlab.observe.preview import plain
+from streamlab.observe.preview import as_text, plain
 from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import UNKNOWN, span
 from streamlab.session.job import Job
@@ -76,7 +77,9 @@ class TimeTab:
             "calm": _calm(status),
             "charts": charts,
             "panes": windows,
-            "late": self._pages["late"].packed(self._late[1], shown_late, choice.late, binary),
+            "late": self._pages["late"].packed(
+                self._late[1], shown_late, choice.late, binary, of_all=status.late_rows + status.merged_late_rows
+            ),
             "splits": splits,
         }
 
@@ -101,15 +104,43 @@ class _Pages:
         self._known: tuple[TableChoice, pl.DataFrame, Page] | None = None
 
     def packed(
-        self, table: pl.DataFrame, shown: Callable[[pl.DataFrame], pl.DataFrame], choice: TableChoice, binary: Binary
+        self,
+        table: pl.DataFrame,
+        shown: Callable[[pl.DataFrame], pl.DataFrame],
+        choice: TableChoice,
+        binary: Binary,
+        *,
+        of_all: int = 0,
     ) -> dict[str, Any]:
-        """Return the chosen page; `shown` makes of the table what people see."""
+        """Return the chosen page.
+
+        Parameters
+        ----------
+        table
+            All rows that are known.
+        shown
+            Makes of the table what people see.
+        choice
+            What to show of it.
+        binary
+            Takes the cells.
+        of_all
+            Rows that there have been, of which the table may hold only the newest.
+        """
         known = self._known
         if known is None or known[0] != choice or not (known[1] is table or known[1].equals(table)):
-            in_order = self._order if table.height else ""
-            page = page_of(shown(table), choice, in_order=in_order, counts=self._counts)[1]
-            known = self._known = choice, table, page
-        return packed_table(known[2], choice, binary, self._empty)
+            known = self._known = choice, table, self._page(table, shown, choice)
+        return packed_table(replace(known[2], of_all=of_all), choice, binary, self._empty)
+
+    def _page(self, table: pl.DataFrame, shown: Callable[[pl.DataFrame], pl.DataFrame], choice: TableChoice) -> Page:
+        order = self._order if table.height else ""
+        if choice.where.strip() or choice.sort is not None:
+            return page_of(shown(table), choice, in_order=order, counts=self._counts)[1]
+        # As they lie: the rows of the other pages need not be put into words.
+        first = first_place(choice, table.height)
+        rows = shown(table.slice(first, choice.rows))
+        text = as_text(rows, table.height, order, counts=self._counts, longest=LONGEST_CELL)
+        return Page(text, table.height, first)
 
 
 def _calm(status: JobStatus) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from streamlab.observe.history import Sample
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
 
-_WIDTH = 100
+_WIDTH = 80
 """Characters of a line, so that it fits into a cell of a notebook."""
 
 

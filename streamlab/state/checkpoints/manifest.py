@@ -62,6 +62,8 @@ class StoredSplit(msgspec.Struct, frozen=True):
     finished: bool
     rows: int = 0
     """Good rows that were given out."""
+    bytes: int = 0
+    """Bytes of its file that they are written in."""
 
 
 class StoredFinished(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ class KnownSplit(msgspec.Struct, frozen=True):
     rows: int | None = None
     min_time_us: int | None = None
     first_time_us: int | None = None
+    bytes: int | None = None
 
 
 class StoredSource(msgspec.Struct, frozen=True):

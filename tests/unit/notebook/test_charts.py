@@ -72,6 +72,18 @@ def test_a_long_line_stays_small() -> None:
     assert len(line_svg([line], title="t", x_is_time=False, y_is_time=False)) < 12_000
 
 
+def test_every_name_of_a_line_is_there_to_be_read() -> None:
+    names = [f"carrier {n} of {'a very long name indeed, ' * (n % 3)}" for n in range(12)]
+    lines = [Line(name, [0.0, 1.0], [1.0, 2.0]) for name in names]
+    picture = line_svg(lines, title="t", x_is_time=False, y_is_time=False)
+    assert [name for name in names if f">{name}<" not in picture] == []
+    first_row = picture.index('y="28"'), picture.index('y="44"')
+    assert first_row[0] < first_row[1]
+    one = line_svg(lines[:1], title="t", x_is_time=False, y_is_time=False)
+    assert 'y="44"' not in one
+    assert int(one.partition('height="')[2].partition('"')[0]) == 220
+
+
 def test_a_figure_takes_the_pages_colours_where_nobody_has_set_any() -> None:
     fig = line_chart("t")
     before = {(id_, prop) for id_, prop, _ in packed_figure(fig)["free"]}

@@ -113,7 +113,10 @@ def test_a_chosen_checkpoint_stays_until_another_is_chosen() -> None:
     later = status(checkpoint(2, state="deleted"), checkpoint(3), checkpoint(4))
     shown = past.values(later, Choice(at=2), Binary())
     assert (shown["id"], shown["ids"], shown["error"], job.held) == (2, [2, 3, 4], "", {2})
-    assert [one["words"] for one in timeline(later, past.held)] == ["kept while it is looked at", "kept", "kept"]
+    shown_held = timeline(later, past.held)
+    assert [one["words"] for one in shown_held] == ["kept while it is looked at", "kept", "kept"]
+    # What can be done with it can be done for as long as it is there.
+    assert [(one["mark"], one["kept"]) for one in shown_held] == [("✓", True)] * 3
     shown = past.values(later, Choice(at=3), Binary())
     assert (shown["ids"], job.held) == ([3, 4], {3})
     past.values(later, Choice(), Binary())

@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+from test_panel_upkeep import SPLITS
 
 from streamlab.notebook import live_view, output, widget
 from streamlab.notebook.live_view import NEW_S, SETTLE_S, LiveView
 from streamlab.notebook.pump import EAGER_S, Pump
 from streamlab.notebook.widget import UNANSWERED_S
+from streamlab.observe.late_notes import SHOWN as LATE
+from streamlab.observe.panes import SHOWN as PANES
 from streamlab.observe.status import JobState, JobStatus
 
 WIDGET = output.WIDGET_MIME
@@ -64,6 +67,20 @@ class FakeJob:
 
     def change(self, **values: Any) -> None:
         self.now = msgspec.structs.replace(self.now, **values)
+
+
+class TimedJob(FakeJob):
+    """One with nothing to say of time."""
+
+    def newest_panes(self) -> tuple[pl.DataFrame, bool]:
+        return PANES.to_frame(), True
+
+    def lateness(self) -> pl.DataFrame:
+        return LATE.to_frame()
+
+    def splits(self, report: JobStatus) -> pl.DataFrame:
+        del report
+        return SPLITS
 
 
 class FakeHandle:
@@ -171,6 +188,26 @@ def test_cells_that_end_one_after_the_other_do_not_send_more(clock: Clock, outpu
         clock.s += 0.01
         view.tick()
     assert view._widget.frame["seq"] - before <= 20
+    view.close()
+
+
+def test_the_tab_time_is_drawn_once_a_second_and_at_once_when_something_is_clicked(
+    clock: Clock, outputs: Outputs
+) -> None:
+    job = TimedJob()
+    view = LiveView(job, "widget", 5)
+    say(view, {"type": "choose", "of": None, "fields": {"tab": "time"}})
+    view.tick()
+    before = view._widget.frame["seq"]
+    assert view._widget.frame["tab"] == "time"
+    for _ in range(500):
+        job.change(rows_in=job.now.rows_in + 1)
+        clock.s += 0.01
+        view.tick()
+    assert 4 <= view._widget.frame["seq"] - before <= 5
+    say(view, {"type": "choose", "of": "splits", "fields": {"where": "a"}})
+    view.tick()
+    assert view._widget.frame["body"]["splits"]["where"] == "a"
     view.close()
 
 

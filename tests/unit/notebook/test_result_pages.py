@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -13,10 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlab.notebook.panel.choice import MOST_ROWS, Choice, TableChoice
-from streamlab.notebook.panel.results import CHANGED, MARKED_S, NEW, SAME, Marks, count_text, matching, page_of
+from streamlab.notebook.panel.results import (
+    CHANGED,
+    LONGEST_CELL,
+    MARKED_S,
+    NEW,
+    SAME,
+    Marks,
+    count_text,
+    matching,
+    page_of,
+)
 from streamlab.notebook.panel.tables import ResultPages, packed_table
 from streamlab.notebook.wire import Binary
-from streamlab.observe.preview import MAX_CELL, MAX_COLUMNS, as_text
+from streamlab.observe.preview import MAX_COLUMNS, as_text
 
 CITIES = pl.DataFrame({"city": ["Oslo", "Rome", None, "Cairo"], "n": [4, None, 2, 9]})
 
@@ -131,7 +142,7 @@ def test_huge_and_hostile_cells_become_short_plain_text() -> None:
     )
     rows, page = page_of(table, TableChoice(sort=0))
     assert rows.height == 2
-    assert all(cell is not None and len(cell) <= MAX_CELL for row in page.shown.rows for cell in row)
+    assert all(cell is not None and len(cell) <= LONGEST_CELL for row in page.shown.rows for cell in row)
     text = "".join(cell or "" for row in page.shown.rows for cell in row) + "".join(page.shown.columns)
     assert text.isprintable()
     assert not any(sign in text for sign in "\x1b\x07\u202e\u2066")
@@ -154,6 +165,8 @@ def test_a_packed_table_can_be_read_back() -> None:
 def test_how_many_rows_in_words() -> None:
     assert count_text(page_of(CITIES.clear(), TableChoice())[1], "nothing") == "nothing"
     assert count_text(page_of(CITIES, TableChoice(where="zzz"))[1]) == "none of the 4 rows match"
+    part = replace(page_of(CITIES, TableChoice(where="zzz"))[1], of_all=90)
+    assert count_text(part) == "none of the newest 4 of 90 rows match"
     assert count_text(page_of(CITIES, TableChoice(where="n > 3", rows=1))[1]).startswith("rows 1 to 1 of the 2 that")
 
 

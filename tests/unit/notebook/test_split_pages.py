@@ -1,9 +1,10 @@
-"""The splits of a job with very many of them: in pages, and it is said how many are not told of."""
+"""The splits of a job with very many of them, and its late rows: in pages, and it is said how many are not told of."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import polars as pl
 from test_panel_upkeep import SPLITS, FakeJob
 
@@ -44,6 +45,34 @@ def test_they_are_paged() -> None:
     assert (first["height"], first["left"]) == (10, 60)
     last = shown(ManySplits(), Choice().changed(of="splits", page=1, rows=50))
     assert (last["first"], last["height"]) == (50, 10)
+
+
+class ManyLate(FakeJob):
+    """The newest 218 rows of those that were late are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = 218
+        self.set_aside = 4_900
+
+    def report(self) -> JobStatus:
+        return msgspec.structs.replace(super().report(), late_rows=self.set_aside, merged_late_rows=100)
+
+
+def test_of_very_many_late_rows_it_is_said_that_the_newest_are_known() -> None:
+    job = ManyLate()
+    tab = TimeTab(job, Course(job.history_feed()))
+
+    def count(**choice: int) -> str:
+        late: dict[str, Any] = tab.values(job.report(), Choice().changed(of="late", **choice), Binary())["late"]
+        return str(late["count"])
+
+    assert count() == "rows 1 to 10 of the newest 218 of 5,000, newest noted_at first"
+    assert count(rows=500) == "the newest 218 of 5,000 rows, newest noted_at first"
+    job.set_aside += 1
+    assert count(rows=500) == "the newest 218 of 5,001 rows, newest noted_at first"
+    job.set_aside = 118
+    assert count() == "rows 1 to 10 of 218, newest noted_at first"
 
 
 def test_what_is_not_told_is_counted() -> None:

@@ -165,9 +165,24 @@ def test_of_a_long_page_a_saved_notebook_keeps_what_fits() -> None:
     page = shown(table, 500)
     html = static_view.to_html(page)
     assert len(html) < 100_000
-    kept = html.count("<tr>") - html.count("<thead>") - 1
+    kept = html.partition("<tbody>")[2].partition("</tbody>")[0].count("<tr>")
     assert 50 < kept < 500
     assert f"500 rows, by n; the last {500 - kept} of them are left out here" in read(html).text
     text = static_view.to_text(page)
     assert "the last 450 of them are left out here" in text
     assert len(text) < 20_000
+
+
+def test_a_long_cell_is_cut_and_can_be_read_by_pointing_at_it() -> None:
+    path = f"/data/{'a-very-long-folder/' * 10}flights.parquet"
+    page = shown(pl.DataFrame({"split": [path]}))
+    html = static_view.to_html(page)
+    assert f'title="{path}"' in html
+    assert path not in read(html).text
+    assert max(map(len, static_view.to_text(page).splitlines())) < 120
+
+
+def test_figures_stand_in_lines_that_fit_a_narrow_page() -> None:
+    ended = shown(state=JobState.FINISHED, started_us=1_000_000, ended_us=9_000_000, dead_letters=2)
+    lines = static_view.to_html(ended).partition("<table")[2].partition("</table>")[0].split("<tr>")[1:]
+    assert [line.count("<td") for line in lines] == [5, 4]

@@ -38,6 +38,19 @@ def test_a_running_job_shows_the_rate_of_now() -> None:
     assert shown(job)["throughput"] == "45.7k rows/s"
 
 
+def test_of_files_it_is_told_how_much_of_them_has_been_read() -> None:
+    job = status(rows_in=1_500, bytes_read=12_300_000, bytes_total=45_600_000)
+    assert (progress(job), shown(job)["input read"]) == (12.3 / 45.6, "26 % of 45.6 MB")
+    ended = status(state=JobState.STOPPED, bytes_read=12_300_000, bytes_total=45_600_000)
+    assert shown(ended)["input read"] == "26 % of 45.6 MB"
+    for other in (
+        status(state=JobState.FINISHED, bytes_read=9, bytes_total=9),
+        status(rows_in=1, rows_total=9, bytes_read=9, bytes_total=90),
+        status(rows_in=1, bytes_read=9),
+    ):
+        assert "input read" not in shown(other)
+
+
 def test_an_ended_job_shows_the_rate_of_the_whole_run() -> None:
     job = status(state=JobState.FINISHED, rows_in=9_000, rows_total=9_000, started_us=1, ended_us=3_000_001)
     assert shown(job)["throughput"] == "3,000 rows/s"
@@ -63,6 +76,10 @@ def test_late_rows_and_dead_letters_deserve_a_look() -> None:
         (status(rows_total=0), None),
         (status(rows_in=1, rows_total=4), 0.25),
         (status(rows_in=9, rows_total=4), 1.0),
+        (status(rows_in=1, rows_total=4, bytes_read=3, bytes_total=10), 0.3),
+        (status(bytes_read=0, bytes_total=10), 0.0),
+        (status(bytes_read=10, bytes_total=10), 1.0),
+        (status(bytes_read=3), None),
         (status(state=JobState.FINISHED), 1.0),
         (status(state=JobState.CANCELLED, rows_in=1, rows_total=4), 0.25),
     ],

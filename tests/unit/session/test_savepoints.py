@@ -117,9 +117,31 @@ def test_checkpoints_are_opened_by_id_or_from_the_end(job):
     assert checkpoints[3].id == 3
     assert (checkpoints[-1].id, checkpoints[-2].id) == (4, 3)
     assert [one.id for one in checkpoints] == [3, 4]
-    assert (len(checkpoints), checkpoints.ids) == (4, [3, 4])
+    assert (len(checkpoints), checkpoints.ids, checkpoints.to_frame().height) == (2, [3, 4], 4)
     assert "complete" in repr(checkpoints)
     assert "complete" in checkpoints._repr_html_()
+
+
+def test_parts_of_the_checkpoints_go_by_place(job):
+    checkpoints = Checkpoints([status(2, "deleted"), status(3), status(4), status(5, "failed")], job)
+    for some, ids in ((checkpoints[:], [3, 4]), (checkpoints[-1:], [4]), (checkpoints[:1], [3]), (checkpoints[5:], [])):
+        assert [one.id for one in some] == ids
+    assert [one.id for one in reversed(checkpoints)] == [one.id for one in checkpoints[::-1]] == [4, 3]
+    assert [which in checkpoints for which in (0, 2, 3, checkpoints[4])] == [False, False, True, True]
+
+
+def test_who_counts_checkpoints_from_0_is_told_how_they_are_opened(job):
+    checkpoints = Checkpoints([status(2, "deleted"), status(3), status(4)], job)
+    with pytest.raises(OptionError, match=r"ids begin at 1: the oldest is job.checkpoints\[3\]"):
+        checkpoints[0]
+
+
+def test_one_that_is_held_can_be_opened_though_the_job_keeps_it_no_longer(job):
+    checkpoints = Checkpoints([status(3, "deleted"), status(4)], job)
+    assert (checkpoints[3].id, checkpoints.ids) == (3, [4])
+    ManifestStore(job).delete(3)
+    with pytest.raises(OptionError, match="there are 4"):
+        checkpoints[3]
 
 
 @pytest.mark.parametrize("which", [2, 5, 0, -3, 99, "4", None])
