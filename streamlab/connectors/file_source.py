@@ -21,8 +21,8 @@ import polars as pl
 from streamlab.connectors.changed_files import CHANGED, ChangeReader, ReadFiles
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, SchemaPolicy, Target, first_line
 from streamlab.connectors.formats.text import TextParser
-from streamlab.connectors.growing_files import LOG, FileKey, GrowingFiles, GrowingFinder, key_of, path_of
-from streamlab.connectors.growing_reader import GrowingReader
+from streamlab.connectors.growing_files import COPY, LOG, FileKey, GrowingFiles, GrowingFinder, key_of, path_of
+from streamlab.connectors.growing_reader import GrowingReader, NothingToRead
 from streamlab.connectors.letters import letters
 from streamlab.connectors.listing import FileListing
 from streamlab.connectors.path_columns import PathColumns
@@ -157,6 +157,8 @@ class FileSource(Source):
         if self.follow and CHANGED in split.id:
             path, _, how = split.id.rpartition(CHANGED)
             return ChangeReader(replace(self._target(path), schema=self.schema), how, position)
+        if self.grows and split.id.endswith(COPY):
+            return NothingToRead()
         if self.grows:
             return self._growing(key_of(split.id), position)
         path, _, part = split.id.rpartition(_PART) if _PART in split.id else (split.id, "", "")

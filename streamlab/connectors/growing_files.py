@@ -8,7 +8,8 @@
   (``copytruncate``): that is said, and it is read from its start.
 - Of a followed file the names behind it are looked at, too (``app.log.1``, ``app.log-20260131``): when it was renamed
   twice between two looks, or while no job was there, the one in between is read as well. Those that were there when the
-  stream was made are left alone.
+  stream was made are left alone, and so is a copy of what was read (``copytruncate`` makes one): it has the same text
+  before the place that a file was read up to.
 """
 
 from __future__ import annotations
@@ -30,10 +31,23 @@ LOG = "#log="
 """Stands in the id of a split between a folder and what is known of a file in it."""
 MARK_BYTES = 64
 """So many bytes before a position tell whether it is still the same file."""
+LOOK_US = 250_000
+"""How often a file is looked at that has no more to read."""
+QUIET_US = 5_000_000
+"""How long nothing must be written into a file that has no followed name any more, before it is read to its end.
+
+Also how long a record may take to be written that begins with a quote: then the quote counts as one that never closes.
+"""
+COPY = "-copy"
+"""Ends the id of a split that is a copy of another one, of which nothing is read."""
+_PLACES = 16
+"""So many places are known of each file, since it may be read on while it is copied."""
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 FileKey = tuple[str, int]
 """A folder, and the number of a file in its file system."""
+Place = tuple[int, str]
+"""A position, and the mark of what stands before it."""
 
 
 @dataclass
@@ -46,13 +60,26 @@ class GrowingFiles:
     """Paths of all files in the folders, as of the last look."""
     live: set[FileKey] = field(default_factory=set)
     """Those that have a followed name."""
+    places: dict[FileKey, tuple[Place, ...]] = field(default_factory=dict)
+    """Of those that are read: up to where at last, by which a copy is known; also of a text that is emptied by now."""
+    others: set[FileKey] = field(default_factory=set)
+    """Numbers that belong to other files than those that were read under them."""
     has_looked: bool = False
     was_read: ReadFiles = field(default_factory=ReadFiles)
     """Those that have ended, so that it is said when they grow after that."""
+    look_us: int = LOOK_US
+    quiet_us: int = QUIET_US
 
     def __reduce__(self) -> tuple[type[GrowingFiles], tuple[()]]:
         """Return what another process begins with: nothing."""
         return GrowingFiles, ()
+
+    def note_place(self, key: FileKey, place: Place) -> None:
+        """Take note up to where a file was read."""
+        known = self.places.get(key, ())
+        if place[0] and place not in known:
+            known = (*known, place)[-_PLACES:]
+        self.places[key] = known
 
     def may_grow(self, key: FileKey) -> bool:
         """Return whether a file has a followed name, as far as anybody knows."""
@@ -93,12 +120,15 @@ class GrowingFinder(SplitFinder):
         self._listed: dict[str, set[str]] = {}
         """Names of followed files by their folders."""
         self._open = {key_of(name) for name in open_now if LOG in name}
+        self._copies: set[FileKey] = set()
         self._begins_ns = {folder: 2**62 for folder, _ in self._open}
         """In folders of which files are read on: since when others may have been written."""
         self._found: set[str] = set()
 
     def find(self) -> Sequence[Split]:
         """Return the files that are new, and what is to be said of those that changed."""
+        while self._known.others:
+            self._open.discard(self._known.others.pop())
         for path in self._listing.new_files():
             folder, name = os.path.split(path)
             self._listed.setdefault(folder, set()).add(name)
@@ -108,7 +138,7 @@ class GrowingFinder(SplitFinder):
         for folder, listed in self._listed.items():
             entries = _files_of(folder)
             self._note_open(folder, entries)
-            for name, number in entries.items():
+            for name, number in sorted(entries.items()):
                 key = folder, number
                 names[key] = os.path.join(folder, name)
                 is_rotated = _is_rotated(name, listed)
@@ -116,7 +146,7 @@ class GrowingFinder(SplitFinder):
                     continue
                 if not is_rotated:
                     live.add(key)
-                new += self._new(key, names[key], is_followed=name in listed)
+                new += self._new(key, names[key], is_followed=name in listed, is_rotated=is_rotated)
         self._known.names, self._known.live, self._known.has_looked = names, live, True
         changed = [split for split in self._known.was_read.changed(is_rotated=True) if self._wanted(split.id)]
         return [*new, *changed]
@@ -129,22 +159,42 @@ class GrowingFinder(SplitFinder):
         times = [_changed_ns(os.path.join(folder, name)) for name in names]
         self._begins_ns[folder] = min(filter(None, times), default=2**62)
 
-    def _new(self, key: FileKey, path: str, *, is_followed: bool) -> Iterator[Split]:
+    def _new(self, key: FileKey, path: str, *, is_followed: bool, is_rotated: bool) -> Iterator[Split]:
         ended = self._known.ended.get(key)
         is_old = not is_followed and key in self._old and _changed_ns(path) <= self._begins_ns.get(key[0], 2**62)
         begins = None if is_old or (key in self._open and ended is None) else self._begins(key, path)
         if begins is None:
             return
-        name, number = _id(key, begins, 0), 0
+        digest = hashlib.sha256(begins).hexdigest()[:12]
+        name, number = _id(key, digest, 0), 0
+        if is_rotated and ended is None:
+            is_copy = self._is_copy(key, path) if self._wanted(name) and self._wanted(name + COPY) else False
+            if is_copy is None or not self._wanted(name + COPY):
+                return
+            if is_copy:
+                self._copies.add(key)
+                name += COPY
         while ended is not None and (name in self._found or not self._wanted(name)):
             number += 1
-            name = _id(key, begins, number)
+            name = _id(key, digest, number)
         self._open.add(key)
         if name in self._found or not self._wanted(name):
             return
         self._found.add(name)
         self._known.ended.pop(key, None)
         yield Split(name)
+
+    def _is_copy(self, key: FileKey, path: str) -> bool | None:
+        """Return whether a file is a copy of one that is read; None as long as that is not known."""
+        near = [other for other in self._open if other[0] == key[0] and other not in {*self._copies, key}]
+        if any(other not in self._known.places and other not in self._known.ended for other in near):
+            return None
+        places = {place for other in near for place in self._known.places.get(other, ())}
+        try:
+            with open(path, "rb") as file:
+                return any(mark_at(file, end) == mark for end, mark in places)
+        except OSError:
+            return None
 
     def _begins(self, key: FileKey, path: str) -> bytes | None:
         """Return how a file begins; None when that is not there yet, or when it is one that was read to its end."""
@@ -208,8 +258,7 @@ def _at(file: IO[bytes], offset: int, length: int) -> bytes:
     return os.pread(file.fileno(), length, offset)
 
 
-def _id(key: FileKey, begins: bytes, number: int) -> str:
-    digest = hashlib.sha256(begins).hexdigest()[:12]
+def _id(key: FileKey, digest: str, number: int) -> str:
     return f"{key[0]}{LOG}{key[1]}-{digest}{f'-{number}' if number else ''}"
 
 

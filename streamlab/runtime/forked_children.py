@@ -1,4 +1,4 @@
-"""A process that a user's function forks from a worker ends where that function ends; it never is a second worker.
+"""A process that a user's function forks ends where that function ends; it never is a second worker, or client.
 
 ``os.fork()`` copies the whole process. The child goes on in the middle of the function, and when that returns or
 raises, the child would go on as the worker: write its rows once more, commit, report. So a hook that Python calls in
@@ -7,13 +7,17 @@ is over, however that comes about. Until then the child does as it likes. The wo
 
 What forks behind Python's back (a C library) has no hook: `leave_if_forked`, which the worker calls between two steps,
 ends such a child.
+
+A client calls functions of the user's, too, to learn what they return: then the same is so, and only then. What the
+user's own code forks is none of our business.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +33,9 @@ _ENDS_BY_ITSELF = f"{os.sep}multiprocessing{os.sep}popen_fork.py"
 
 _worker = 0
 _pipes: set[int] = set()
+_calls = 0
+"""How many calls a client is making to learn something."""
+_is_hooked = False
 
 
 def end_forked_children(pipes: Collection[int]) -> None:
@@ -40,10 +47,24 @@ def end_forked_children(pipes: Collection[int]) -> None:
         Descriptors that such a process must neither read nor write.
     """
     global _worker  # noqa: PLW0603 - there is one worker to a process
-    if not _worker:
-        os.register_at_fork(after_in_child=_end_with_the_call)
+    _hook()
     _worker = os.getpid()
     _pipes.update(pipes)
+
+
+@contextmanager
+def no_second_client() -> Iterator[None]:
+    """Have every process that is forked by a function of the user's in this block end with that function."""
+    global _calls  # noqa: PLW0603 - a fork copies the whole process
+    _hook()
+    client = os.getpid()
+    _calls += 1
+    try:
+        yield
+    finally:
+        if os.getpid() != client:
+            os._exit(0)
+        _calls -= 1
 
 
 def leave_if_forked() -> None:
@@ -52,9 +73,20 @@ def leave_if_forked() -> None:
         os._exit(0)
 
 
+def _hook() -> None:
+    global _is_hooked  # noqa: PLW0603 - a hook cannot be taken back
+    if not _is_hooked:
+        os.register_at_fork(after_in_child=_end_with_the_call)
+    _is_hooked = True
+
+
 def _end_with_the_call() -> None:
+    if not (_worker or _calls):
+        return
     _close_pipes()
     call, caller = _outermost_call(sys._getframe().f_back)
+    if not _worker and caller is None:
+        return
     if call is not None:
         call.f_trace = _leave_on_return
     if caller is not None:
@@ -65,6 +97,8 @@ def _end_with_the_call() -> None:
 
 
 def _close_pipes() -> None:
+    if not _pipes:
+        return
     null = os.open(os.devnull, os.O_RDWR)
     for pipe in _pipes:
         os.dup2(null, pipe, inheritable=False)
