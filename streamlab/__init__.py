@@ -130,6 +130,7 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME_OF:
         if _HOME_OF[name] == _SOURCES:
             import_module("streamlab.runtime.spares").warm_up()
+            import_module("streamlab.runtime.forked_children").end_children_of_calls()
         value = getattr(import_module(_HOME_OF[name]), name)
         if _HOME_OF[name] == _SOURCES:
             reasons = import_module("streamlab.connectors.polars_arguments").REASONS.get(name)

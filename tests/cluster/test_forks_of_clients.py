@@ -39,6 +39,11 @@ def plus(column):
 
 if sys.argv[1] == "generate":
     made = sl.generate(rows, limit=3)
+elif sys.argv[1] == "group_by":
+    summed = pl.col("n").map_batches(plus, is_elementwise=True).sum()
+    made = sl.from_frame(pl.DataFrame({"n": [0, 1, 2]})).select(summed).filter(pl.col("n") > 0)
+elif sys.argv[1] == "pipe":
+    made = sl.from_frame(pl.DataFrame({"n": [0, 1, 2]})).pipe(lambda frame: forks() or frame)
 elif sys.argv[1] == "rename":
     made = sl.from_frame(pl.DataFrame({"n": [0, 1, 2]})).rename(lambda name: forks() or name)
 else:
@@ -48,8 +53,12 @@ with open(sys.argv[3], "a") as file:
 """
 
 
-@pytest.mark.parametrize("call", ["generate", "rename", "select"])
-@pytest.mark.parametrize("how", ["goes on", "exits", "raises", "in C", "in a thread"])
+IN_PYTHON = ("goes on", "exits", "raises", "in a thread")
+CASES = [(call, how) for call in ("generate", "rename", "select", "group_by", "pipe") for how in IN_PYTHON]
+CASES += [(call, "in C") for call in ("generate", "rename", "select")]
+
+
+@pytest.mark.parametrize(("call", "how"), CASES)
 def test_a_child_of_a_client_ends_with_the_function_that_forks_it(call: str, how: str, tmp_path: Path) -> None:
     told = tmp_path / "told"
     command = [sys.executable, "-c", SCRIPT, call, how, str(told)]

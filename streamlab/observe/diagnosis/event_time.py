@@ -18,6 +18,10 @@ _TOO_MANY_LATE = 0.01
 _FAR_US = 86_400_000_000
 """So far ahead of the clock an event time is worth a word."""
 _AIMS = (0.99, 0.999, 1.0)
+_LONGEST_MS = 366 * 86_400_000
+"""No longer delay is suggested: then it is the times that are wrong."""
+_OF_TEXT = {"scan_csv", "scan_ndjson"}
+"""Sources that take a column of text for a time only when they are told so."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def _against(row: FurthestRow) -> str:
         return refused
     column = repr(row.column)
     kept = f".filter(pl.col({column}) < …).with_watermark({column}, …)"
-    return f"{refused}, or left out: read without event_time, then {kept}"
+    typed = f", with schema_overrides={{{column}: pl.Datetime}}" if row.step in _OF_TEXT else ""
+    return f"{refused}, or left out: read without event_time{typed}, then {kept}"
 
 
 def _furthest(status: JobStatus) -> FurthestRow | None:
@@ -241,7 +246,7 @@ def _longer_delay(status: JobStatus) -> str:
     said: dict[str, str] = {}
     for aim in _AIMS:
         more_ms = next((more for more, kept in pairs if kept >= aim - 1e-9), None)
-        if more_ms:
+        if more_ms and more_ms <= _LONGEST_MS:
             said.setdefault(_delay(delay_ms, more_ms), "all" if aim == 1 else percent(aim))
     look = "look at them with job.lateness()"
     if not said:

@@ -267,7 +267,7 @@ CALLS: dict[str, tuple[Callable[[Frame], object], str]] = {
     "function for an aggregation": (lambda s: s.group_by("k").agg(len), "as in pl.col('x') + 1"),
     "sum of texts": (
         lambda s: s.group_by("x").sum(),
-        "columns that can be aggregated so, got t Datetime(us), k String.\n  → group_by(…).agg(pl.col('y', 'id').sum())",
+        "can be aggregated so, got t Datetime(us), k String.\n  → group_by(…).agg(pl.col('y', 'id').sum())",
     ),
     "total of texts": (lambda s: s.sum(), "select(pl.col('x', 'y', 'id').sum())"),
     "mean of texts": (
