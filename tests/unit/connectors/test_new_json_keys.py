@@ -90,7 +90,8 @@ def test_a_key_is_said_once_whatever_restarts(
     for module in ("formats.text", "growing_reader"):
         monkeypatch.setattr(f"streamlab.connectors.{module}.CHUNK_BYTES", 64)
     path = tmp_path / "a.ndjson"
-    lines = [f'{{"a":{n}{",$err$:1" * (n % 2)}{",$in$:{$z$:1}" * (n > 9)}}}\n'.replace("$", '"') for n in range(40)]
+    more = [(',"err":1' * (n % 2), ',"z":1' * (n > 9)) for n in range(40)]
+    lines = [f'{{"a":{n},"in":{{"x":1{z}}}{err}}}\n' for n, (err, z) in enumerate(more)]
     path.write_text("".join(lines))
     source = scan_ndjson(path, schema={"a": pl.Int64, "in": pl.Struct({"x": pl.Int64})}, follow=follow)
     snapshot, said, rows, now_us = None, [], 0, 10**15
