@@ -120,7 +120,8 @@ class GrowingFinder(SplitFinder):
         self._listed: dict[str, set[str]] = {}
         """Names of followed files by their folders."""
         self._open = {key_of(name) for name in open_now if LOG in name}
-        self._copies: set[FileKey] = set()
+        self._read = {key_of(name) for name in open_now if LOG in name and not name.endswith(COPY)}
+        """Those that are read, or will be."""
         self._begins_ns = {folder: 2**62 for folder, _ in self._open}
         """In folders of which files are read on: since when others may have been written."""
         self._found: set[str] = set()
@@ -172,7 +173,6 @@ class GrowingFinder(SplitFinder):
             if is_copy is None or not self._wanted(name + COPY):
                 return
             if is_copy:
-                self._copies.add(key)
                 name += COPY
         while ended is not None and (name in self._found or not self._wanted(name)):
             number += 1
@@ -182,11 +182,13 @@ class GrowingFinder(SplitFinder):
             return
         self._found.add(name)
         self._known.ended.pop(key, None)
+        if not name.endswith(COPY):
+            self._read.add(key)
         yield Split(name)
 
     def _is_copy(self, key: FileKey, path: str) -> bool | None:
         """Return whether a file is a copy of one that is read; None as long as that is not known."""
-        near = [other for other in self._open if other[0] == key[0] and other not in {*self._copies, key}]
+        near = [other for other in self._read if other[0] == key[0] and other != key]
         if any(other not in self._known.places and other not in self._known.ended for other in near):
             return None
         places = {place for other in near for place in self._known.places.get(other, ())}
