@@ -21,7 +21,15 @@ import polars as pl
 from streamlab.connectors.changed_files import CHANGED, ChangeReader, ReadFiles
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, SchemaPolicy, Target, first_line
 from streamlab.connectors.formats.text import TextParser
-from streamlab.connectors.growing_files import COPY, LOG, FileKey, GrowingFiles, GrowingFinder, key_of, path_of
+from streamlab.connectors.growing_files import (
+    ANEW,
+    LOG,
+    FileKey,
+    GrowingFiles,
+    GrowingFinder,
+    key_of,
+    path_of,
+)
 from streamlab.connectors.growing_reader import GrowingReader, NothingToRead
 from streamlab.connectors.letters import letters
 from streamlab.connectors.listing import FileListing
@@ -157,10 +165,8 @@ class FileSource(Source):
         if self.follow and CHANGED in split.id:
             path, _, how = split.id.rpartition(CHANGED)
             return ChangeReader(replace(self._target(path), schema=self.schema), how, position)
-        if self.grows and split.id.endswith(COPY):
-            return NothingToRead()
         if self.grows:
-            return self._growing(key_of(split.id), position)
+            return NothingToRead() if split.id.endswith(ANEW) else self._growing(split.id, position)
         path, _, part = split.id.rpartition(_PART) if _PART in split.id else (split.id, "", "")
         opens = _Opening(self._target(path), self.format, part, self.beside, self.schema, self.timing.event_time)
         return _FileReader(opens, position, self.was_read if self.follow else None)
@@ -171,9 +177,10 @@ class FileSource(Source):
         how = " (read on as they grow)" if self.grows else " (followed)" if self.follow else ""
         return f"{self.name}: {shown}{how}"
 
-    def _growing(self, key: FileKey, position: Position) -> SplitReader:
+    def _growing(self, split: str, position: Position) -> SplitReader:
+        key = key_of(split)
         target = self._target(path_of(key, self.growing) or os.path.join(key[0], f"file {key[1]}"))
-        reader = GrowingReader(key, target, self._parser, position, self.growing)
+        reader = GrowingReader(split, target, self._parser, position, self.growing)
         opening = _Opening(target, self.format, "", self.beside, self.schema, self.timing.event_time)
         return _Beside(reader, opening) if self.beside.schema else reader
 

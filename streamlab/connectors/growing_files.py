@@ -38,14 +38,16 @@ QUIET_US = 5_000_000
 
 Also how long a record may take to be written that begins with a quote: then the quote counts as one that never closes.
 """
-COPY = "-copy"
-"""Ends the id of a split that is a copy of another one, of which nothing is read."""
+ANEW = "-anew"
+"""Ends the id of a split without rows: it says that another split reads that text of its file, having read others."""
 _PLACES = 16
 """So many places are known of each file, since it may be read on while it is copied."""
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 FileKey = tuple[str, int]
 """A folder, and the number of a file in its file system."""
+FileId = tuple[FileKey, str]
+"""A file with the digest of its first record."""
 Place = tuple[int, str]
 """A position, and the mark of what stands before it."""
 
@@ -62,9 +64,16 @@ class GrowingFiles:
     """Those that have a followed name."""
     places: dict[FileKey, tuple[Place, ...]] = field(default_factory=dict)
     """Of those that are read: up to where at last, by which a copy is known; also of a text that is emptied by now."""
-    others: set[FileKey] = field(default_factory=set)
-    """Numbers that belong to other files than those that were read under them."""
-    has_looked: bool = False
+    read: set[FileKey] = field(default_factory=set)
+    """Those that are read, or will be."""
+    unread: set[FileKey] = field(default_factory=set)
+    """Renamed ones of which it is not known whether they are copies."""
+    anew: set[FileId] = field(default_factory=set)
+    """Files that were emptied while they were read, by what they hold now."""
+    over: set[FileKey] = field(default_factory=set)
+    """Those that are read no more since the last look, so that another file may have their numbers."""
+    looks: int = 0
+    """How often it was looked what there is."""
     was_read: ReadFiles = field(default_factory=ReadFiles)
     """Those that have ended, so that it is said when they grow after that."""
     look_us: int = LOOK_US
@@ -74,12 +83,30 @@ class GrowingFiles:
         """Return what another process begins with: nothing."""
         return GrowingFiles, ()
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what there is."""
+        return self.looks > 0
+
     def note_place(self, key: FileKey, place: Place) -> None:
         """Take note up to where a file was read."""
         known = self.places.get(key, ())
         if place[0] and place not in known:
             known = (*known, place)[-_PLACES:]
         self.places[key] = known
+
+    def is_copy(self, key: FileKey, file: IO[bytes]) -> bool | None:
+        """Return whether a renamed file is a copy of one that is read; None as long as that is not known."""
+        near = [other for other in self.read if other[0] == key[0] and other != key]
+        if not self.has_looked or any(not self._is_known(other) for other in near):
+            return None
+        self.unread.discard(key)
+        places = {place for other in near for place in self.places.get(other, ())}
+        return any(mark_at(file, end) == mark for end, mark in places)
+
+    def _is_known(self, key: FileKey) -> bool:
+        """Return whether it is known up to where a file was read, if anything was."""
+        return key in self.places or key in self.ended or key in self.unread
 
     def may_grow(self, key: FileKey) -> bool:
         """Return whether a file has a followed name, as far as anybody knows."""
@@ -119,17 +146,18 @@ class GrowingFinder(SplitFinder):
         self._old, self._wanted = frozenset(old), wanted
         self._listed: dict[str, set[str]] = {}
         """Names of followed files by their folders."""
-        self._open = {key_of(name) for name in open_now if LOG in name}
-        self._read = {key_of(name) for name in open_now if LOG in name and not name.endswith(COPY)}
-        """Those that are read, or will be."""
+        self._open = {key_of(name) for name in open_now if LOG in name and not name.endswith(ANEW)}
+        known.read |= self._open
+        self._judged: dict[FileKey, tuple[int, int]] = {}
+        """Those that are not read, as they were when that was decided."""
         self._begins_ns = {folder: 2**62 for folder, _ in self._open}
         """In folders of which files are read on: since when others may have been written."""
         self._found: set[str] = set()
 
     def find(self) -> Sequence[Split]:
         """Return the files that are new, and what is to be said of those that changed."""
-        while self._known.others:
-            self._open.discard(self._known.others.pop())
+        while self._known.over:
+            self._open.discard(self._known.over.pop())
         for path in self._listing.new_files():
             folder, name = os.path.split(path)
             self._listed.setdefault(folder, set()).add(name)
@@ -147,8 +175,10 @@ class GrowingFinder(SplitFinder):
                     continue
                 if not is_rotated:
                     live.add(key)
-                new += self._new(key, names[key], is_followed=name in listed, is_rotated=is_rotated)
-        self._known.names, self._known.live, self._known.has_looked = names, live, True
+                new += self._new(key, names[key], is_followed=name in listed)
+        self._known.names, self._known.live = names, live
+        self._known.looks += 1
+        new += self._begun_anew()
         changed = [split for split in self._known.was_read.changed(is_rotated=True) if self._wanted(split.id)]
         return [*new, *changed]
 
@@ -160,43 +190,40 @@ class GrowingFinder(SplitFinder):
         times = [_changed_ns(os.path.join(folder, name)) for name in names]
         self._begins_ns[folder] = min(filter(None, times), default=2**62)
 
-    def _new(self, key: FileKey, path: str, *, is_followed: bool, is_rotated: bool) -> Iterator[Split]:
+    def _new(self, key: FileKey, path: str, *, is_followed: bool) -> Iterator[Split]:
         ended = self._known.ended.get(key)
         is_old = not is_followed and key in self._old and _changed_ns(path) <= self._begins_ns.get(key[0], 2**62)
-        begins = None if is_old or (key in self._open and ended is None) else self._begins(key, path)
+        if key in self._open or (ended is None and self._judged.get(key) == _state(path)):
+            return
+        state = _state(path)
+        begins = None if is_old else self._begins(key, path)
         if begins is None:
             return
-        digest = hashlib.sha256(begins).hexdigest()[:12]
+        digest = digest_of(begins)
         name, number = _id(key, digest, 0), 0
-        if is_rotated and ended is None:
-            is_copy = self._is_copy(key, path) if self._wanted(name) and self._wanted(name + COPY) else False
-            if is_copy is None or not self._wanted(name + COPY):
-                return
-            if is_copy:
-                name += COPY
-        while ended is not None and (name in self._found or not self._wanted(name)):
+        while ended is not None and self._is_told(name):
             number += 1
             name = _id(key, digest, number)
-        self._open.add(key)
-        if name in self._found or not self._wanted(name):
+        if self._is_told(name):
+            self._judged[key] = state
             return
+        self._open.add(key)
         self._found.add(name)
         self._known.ended.pop(key, None)
-        if not name.endswith(COPY):
-            self._read.add(key)
+        self._known.read.add(key)
         yield Split(name)
 
-    def _is_copy(self, key: FileKey, path: str) -> bool | None:
-        """Return whether a file is a copy of one that is read; None as long as that is not known."""
-        near = [other for other in self._read if other[0] == key[0] and other != key]
-        if any(other not in self._known.places and other not in self._known.ended for other in near):
-            return None
-        places = {place for other in near for place in self._known.places.get(other, ())}
-        try:
-            with open(path, "rb") as file:
-                return any(mark_at(file, end) == mark for end, mark in places)
-        except OSError:
-            return None
+    def _begun_anew(self) -> Iterator[Split]:
+        """Yield what tells the texts that are read by splits which have begun with others."""
+        while self._known.anew:
+            name = _id(*self._known.anew.pop(), 0) + ANEW
+            if name not in self._found and self._wanted(name):
+                self._found.add(name)
+                yield Split(name)
+
+    def _is_told(self, name: str) -> bool:
+        """Return whether a split, or another one that reads the same text, was found before."""
+        return any(one in self._found or not self._wanted(one) for one in (name, name + ANEW))
 
     def _begins(self, key: FileKey, path: str) -> bytes | None:
         """Return how a file begins; None when that is not there yet, or when it is one that was read to its end."""
@@ -211,6 +238,11 @@ class GrowingFinder(SplitFinder):
             return None
 
 
+def digest_of(begins: bytes) -> str:
+    """Return what tells files by how they begin."""
+    return hashlib.sha256(begins).hexdigest()[:12]
+
+
 def key_of(split: str) -> FileKey:
     """Return which file a split is.
 
@@ -219,6 +251,15 @@ def key_of(split: str) -> FileKey:
     """
     folder, _, known = split.rpartition(LOG)
     return folder, int(known.partition("-")[0])
+
+
+def begins_of(split: str) -> str:
+    """Return how a file begins, or began, that is a split.
+
+    >>> begins_of("/logs#log=1835-0a1b2c3d4e5f-1")
+    '0a1b2c3d4e5f'
+    """
+    return split.rpartition(LOG)[2].split("-")[1]
 
 
 def rotated_keys(files: Sequence[str]) -> tuple[FileKey, ...]:
@@ -283,6 +324,15 @@ def _is_rotated(name: str, listed: Collection[str]) -> bool:
     if name.lower().endswith(_PACKED):
         return False
     return any(letter in ".-" and name[:at] in listed for at, letter in enumerate(name))
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Return the size of a file and when it was changed."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _changed_ns(path: str) -> int:

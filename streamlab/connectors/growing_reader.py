@@ -18,7 +18,7 @@ import polars as pl
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Target, first_line
 from streamlab.connectors.formats.encodings import UTF8, Encoding
 from streamlab.connectors.formats.text import CHUNK_BYTES, Parsed, TextParser
-from streamlab.connectors.growing_files import FileKey, GrowingFiles, Place, first_record, mark_at
+from streamlab.connectors.growing_files import GrowingFiles, Place, begins_of, digest_of, first_record, key_of, mark_at
 from streamlab.connectors.letters import Letter, letters
 from streamlab.connectors.source import Position, Read, SplitReader
 
@@ -33,8 +33,8 @@ class GrowingReader(SplitReader):
 
     Parameters
     ----------
-    key
-        The file.
+    split
+        Id of the file.
     target
         Where it is now, and what its rows look like.
     parser
@@ -47,17 +47,18 @@ class GrowingReader(SplitReader):
 
     def __init__(
         self,
-        key: FileKey,
+        split: str,
         target: Target,
         parser: Callable[[Target], TextParser],
         position: Position,
         known: GrowingFiles,
     ) -> None:
-        self._key, self._known, self._target = key, known, target
+        self._key, self._begins = key_of(split), begins_of(split)
+        self._known, self._target = known, target
         self._new_parser = parser
         self._parser = parser(self._target)
         self._encoding: Encoding = UTF8
-        self._file: IO[bytes] | None = _opened(target.path, key[1])
+        self._file: IO[bytes] | None = _opened(target.path, self._key[1])
         self._offset, self._line, self._taken, self._end, self._mark = 0, 1, 0, 0, ""
         self._before: tuple[Place, ...] = ()
         """Up to where it was read when it was emptied."""
@@ -76,6 +77,8 @@ class GrowingReader(SplitReader):
         self._size = -1
         self._grown_us: int | None = None
         """When it was seen to have another size."""
+        self._left_at: int | None = None
+        """The look after which it was found to have other text, and no followed name."""
         self._done = False
 
     @property
@@ -91,11 +94,11 @@ class GrowingReader(SplitReader):
             return self._refuse(_GONE)
         try:
             anew = self._chunk is None and self._was_emptied(self._file)
-            if anew and not self._known.may_grow(self._key):
-                # Nobody empties a file that was renamed: another one has its number, or begins where it was emptied.
-                self._known.others.add(self._key)
-                return self._refuse(_GONE)
-            return None if anew and not self._known.has_looked else self._read(self._file, limit, now_us, anew=anew)
+            if anew and not (self._known.has_looked and self._known.may_grow(self._key)):
+                return self._leave()
+            if self._is_copy(self._file):
+                return None
+            return self._read(self._file, limit, now_us, anew=anew)
         except (FileRefused, *UNREADABLE) as error:
             said = str(error) if isinstance(error, FileRefused) else f"cannot be read: {first_line(error)}"
             return self._refuse(said)
@@ -106,6 +109,9 @@ class GrowingReader(SplitReader):
 
     def close(self) -> None:
         """Close the file."""
+        self._known.unread.discard(self._key)
+        if self._done:
+            self._known.over.add(self._key)
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -124,6 +130,28 @@ class GrowingReader(SplitReader):
             self._known.note_place(self._key, place)
 
     # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _leave(self) -> Read | None:
+        """End a file that has other text and no followed name, when copies of what it held have been found.
+
+        Nobody empties a file that was renamed: another one has its number, or it was emptied before. Then the finder
+        takes it for a new one.
+        """
+        if self._left_at is None and self._known.has_looked:
+            self._left_at = self._known.looks
+        is_sure = self._left_at is not None and self._known.looks > self._left_at + 1
+        return self._refuse(_GONE) if is_sure and not self._known.unread else None
+
+    def _is_copy(self, file: IO[bytes]) -> bool:
+        """Return whether it is a copy, of which nothing is read, or that is not known yet."""
+        if self._mark or (self._known.has_looked and self._known.may_grow(self._key)):
+            return False
+        self._known.unread.add(self._key)
+        is_copy = self._known.is_copy(self._key, file)
+        if is_copy:
+            self._done = True
+            self._known.read.discard(self._key)
+        return is_copy is not False
 
     def _read(self, file: IO[bytes], limit: int, now_us: int, *, anew: bool) -> Read | None:
         found = [self._letter(_SHORTER)] if anew else []
@@ -190,6 +218,8 @@ class GrowingReader(SplitReader):
             self._mark = mark_at(file, self._offset)
             found += self._letters_of(self._parser.news)
         self._has_begun = True
+        if (digest := digest_of(head)) != self._begins:
+            self._known.anew.add((self._key, digest))
         return True
 
     def _whole_records(self, file: IO[bytes], size: int, *, ends: bool, is_quiet: bool) -> tuple[bytes, int]:
@@ -231,6 +261,7 @@ class GrowingReader(SplitReader):
 
     def _refuse(self, reason: str) -> Read:
         self._done = True
+        self._known.unread.discard(self._key)
         self._note_place()
         frame = pl.DataFrame(schema=self._target.schema)
         return Read(frame, self._position, 0, dead_letters=letters(self._target.step, [self._letter(reason)]))
@@ -243,7 +274,7 @@ class GrowingReader(SplitReader):
 
 
 class NothingToRead(SplitReader):
-    """Reads a copy of another file: nothing."""
+    """Reads what another split reads: nothing."""
 
     @property
     def done(self) -> bool:

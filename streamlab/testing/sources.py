@@ -145,7 +145,7 @@ class Logs(Shelf):
         """Texts by the files that are written, those behind them included."""
         self._begun: set[str] = set()
         """Files that end in the middle of a line."""
-        self.rows = 0
+        self.rows = self._changes = 0
         for name in self.NAMES:
             self._write(name, 1)
 
@@ -212,6 +212,7 @@ class Logs(Shelf):
         self._write(name, 1)
         self._move_up(name)
         shutil.copyfile(self._path(name), self._path(f"{name}.1"))
+        self._touch(f"{name}.1")
         os.truncate(self._path(name), 0)
         self._written.pop(name).is_safe = False
         return self._write(name, 1)
@@ -254,6 +255,12 @@ class Logs(Shelf):
             self._written[name] = self._texts[-1]
         with open(self._path(name), "a", encoding="ascii") as file:
             file.write(text)
+        self._touch(name)
+
+    def _touch(self, name: str) -> None:
+        """Let each change have a time of its own, however fast they follow each other."""
+        self._changes += 1
+        os.utime(self._path(name), (self._changes, self._changes))
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
