@@ -34,6 +34,7 @@ from streamlab.connectors.growing_reader import GrowingReader, NothingToRead
 from streamlab.connectors.letters import letters
 from streamlab.connectors.listing import FileListing
 from streamlab.connectors.path_columns import PathColumns
+from streamlab.connectors.paths import HAS_WILDCARD
 from streamlab.connectors.source import START, Position, Read, Source, Split, SplitFinder, SplitReader
 from streamlab.core.errors import InternalError
 from streamlab.core.time import time_us
@@ -147,9 +148,13 @@ class FileSource(Source):
             lambda path: self._parser(self._target(path)),
             known,
             old=self.rotated,
+            named=[path for path in self.paths if not (self._is_glob(path) or os.path.isdir(path))],
             wanted=wanted,
             open_now=open_now,
         )
+
+    def _is_glob(self, path: str) -> bool:
+        return self.glob and HAS_WILDCARD.search(path) is not None
 
     def find(self, ids: Collection[str]) -> Sequence[Split]:
         """Return those of the files that are there."""

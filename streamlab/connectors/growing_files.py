@@ -72,6 +72,8 @@ class GrowingFiles:
     """Files that were emptied while they were read, by what they hold now."""
     over: set[FileKey] = field(default_factory=set)
     """Those that are read no more since the last look, so that another file may have their numbers."""
+    was_told: Callable[[FileKey, str], bool] = field(default=lambda key, digest: False)  # noqa: ARG005
+    """Whether it is said of a file that another split reads what it holds now."""
     looks: int = 0
     """How often it was looked what there is."""
     was_read: ReadFiles = field(default_factory=ReadFiles)
@@ -126,6 +128,8 @@ class GrowingFinder(SplitFinder):
         What this process knows of the files.
     old
         Keys of files that had the name of a rotated one when the stream was made.
+    named
+        Paths of followed files that are no folders, and stand for no others.
     wanted
         Whether a split is new, by its id.
     open_now
@@ -139,15 +143,20 @@ class GrowingFinder(SplitFinder):
         known: GrowingFiles,
         *,
         old: Collection[FileKey],
+        named: Collection[str],
         wanted: Callable[[str], bool],
         open_now: Collection[str],
     ) -> None:
         self._listing, self._parser, self._known = listing, parser, known
         self._old, self._wanted = frozenset(old), wanted
         self._listed: dict[str, set[str]] = {}
-        """Names of followed files by their folders."""
+        """Names of followed files by their folders, those that are named outright before they are there."""
+        for path in named:
+            folder, name = os.path.split(path)
+            self._listed.setdefault(folder, set()).add(name)
         self._open = {key_of(name) for name in open_now if LOG in name and not name.endswith(ANEW)}
         known.read |= self._open
+        known.was_told = lambda key, digest: not wanted(_id(key, digest, 0) + ANEW)
         self._judged: dict[FileKey, tuple[int, int]] = {}
         """Those that are not read, as they were when that was decided."""
         self._begins_ns = {folder: 2**62 for folder, _ in self._open}

@@ -94,7 +94,7 @@ class GrowingReader(SplitReader):
             return self._refuse(_GONE)
         try:
             anew = self._chunk is None and self._was_emptied(self._file)
-            if anew and not (self._known.has_looked and self._known.may_grow(self._key)):
+            if anew and not self._is_same(self._file):
                 return self._leave()
             if self._is_copy(self._file):
                 return None
@@ -130,6 +130,15 @@ class GrowingReader(SplitReader):
             self._known.note_place(self._key, place)
 
     # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _is_same(self, file: IO[bytes]) -> bool:
+        """Return whether a file that has other text is the one that was read: it has its name, or is known to."""
+        if not self._known.has_looked:
+            return False
+        head = None if self._known.may_grow(self._key) else first_record(file, self._new_parser(self._target))
+        return self._known.may_grow(self._key) or (
+            head is not None and self._known.was_told(self._key, digest_of(head))
+        )
 
     def _leave(self) -> Read | None:
         """End a file that has other text and no followed name, when copies of what it held have been found.
