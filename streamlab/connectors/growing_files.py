@@ -148,7 +148,7 @@ class GrowingFinder(SplitFinder):
         open_now: Collection[str],
     ) -> None:
         self._listing, self._parser, self._known = listing, parser, known
-        self._old, self._wanted = frozenset(old), wanted
+        self._old, self._wanted = set(old), wanted
         self._listed: dict[str, set[str]] = {}
         """Names of followed files by their folders, those that are named outright before they are there."""
         for path in named:
@@ -166,7 +166,9 @@ class GrowingFinder(SplitFinder):
     def find(self) -> Sequence[Split]:
         """Return the files that are new, and what is to be said of those that changed."""
         while self._known.over:
-            self._open.discard(self._known.over.pop())
+            key = self._known.over.pop()
+            self._open.discard(key)
+            self._old.discard(key)
         for path in self._listing.new_files():
             folder, name = os.path.split(path)
             self._listed.setdefault(folder, set()).add(name)
