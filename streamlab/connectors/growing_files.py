@@ -106,6 +106,11 @@ class GrowingFiles:
         places = {place for other in near for place in self.places.get(other, ())}
         return any(mark_at(file, end) == mark for end, mark in places)
 
+    def must_stay(self, key: FileKey) -> bool:
+        """Return whether a file must not end yet, since others may turn out to be copies of it."""
+        near = [other for other in self.read if other[0] == key[0] and other != key]
+        return any(other in self.unread or not self._is_known(other) for other in near)
+
     def _is_known(self, key: FileKey) -> bool:
         """Return whether it is known up to where a file was read, if anything was."""
         return key in self.places or key in self.ended or key in self.unread

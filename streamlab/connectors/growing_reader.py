@@ -149,7 +149,7 @@ class GrowingReader(SplitReader):
         if self._left_at is None and self._known.has_looked:
             self._left_at = self._known.looks
         is_sure = self._left_at is not None and self._known.looks > self._left_at + 1
-        return self._refuse(_GONE) if is_sure and not self._known.unread else None
+        return self._refuse(_GONE) if is_sure and not self._known.must_stay(self._key) else None
 
     def _is_copy(self, file: IO[bytes]) -> bool:
         """Return whether it is a copy, of which nothing is read, or that is not known yet."""
@@ -200,7 +200,7 @@ class GrowingReader(SplitReader):
             return False
         data, length = self._whole_records(file, size, ends=ends, is_quiet=is_quiet)
         if not length:
-            if ends:
+            if ends and not self._known.must_stay(self._key):
                 self._finish(file)
             return False
         self._chunk = self._parser.parse(data, self._line)
