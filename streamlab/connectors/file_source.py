@@ -1,9 +1,9 @@
 """The source that reads files: which there are, what their paths say of them, and a reader for each.
 
 - A file is read whole or not at all, once. One that cannot be opened, is damaged, or has another schema goes to the
-  dead letters with its name and the difference. Columns that are new are left out, which a dead letter says; dtypes that
-  lose nothing are cast. With ``schema_policy="coerce"`` a missing column is null, a new one is dropped, and another dtype
-  is cast, row by row.
+  dead letters with its name and the difference. Columns that are new are left out, which a dead letter says; dtypes
+  that lose nothing are cast. With ``schema_policy="coerce"`` a missing column is null, a new one is dropped, and
+  another dtype is cast, row by row.
 - A followed file is read when it has been left alone for a while: its size and time of change are the same in two looks
   (or were, long before the first look). Renaming a finished file into the folder is the safe way to hand it over. One
   that changes after it was read is said to have done so (:mod:`.changed_files`).

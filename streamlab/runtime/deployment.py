@@ -343,7 +343,8 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             raise
         steps = ", ".join(map(repr, restored.operators))
         got = f"something else ({type(error).__name__}: {first_line(error)})"
-        text = explained(f"going on from checkpoint {restored.checkpoint_id}", needed=f"the state of {steps}", got=got)
+        step = f"going on from checkpoint {restored.checkpoint_id}" if origin.is_own else "from_savepoint"
+        text = explained(step, needed=f"the state of {steps}", got=got, hint="streamlab has not written it so")
         raise CheckpointError(text) from error
     turns = trail = None
     if has_turns(graph, vertex):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -17,6 +19,10 @@ from streamlab.connectors.recording_notes import NOTES, SCHEMA, SPLIT, split_fol
 from streamlab.connectors.recording_writer import LogWriter
 from streamlab.connectors.sockets import socket
 from streamlab.core.errors import SourceError, StreamlabError
+from streamlab.state.checkpoints.blobs import open_blobs
+from streamlab.state.checkpoints.manifest import StoredState
+from streamlab.state.checkpoints.manifests import ManifestStore
+from streamlab.state.checkpoints.state_files import StateFiles
 
 STRANGER = 4242
 ROWS = pl.DataFrame({"n": [1, 2, 3]})
@@ -165,3 +171,46 @@ def test_what_stands_in_a_savepoint_s_place_is_named_and_not_waited_for(kind: st
             query.start(from_savepoint=place)
         os.rmdir(path) if kind == "folder" else path.unlink()
         path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.drop(state.columns[-1]),
+        lambda state: state.with_columns(pl.lit(None).alias(state.columns[-1])),
+    ],
+    ids=["a column is missing", "a column is of another dtype"],
+)
+def test_state_with_other_columns_is_refused_with_a_sentence(
+    change: Callable[[pl.DataFrame], pl.DataFrame], tmp_path: Path
+) -> None:
+    ROWS.write_parquet(tmp_path / "0.parquet")
+    query = sl.scan_parquet(tmp_path, follow=True).group_by((pl.col("n") % 2).alias("k")).agg(pl.col("n").sum())
+    job = query.start()
+    while job.results().height < 2:
+        job.wait(0.05)
+    job.stop(savepoint=tmp_path / "saved")
+    forge(tmp_path / "saved", tmp_path / "forged", change)
+    job = query.start(from_savepoint=tmp_path / "forged", max_restarts=1)
+    with pytest.raises(sl.CheckpointError, match=r"from_savepoint: needs the state of 'group_by .*', got something"):
+        job.wait(60)
+
+
+def forge(place: Path, other: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Write a savepoint like another one, whose state has other columns; all of its hashes are right."""
+    source, target = open_blobs(place), open_blobs(other)
+    store = ManifestStore(source)
+    manifest = store.get(store.ids()[-1])
+
+    def changed(state: StoredState) -> StoredState:
+        frames = {
+            name: tuple(StateFiles(target).put(change(StateFiles(source).get(frame)))[0] for frame in parts)
+            for name, parts in state.keyed.items()
+        }
+        return msgspec.structs.replace(state, keyed=frames)
+
+    tasks = tuple(
+        msgspec.structs.replace(task, operators={name: changed(state) for name, state in task.operators.items()})
+        for task in manifest.tasks
+    )
+    ManifestStore(target).put(msgspec.structs.replace(manifest, tasks=tasks))
