@@ -163,3 +163,23 @@ def test_missing_keys_of_one_whole_file_are_refused_and_named(tmp_path: Path) ->
     run = Run(scan_ndjson(tmp_path)).to_end()
     assert run.rows.rows() == [(1, 2)]
     assert "column 'b' is missing" in run.reasons[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson"])
+def test_a_file_that_grows_may_have_more_columns_too(kind: str, tmp_path: Path) -> None:
+    path = write(kind, MORE, tmp_path / f"app.{kind}")
+    source = FORMATS[kind][0](path, schema=dict(GOOD.schema), follow="append")
+    snapshot, given, said, now_us = None, 0, [], 10**15
+    for _ in range(6):
+        reader = SourceReader(source, source.splits(), snapshot=snapshot, batch_rows=1)
+        now_us += 300_000
+        for message in reader.poll(now_us):
+            if getattr(message, "tag", "") == DEAD_LETTERS:
+                said += message.frame["reason"].to_list()
+            elif hasattr(message, "frame"):
+                given += message.collected().height
+        snapshot = reader.snapshot()
+        reader.close()
+    assert given == 2
+    assert len(said) == 1
+    assert "'extra'" in said[0]
