@@ -14,7 +14,7 @@ from streamlab.core.late_binding import offer
 
 if TYPE_CHECKING:
     __version__: str
-    from streamlab.core.dead_letter_warning import DeadLetterWarning
+    from streamlab.core.dead_letter_warning import DeadLetterWarning, LateRowsWarning
     from streamlab.core.errors import (
         CheckpointError,
         InternalError,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _SOURCES = "streamlab.session.sources"
 _HOMES = {
-    "streamlab.core.dead_letter_warning": ("DeadLetterWarning",),
+    "streamlab.core.dead_letter_warning": ("DeadLetterWarning", "LateRowsWarning"),
     "streamlab.core.errors": (
         "CheckpointError",
         "InternalError",
@@ -83,6 +83,7 @@ _HOMES = {
     ),
 }
 settle_home()
+offer("calls that may fork", "streamlab.runtime.forked_children:no_second_client")
 offer("job.plot", "streamlab.notebook.plotting:plot")
 offer("job.display", "streamlab.notebook.job_display:display_job")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -93,6 +94,7 @@ __all__ = [
     "InternalError",
     "Job",
     "JobError",
+    "LateRowsWarning",
     "OptionError",
     "PlanError",
     "SinkError",
@@ -128,6 +130,7 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME_OF:
         if _HOME_OF[name] == _SOURCES:
             import_module("streamlab.runtime.spares").warm_up(at_work=True)
+            import_module("streamlab.runtime.forked_children").end_children_of_calls()
         value = getattr(import_module(_HOME_OF[name]), name)
         if _HOME_OF[name] == _SOURCES:
             reasons = import_module("streamlab.connectors.polars_arguments").REASONS.get(name)

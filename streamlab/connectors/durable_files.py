@@ -1,8 +1,10 @@
-"""Files that survive a power failure, or are not there at all."""
+"""Files that survive a power failure, or are not there at all; and such as others may have put there, read as data."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 BY_UMASK = 0o777
@@ -35,3 +37,18 @@ def sync(path: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def open_plain(path: Path) -> int:
+    """Open a file for reading. Raises OSError, also for what is none: a link leads elsewhere, a pipe waits for ever."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    raise OSError(errno.EINVAL, "it is no plain file", str(path))
+
+
+def read_plain(path: Path) -> bytes:
+    """Return what is in a file. Raises OSError as :func:`open_plain`."""
+    with os.fdopen(open_plain(path), "rb") as file:
+        return file.read()

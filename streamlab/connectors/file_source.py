@@ -1,8 +1,9 @@
 """The source that reads files: which there are, what their paths say of them, and a reader for each.
 
 - A file is read whole or not at all, once. One that cannot be opened, is damaged, or has another schema goes to the
-  dead letters with its name and the difference. With ``schema_policy="coerce"`` a missing column is null, a new one is
-  dropped, and another dtype is cast, row by row.
+  dead letters with its name and the difference. Columns that are new are left out, which a dead letter says; dtypes
+  that lose nothing are cast. With ``schema_policy="coerce"`` a missing column is null, a new one is dropped, and
+  another dtype is cast, row by row.
 - A followed file is read when it has been left alone for a while: its size and time of change are the same in two looks
   (or were, long before the first look). Renaming a finished file into the folder is the safe way to hand it over. One
   that changes after it was read is said to have done so (:mod:`.changed_files`).
@@ -22,11 +23,20 @@ import polars as pl
 from streamlab.connectors.changed_files import CHANGED, ChangeReader, ReadFiles
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, SchemaPolicy, Target, first_line
 from streamlab.connectors.formats.text import TextParser
-from streamlab.connectors.growing_files import LOG, FileKey, GrowingFiles, GrowingFinder, key_of, path_of
-from streamlab.connectors.growing_reader import GrowingReader
+from streamlab.connectors.growing_files import (
+    ANEW,
+    LOG,
+    FileKey,
+    GrowingFiles,
+    GrowingFinder,
+    key_of,
+    path_of,
+)
+from streamlab.connectors.growing_reader import GrowingReader, NothingToRead
 from streamlab.connectors.letters import letters
 from streamlab.connectors.listing import FileListing
 from streamlab.connectors.path_columns import PathColumns
+from streamlab.connectors.paths import HAS_WILDCARD
 from streamlab.connectors.source import START, Position, Read, Source, Split, SplitFinder, SplitReader
 from streamlab.core.errors import InternalError
 from streamlab.core.time import time_us
@@ -142,9 +152,13 @@ class FileSource(Source):
             lambda path: self._parser(self._target(path)),
             known,
             old=self.rotated,
+            named=[path for path in self.paths if not (self._is_glob(path) or os.path.isdir(path))],
             wanted=wanted,
             open_now=open_now,
         )
+
+    def _is_glob(self, path: str) -> bool:
+        return self.glob and HAS_WILDCARD.search(path) is not None
 
     def find(self, ids: Collection[str]) -> Sequence[Split]:
         """Return those of the files that are there."""
@@ -161,7 +175,7 @@ class FileSource(Source):
             path, _, how = split.id.rpartition(CHANGED)
             return ChangeReader(replace(self._target(path), schema=self.schema), how, position)
         if self.grows:
-            return self._growing(key_of(split.id), position)
+            return NothingToRead() if split.id.endswith(ANEW) else self._growing(split.id, position)
         path, _, part = split.id.rpartition(_PART) if _PART in split.id else (split.id, "", "")
         opens = _Opening(self._target(path), self.format, part, self.beside, self.schema, self.timing.event_time)
         return _FileReader(opens, position, self.was_read if self.follow else None)
@@ -172,9 +186,10 @@ class FileSource(Source):
         how = " (read on as they grow)" if self.grows else " (followed)" if self.follow else ""
         return f"{self.name}: {shown}{how}"
 
-    def _growing(self, key: FileKey, position: Position) -> SplitReader:
+    def _growing(self, split: str, position: Position) -> SplitReader:
+        key = key_of(split)
         target = self._target(path_of(key, self.growing) or os.path.join(key[0], f"file {key[1]}"))
-        reader = GrowingReader(key, target, self._parser, position, self.growing)
+        reader = GrowingReader(split, target, self._parser, position, self.growing)
         opening = _Opening(target, self.format, "", self.beside, self.schema, self.timing.event_time)
         return _Beside(reader, opening) if self.beside.schema else reader
 

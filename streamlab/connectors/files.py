@@ -71,7 +71,9 @@ def scan_parquet(
         Columns and dtypes of all files; read from the first one when it is left out. ``"strict"`` or ``"coerce"`` here
         is taken as `schema_policy`.
     schema_policy
-        What happens to a file with another schema: to the dead letters (``"strict"``, the default) or adapted.
+        What happens to a file with another schema: to the dead letters (``"strict"``, the default) or adapted. Either
+        way one with more columns is read without them (``"strict"`` says so in a dead letter), and one with dtypes that
+        lose nothing is cast.
     follow
         Whether files that appear later are read too, without end. Each counts once, by its path, when it has been left
         alone for half a second: what is written into it, or in its place, after that is not read, and is said to be

@@ -23,7 +23,8 @@ from streamlab.connectors.formats.base import differences
 from streamlab.connectors.frames import AnyFrame, as_polars, is_frame
 from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
 from streamlab.connectors.timing import DurationLike, Pace, check_timing, timing
-from streamlab.core.errors import OptionError, PlanError, SourceError, explained
+from streamlab.core.errors import OptionError, PlanError, SourceError, explained, not_a_frame
+from streamlab.core.late_binding import offered
 
 STEP = "generate"
 _SAMPLE_ROWS = 10
@@ -103,7 +104,8 @@ def generate(
         raise OptionError(explained(name, needed="a function(start, n)", got=type(function).__name__))
     rows = min(_SAMPLE_ROWS, limit or _SAMPLE_ROWS)
     try:
-        sample = _frame(name, function(0, rows))
+        with offered("calls that may fork")():
+            sample = _frame(name, function(0, rows))
     except SourceError as error:
         raise PlanError(str(error)) from error
     except Exception as error:
@@ -336,6 +338,6 @@ class _Generated(SplitReader):
 
 def _frame(step: str, got: object) -> pl.DataFrame:
     if not is_frame(got):
-        needed = "function(start, n) to return a DataFrame"
-        raise SourceError(explained(step, needed=needed, got=type(got).__name__))
+        needed, (what, hint) = "function(start, n) to return a DataFrame", not_a_frame(got)
+        raise SourceError(explained(step, needed=needed, got=what, hint=hint))
     return as_polars(got)

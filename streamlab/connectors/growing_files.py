@@ -8,7 +8,8 @@
   (``copytruncate``): that is said, and it is read from its start.
 - Of a followed file the names behind it are looked at, too (``app.log.1``, ``app.log-20260131``): when it was renamed
   twice between two looks, or while no job was there, the one in between is read as well. Those that were there when the
-  stream was made are left alone.
+  stream was made are left alone, and so is a copy of what was read (``copytruncate`` makes one): it has the same text
+  before the place that a file was read up to.
 """
 
 from __future__ import annotations
@@ -30,10 +31,25 @@ LOG = "#log="
 """Stands in the id of a split between a folder and what is known of a file in it."""
 MARK_BYTES = 64
 """So many bytes before a position tell whether it is still the same file."""
+LOOK_US = 250_000
+"""How often a file is looked at that has no more to read."""
+QUIET_US = 5_000_000
+"""How long nothing must be written into a file that has no followed name any more, before it is read to its end.
+
+Also how long a record may take to be written that begins with a quote: then the quote counts as one that never closes.
+"""
+ANEW = "-anew"
+"""Ends the id of a split without rows: it says that another split reads that text of its file, having read others."""
+_PLACES = 16
+"""So many places are known of each file, since it may be read on while it is copied."""
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 FileKey = tuple[str, int]
 """A folder, and the number of a file in its file system."""
+FileId = tuple[FileKey, str]
+"""A file with the digest of its first record."""
+Place = tuple[int, str]
+"""A position, and the mark of what stands before it."""
 
 
 @dataclass
@@ -46,13 +62,58 @@ class GrowingFiles:
     """Paths of all files in the folders, as of the last look."""
     live: set[FileKey] = field(default_factory=set)
     """Those that have a followed name."""
-    has_looked: bool = False
+    places: dict[FileKey, tuple[Place, ...]] = field(default_factory=dict)
+    """Of those that are read: up to where at last, by which a copy is known; also of a text that is emptied by now."""
+    read: set[FileKey] = field(default_factory=set)
+    """Those that are read, or will be."""
+    unread: set[FileKey] = field(default_factory=set)
+    """Renamed ones of which it is not known whether they are copies."""
+    anew: set[FileId] = field(default_factory=set)
+    """Files that were emptied while they were read, by what they hold now."""
+    over: set[FileKey] = field(default_factory=set)
+    """Those that are read no more since the last look, so that another file may have their numbers."""
+    was_told: Callable[[FileKey, str], bool] = field(default=lambda key, digest: False)  # noqa: ARG005
+    """Whether it is said of a file that another split reads what it holds now."""
+    looks: int = 0
+    """How often it was looked what there is."""
     was_read: ReadFiles = field(default_factory=ReadFiles)
     """Those that have ended, so that it is said when they grow after that."""
+    look_us: int = LOOK_US
+    quiet_us: int = QUIET_US
 
     def __reduce__(self) -> tuple[type[GrowingFiles], tuple[()]]:
         """Return what another process begins with: nothing."""
         return GrowingFiles, ()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what there is."""
+        return self.looks > 0
+
+    def note_place(self, key: FileKey, place: Place) -> None:
+        """Take note up to where a file was read."""
+        known = self.places.get(key, ())
+        if place[0] and place not in known:
+            known = (*known, place)[-_PLACES:]
+        self.places[key] = known
+
+    def is_copy(self, key: FileKey, file: IO[bytes]) -> bool | None:
+        """Return whether a renamed file is a copy of one that is read; None as long as that is not known."""
+        near = [other for other in self.read if other[0] == key[0] and other != key]
+        if not self.has_looked or any(not self._is_known(other) for other in near):
+            return None
+        self.unread.discard(key)
+        places = {place for other in near for place in self.places.get(other, ())}
+        return any(mark_at(file, end) == mark for end, mark in places)
+
+    def must_stay(self, key: FileKey) -> bool:
+        """Return whether a file must not end yet, since others may turn out to be copies of it."""
+        near = [other for other in self.read if other[0] == key[0] and other != key]
+        return any(other in self.unread or not self._is_known(other) for other in near)
+
+    def _is_known(self, key: FileKey) -> bool:
+        """Return whether it is known up to where a file was read, if anything was."""
+        return key in self.places or key in self.ended or key in self.unread
 
     def may_grow(self, key: FileKey) -> bool:
         """Return whether a file has a followed name, as far as anybody knows."""
@@ -72,6 +133,8 @@ class GrowingFinder(SplitFinder):
         What this process knows of the files.
     old
         Keys of files that had the name of a rotated one when the stream was made.
+    named
+        Paths of followed files that are no folders, and stand for no others.
     wanted
         Whether a split is new, by its id.
     open_now
@@ -85,20 +148,32 @@ class GrowingFinder(SplitFinder):
         known: GrowingFiles,
         *,
         old: Collection[FileKey],
+        named: Collection[str],
         wanted: Callable[[str], bool],
         open_now: Collection[str],
     ) -> None:
         self._listing, self._parser, self._known = listing, parser, known
-        self._old, self._wanted = frozenset(old), wanted
+        self._old, self._wanted = set(old), wanted
         self._listed: dict[str, set[str]] = {}
-        """Names of followed files by their folders."""
-        self._open = {key_of(name) for name in open_now if LOG in name}
+        """Names of followed files by their folders, those that are named outright before they are there."""
+        for path in named:
+            folder, name = os.path.split(path)
+            self._listed.setdefault(folder, set()).add(name)
+        self._open = {key_of(name) for name in open_now if LOG in name and not name.endswith(ANEW)}
+        known.read |= self._open
+        known.was_told = lambda key, digest: not wanted(_id(key, digest, 0) + ANEW)
+        self._judged: dict[FileKey, tuple[int, int]] = {}
+        """Those that are not read, as they were when that was decided."""
         self._begins_ns = {folder: 2**62 for folder, _ in self._open}
         """In folders of which files are read on: since when others may have been written."""
         self._found: set[str] = set()
 
     def find(self) -> Sequence[Split]:
         """Return the files that are new, and what is to be said of those that changed."""
+        while self._known.over:
+            key = self._known.over.pop()
+            self._open.discard(key)
+            self._old.discard(key)
         for path in self._listing.new_files():
             folder, name = os.path.split(path)
             self._listed.setdefault(folder, set()).add(name)
@@ -108,7 +183,7 @@ class GrowingFinder(SplitFinder):
         for folder, listed in self._listed.items():
             entries = _files_of(folder)
             self._note_open(folder, entries)
-            for name, number in entries.items():
+            for name, number in sorted(entries.items()):
                 key = folder, number
                 names[key] = os.path.join(folder, name)
                 is_rotated = _is_rotated(name, listed)
@@ -117,7 +192,9 @@ class GrowingFinder(SplitFinder):
                 if not is_rotated:
                     live.add(key)
                 new += self._new(key, names[key], is_followed=name in listed)
-        self._known.names, self._known.live, self._known.has_looked = names, live, True
+        self._known.names, self._known.live = names, live
+        self._known.looks += 1
+        new += self._begun_anew()
         changed = [split for split in self._known.was_read.changed(is_rotated=True) if self._wanted(split.id)]
         return [*new, *changed]
 
@@ -132,19 +209,37 @@ class GrowingFinder(SplitFinder):
     def _new(self, key: FileKey, path: str, *, is_followed: bool) -> Iterator[Split]:
         ended = self._known.ended.get(key)
         is_old = not is_followed and key in self._old and _changed_ns(path) <= self._begins_ns.get(key[0], 2**62)
-        begins = None if is_old or (key in self._open and ended is None) else self._begins(key, path)
+        if key in self._open or (ended is None and self._judged.get(key) == _state(path)):
+            return
+        state = _state(path)
+        begins = None if is_old else self._begins(key, path)
         if begins is None:
             return
-        name, number = _id(key, begins, 0), 0
-        while ended is not None and (name in self._found or not self._wanted(name)):
+        digest = digest_of(begins)
+        name, number = _id(key, digest, 0), 0
+        while ended is not None and self._is_told(name):
             number += 1
-            name = _id(key, begins, number)
-        self._open.add(key)
-        if name in self._found or not self._wanted(name):
+            name = _id(key, digest, number)
+        if self._is_told(name):
+            self._judged[key] = state
             return
+        self._open.add(key)
         self._found.add(name)
         self._known.ended.pop(key, None)
+        self._known.read.add(key)
         yield Split(name)
+
+    def _begun_anew(self) -> Iterator[Split]:
+        """Yield what tells the texts that are read by splits which have begun with others."""
+        while self._known.anew:
+            name = _id(*self._known.anew.pop(), 0) + ANEW
+            if name not in self._found and self._wanted(name):
+                self._found.add(name)
+                yield Split(name)
+
+    def _is_told(self, name: str) -> bool:
+        """Return whether a split, or another one that reads the same text, was found before."""
+        return any(one in self._found or not self._wanted(one) for one in (name, name + ANEW))
 
     def _begins(self, key: FileKey, path: str) -> bytes | None:
         """Return how a file begins; None when that is not there yet, or when it is one that was read to its end."""
@@ -159,6 +254,11 @@ class GrowingFinder(SplitFinder):
             return None
 
 
+def digest_of(begins: bytes) -> str:
+    """Return what tells files by how they begin."""
+    return hashlib.sha256(begins).hexdigest()[:12]
+
+
 def key_of(split: str) -> FileKey:
     """Return which file a split is.
 
@@ -167,6 +267,15 @@ def key_of(split: str) -> FileKey:
     """
     folder, _, known = split.rpartition(LOG)
     return folder, int(known.partition("-")[0])
+
+
+def begins_of(split: str) -> str:
+    """Return how a file begins, or began, that is a split.
+
+    >>> begins_of("/logs#log=1835-0a1b2c3d4e5f-1")
+    '0a1b2c3d4e5f'
+    """
+    return split.rpartition(LOG)[2].split("-")[1]
 
 
 def rotated_keys(files: Sequence[str]) -> tuple[FileKey, ...]:
@@ -208,8 +317,7 @@ def _at(file: IO[bytes], offset: int, length: int) -> bytes:
     return os.pread(file.fileno(), length, offset)
 
 
-def _id(key: FileKey, begins: bytes, number: int) -> str:
-    digest = hashlib.sha256(begins).hexdigest()[:12]
+def _id(key: FileKey, digest: str, number: int) -> str:
     return f"{key[0]}{LOG}{key[1]}-{digest}{f'-{number}' if number else ''}"
 
 
@@ -232,6 +340,15 @@ def _is_rotated(name: str, listed: Collection[str]) -> bool:
     if name.lower().endswith(_PACKED):
         return False
     return any(letter in ".-" and name[:at] in listed for at, letter in enumerate(name))
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Return the size of a file and when it was changed."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _changed_ns(path: str) -> int:

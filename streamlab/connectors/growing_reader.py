@@ -1,6 +1,8 @@
 """Reads one file that grows: see :mod:`.growing_files`.
 
-A position is ``(byte offset of a chunk, number of its first line, rows taken from it, its end, mark)``. The end is 0
+A position is ``(byte offset of a chunk, number of its first line, rows taken from it, its end, mark)``; then come, if
+there is something, what was said of the file once and for all, and the places up to which it was read when it was
+emptied, the last ones, which tell copies of those texts. The end is 0
 while nothing is taken: then the chunk is as long as the file has whole records by then. The mark is of what stands
 before the end, or before the offset.
 """
@@ -8,7 +10,7 @@ before the end, or before the offset.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import polars as pl
@@ -16,16 +18,12 @@ import polars as pl
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Target, first_line
 from streamlab.connectors.formats.encodings import UTF8, Encoding
 from streamlab.connectors.formats.text import CHUNK_BYTES, Parsed, TextParser
-from streamlab.connectors.growing_files import FileKey, GrowingFiles, first_record, mark_at
+from streamlab.connectors.growing_files import GrowingFiles, Place, begins_of, digest_of, first_record, key_of, mark_at
 from streamlab.connectors.letters import Letter, letters
 from streamlab.connectors.source import Position, Read, SplitReader
 
-LOOK_US = 250_000
-QUIET_US = 5_000_000
-"""How long nothing must be written into a file that has no followed name any more, before it is read to its end.
-
-Also how long a record may take to be written that begins with a quote: then the quote counts as one that never closes.
-"""
+_KEPT = 4
+"""So many texts are known that a file has held before."""
 _GONE = "it is not there any more, and what was not read of it is lost"
 _SHORTER = "it was emptied after it was read, and is read from its start: what it held meanwhile is lost"
 
@@ -35,8 +33,8 @@ class GrowingReader(SplitReader):
 
     Parameters
     ----------
-    key
-        The file.
+    split
+        Id of the file.
     target
         Where it is now, and what its rows look like.
     parser
@@ -49,27 +47,38 @@ class GrowingReader(SplitReader):
 
     def __init__(
         self,
-        key: FileKey,
+        split: str,
         target: Target,
         parser: Callable[[Target], TextParser],
         position: Position,
         known: GrowingFiles,
     ) -> None:
-        self._key, self._known, self._target = key, known, target
+        self._key, self._begins = key_of(split), begins_of(split)
+        self._known, self._target = known, target
         self._new_parser = parser
         self._parser = parser(self._target)
         self._encoding: Encoding = UTF8
-        self._file: IO[bytes] | None = _opened(target.path, key[1])
+        self._file: IO[bytes] | None = _opened(target.path, self._key[1])
         self._offset, self._line, self._taken, self._end, self._mark = 0, 1, 0, 0, ""
+        self._before: tuple[Place, ...] = ()
+        """Up to where it was read when it was emptied."""
         match position:
-            case (int(offset), int(line), int(taken), int(end), str(mark)):
+            case (int(offset), int(line), int(taken), int(end), str(mark), *more):
                 self._offset, self._line, self._taken, self._end, self._mark = offset, line, taken, end, mark
+                if more:
+                    self._parser.recall(str(more[0]))
+                    self._before = tuple(
+                        (int(end), str(mark)) for end, mark in zip(more[1::2], more[2::2], strict=True)
+                    )
+                self._note_place()
         self._has_begun = False
         self._chunk: Parsed | None = None
         self._chunk_end = (0, 1)
         self._size = -1
         self._grown_us: int | None = None
         """When it was seen to have another size."""
+        self._left_at: int | None = None
+        """The look after which it was found to have other text, and no followed name."""
         self._done = False
 
     @property
@@ -85,29 +94,83 @@ class GrowingReader(SplitReader):
             return self._refuse(_GONE)
         try:
             anew = self._chunk is None and self._was_emptied(self._file)
-            found = [self._letter(_SHORTER)] if anew else []
-            if anew:
-                self._begin_anew()
-            frame = self._rows(self._file, limit, now_us, found)
+            if anew and not self._is_same(self._file):
+                return self._leave()
+            if self._is_copy(self._file):
+                return None
+            return self._read(self._file, limit, now_us, anew=anew)
         except (FileRefused, *UNREADABLE) as error:
             said = str(error) if isinstance(error, FileRefused) else f"cannot be read: {first_line(error)}"
             return self._refuse(said)
-        if not frame.height and not found:
-            return None
-        position = (self._offset, self._line, self._taken, self._end, self._mark)
-        return Read(frame, position, frame.height, dead_letters=letters(self._target.step, found), is_anew=anew)
 
     def wakeup_us(self, now_us: int) -> int | None:
         """In a quarter of a second."""
-        return now_us if self._chunk is not None else now_us + LOOK_US
+        return now_us if self._chunk is not None else now_us + self._known.look_us
 
     def close(self) -> None:
         """Close the file."""
+        self._known.unread.discard(self._key)
+        if self._done:
+            self._known.over.add(self._key)
         if self._file is not None:
             self._file.close()
             self._file = None
 
+    @property
+    def _position(self) -> Position:
+        told = self._parser.told
+        more: list[int | str] = [told] if told or self._before else []
+        for place in self._before:
+            more += place
+        return (self._offset, self._line, self._taken, self._end, self._mark, *more)
+
+    def _note_place(self) -> None:
+        """Tell the finder up to where the file is read, so that it knows a copy."""
+        for place in (*self._before, (self._end or self._offset, self._mark)):
+            self._known.note_place(self._key, place)
+
     # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _is_same(self, file: IO[bytes]) -> bool:
+        """Return whether a file that has other text is the one that was read: it has its name, or is known to."""
+        if not self._known.has_looked:
+            return False
+        head = None if self._known.may_grow(self._key) else first_record(file, self._new_parser(self._target))
+        return self._known.may_grow(self._key) or (
+            head is not None and self._known.was_told(self._key, digest_of(head))
+        )
+
+    def _leave(self) -> Read | None:
+        """End a file that has other text and no followed name, when copies of what it held have been found.
+
+        Nobody empties a file that was renamed: another one has its number, or it was emptied before. Then the finder
+        takes it for a new one.
+        """
+        if self._left_at is None and self._known.has_looked:
+            self._left_at = self._known.looks
+        is_sure = self._left_at is not None and self._known.looks > self._left_at + 1
+        return self._refuse(_GONE) if is_sure and not self._known.must_stay(self._key) else None
+
+    def _is_copy(self, file: IO[bytes]) -> bool:
+        """Return whether it is a copy, of which nothing is read, or that is not known yet."""
+        if self._mark or (self._known.has_looked and self._known.may_grow(self._key)):
+            return False
+        self._known.unread.add(self._key)
+        is_copy = self._known.is_copy(self._key, file)
+        if is_copy:
+            self._done = True
+            self._known.read.discard(self._key)
+        return is_copy is not False
+
+    def _read(self, file: IO[bytes], limit: int, now_us: int, *, anew: bool) -> Read | None:
+        found = [self._letter(_SHORTER)] if anew else []
+        if anew:
+            self._begin_anew()
+        frame = self._rows(file, limit, now_us, found)
+        self._note_place()
+        if not frame.height and not found:
+            return None
+        return Read(frame, self._position, frame.height, dead_letters=letters(self._target.step, found), is_anew=anew)
 
     def _rows(self, file: IO[bytes], limit: int, now_us: int, found: list[Letter]) -> pl.DataFrame:
         frames: list[pl.DataFrame] = []
@@ -131,24 +194,25 @@ class GrowingReader(SplitReader):
         size = os.fstat(file.fileno()).st_size
         if size != self._size or self._grown_us is None:
             self._size, self._grown_us = size, now_us
-        is_quiet = now_us - self._grown_us >= QUIET_US
+        is_quiet = now_us - self._grown_us >= self._known.quiet_us
         ends = is_quiet and not self._known.may_grow(self._key)
-        if not self._has_begun and not self._begin(file, ends=ends):
+        if not self._has_begun and not self._begin(file, found, ends=ends):
             return False
         data, length = self._whole_records(file, size, ends=ends, is_quiet=is_quiet)
         if not length:
-            if ends:
+            if ends and not self._known.must_stay(self._key):
                 self._finish(file)
             return False
         self._chunk = self._parser.parse(data, self._line)
         self._chunk_end = (self._offset + length, self._line + data.count(b"\n"))
         if not self._taken:
-            found += [(why, text, f"{self._target.path}:{line}") for line, why, text in self._chunk.bad]
+            found += self._letters_of(self._chunk.bad)
         self._end = self._offset + length
         self._mark = mark_at(file, self._end)
+        self._note_place()
         return True
 
-    def _begin(self, file: IO[bytes], *, ends: bool) -> bool:
+    def _begin(self, file: IO[bytes], found: list[Letter], *, ends: bool) -> bool:
         """Look at what stands before the first record, once that is there."""
         head = first_record(file, self._parser)
         if head is None:
@@ -161,7 +225,10 @@ class GrowingReader(SplitReader):
         if not self._mark:
             self._offset, self._line = self._encoding.raw_length(head, text, start), lines + 1
             self._mark = mark_at(file, self._offset)
+            found += self._letters_of(self._parser.news)
         self._has_begun = True
+        if (digest := digest_of(head)) != self._begins:
+            self._known.anew.add((self._key, digest))
         return True
 
     def _whole_records(self, file: IO[bytes], size: int, *, ends: bool, is_quiet: bool) -> tuple[bytes, int]:
@@ -190,6 +257,7 @@ class GrowingReader(SplitReader):
         return bool(self._mark) and mark_at(file, self._end or self._offset) != self._mark
 
     def _begin_anew(self) -> None:
+        self._before = (*self._before, (self._end or self._offset, self._mark))[-_KEPT:]
         self._offset, self._line, self._taken, self._end, self._mark = 0, 1, 0, 0, ""
         self._parser, self._has_begun = self._new_parser(self._target), False
 
@@ -202,12 +270,29 @@ class GrowingReader(SplitReader):
 
     def _refuse(self, reason: str) -> Read:
         self._done = True
+        self._known.unread.discard(self._key)
+        self._note_place()
         frame = pl.DataFrame(schema=self._target.schema)
-        position = (self._offset, self._line, self._taken, self._end, self._mark)
-        return Read(frame, position, 0, dead_letters=letters(self._target.step, [self._letter(reason)]))
+        return Read(frame, self._position, 0, dead_letters=letters(self._target.step, [self._letter(reason)]))
+
+    def _letters_of(self, bad: Sequence[tuple[int, str, str]]) -> list[Letter]:
+        return [(why, text, f"{self._target.path}:{line}") for line, why, text in bad]
 
     def _letter(self, reason: str) -> Letter:
         return reason, os.path.basename(self._target.path), self._target.path
+
+
+class NothingToRead(SplitReader):
+    """Reads what another split reads: nothing."""
+
+    @property
+    def done(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, limit: int, now_us: int) -> Read | None:
+        """Return nothing."""
+        return None
 
 
 def _opened(path: str, number: int) -> IO[bytes] | None:

@@ -160,6 +160,11 @@ class Lane:
         self._exhausted = False
 
     @property
+    def source_name(self) -> str:
+        """Name of the source."""
+        return self._source.name
+
+    @property
     def room(self) -> int | None:
         """How many more rows may be given out; None: any number."""
         return None if self.limit is None else max(0, self.limit - self.rows_given)

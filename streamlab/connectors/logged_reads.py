@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
+from streamlab.connectors.formats.base import differences
 from streamlab.connectors.recording_log import LogCursor, Record
 from streamlab.connectors.source import Position, Read
 from streamlab.core.errors import SourceError, explained
+from streamlab.core.messages import DEAD_LETTER_SCHEMA
 
 
 class LoggedReads:
@@ -20,9 +24,11 @@ class LoggedReads:
         The log's.
     position
         Where to begin.
+    schema
+        Columns that the records must have.
     """
 
-    def __init__(self, folder: Path, position: Position) -> None:
+    def __init__(self, folder: Path, position: Position, schema: pl.Schema) -> None:
         match position:
             case int(number):
                 self._row = 0
@@ -32,6 +38,7 @@ class LoggedReads:
                 needed = "a position in a log: a record's number"
                 raise SourceError(explained("recording", needed=needed, got=repr(position)))
         self._cursor: LogCursor | None = LogCursor(folder, number)
+        self._folder, self._schema = folder, schema
         self._number = number
         self._record: Record | None = None
         self.is_closed = False
@@ -56,8 +63,20 @@ class LoggedReads:
             If the log is damaged.
         """
         if self._record is None and self._cursor is not None and not self.is_closed:
-            self._record = self._cursor.next()
+            record = self._cursor.next()
+            if record is not None and not self._is_sound(record):
+                needed = f"the columns of the recording in {self._folder}"
+                found = differences(self._schema, record.frame.schema) or ["other rows than it says"]
+                got = f"record {record.header.number:,} with others: {'; '.join(found)}"
+                raise SourceError(explained("recording", needed=needed, got=got))
+            self._record = record
         return self._record
+
+    def _is_sound(self, record: Record) -> bool:
+        """Return whether a record holds what it says, and what was recorded."""
+        letters, frame = record.letters, record.frame
+        is_told = letters is None or letters.schema == DEAD_LETTER_SCHEMA
+        return is_told and frame.schema == self._schema and frame.height == record.header.rows
 
     def put(self, record: Record) -> None:
         """Give out this record next, which was just written behind all others; the log is not read any more."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 
+from streamlab.core.dead_letter_warning import frames_of_ours
 from streamlab.core.errors import OptionError, explained
 
 PathLike = str | os.PathLike[str]
 TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", "~")
 HAS_WILDCARD = re.compile(r"[*?\[]")
+_strange: set[str] = set()
+"""Places of others that were warned of."""
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -40,6 +44,20 @@ def absolute_paths(step: str, paths: PathLike | Sequence[PathLike]) -> tuple[str
             raise OptionError(explained(step, needed="a local path", got=repr(path), hint="download it first"))
         out.append(os.path.abspath(os.path.expanduser(path)))
     return tuple(out)
+
+
+def warn_of_strangers(step: str, *paths: PathLike) -> None:
+    """Warn, once for each place, if what is read there belongs to another user of this machine."""
+    for path in paths:
+        try:
+            owner = os.lstat(path).st_uid
+        except OSError:
+            continue
+        if owner != os.getuid() and os.fspath(paths[0]) not in _strange:
+            _strange.add(os.fspath(paths[0]))
+            text = f"{step}: {os.fspath(path)} is not yours, it belongs to user {owner}: it is read as data"
+            warnings.warn(text, stacklevel=frames_of_ours())
+            return
 
 
 def is_hidden(path: PathLike) -> bool:

@@ -169,7 +169,7 @@ class _Recorder(SplitReader):
     def __init__(self, source: RecordedSource, split: Split, position: Position) -> None:
         self._source, self._split = source, split
         self._folder = split_folder(Path(source.folder), split.id)
-        self._logged = LoggedReads(self._folder, position)
+        self._logged = LoggedReads(self._folder, position, source.schema)
         self._inner: SplitReader | None = None
         self._writer: LogWriter | None = None
         self._gathered: _Gathered | None = None

@@ -6,13 +6,16 @@ and cuts are those of the job, so a position from one of its checkpoints can be 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
+import polars as pl
+
 from streamlab.connectors.logged_reads import LoggedReads
-from streamlab.connectors.paths import PathLike, absolute_paths
+from streamlab.connectors.paths import PathLike, absolute_paths, warn_of_strangers
 from streamlab.connectors.recording_log import end_of, first_header, segments
 from streamlab.connectors.recording_notes import NOTES, read_notes, read_schema, read_splits
 from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader, pace_name
@@ -66,6 +69,7 @@ def scan_recording(
     ``sl.scan_recording("~/recordings/sensors", pace="60x")``, or ``job.recording`` for what a job recorded.
     """
     folder = _find(absolute_paths(STEP, path)[0], source)
+    warn_of_strangers(STEP, folder, folder / NOTES)
     notes, schema = read_notes(folder), read_schema(folder)
     if pace_by not in {"event_time", "arrival"}:
         raise OptionError(explained("pace_by", needed="'event_time' or 'arrival'", got=repr(pace_by)))
@@ -159,9 +163,9 @@ class RecordingSource(Source):
             got = ", ".join(repr(log.split) for log in self.logs) or "none"
             raise SourceError(explained(STEP, needed=f"the split {split.id!r} in {self.folder}", got=got))
         if position != START:
-            return _Recording(log, position, None, self.arrival_pace)
+            return _Recording(log, self.schema, position, None, self.arrival_pace)
         began = [log.first_us for log in self.logs if log.first_us is not None]
-        return _Recording(log, log.first, min(began, default=None), self.arrival_pace)
+        return _Recording(log, self.schema, log.first, min(began, default=None), self.arrival_pace)
 
     def describe(self) -> str:
         """Say of what, and where."""
@@ -169,9 +173,16 @@ class RecordingSource(Source):
 
 
 class _Recording(SplitReader):
-    def __init__(self, log: RecordedLog, position: Position, begins_us: int | None, pace: float | None) -> None:
+    def __init__(
+        self,
+        log: RecordedLog,
+        schema: pl.Schema,
+        position: Position,
+        begins_us: int | None,
+        pace: float | None,
+    ) -> None:
         self._log = log
-        self._logged = LoggedReads(Path(log.folder), position)
+        self._logged = LoggedReads(Path(log.folder), position, schema)
         if self._logged.position not in range(log.end + 1) and self._logged.number >= log.end:
             # To end here would leave out silently what is missing.
             needed = f"records up to {self._logged.number:,} in {log.folder}, from where reading goes on"
@@ -239,7 +250,7 @@ def _log(split: str, folder: Path) -> RecordedLog:
 def _find(path: str, source: str | None) -> Path:
     """Return the folder of the recording that is meant."""
     folder = Path(path)
-    if (folder / NOTES).exists() and source in {None, folder.name, read_notes(folder).source}:
+    if os.path.lexists(folder / NOTES) and source in {None, folder.name, read_notes(folder).source}:
         return folder
     below = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     names = {found.parent: read_notes(found.parent).source for found in sorted(below.glob(f"*/{NOTES}"))}

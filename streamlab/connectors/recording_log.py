@@ -28,7 +28,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from streamlab.connectors.durable_files import sync
+from streamlab.connectors.durable_files import open_plain, sync
 from streamlab.connectors.source import Position
 from streamlab.core.errors import SourceError, explained
 
@@ -94,11 +94,13 @@ class Segment:
 
 
 def segments(folder: Path) -> list[Segment]:
-    """Return the segments that there are now, oldest first; none when there is no such folder."""
+    """Return the segments that there are now, oldest first; none when there is no such folder. Raises SourceError."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise unreadable(folder, error) from error
     found = [(int(match[1]), name) for name in names if (match := _NAME.fullmatch(name))]
     return [Segment(first, folder / name) for first, name in sorted(found)]
 
@@ -276,9 +278,12 @@ def _record_at(file: int, path: Path, offset: int, prefix: _Prefix) -> Record:
         at += length
     if _crc(parts) != prefix.crc:
         raise _damaged(path, f"a record at byte {offset:,} that does not match its checksum")
-    header = msgspec.msgpack.decode(parts[0], type=RecordHeader)
-    letters = pl.read_ipc_stream(BytesIO(parts[2])) if parts[2] else None
-    return Record(header, pl.read_ipc_stream(BytesIO(parts[1])), letters)
+    try:
+        header = msgspec.msgpack.decode(parts[0], type=RecordHeader)
+        letters = pl.read_ipc_stream(BytesIO(parts[2])) if parts[2] else None
+        return Record(header, pl.read_ipc_stream(BytesIO(parts[1])), letters)
+    except (msgspec.DecodeError, UnicodeDecodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise _damaged(path, f"a record at byte {offset:,} that holds something else ({error})") from error
 
 
 def end_of(there: Sequence[Segment], *, is_last: bool = True) -> LogEnd:
@@ -345,11 +350,13 @@ def first_header(segment: Segment, *, is_last: bool) -> RecordHeader | None:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_plain(path)
     except FileNotFoundError:
         hint = "its records lay before every checkpoint that is kept, and the recording's limits asked for room"
         got = "that it has been deleted"
         raise SourceError(explained("recording", needed=f"the file {path}", got=got, hint=hint)) from None
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 @contextmanager
@@ -359,6 +366,11 @@ def _opened(path: Path) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+def unreadable(path: Path, error: OSError) -> SourceError:
+    """Return the error for a file of a recording that cannot be read."""
+    return SourceError(explained("recording", needed=f"to read {path}", got=error.strerror or str(error)))
 
 
 def _damaged(path: Path, why: str) -> SourceError:

@@ -15,8 +15,9 @@ from urllib.parse import quote
 import msgspec
 import polars as pl
 
-from streamlab.connectors.durable_files import make_folder, replace_file
+from streamlab.connectors.durable_files import make_folder, read_plain, replace_file
 from streamlab.connectors.formats.base import differences
+from streamlab.connectors.recording_log import unreadable
 from streamlab.connectors.source import Source, Timing
 from streamlab.core.errors import PlanError, SourceError, explained
 from streamlab.core.time import Duration
@@ -119,14 +120,16 @@ def read_notes(folder: Path) -> RecordingNotes:
     Raises
     ------
     SourceError
-        If it is not there, damaged, or of a later version.
+        If it is not there, cannot be read, is damaged, or of a later version.
     """
     path = folder / NOTES
     try:
-        notes = msgspec.json.decode(path.read_bytes(), type=RecordingNotes)
+        notes = msgspec.json.decode(read_plain(path), type=RecordingNotes)
     except FileNotFoundError as error:
         raise SourceError(explained("recording", needed=f"the file {path}", got="that it is not there")) from error
-    except msgspec.DecodeError as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SourceError(explained("recording", needed=f"what was written to {path}", got=str(error))) from error
     if notes.version != _VERSION:
         needed = f"a recording of version {_VERSION} in {folder}"
@@ -145,8 +148,8 @@ def read_schema(folder: Path) -> pl.Schema:
     """
     path = folder / SCHEMA
     try:
-        return pl.read_ipc_stream(path.read_bytes()).schema
-    except (OSError, pl.exceptions.PolarsError) as error:
+        return pl.read_ipc_stream(read_plain(path)).schema
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise SourceError(explained("recording", needed=f"the columns in {path}", got=str(error))) from error
 
 
@@ -180,8 +183,10 @@ def read_splits(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.glob(f"*/{SPLIT}")):
         try:
-            found[msgspec.json.decode(path.read_bytes(), type=_SplitNotes).id] = path.parent
-        except msgspec.DecodeError as error:
+            found[msgspec.json.decode(read_plain(path), type=_SplitNotes).id] = path.parent
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SourceError(explained("recording", needed=f"what was written to {path}", got=str(error))) from error
     return found
 

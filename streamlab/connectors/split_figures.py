@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import polars as pl
 
+from streamlab.connectors.formats.base import UNREADABLE
 from streamlab.connectors.lane import Lane
+from streamlab.connectors.letters import rows_as_text
 from streamlab.connectors.source import Source
 from streamlab.connectors.split_watermarks import SplitWatermarks
-from streamlab.core.time import MIN_TIME_US, time_us
+from streamlab.core.row_watermarks import ROW_WATERMARK
+from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
 from streamlab.core.watermarks import PartitionWatermarks
-from streamlab.observe.status import ClockStatus, SplitStatus
+from streamlab.observe.status import ClockStatus, FurthestRow, SplitStatus
 from streamlab.observe.time_notes import TimeNotes, some_times
+
+FAR_US = 86_400_000_000
+"""So far ahead of others, or of the clock, a row is worth being known."""
+_SHOWN = 200
+"""Characters of it that are shown."""
 
 
 def source_clocks(source: Source) -> tuple[ClockStatus, ...]:
@@ -86,8 +95,26 @@ def note_rows(
         times = frame.select(time_us(column)).to_series().drop_nulls().to_numpy()
         notes.sampled(some_times(times, watermarks.before(lane, times)) if len(times) else [])
     notes.arrived(rows, earliest_us, latest_us)
+    if latest_us is not None and (notes.furthest is None or latest_us > notes.furthest.us):
+        before_us = earliest_us if lane.latest_us is None else lane.latest_us
+        is_ahead_of_clock = latest_us > (lane.given_at_us or MAX_TIME_US) + FAR_US
+        if is_ahead_of_clock or (before_us is not None and latest_us > before_us + FAR_US):
+            notes.furthest = _furthest(lane, frame, column, latest_us, looks=is_ahead_of_clock)
     if latest_us is not None:
         lane.latest_us = latest_us if lane.latest_us is None else max(latest_us, lane.latest_us)
+
+
+def _furthest(lane: Lane, frame: pl.DataFrame | pl.LazyFrame, column: str, us: int, *, looks: bool) -> FurthestRow:
+    """Return the row of a time among others; its values only if they are there, or are worth being read for it."""
+    known = FurthestRow(us=us, split=lane.split.id, step=lane.source_name, column=column)
+    if not (looks or isinstance(frame, pl.DataFrame)):
+        return known
+    try:
+        rows = frame.lazy().filter(time_us(column) == us).head(1).collect()
+    except UNREADABLE:
+        return known  # who reads its rows says so
+    text = rows_as_text(rows.drop(ROW_WATERMARK, strict=False)).str.head(_SHOWN).to_list()
+    return msgspec.structs.replace(known, row=text[0]) if text else known
 
 
 def _known(us: int) -> int | None:

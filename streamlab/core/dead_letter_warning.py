@@ -1,4 +1,4 @@
-"""The warning of a call that keeps no job: some input was set aside, and whoever looks at the rows should know it."""
+"""The warnings of a call that keeps no job: rows were set aside, and whoever looks at the others should know it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,17 @@ def warn_of(call: str, dead_letters: pl.DataFrame, hint: str) -> None:
         return
     pieces = "piece of input was" if dead_letters.height == 1 else "pieces of input were"
     text = f"{call}: {dead_letters.height:,} {pieces} set aside as not understood: {kinds(dead_letters)}.\n  → {hint}"
-    warnings.warn(DeadLetterWarning(text, dead_letters), stacklevel=_frames_of_ours())
+    warnings.warn(DeadLetterWarning(text, dead_letters), stacklevel=frames_of_ours())
+
+
+class LateRowsWarning(UserWarning):
+    """Most rows were late while a query ran to its end, because of one that is far ahead of them."""
+
+
+def warn_of_late_rows(call: str, said: str) -> None:
+    """Warn once, at the line of the user's own code, if there is something to say."""
+    if said:
+        warnings.warn(LateRowsWarning(f"{call}: {said}"), stacklevel=frames_of_ours())
 
 
 def kinds(dead_letters: pl.DataFrame) -> str:
@@ -72,7 +82,7 @@ def _places(origins: list[str]) -> str:
     return f" ({', '.join(names[:_MOST_ORIGINS])}{', …' if len(names) > _MOST_ORIGINS else ''})"
 
 
-def _frames_of_ours() -> int:
+def frames_of_ours() -> int:
     """Return which frame, counted from that of the warning as 1, is the first that is not of this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:

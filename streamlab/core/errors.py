@@ -142,3 +142,34 @@ def explained(step: str, *, needed: str, got: str, hint: str = "") -> str:
     """
     text = f"{step}: needs {needed}, got {got}{'' if got.endswith('.') else '.'}"
     return without_credentials(f"{text}\n  → {hint}" if hint else text)
+
+
+def not_a_frame(value: object, given: str = "") -> tuple[str, str]:
+    """Return in words what a function has returned instead of a frame, and what to return.
+
+    Parameters
+    ----------
+    value
+        What it has returned.
+    given
+        What the frame is called that the function was given; empty when it was given none.
+
+    Examples
+    --------
+    >>> not_a_frame(1.5)
+    ('a float', "return a frame of one row: pl.DataFrame({'x': [value]})")
+    """
+    kind = type(value).__name__
+    beside = f"return {given}.with_columns({{}}) to put it beside the others, or " if given else "return "
+    if value is None:
+        return f"a {kind}", "end it with `return …`"
+    if kind == "Series":
+        alone = "series.to_frame() and say schema=" if given else "series.to_frame()"
+        return f"a {kind}", f"{beside.format('series')}{alone}"
+    if kind == "Expr":
+        return "an Expr", f"{beside.format('expression')}pl.select(expression)"
+    if isinstance(value, str | bytes | bool | int | float):
+        row = "return a frame of one row: pl.DataFrame({'x': [value]})"
+        more = ", and say schema={'x': …}; select(pl.col('x').sum()) aggregates over all batches" if given else ""
+        return f"a {kind}", row + more
+    return f"a {kind}", "return pl.DataFrame(…)"

@@ -17,7 +17,7 @@ class NoSuchArgument(ShortTraceback, TypeError):
     """A function has no argument of that name."""
 
 
-def naming_arguments(function: F, reasons: Mapping[str, str] | None = None) -> F:
+def naming_arguments(function: F, reasons: Mapping[str, str] | None = None, surplus: str = "") -> F:
     """Return the function; called with an argument that it has not, it names the nearest one.
 
     Parameters
@@ -26,6 +26,8 @@ def naming_arguments(function: F, reasons: Mapping[str, str] | None = None) -> F
         Any function or method. One that takes arguments of any name is returned as it is.
     reasons
         Why it has not some that people look for, by their names.
+    surplus
+        What to write instead when it is given more values than it takes.
 
     Examples
     --------
@@ -39,6 +41,8 @@ def naming_arguments(function: F, reasons: Mapping[str, str] | None = None) -> F
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return function
+    is_open = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    places = [one for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
     known = [one.name for one in parameters if one.kind in {one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD}]
     said = reasons or {}
 
@@ -47,6 +51,10 @@ def naming_arguments(function: F, reasons: Mapping[str, str] | None = None) -> F
         for name in kwargs:
             if name not in known:
                 raise NoSuchArgument(_no_such(function.__name__, name, [one for one in known if one != "self"], said))
+        if surplus and not is_open and len(args) > len(places):
+            given = ", ".join(map(repr, args[1:]))
+            text = f"{function.__name__}() takes no such arguments: {given}\n  → {surplus}"
+            raise NoSuchArgument(text)
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value] # it is called in the same way

@@ -48,11 +48,35 @@ _MONTHS = {"mo": 1, "q": 3, "y": 12}
 _PART = re.compile(r"(\d+)(ns|us|ms|mo|s|m|h|d|w|q|y)")
 _FRACTION = re.compile(r"(\d*\.\d+)(us|ms|mo|s|m|h|d|w)")
 """What Polars does not read: half a second."""
+_WORDS = {
+    "ns": "nsec nanos nanosecond nanoseconds",
+    "us": "µs μs usec micros microsecond microseconds",
+    "ms": "msec millis milli millisecond milliseconds",
+    "s": "S sec secs second seconds",
+    "m": "min mins minute minutes",
+    "h": "H hr hrs hour hours",
+    "d": "D day days",
+    "w": "W wk wks week weeks",
+    "mo": "mon mons month months",
+    "q": "Q quarter quarters",
+    "y": "Y yr yrs year years",
+}
+_UNIT_OF = {word: unit for unit, words in _WORDS.items() for word in (unit, *words.split())}
+_SPOKEN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-zµμ]+)(?:\s*,\s*|\s+and\s+|\s*)")
+_CLOCK = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
+"""Hours, minutes and seconds, as Python writes a timedelta."""
+_ISO = re.compile(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+"""As in ISO 8601."""
+_INTERVAL = re.compile(r"interval\s+", re.IGNORECASE)
+_UNITS = "units are ns, us, ms, s, m (minutes), h, d, w, mo (months), q, y"
 
 
 @dataclass(frozen=True)
 class Duration:
-    """A span of time in Polars' duration language, such as ``1h30m``, or with fractions: ``0.5s``.
+    """A span of time in Polars' duration language, such as ``1h30m``.
+
+    Fractions (``0.5s``), words (``5 minutes``, ``10 sec``) and what Python and others write of a timedelta
+    (``0:01:30``, ``PT1M30S``) are read, too.
 
     Attributes
     ----------
@@ -65,8 +89,8 @@ class Duration:
     --------
     >>> Duration.parse("1h30m").us
     5400000000
-    >>> str(Duration.parse("0.5s"))
-    '500ms'
+    >>> str(Duration.parse("0.5s")), str(Duration.parse("1 hour and 30 min"))
+    ('500ms', '1h30m')
     >>> Duration.parse("1mo").us is None
     True
     """
@@ -76,32 +100,29 @@ class Duration:
 
     @classmethod
     def parse(cls, value: str | dt.timedelta | Duration, *, name: str = "duration") -> Duration:
-        """Read a Polars duration string or a timedelta; `name` is the argument's, for the error.
+        """Read a duration in text or a timedelta; `name` is the argument's, for the error.
 
         Raises
         ------
         OptionError
-            If the text is not a duration in Polars' language.
+            If the text is no duration; it says how one is written.
         """
         if isinstance(value, Duration):
             return value
         if isinstance(value, dt.timedelta):
             us = value // dt.timedelta(microseconds=1)
             return cls(f"{us}us", us)
-        given = value
-        if isinstance(value, str):
-            value = _FRACTION.sub(_in_whole_units, value)
-        body = value.removeprefix("-") if isinstance(value, str) else ""
+        text = _FRACTION.sub(_in_whole_units, _in_units(value)) if isinstance(value, str) else ""
+        body = text.removeprefix("-")
         parts = _PART.findall(body)
         if not parts or "".join(f"{n}{unit}" for n, unit in parts) != body:
-            raise OptionError(
-                explained(name, needed="a duration such as '90s', '1h30m' or a timedelta", got=repr(given))
-            )
-        sign = -1 if value.startswith("-") else 1
+            needed = "a duration such as '90s', '1h30m' or a timedelta"
+            raise OptionError(explained(name, needed=needed, got=repr(value), hint=_spelling(value)))
+        sign = -1 if text.startswith("-") else 1
         if any(unit in _MONTHS for _, unit in parts):
-            return cls(value, None)
+            return cls(text, None)
         ns = sum(int(n) if unit == "ns" else int(n) * _UNIT_US[unit] * 1000 for n, unit in parts)
-        return cls(value, sign * (ns // 1000))
+        return cls(text, sign * (ns // 1000))
 
     def fixed_us(self, name: str) -> int:
         """Return the length in microseconds.
@@ -139,6 +160,52 @@ class Duration:
 
     def __str__(self) -> str:
         return self.text
+
+
+def _in_units(text: str) -> str:
+    """Return a duration as Polars writes it, from other ways to write one; a text that is none as it is.
+
+    >>> _in_units("1 day, 0:01:30"), _in_units("-5min"), _in_units("PT1H30M"), _in_units("soon")
+    ('1d1m30s', '-5m', '1h30m', 'soon')
+    """
+    bare = _INTERVAL.sub("", text.strip().replace("'", ""))
+    sign = "-" if bare.startswith("-") else ""
+    bare = bare.removeprefix("-").lstrip()
+    clock = _CLOCK.search(bare)
+    parts: list[tuple[str | None, str | None]]
+    if (iso := _ISO.fullmatch(bare)) is not None:
+        parts = list(zip(iso.groups(), ("y", "mo", "w", "d", "h", "m", "s"), strict=True))
+    elif clock is None or clock.end() < len(bare):
+        parts = _spoken(bare)
+    elif sign and clock.start():
+        return text  # Of "-1 day, 23:00:00" only the day is negative.
+    else:
+        parts = [*_spoken(bare[: clock.start()]), *zip(clock.groups(), "hms", strict=True)]
+    if any(unit is None for _, unit in parts):
+        return text
+    written = [f"{number.lstrip('0')}{unit}" for number, unit in parts if number and number.strip("0.")]
+    return sign + ("".join(written) or ("0s" if any(number for number, _ in parts) else text))
+
+
+def _spoken(text: str) -> list[tuple[str | None, str | None]]:
+    """Return the numbers of a duration in words with their units; None stands for what is neither."""
+    words = _SPOKEN.findall(text)
+    units = [_UNIT_OF.get(word) or _UNIT_OF.get(word.lower() if len(word) > 1 else "") for _, word in words]
+    rest = _SPOKEN.sub("", text).strip()
+    return [*zip((number for number, _ in words), units, strict=True), *([(rest, None)] if rest else [])]
+
+
+def _spelling(value: object) -> str:
+    """Return how a duration that cannot be read is written."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"say the unit: '{value}s' is so many seconds"
+    if not isinstance(value, str):
+        return ""
+    if value.strip().removeprefix("-").replace(".", "", 1).isdigit():
+        return f"say the unit: '{value.strip()}s' is so many seconds"
+    if re.search(r"\d\s*M\b", value):
+        return "'1m' is a minute, '1mo' a month"
+    return _UNITS
 
 
 def _in_whole_units(part: re.Match[str]) -> str:

@@ -6,11 +6,13 @@ They have Polars' names, arguments and meaning, and add one plan node each.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import polars as pl
 
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.late_binding import offered
 from streamlab.frame.base import FrameBase
 from streamlab.plan.event_time import by_name
 from streamlab.plan.schema import show_columns
@@ -70,7 +72,8 @@ class ColumnMethods(FrameBase):
         ['key', 'n']
         """
         before = self._plan.schema
-        names = {name: mapping(name) for name in before} if callable(mapping) else dict(mapping)
+        with offered("calls that may fork")() if callable(mapping) else nullcontext():
+            names = {name: mapping(name) for name in before} if callable(mapping) else dict(mapping)
         schema = self._typed("rename", "rename", (names,), {"strict": strict})
         # Two columns may swap their names, so the new one is looked for by what is at its place.
         place = before.names().index(self._plan.event_time) if self._plan.event_time else None

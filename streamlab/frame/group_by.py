@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from inspect import getattr_static
+from types import FunctionType
 from typing import Any, Generic, NoReturn, TypeVar
 
 import polars as pl
 
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.named_arguments import naming_arguments
 from streamlab.core.own_columns import condition_column
 from streamlab.core.windows import SessionWindows, Trigger, Windows
 from streamlab.frame.base import FrameBase
+from streamlab.frame.habits import NoSuchAttribute, missing_in_groups, refuse_item_of_groups
+from streamlab.frame.habits.words import OF_ARGUMENTS
 from streamlab.plan import nodes
 from streamlab.plan.expressions import expand, parse, split_aggregates
-from streamlab.plan.schema import refusal, show_columns, typed
+from streamlab.plan.schema import check_each, refusal, show_columns, typed
 
 F = TypeVar("F", bound=FrameBase)
 
@@ -77,6 +82,7 @@ class Grouping(ABC, Generic[F]):
         >>> stream.group_by("k").agg(pl.len(), most=pl.col("n").max()).collect().sort("k").rows()
         [('a', 2, 3), ('b', 1, 2)]
         """
+        self._check_habits(aggs, named_aggs)
         aggregates = parse(*aggs, **named_aggs)
         schema = self._typed(aggregates)
         if not self._having:
@@ -90,6 +96,28 @@ class Grouping(ABC, Generic[F]):
             "filter", tuple(map(pl.col, names)), event_time=event_time, step="having", schema=with_conditions
         )
         return kept._polars_step("drop", tuple(names), event_time=event_time, step="having", schema=schema)
+
+    def _check_habits(self, aggs: tuple[Any, ...], named_aggs: Mapping[str, Any]) -> None:
+        """Refuse what pandas takes for the names of aggregations, with what to write."""
+        got = hint = ""
+        for name, given in named_aggs.items():
+            match given:
+                case (str(column), str(how)) if column in self._frame.plan.schema and hasattr(pl.Expr, how):
+                    got, hint = f"{name}={given!r}", f"{name}=pl.col({column!r}).{how}()"
+        for given in aggs:
+            if isinstance(given, str) and given not in self._frame.plan.schema and hasattr(pl.Expr, given):
+                got, hint = repr(given), f"pl.all().{given}(), or pl.col('x').{given}() for one column"
+        if hint:
+            raise PlanError(explained(f"{self._step}(…).agg", needed="expressions", got=got, hint=hint))
+
+    def _every(self, name: str, aggregate: Callable[[pl.Expr], pl.Expr]) -> F:
+        """Aggregate every column in one way, and say which columns cannot be."""
+        try:
+            return self.agg(aggregate(pl.all()))
+        except PlanError as error:
+            keys = {key.meta.output_name() for key in self._all_keys()}
+            check_each(f"{self._step}(…).{name}", f"{self._step}(…).agg", self._frame.plan.schema, aggregate, keys)
+            raise error from None
 
     def _taken_names(self) -> list[tuple[str, str]]:
         """Return the names of the result's first columns, each with what it is."""
@@ -149,35 +177,35 @@ class Grouping(ABC, Generic[F]):
 
     def sum(self) -> F:
         """Sum every column."""
-        return self.agg(pl.all().sum())
+        return self._every("sum", pl.Expr.sum)
 
     def mean(self) -> F:
         """Average every column."""
-        return self.agg(pl.all().mean())
+        return self._every("mean", pl.Expr.mean)
 
     def min(self) -> F:
         """Take the smallest value of every column."""
-        return self.agg(pl.all().min())
+        return self._every("min", pl.Expr.min)
 
     def max(self) -> F:
         """Take the largest value of every column."""
-        return self.agg(pl.all().max())
+        return self._every("max", pl.Expr.max)
 
     def median(self) -> F:
         """Take the median of every column; the rows are kept."""
-        return self.agg(pl.all().median())
+        return self._every("median", pl.Expr.median)
 
     def quantile(self, quantile: float, interpolation: Any = "nearest") -> F:
         """Take a quantile of every column; the rows are kept."""
-        return self.agg(pl.all().quantile(quantile, interpolation=interpolation))
+        return self._every("quantile", lambda every: every.quantile(quantile, interpolation=interpolation))
 
     def n_unique(self) -> F:
         """Count the different values of every column."""
-        return self.agg(pl.all().n_unique())
+        return self._every("n_unique", pl.Expr.n_unique)
 
     def count(self) -> F:
         """Count the values of every column that are not null."""
-        return self.agg(pl.all().count())
+        return self._every("count", pl.Expr.count)
 
     def first(self, *, ignore_nulls: bool = False) -> F:
         """Take the first value of every column, by event time and then by arrival."""
@@ -198,6 +226,17 @@ class Grouping(ABC, Generic[F]):
     def map_groups(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Any = None) -> NoReturn:
         """Refused: the function would need all rows of a group at once."""
         self._refuse("map_groups", "write the aggregation as expressions in .agg(…)")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        else:
+            methods = [one for one in dir(type(self)) if one[0] != "_"]
+            text = missing_in_groups(name, self._step, self._frame.plan.schema, methods, type(self._frame))
+        raise NoSuchAttribute(text, name=name, obj=self)
+
+    def __getitem__(self, item: object) -> NoReturn:
+        refuse_item_of_groups(item, self._step)
 
     def __iter__(self) -> NoReturn:
         self._refuse("iteration", "collect the frame first, then iterate over its group_by(…)")
@@ -318,6 +357,19 @@ class WindowGroupBy(Grouping[F]):
             allowed_lateness_us=self._allowed_lateness_us,
             trigger=self._trigger,
         )
+
+
+def _name_arguments(groups: type) -> None:
+    """Have all methods of groups say which argument was meant."""
+    for name in vars(groups):
+        method = getattr_static(groups, name)
+        if name[0] != "_" and isinstance(method, FunctionType):
+            setattr(
+                groups, name, naming_arguments(method, OF_ARGUMENTS, f"agg(pl.col('x').{name}()) aggregates one column")
+            )
+
+
+_name_arguments(Grouping)
 
 
 def parse_keys(frame: FrameBase, step: str, by: tuple[Any, ...], named_by: dict[str, Any]) -> tuple[pl.Expr, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import polars as pl
 
 from streamlab.core.changelog import fold, with_op
-from streamlab.core.dead_letter_warning import warn_of
+from streamlab.core.dead_letter_warning import warn_of, warn_of_late_rows
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.core.time import Duration
 from streamlab.core.timeouts import seconds
@@ -84,6 +84,7 @@ class OutputMethods(FrameBase):
                 )
             )
         done = self._runner.collect(self._plan, run_options(parallelism=parallelism, keep_rows=None, more=options))
+        warn_of_late_rows("collect", done.far_ahead)
         if dead_letters:
             return done.rows, done.dead_letters
         warn_of("collect", done.dead_letters, _SEE_THEM)

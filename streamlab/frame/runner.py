@@ -30,10 +30,13 @@ class Collected:
         Its rows, changelogs folded.
     dead_letters : pl.DataFrame
         Input that was set aside as not understood.
+    far_ahead : str
+        What is said of a row that is so far ahead of others that these were late; empty when there is none.
     """
 
     rows: pl.DataFrame
     dead_letters: pl.DataFrame
+    far_ahead: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import NoReturn
 from streamlab.connectors.source import Source
 from streamlab.core.named_arguments import naming_arguments
 from streamlab.frame.habits import NoSuchAttribute, missing_attribute, refuse_conversion, refuse_item, refuse_length
+from streamlab.frame.habits.words import OF_ARGUMENTS
 from streamlab.frame.join import JoinMethods
 from streamlab.frame.outputs import OutputMethods
 from streamlab.frame.refused import RefusedMethods
@@ -88,7 +89,8 @@ def _name_arguments(frame: type[StreamFrame]) -> None:
     for name in dir(frame):
         method = getattr_static(frame, name)
         if name[0] != "_" and isinstance(method, FunctionType):
-            setattr(frame, name, naming_arguments(method))
+            said = f"select(pl.col('x').{name}()) aggregates one column" if name in vars(TotalMethods) else ""
+            setattr(frame, name, naming_arguments(method, OF_ARGUMENTS, said))
 
 
 _name_arguments(StreamFrame)

@@ -52,6 +52,20 @@ class SplitStatus(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
 
 
+class FurthestRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The row that is furthest ahead in event time, of those that a source has given in this attempt."""
+
+    us: int
+    """Its event time."""
+    split: str
+    step: str
+    """Name of the source."""
+    column: str = ""
+    """The event time's."""
+    row: str = ""
+    """Its values as JSON, as much of it as fits a line; empty when nobody looked at it."""
+
+
 class ClockStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A step that says what time it is in the stream: a source with an event time, or ``with_watermark``."""
 
@@ -107,6 +121,8 @@ class TimeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     A delay longer by that much would have kept them.
     """
+    furthest: FurthestRow | None = None
+    """The row of its source that is furthest ahead, if one is far ahead of others or of the clock."""
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +155,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     merged_late_rows: int = 0
     """Late rows that windows still took, within the allowed lateness, in this attempt."""
     dead_letters: int = 0
+    dead_letter: str = ""
+    """Reason and origin of the first one in this attempt."""
     rows_dropped: int = 0
     """Oldest rows that its sink no longer keeps."""
     values_nulled: int = 0

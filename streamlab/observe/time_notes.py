@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamlab.core.time import MIN_TIME_US
 from streamlab.observe.history import SAMPLED, thinned
 from streamlab.observe.late_notes import KEPT, stored
-from streamlab.observe.status import Arrivals
+from streamlab.observe.status import Arrivals, FurthestRow
 
 _MOST_SAMPLED = 8 * SAMPLED
 STEPS_PER_DOUBLING = 4
@@ -74,6 +74,8 @@ class TimeNotes:
         """Late rows that windows still took, since the step was built."""
         self.late_by: dict[int, int] = {}
         """Rows set aside by how much too late they were, as buckets of `bucket_of_ms`, since the step was built."""
+        self.furthest: FurthestRow | None = None
+        """The row that is furthest ahead, if one is far ahead of others or of the clock."""
         self._interval = _Interval()
         self._late: deque[tuple[pl.DataFrame, pl.DataFrame]] = deque()
         self._late_rows = 0

@@ -5,6 +5,7 @@ Numbers are exact up to 10,000 and short beyond; a unit stands behind its number
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,23 @@ def span(ms: float | None) -> str:
         return f"{seconds / _YEAR_S:.1f} years"
     large, large_unit, small, small_unit = next(units for units in _PAIRS if seconds >= units[0])
     return f"{seconds // large:.0f} {large_unit} {seconds % large // small:.0f} {small_unit}"
+
+
+def span_above(ms: float) -> str:
+    """Return the shortest span of time that `span` can say and that is no shorter, to be used as a duration.
+
+    >>> [span_above(ms) for ms in (0.4, 12.2, 1301, 59_990, 75_001, 7_500_001, 90_000_000)]
+    ['1 ms', '13 ms', '1.4 s', '1 min 0 s', '1 min 16 s', '2 h 6 min', '1 d 1 h']
+    """
+    steps = (
+        (1_000, 1),
+        (_MINUTE_S * 1_000, 100),
+        (3_600_000, 1_000),
+        (86_400_000, 60_000),
+        (_YEAR_S * 1_000, 3_600_000),
+    )
+    step = next((step for below, step in steps if ms < below), _YEAR_S * 100)
+    return span(math.ceil(round(ms / step, 6)) * step)
 
 
 def size(n_bytes: int) -> str:

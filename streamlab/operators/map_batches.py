@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, is_updating
-from streamlab.core.errors import StepFailed, explained
+from streamlab.core.errors import StepFailed, explained, not_a_frame
 from streamlab.core.messages import Batch, Message
 from streamlab.core.own_columns import own
 from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
@@ -135,10 +135,10 @@ class _MapBatches(Operator):
         try:
             converted = pl.from_pandas(returned, nan_to_null=True)
         except TypeError as error:
-            got = f"a {type(returned).__name__}"
-            raise _wrong(spec, "a function that returns a frame", got, "end it with `return …`") from error
+            raise _wrong(spec, "a function that returns a frame", *not_a_frame(returned, "batch")) from error
         if not isinstance(converted, pl.DataFrame):
-            raise _wrong(spec, "a function that returns a frame", "a pandas Series", "return series.to_frame()")
+            hint = "return batch.assign(name=series) to put it beside the others, or series.to_frame() and say schema="
+            raise _wrong(spec, "a function that returns a frame", "a pandas Series", hint)
         return converted, True
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.late_binding import offered
 from streamlab.core.own_columns import PREFIX, is_own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import FOLDS, UnknownShape, kind, operation, to_tree, walk
@@ -53,10 +55,12 @@ def typed(
     expressions = tuple(expressions)
     check_sendable(step, expressions)
     given: pl.Schema | None = None
+    is_python = any(calls_python(expression) for expression in expressions)
     try:
-        result = run(empty_frame(schema))
-        given = result.collect_schema()
-        if not any(calls_python(expression) for expression in expressions):
+        with offered("calls that may fork")() if is_python else nullcontext():
+            result = run(empty_frame(schema))
+            given = result.collect_schema()
+        if not is_python:
             result.collect(engine="in-memory")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         if given is None or not _lacks_rows(error):
@@ -141,6 +145,38 @@ def refusal(step: str, error: BaseException, schema: pl.Schema) -> PlanError:
         hint = f"compare the column with something, such as pl.col('n') > 0; {columns}"
         return PlanError(explained(step, needed="a Boolean predicate", got=wrong["dtype"], hint=hint))
     return PlanError(explained(step, needed="what Polars accepts for its columns", got=f"“{reason}”", hint=columns))
+
+
+def check_each(
+    step: str, instead: str, schema: pl.Schema, aggregate: Callable[[pl.Expr], pl.Expr], keys: Collection[str] = ()
+) -> None:
+    """Raise PlanError if an aggregation of every column fails for some, and say for which.
+
+    Parameters
+    ----------
+    step, instead
+        What the user wrote, and the method that takes those that can be aggregated.
+    schema
+        The columns.
+    aggregate
+        Of one column.
+    keys
+        Columns that are not aggregated.
+    """
+    wrong, good = [], []
+    for name, dtype in schema.items():
+        if name in keys:
+            continue
+        try:
+            pl.DataFrame(schema={name: dtype}).select(aggregate(pl.col(name)))
+            good.append(name)
+        except pl.exceptions.PolarsError:
+            wrong.append(f"{name} {show_dtype(dtype)}")
+    if wrong:
+        how, names = step.rpartition(".")[2], ", ".join(map(repr, good))
+        call = "quantile(q)" if how == "quantile" else f"{how}()"
+        hint = f"{instead}(pl.col({names}).{call})" if good else "drop(…) them, or count(): how many values there are"
+        raise PlanError(explained(step, needed="columns that can be aggregated so", got=", ".join(wrong), hint=hint))
 
 
 def missing_column(step: str, name: str, schema: pl.Schema) -> PlanError:

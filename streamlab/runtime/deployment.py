@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from streamlab.connectors.cuts import FOLDER as CUTS
 from streamlab.connectors.cuts import CutLog, CutTrail
 from streamlab.connectors.discovery import BackgroundDiscovery, Discovery
+from streamlab.connectors.formats.base import first_line
 from streamlab.connectors.progress import ReaderSnapshot
 from streamlab.connectors.recorded import recorded
 from streamlab.connectors.recording import FOLDER
@@ -19,6 +22,7 @@ from streamlab.connectors.sections import keep_sections
 from streamlab.connectors.sink import SinkContext, SinkWriter
 from streamlab.connectors.source import Split
 from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.core.errors import CheckpointError, StreamlabError, explained
 from streamlab.core.options import JobOptions
 from streamlab.core.time import Duration
 from streamlab.graph.job_graph import JobGraph, Vertex
@@ -288,7 +292,13 @@ def with_recordings(graph: JobGraph, folder: Path, options: JobOptions) -> JobGr
 
 
 def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, place: Place) -> BuiltTask:
-    """Return a task that is ready to run; what a sink had prepared for the checkpoint is committed."""
+    """Return a task that is ready to run; what a sink had prepared for the checkpoint is committed.
+
+    Raises
+    ------
+    CheckpointError
+        If a file of the checkpoint is missing or damaged, or holds no state that the steps can go on with.
+    """
     restored = origin.task(vertex, subtask)
     reader = writer = None
     options = place.options
@@ -326,7 +336,16 @@ def build_task(graph: JobGraph, vertex: Vertex, subtask: int, origin: Origin, pl
             else:
                 writer.take_over(pending)
     sets_aside = options.on_error == "dead_letter"
-    task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored, sets_aside=sets_aside)
+    try:
+        task = Task(graph, vertex.id, subtask, reader=reader, writer=writer, restored=restored, sets_aside=sets_aside)
+    except (Exception, pl.exceptions.PanicException) as error:
+        if not restored.operators or isinstance(error, StreamlabError):
+            raise
+        steps = ", ".join(map(repr, restored.operators))
+        got = f"something else ({type(error).__name__}: {first_line(error)})"
+        step = f"going on from checkpoint {restored.checkpoint_id}" if origin.is_own else "from_savepoint"
+        text = explained(step, needed=f"the state of {steps}", got=got, hint="streamlab has not written it so")
+        raise CheckpointError(text) from error
     turns = trail = None
     if has_turns(graph, vertex):
         inputs = len(task.inputs)

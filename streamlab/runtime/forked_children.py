@@ -1,4 +1,4 @@
-"""A process that a user's function forks from a worker ends where that function ends; it never is a second worker.
+"""A process that a user's function forks ends where that function ends; it never is a second worker, or client.
 
 ``os.fork()`` copies the whole process. The child goes on in the middle of the function, and when that returns or
 raises, the child would go on as the worker: write its rows once more, commit, report. So a hook that Python calls in
@@ -7,13 +7,17 @@ is over, however that comes about. Until then the child does as it likes. The wo
 
 What forks behind Python's back (a C library) has no hook: `leave_if_forked`, which the worker calls between two steps,
 ends such a child.
+
+A client calls functions of the user's, too, to learn what they return, and so does Polars for it: a child that is
+forked below a call of ours ends with the function as well. What the user's own code forks is none of our business.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,13 +26,17 @@ import polars as pl
 
 import streamlab
 
-_CALLERS = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (streamlab, pl))
+_OURS = f"{Path(str(streamlab.__file__)).parent}{os.sep}"
+_CALLERS = (_OURS, f"{Path(str(pl.__file__)).parent}{os.sep}")
 """Whose code calls functions of the user's."""
 _ENDS_BY_ITSELF = f"{os.sep}multiprocessing{os.sep}popen_fork.py"
 """A child of `multiprocessing` never comes back to who has forked it."""
 
 _worker = 0
 _pipes: set[int] = set()
+_calls = 0
+"""How many calls a client is making to learn something."""
+_is_hooked = False
 
 
 def end_forked_children(pipes: Collection[int]) -> None:
@@ -40,10 +48,24 @@ def end_forked_children(pipes: Collection[int]) -> None:
         Descriptors that such a process must neither read nor write.
     """
     global _worker  # noqa: PLW0603 - there is one worker to a process
-    if not _worker:
-        os.register_at_fork(after_in_child=_end_with_the_call)
+    end_children_of_calls()
     _worker = os.getpid()
     _pipes.update(pipes)
+
+
+@contextmanager
+def no_second_client() -> Iterator[None]:
+    """Have every process that is forked by a function of the user's in this block end with that function."""
+    global _calls  # noqa: PLW0603 - a fork copies the whole process
+    end_children_of_calls()
+    client = os.getpid()
+    _calls += 1
+    try:
+        yield
+    finally:
+        if os.getpid() != client:
+            os._exit(0)
+        _calls -= 1
 
 
 def leave_if_forked() -> None:
@@ -52,9 +74,19 @@ def leave_if_forked() -> None:
         os._exit(0)
 
 
+def end_children_of_calls() -> None:
+    """Have every process that a function of the user's forks, which is called by us, end with that function."""
+    global _is_hooked  # noqa: PLW0603 - a hook cannot be taken back
+    if not _is_hooked:
+        os.register_at_fork(after_in_child=_end_with_the_call)
+    _is_hooked = True
+
+
 def _end_with_the_call() -> None:
     _close_pipes()
     call, caller = _outermost_call(sys._getframe().f_back)
+    if not _worker and (caller is None or not (_calls or _is_called_by_us(caller))):
+        return
     if call is not None:
         call.f_trace = _leave_on_return
     if caller is not None:
@@ -65,6 +97,8 @@ def _end_with_the_call() -> None:
 
 
 def _close_pipes() -> None:
+    if not _pipes:
+        return
     null = os.open(os.devnull, os.O_RDWR)
     for pipe in _pipes:
         os.dup2(null, pipe, inheritable=False)
@@ -79,6 +113,13 @@ def _outermost_call(frame: FrameType | None) -> tuple[FrameType | None, FrameTyp
             return None, None
         call, frame = frame, frame.f_back
     return call, frame
+
+
+def _is_called_by_us(frame: FrameType | None) -> bool:
+    """Return whether a call is one of ours, or below one."""
+    while frame is not None and not frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _leave_on_return(_frame: FrameType, event: str, _argument: object) -> Any:

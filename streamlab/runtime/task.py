@@ -553,7 +553,7 @@ class Task:
         if batch.tag == LATE_ROWS:
             self.counters.late_rows += frame.height
         else:
-            self.counters.dead_letters += frame.height
+            self.counters.note_dead_letters(frame)
         self._out.append(SideOutput(batch.tag, step, frame, self._epoch))
 
     def _collected(self, batch: Batch) -> Batch:

@@ -402,6 +402,7 @@ class _Meter:
             late_rows=counters.late_rows,
             merged_late_rows=task.merged_late_rows,
             dead_letters=counters.dead_letters,
+            dead_letter=counters.first_letter,
             rows_dropped=rows_dropped,
             state_rows=self._state[0],
             state_bytes=self._state[1],

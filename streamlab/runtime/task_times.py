@@ -65,6 +65,7 @@ class TaskTimes:
             splits=source.splits,
             split_count=source.split_count,
             arrivals=tuple(self._arrivals),
+            furthest=None if self._reader is None else self._reader.notes.furthest,
             late_by=tuple((bucket_end_ms(bucket), rows) for bucket, rows in sorted(buckets.items())),
         )
         return self._status

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
 
+from streamlab.connectors.paths import warn_of_strangers
 from streamlab.connectors.sink import Sink
 from streamlab.core.errors import OptionError, explained
 from streamlab.core.options import JobOptions, default_parallelism
+from streamlab.core.time import Duration
 from streamlab.frame.runner import Collected, RunOptions
 from streamlab.graph.explain import explain_graph
 from streamlab.graph.job_graph import JobGraph
@@ -28,7 +32,7 @@ from streamlab.session.ended_sources import check_goes_on
 from streamlab.session.job import Job
 from streamlab.session.places import check_shared, checkpoint_store
 from streamlab.session.restoring import check_fits, pinned
-from streamlab.session.row_stream import discard, stream_rows
+from streamlab.session.row_stream import discard, far_ahead, stream_rows
 from streamlab.session.saving import check_live_sources, taking_up
 from streamlab.state.checkpoints.savepoints import find_savepoint
 from streamlab.state.snapshot import KEY_GROUPS
@@ -54,7 +58,7 @@ class LocalRunner:
         try:
             job = Job(handle)
             job.wait()
-            return Collected(job.results(), job.dead_letters())
+            return Collected(job.results(), job.dead_letters(), far_ahead(job))
         finally:
             discard(handle)
 
@@ -77,6 +81,7 @@ class LocalRunner:
         else:
             check_shared("from_savepoint", options.from_savepoint)
             location, manifest = find_savepoint(options.from_savepoint)
+            warn_of_strangers("from_savepoint", location, f"{location}/checkpoints/{manifest.id:04d}")
             query = pinned(query, manifest)
             graph = lower(query, job_options.parallelism)
             check_fits(manifest, graph, allow_non_restored_state=options.allow_non_restored_state)
@@ -154,5 +159,19 @@ def _checked(more: dict[str, Any]) -> dict[str, Any]:
         elif value is not None or name not in _MAY_BE_NONE:
             least = 0 if name in _MAY_BE_ZERO else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise OptionError(explained(name, needed=f"a whole number, at least {least}", got=repr(value)))
+                raise OptionError(
+                    explained(
+                        name, needed=f"a whole number, at least {least}", got=repr(value), hint=_in_ms(name, value)
+                    )
+                )
     return more
+
+
+def _in_ms(name: str, value: object) -> str:
+    """Return how a duration is given as the number of milliseconds that an option takes."""
+    if not name.endswith("_ms") or not isinstance(value, str | timedelta):
+        return ""
+    with suppress(OptionError):
+        us = Duration.parse(value).fixed_us(name)
+        return f"it is a number of milliseconds: {name}={us // 1000}" if us > 0 else ""
+    return ""

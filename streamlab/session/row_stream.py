@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from streamlab.core.dead_letter_warning import warn_of
+from streamlab.core.dead_letter_warning import warn_of, warn_of_late_rows
 from streamlab.core.errors import JobError, StateError, explained
 from streamlab.core.messages import MAIN
 from streamlab.runtime.client import JobHandle
@@ -59,8 +59,17 @@ def stream_rows(handle: JobHandle, timeout_s: float | None = None) -> Iterator[p
         if failure is not None:
             raise failure
         warn_of("rows of a stream", job.dead_letters(), _SEE_THEM)
+        warn_of_late_rows("rows of a stream", far_ahead(job))
     finally:
         discard(handle)
+
+
+def far_ahead(job: Job) -> str:
+    """Return what is said of a row of an ended job that made others late by being far ahead; empty without any."""
+    if not job.report().late_rows:
+        return ""
+    said = (f"{one.sentence}\n  → {one.move}" for one in job.diagnosis() if one.kind == "far future")
+    return next(said, "")
 
 
 def discard(handle: JobHandle) -> None:

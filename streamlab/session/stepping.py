@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import html
-import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,7 +27,6 @@ from streamlab.state.checkpoints.manifests import ManifestStore
 
 _READ = pl.Schema({"source": pl.String(), "split": pl.String(), "rows": pl.Int64()})
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_DURATION = re.compile(r"(\d+(ns|us|ms|mo|s|m|h|d|w|q|y))+")
 Goal = Literal["watermark", "checkpoint"]
 When = dt.datetime | dt.date | dt.timedelta | str | int
 
@@ -327,17 +326,16 @@ def _moment(to: When) -> tuple[int, bool]:
     >>> _moment("1970-01-01 00:01"), _moment("2m"), _moment(5)
     ((60000000, False), (120000000, True), (5, False))
     """
-    if isinstance(to, str) and _DURATION.fullmatch(to):
-        return Duration.parse(to, name="advance_watermark").fixed_us("advance_watermark"), True
-    if isinstance(to, dt.timedelta):
-        return to // dt.timedelta(microseconds=1), True
     if isinstance(to, int) and not isinstance(to, bool):
         return to, False
     moment = read_time(to)
-    if moment is None:
-        needed = "a datetime, text such as '2013-01-01 12:00' or '10m', a timedelta, or microseconds"
-        raise OptionError(explained("advance_watermark", needed=needed, got=repr(to)))
-    return moment.us, False
+    if moment is not None:
+        return moment.us, False
+    if isinstance(to, str | dt.timedelta):
+        with suppress(OptionError):
+            return Duration.parse(to).fixed_us("advance_watermark"), True
+    needed = "a datetime, text such as '2013-01-01 12:00' or '10m', a timedelta, or microseconds"
+    raise OptionError(explained("advance_watermark", needed=needed, got=repr(to)))
 
 
 def _count(step: str, value: object) -> int:

@@ -20,7 +20,7 @@ from streamlab.state.checkpoints import contents
 from streamlab.state.checkpoints.contents import file_name
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.testing.faults import Fault, draw_faults
-from streamlab.testing.scenarios import SCENARIOS
+from streamlab.testing.scenarios import LOGS, SCENARIOS, Scenario
 from streamlab.testing.simulated_cluster import Cluster
 
 _TOLD_LINES = 60
@@ -62,19 +62,21 @@ class RecoveryRun:
     story: tuple[str, ...]
 
 
-def recover(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
-    """Run a seed, with its own faults or with others."""
-    scenario = SCENARIOS[seed % len(SCENARIOS)]
+def recover(seed: int, faults: Sequence[Fault] | None = None, scenario: Scenario | None = None) -> RecoveryRun:
+    """Run a seed, with its own faults or with others, with the scenario that it stands for or with another."""
+    scenario = scenario or SCENARIOS[seed % len(SCENARIOS)]
     plan = draw_faults(seed) if faults is None else tuple(faults)
     cluster = Cluster(scenario, seed)
     waiting = sorted(plan, key=lambda fault: fault.step)
     cluster.start()
-    while cluster.final is None and not cluster.ledger.complaints:
+    while cluster.goes_on:
         while waiting and waiting[0].step <= cluster.steps and cluster.final is None:
             waiting.pop(0).strike(cluster)
         if cluster.final is None:
             cluster.step()
     failure = _verdict(cluster)
+    cluster.close()
+    cluster.ledger.shelf.close()
     return RecoveryRun(
         seed,
         scenario.name,
@@ -88,23 +90,23 @@ def recover(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
     )
 
 
-def check_recovery(seed: int, faults: Sequence[Fault] | None = None) -> RecoveryRun:
-    """Run a seed, with its own faults or with others.
+def check_recovery(seed: int, faults: Sequence[Fault] | None = None, scenario: Scenario | None = None) -> RecoveryRun:
+    """Run a seed as :func:`recover` does.
 
     Raises AssertionError with the story of its shrunk schedule when the outcome is wrong.
     """
-    run = recover(seed, faults)
+    run = recover(seed, faults, scenario)
     if run.failure:
-        raise AssertionError(told(shrunk(run)))
+        raise AssertionError(told(shrunk(run, scenario)))
     return run
 
 
 def _verdict(cluster: Cluster) -> str:
     """Return what is the matter with a run that has ended; empty when nothing is."""
     if cluster.ledger.complaints:
-        return "\n".join(cluster.ledger.complaints[:3])
+        return "\n".join([*cluster.ledger.complaints[:3], *filter(None, [_wrong_rows(cluster)])])
     if cluster.final is None:
-        return "the job has not ended"
+        return _wrong_rows(cluster) if cluster.is_settled else "the job has not ended"
     if cluster.final.state is JobState.CANCELLED and cluster.client_ended:
         return _wrong_after(cluster)
     if cluster.final.state is not JobState.FINISHED:
@@ -132,12 +134,16 @@ def _wrong_after(cluster: Cluster) -> str:
     last = _last_of(cluster)
     if last is None:
         return ""
-    successor = Cluster(cluster.scenario, cluster.steps, origin=(cluster.blobs, last), shelf=cluster.ledger.shelf)
+    origin, shelf = (cluster.blobs, last), cluster.ledger.shelf
+    successor = Cluster(cluster.scenario, cluster.steps, origin=origin, shelf=shelf, before=cluster)
     successor.start()
     successor.run()
+    successor.close()
+    if successor.is_settled:
+        return _wrong_rows(successor)
     if successor.final is None or successor.final.state is not JobState.FINISHED:
         return f"a job that goes on from the last checkpoint does not finish: {successor.ledger.complaints[:3]}"
-    return _wrong_rows(successor, cluster)
+    return _wrong_rows(successor)
 
 
 def _last_of(cluster: Cluster) -> Manifest | None:
@@ -150,8 +156,8 @@ def _last_of(cluster: Cluster) -> Manifest | None:
     return None if pending & set(cluster.ledger.hidden) else found
 
 
-def _wrong_rows(cluster: Cluster, before: Cluster | None = None) -> str:
-    for what, outcome in zip(("shown", "committed"), cluster.outcome(before), strict=True):
+def _wrong_rows(cluster: Cluster) -> str:
+    for what, outcome in zip(("shown", "committed"), cluster.outcome(), strict=True):
         try:
             cluster.scenario.check(cluster.scenario, outcome)
         except AssertionError as error:
@@ -194,7 +200,7 @@ def _forgotten(cluster: Cluster) -> str:
 # -- failing seeds -------------------------------------------------------------------------------------------------
 
 
-def shrunk(run: RecoveryRun) -> RecoveryRun:
+def shrunk(run: RecoveryRun, scenario: Scenario | None = None) -> RecoveryRun:
     """Return a run of the same seed that fails in the same way, with the fewest faults, as early as they can be."""
     runs = 0
     best = run
@@ -203,7 +209,7 @@ def shrunk(run: RecoveryRun) -> RecoveryRun:
         improved = False
         for faults in _simpler(best.faults):
             runs += 1
-            candidate = recover(run.seed, faults)
+            candidate = recover(run.seed, faults, *([] if scenario is None else [scenario]))
             fewer = len(faults) < len(best.faults)
             if _matter(candidate) == _matter(run) and (fewer or candidate.steps < best.steps):
                 best, improved = candidate, True
@@ -242,15 +248,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m streamlab.testing.simulation", description=main.__doc__)
     parser.add_argument("--seeds", type=int, default=300, help="how many (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first one (default: %(default)s)")
+    parser.add_argument("--logs", action="store_true", help="run them on files that grow and are rotated")
     chosen = parser.parse_args(arguments)
+    scenario = [LOGS] if chosen.logs else []
     failed, struck, attempts = [], 0, 0
     for seed in range(chosen.first, chosen.first + chosen.seeds):
-        run = recover(seed)
+        run = recover(seed, None, *scenario)
         struck += sum(fault.step <= run.steps for fault in run.faults)
         attempts += run.attempts
         if run.failure:
             failed.append(seed)
-            sys.stdout.write(f"{told(shrunk(run))}\n\n")
+            sys.stdout.write(f"{told(shrunk(run, *scenario))}\n\n")
             sys.stdout.flush()
     summary = f"{chosen.seeds} seeds, {struck} faults, {attempts} attempts, {len(failed)} failures"
     sys.stdout.write(f"{summary}{f': {failed}' if failed else ''}\n")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 import streamlab as sl
+from streamlab.connectors.changed_files import ReadFiles
+from streamlab.connectors.file_source import FileSource
+from streamlab.connectors.files import scan_ndjson
+from streamlab.connectors.growing_files import GrowingFiles
 from streamlab.core.changelog import fold
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.graph.job_graph import JobGraph
@@ -19,12 +24,18 @@ from streamlab.session.sources import stream
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.ledger import Ledger, LedgerSink
 from streamlab.testing.oracle import oracle
-from streamlab.testing.sources import FollowedFrames, Shelf, split_frames
+from streamlab.testing.sources import FollowedFrames, Logs, Shelf, split_frames
+
+if TYPE_CHECKING:
+    from streamlab.testing.simulated_cluster import Cluster
 
 _ROWS = 72
 _SPLITS = 4
 _APPEARING = 12
 """Splits of a query that follows them."""
+_LINES = 80
+_LOOK_US, _QUIET_US = 1_000, 12_000
+"""How often logs are looked at, and how long a renamed one must be left alone: little time passes in a simulation."""
 _ALL_TIMES = "60s"
 """No row of the input is later than this."""
 
@@ -36,6 +47,7 @@ class Outcome:
     rows: pl.DataFrame
     late_rows: pl.DataFrame
     dead_letters: int
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,26 @@ class Scenario:
         return _graph(self.frame(), parallelism, ledger)
 
     @property
+    def most_steps(self) -> int:
+        """So many things may happen until it must have ended."""
+        return 20_000
+
+    @property
     def appearing(self) -> dict[str, pl.DataFrame]:
         """Splits that appear while it runs."""
         return {}
+
+    def new_shelf(self) -> Shelf:
+        """Return where they appear."""
+        return Shelf()
+
+    def of_process(self, graph: JobGraph) -> JobGraph:
+        """Return the job graph as a process has it that was just started."""
+        return graph
+
+    def has_settled(self, cluster: Cluster) -> bool:
+        """Return whether a job that does not end has read, shown and committed all that there is."""
+        return False
 
     def frame(self) -> StreamFrame:
         """Return the query."""
@@ -77,6 +106,42 @@ class FollowedScenario(Scenario):
         """The splits that appear, by name, in order."""
         frames = pl.concat(_input()).iter_slices(_ROWS // _APPEARING)
         return {f"part-{number}": frame for number, frame in enumerate(frames)}
+
+
+@dataclass(frozen=True)
+class LogsScenario(Scenario):
+    """A query over files that grow and are rotated, which does not end: it is over when all rows were committed."""
+
+    def graph(self, parallelism: int, ledger: Ledger) -> JobGraph:
+        """Return its job graph, which reads the ledger's logs."""
+        return _graph(_logs(ledger.shelf), parallelism, ledger)
+
+    def new_shelf(self) -> Shelf:
+        """Return new logs."""
+        return Logs(_LINES)
+
+    @property
+    def most_steps(self) -> int:
+        """So many things may happen until all must be read."""
+        return 5_000
+
+    def of_process(self, graph: JobGraph) -> JobGraph:
+        """Return it with sources that know of no file."""
+        vertices = []
+        for vertex in graph.vertices:
+            source = vertex.source
+            if isinstance(source, FileSource):
+                known = GrowingFiles(look_us=_LOOK_US, quiet_us=_QUIET_US)
+                vertices.append(replace(vertex, source=replace(source, was_read=ReadFiles(), growing=known)))
+            else:
+                vertices.append(vertex)
+        return replace(graph, vertices=tuple(vertices))
+
+    def has_settled(self, cluster: Cluster) -> bool:
+        """Return whether no row is missing that cannot be lost, and all that is shown is committed."""
+        shown, committed = (outcome.rows["n"].to_list() for outcome in cluster.outcome())
+        logs = cluster.ledger.shelf
+        return isinstance(logs, Logs) and sorted(shown) == sorted(committed) and not logs.missing(shown)
 
 
 @lru_cache
@@ -173,6 +238,30 @@ def _followed(shelf: Shelf | None = None) -> StreamFrame:
     return stream(source).with_columns((pl.col("n") * 2).alias("twice")).head(_ROWS)
 
 
+def _logs(shelf: Shelf | None = None) -> StreamFrame:
+    """Return a query over logs; without any, over none."""
+    paths = shelf.paths if isinstance(shelf, Logs) else ["none.ndjson"]
+    source = scan_ndjson(paths, schema={"n": pl.Int64}, follow="append", glob=False)
+    return stream(source).with_columns((pl.col("n") * 2).alias("twice"))
+
+
+def _check_logs(_: Scenario, outcome: Outcome) -> None:
+    """Each row comes once, those of a text from its beginning, and none is missing that cannot be lost."""
+    rows, logs = outcome.rows["n"].to_list(), outcome.shelf
+    if not isinstance(logs, Logs):
+        return
+    twice = sorted({n for n in rows if rows.count(n) > 1})
+    if twice or not set(rows) <= set(range(logs.rows)):
+        text = f"rows come more than once: {twice}"
+        raise AssertionError(text)
+    if missing := logs.missing(rows):
+        text = f"rows are missing: {missing}"
+        raise AssertionError(text)
+    if not logs.is_in_order(rows):
+        text = f"rows are missing between others: {sorted(rows)}"
+        raise AssertionError(text)
+
+
 def _nulls(scenario: Scenario) -> int:
     return 6 if scenario.name in {"windows", "groups", "plain", "outer join"} else 0
 
@@ -229,3 +318,6 @@ SCENARIOS = (
     Scenario("outer join", _outer_join, _check_exact),
 )
 """A seed takes the one that its remainder stands for."""
+
+LOGS = LogsScenario("logs", _logs, _check_logs)
+"""Files that grow: apart from the others, since it reads a disk."""

@@ -41,10 +41,11 @@ from streamlab.testing.scenarios import Outcome, Scenario
 from streamlab.testing.simulated_worker import Shell, SimulatedWorker, Wire
 from streamlab.testing.sources import Shelf
 
-_MAX_STEPS = 20_000
 _ENGINE = pl.__version__
 _TICKS_US = (200, 1_000, 4_000)
 _START_US = 1_700_000_000_000_000
+_SETTLES_EVERY = 40
+"""Steps after which it is looked whether a job that does not end has read everything."""
 Action = Callable[[], None]
 
 
@@ -67,6 +68,8 @@ class Cluster:
         Of every channel; None: the seed decides.
     shelf
         What has appeared until now of the splits that a query follows.
+    before
+        The job that this one goes on from.
     **fixed
         Options of the job that the seed does not decide.
     """
@@ -81,19 +84,23 @@ class Cluster:
         replayed: Replayed | None = None,
         credit: int | None = None,
         shelf: Shelf | None = None,
+        before: Cluster | None = None,
         **fixed: Any,
     ) -> None:
         self.scenario = scenario
         self.random = Random(seed)  # noqa: S311 - reproducible, not secret
         self.blobs = FaultyBlobs()
         self.manifests = ManifestStore(self.blobs)
-        self.ledger = Ledger(shelf=shelf or Shelf())
+        self.ledger = Ledger(shelf=scenario.new_shelf() if shelf is None else shelf)
         self.steps = 0
         self.story: list[str] = []
         self.now_us = _START_US
         self.workers: list[SimulatedWorker] = []
         self.attempts: list[Attempt] = []
         self.final: JobStatus | None = None
+        self.is_settled = False
+        """Whether a job that does not end has read, shown and committed all that there is."""
+        self.before = before
         self.refusal = ""
         """Why the last request was refused."""
         self.client_ended = False
@@ -138,21 +145,33 @@ class Cluster:
     def step(self) -> None:
         """Let one thing happen."""
         self.steps += 1
-        if self.steps > _MAX_STEPS:
-            self.ledger.complaints.append(f"the job has not ended after {_MAX_STEPS} steps")
+        if self.steps > self.scenario.most_steps:
+            self.ledger.complaints.append(f"the job has not ended after {self.scenario.most_steps} steps")
             return
         actions = self._actions()
         actions[self.random.randrange(len(actions))]()
+        if self.steps % _SETTLES_EVERY == 0 and not self.ledger.shelf.may_change(self.scenario.appearing):
+            self.is_settled = self.scenario.has_settled(self)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether things may still happen: the job has not ended, an endless one not read everything, all is well."""
+        return self.final is None and not self.is_settled and not self.ledger.complaints
 
     def run(self) -> None:
-        """Let things happen until the job has ended, or somebody complains."""
-        while self.final is None and not self.ledger.complaints:
+        """Let things happen as long as it goes on."""
+        while self.goes_on:
             self.step()
 
-    def outcome(self, before: Cluster | None = None) -> tuple[Outcome, Outcome]:
+    def close(self) -> None:
+        """Let go of what the workers have open."""
+        for worker in (*self.workers, *self._gone):
+            worker.die()
+
+    def outcome(self) -> tuple[Outcome, Outcome]:
         """Return what was shown, and what was committed, here and by a job that this one goes on from."""
         schema = self.scenario.frame().plan.schema
-        ledgers = [(one.ledger, one.attempts) for one in (before, self) if one is not None]
+        ledgers = [(one.ledger, one.attempts) for one in (self.before, self) if one is not None]
 
         def shown(tag: str) -> list[pl.DataFrame]:
             return [frame for ledger, attempts in ledgers for frame in ledger.shown(tag, attempts)]
@@ -160,7 +179,10 @@ class Cluster:
         late = joined(shown(LATE_ROWS), schema.to_frame().clear(0).select([]).schema)
         letters = sum(frame.height for frame in shown(DEAD_LETTERS))
         committed = [frame for ledger, _ in ledgers for frame in ledger.committed()]
-        return Outcome(joined(shown(MAIN), schema), late, letters), Outcome(joined(committed, schema), late, letters)
+        shelf = self.ledger.shelf
+        parts = (joined(shown(MAIN), schema), joined(committed, schema))
+        first, last = (Outcome(rows, late, letters, shelf) for rows in parts)
+        return first, last
 
     def note(self, text: str, *, told: bool = True) -> None:
         """Put what happens into the trace, and into the story if it is worth telling."""
@@ -194,7 +216,7 @@ class Cluster:
                 actions.append(partial(self._obey_too_late, worker))
         if self._storing is not None:
             actions.append(self._store_manifest)
-        if self.ledger.shelf.written or len(self.ledger.shelf.frames) < len(self.scenario.appearing):
+        if self.ledger.shelf.may_change(self.scenario.appearing):
             actions.append(self._change_shelf)
         return actions
 
@@ -205,19 +227,9 @@ class Cluster:
         self.take(protocol.Tick(elapsed_us))
 
     def _change_shelf(self) -> None:
-        """Let a split appear, grow, or be listed no more when every checkpoint knows it."""
-        shelf = self.ledger.shelf
-        changes: list[Action] = [partial(shelf.grow, name, 1 + self.random.randrange(9)) for name in shelf.written]
-        for name, frame in self.scenario.appearing.items():
-            if name not in shelf.frames:
-                changes.append(partial(shelf.put, name, frame, self.random.choice((None, 0, 3))))
-                break
+        """Let something happen to what is read, in the world outside."""
         known = set.intersection(*self._noted_splits.values()) if self._noted_splits else set()
-        changes += [partial(shelf.hidden.add, name) for name in sorted(known - shelf.hidden)]
-        self.random.choice(changes)()
-        self.note(
-            f"there are {list(shelf.frames)}, of which {shelf.written} grow and {sorted(shelf.hidden)} are hidden"
-        )
+        self.note(self.ledger.shelf.change(self.random, self.scenario.appearing, known))
 
     def _arrive(self, wire: Wire) -> None:
         self.note(f"{wire.channel}: {type(wire.waiting[0]).__name__}", told=False)
@@ -324,10 +336,10 @@ class Cluster:
     def _start_workers(self, command: protocol.StartWorkers) -> None:
         self.note(f"attempt {command.attempt} starts from checkpoint {command.restored} with {command.count} workers")
         if not (command.restored or command.from_origin):
-            self.ledger.shelf.hidden.clear()
+            self.ledger.shelf.forget()
         known = [attempt for attempt in self.attempts if attempt.number < command.attempt]
         self.attempts = [*known, Attempt(command.attempt, command.restored, command.layout)]
-        graph = self._graphs[command.layout.graph]
+        graph = self.scenario.of_process(self._graphs[command.layout.graph])
         workers = worker_count(vertex.parallelism for vertex in graph.vertices)
         self._wires = {}
         for vertex in graph.vertices:
@@ -351,7 +363,7 @@ class Cluster:
 
     def _end_workers(self) -> None:
         for worker in self.workers:
-            worker.alive = False
+            worker.die()
         self._gone, self.workers, self._wires = self.workers, [], {}
 
     def _retain(self, keep: int) -> None:
@@ -370,7 +382,7 @@ class Cluster:
             return
         if told:
             self.note(f"worker {worker.index} is killed")
-        worker.alive = False
+        worker.die()
         worker.steps.jobs = deque()
         lost = protocol.WorkerLost(worker.index, worker.attempt, Failure(message="killed"), from_outside=True)
         if early:

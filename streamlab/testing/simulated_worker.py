@@ -189,6 +189,12 @@ class SimulatedWorker:
         self._report_ends(now_us)
         return worked
 
+    def die(self) -> None:
+        """End; what it has open is closed."""
+        self.alive = False
+        for runner in self.runners:
+            runner.task.close()
+
     def obey(self, wires: Mapping[Channel, Wire], now_us: int) -> ToWorkers:
         """Carry out the first command."""
         command = self.commands.popleft()

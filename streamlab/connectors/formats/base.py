@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
 
+from streamlab.connectors.letters import letters
 from streamlab.connectors.source import Position, Split, SplitReader, Timing
 from streamlab.core.errors import PlanError, SourceError, explained
 from streamlab.core.time import time_us
@@ -28,7 +30,26 @@ class FileRefused(Exception):
     @classmethod
     def schema(cls, found: Sequence[str]) -> FileRefused:
         """Return the refusal of a file with another schema."""
-        return cls(f"another schema: {'; '.join(found)}")
+        return cls(f"another schema: {'; '.join(found)}; schema_policy='coerce' adapts what can be")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the columns of a file are made those that are expected.
+
+    Attributes
+    ----------
+    columns : tuple[pl.Expr, ...]
+        The expected ones.
+    new : tuple[str, ...]
+        Those of the file that are left out, which is to be said.
+    converts : bool
+        Whether values are converted one by one instead, since some may not fit.
+    """
+
+    columns: tuple[pl.Expr, ...] = ()
+    new: tuple[str, ...] = ()
+    converts: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,9 +79,19 @@ class Target:
     timing: Timing
     beside: frozenset[str] = frozenset()
 
-    def differences(self, got: pl.Schema) -> list[str]:
-        """Return how a file's schema differs from the expected one, one text each."""
-        return differences(self.schema, pl.Schema({n: dtype for n, dtype in got.items() if n not in self.beside}))
+    def fit(self, got: pl.Schema) -> Fit:
+        """Return how the columns of a file are made those that are expected. Raises FileRefused if they cannot be."""
+        got = pl.Schema({name: dtype for name, dtype in got.items() if name not in self.beside})
+        others = {n: dtype for n, dtype in self.schema.items() if n in got and got[n] != dtype}
+        new = tuple(name for name in got if name not in self.schema)
+        if self.policy == "coerce":
+            return Fit(tuple(map(pl.col, self.schema)), converts=bool(others or new or len(got) < len(self.schema)))
+        safe = {name for name, dtype in others.items() if is_lossless(got[name], dtype)}
+        known = pl.Schema({name: self.schema[name] if name in safe else dtype for name, dtype in got.items()})
+        found = [text for text in differences(self.schema, known) if not text.endswith(" is new")]
+        if found:
+            raise FileRefused.schema(found)
+        return Fit(tuple(pl.col(n).cast(self.schema[n]) if n in safe else pl.col(n) for n in self.schema), new)
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,11 @@ class Learned:
 
     schema: pl.Schema
     unsure: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, schema: pl.Schema) -> Learned:
+        """Return what a schema shows: nothing of columns that hold nulls alone."""
+        return cls(schema, frozenset(name for name, dtype in schema.items() if dtype == pl.Null))
 
     def with_another(self, other: Learned) -> Learned:
         """Return what is known when another file has been looked at, too: its dtypes of columns that were unsure."""
@@ -137,6 +173,67 @@ def differences(expected: pl.Schema, got: pl.Schema) -> list[str]:
         if name in got and got[name] != dtype
     ]
     return parts
+
+
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128)
+_UNSIGNED = (pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_WHOLE_IN = ((pl.Float32, 16), (pl.Float64, 32))
+"""Dtypes of floats, with the widest integers of which they hold every value."""
+
+
+def is_lossless(got: pl.DataType, wanted: pl.DataType) -> bool:
+    """Return whether each value of a dtype is one of another, so that a file may have it in its place.
+
+    >>> is_lossless(pl.Int32(), pl.Int64()), is_lossless(pl.Int64(), pl.Float64())
+    (True, False)
+    >>> is_lossless(pl.Datetime("ms"), pl.Datetime("us")), is_lossless(pl.Datetime("us"), pl.Datetime("ms"))
+    (True, False)
+    """
+    units = getattr(got, "time_unit", None), getattr(wanted, "time_unit", None)
+    match got, wanted:
+        case (pl.List(), pl.List()) | (pl.Array(), pl.Array()):
+            is_alike = getattr(got, "shape", None) == getattr(wanted, "shape", None)
+            inner, wanted_inner = _inner(got), _inner(wanted)
+            return is_alike and (inner == wanted_inner or is_lossless(inner, wanted_inner))
+        case pl.Datetime(), pl.Datetime():
+            return got.time_zone == wanted.time_zone and units == ("ms", "us")
+        case pl.Duration(), pl.Duration():
+            return units == ("ms", "us")
+        case (pl.Null(), _) | (pl.Float32(), pl.Float64()) | ((pl.Categorical() | pl.Enum()), pl.String()):
+            return True
+    return _is_wider(got, wanted)
+
+
+def _inner(dtype: Any) -> pl.DataType:
+    inner: Any = dtype.inner
+    return inner if isinstance(inner, pl.DataType) else inner()
+
+
+def _is_wider(got: pl.DataType, wanted: pl.DataType) -> bool:
+    """Return whether one dtype holds every integer of another one."""
+    bits = _bits(got, _INTEGERS) or _bits(got, _UNSIGNED)
+    if isinstance(got, _UNSIGNED) and isinstance(wanted, _UNSIGNED):
+        return bits < _bits(wanted, _UNSIGNED)
+    in_floats = any(isinstance(wanted, kind) and bits <= most for kind, most in _WHOLE_IN)
+    return bool(bits) and (bits < _bits(wanted, _INTEGERS) or in_floats)
+
+
+def _bits(dtype: pl.DataType, kinds: Sequence[type[pl.DataType]]) -> int:
+    """Return how wide an integer of one of some kinds is; 0 when it is of none."""
+    return next((8 << at for at, kind in enumerate(kinds) if isinstance(dtype, kind)), 0)
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Return what is said of a file's columns that are not expected."""
+    shown = ", ".join(map(repr, names))
+    return f"column {shown} is new, and left out" if len(names) == 1 else f"columns {shown} are new, and left out"
+
+
+def file_letter(target: Target, fit: Fit) -> pl.DataFrame | None:
+    """Return the dead letter of a file that has columns which are left out; None when it has none."""
+    if not fit.new:
+        return None
+    return letters(target.step, [(left_out(fit.new), os.path.basename(target.path), target.path)])
 
 
 def begins_us(rows: pl.DataFrame, timing: Timing) -> tuple[int | None, int | None]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from streamlab.connectors.convert import converted, parsed
-from streamlab.connectors.formats.base import FileRefused, Format, Learned, Target
+from streamlab.connectors.formats.base import FileRefused, Format, Learned, Target, left_out
 from streamlab.connectors.formats.csv_dialect import Dialect
 from streamlab.connectors.formats.csv_records import records_of, usual_width
 from streamlab.connectors.formats.encodings import Encoding
@@ -140,6 +140,7 @@ class _CsvParser(TextParser):
         self._target = target
         self.header: list[str] = list(header)
         self.header_record = b""
+        self._lines_before = 0
         self._least = 0
         """Fields that a record has at least; 0: as many as there are columns."""
 
@@ -156,6 +157,7 @@ class _CsvParser(TextParser):
             text = "it begins as UTF-16 does, which encoding='utf-16' reads"
             raise FileRefused(text)
         start, header_end, end = self._dialect.prologue(head)
+        self._lines_before = head.count(b"\n", 0, start)
         if self._dialect.has_header:
             self._read_header(head[start:header_end])
         else:
@@ -229,9 +231,16 @@ class _CsvParser(TextParser):
 
     def _compare_names(self) -> None:
         missing = [f"column {name!r} is missing" for name in self._schema if name not in self.header]
-        new = [f"column {name!r} is new" for name in self.header if name not in self._schema]
-        if self._target is not None and self._target.policy == "strict" and (missing or new):
-            raise FileRefused.schema(missing + new)
+        if self._target is not None and self._target.policy == "strict" and missing:
+            raise FileRefused.schema(missing)
+
+    @property
+    def news(self) -> Sequence[tuple[int, str, str]]:
+        new = [name for name in self.header if name not in self._schema]
+        if self._target is None or self._target.policy == "coerce" or not new:
+            return ()
+        line = self.header_record.decode("utf-8", "replace").rstrip("\r\n")
+        return ((1 + self._lines_before, left_out(new), line),)
 
     @property
     def _file_schema(self) -> dict[str, pl.DataType]:

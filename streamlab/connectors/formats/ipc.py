@@ -9,7 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from streamlab.connectors.convert import converted
-from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Learned, Target, begins_us
+from streamlab.connectors.formats.base import UNREADABLE, Fit, Format, Learned, Target, begins_us, file_letter
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Position, Read, Split, SplitReader
 
@@ -24,7 +24,7 @@ class IpcFormat(Format):
 
     def infer(self, path: str, event_time: str | None) -> Learned:
         """Read the footer."""
-        return Learned(_schema_of(path))
+        return Learned.of(_schema_of(path))
 
     def parts(self, target: Target) -> Sequence[Split]:
         """One: the file."""
@@ -38,10 +38,7 @@ class IpcFormat(Format):
 
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Read from a row; a file with another schema is coerced or refused."""
-        found = target.differences(_schema_of(target.path))
-        if found and target.policy == "strict":
-            raise FileRefused.schema(found)
-        return _IpcReader(target, int(str(position)), coerced=bool(found))
+        return _IpcReader(target, int(str(position)), target.fit(_schema_of(target.path)))
 
 
 def _schema_of(path: str) -> pl.Schema:
@@ -49,12 +46,12 @@ def _schema_of(path: str) -> pl.Schema:
 
 
 class _IpcReader(SplitReader):
-    def __init__(self, target: Target, position: int, *, coerced: bool) -> None:
+    def __init__(self, target: Target, position: int, fit: Fit) -> None:
         self._target = target
         self._scan = pl.scan_ipc(target.path, glob=False)
         self._rows: int = self._scan.select(pl.len()).collect().item()
         self._at = position
-        self._coerced = coerced
+        self._fit = fit
 
     @property
     def done(self) -> bool:
@@ -65,12 +62,12 @@ class _IpcReader(SplitReader):
             return None
         rows = min(limit, self._rows - self._at)
         part = self._scan.slice(self._at, rows)
+        news = None if self._at else file_letter(self._target, self._fit)
         self._at += rows
-        if not self._coerced:
-            part = part.select(self._target.schema.names())
-            if self._target.timing.event_time is None:
-                return Read(part, self._at, rows)
-            return Read(part.collect(), self._at, rows)
+        if not self._fit.converts:
+            part = part.select(self._fit.columns)
+            is_lazy = self._target.timing.event_time is None
+            return Read(part if is_lazy else part.collect(), self._at, rows, dead_letters=news)
         given = part.collect()
         good, reasons = converted(given, self._target.schema)
         failed = reasons.is_not_null()

@@ -113,6 +113,14 @@ class _NdjsonParser(TextParser):
         new = self._new_keys.found(data, line, rows.frame) if self._new_keys is not None else ()
         return Parsed(rows.frame, (*rows.bad, *new)) if new else rows
 
+    @property
+    def told(self) -> str:
+        return self._new_keys.told if self._new_keys is not None else ""
+
+    def recall(self, told: str) -> None:
+        if self._new_keys is not None:
+            self._new_keys.recall(told)
+
     def check(self, data: bytes, parsed: Parsed) -> None:
         if self._target is None or self._target.policy == "coerce":
             return
@@ -122,7 +130,6 @@ class _NdjsonParser(TextParser):
             return
         expected = self._schema
         found = [f"column {name!r} is missing" for name in expected if name not in got]
-        found += [f"column {name!r} is new" for name in got if name not in expected]
         # A column of another type leaves no good line.
         for name, dtype in expected.items() if parsed.bad else ():
             if name in got and got[name] != dtype and _none_fits(data, name, dtype, self._forms.get(name)):

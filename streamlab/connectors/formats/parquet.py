@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import polars as pl
 
 from streamlab.connectors.convert import converted
-from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Format, Learned, Target
+from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Fit, Format, Learned, Target, file_letter
 from streamlab.connectors.letters import row_letters
 from streamlab.connectors.source import Position, Read, Split, SplitReader
 from streamlab.core.time import FARTHEST_TIME_US, is_usable, time_us
@@ -71,30 +71,28 @@ class ParquetFormat(Format):
 
     def infer(self, path: str, event_time: str | None) -> Learned:
         """Read the footer."""
-        return Learned(_schema_of(path))
+        return Learned.of(_schema_of(path))
 
     def parts(self, target: Target) -> Sequence[Split]:
         """Cut the file between row groups."""
         try:
             parts = _parts(target)
-            if len(parts) > 1 and target.differences(_schema_of(target.path)):
+            if len(parts) > 1 and target.fit(_schema_of(target.path)).converts:
                 return [Split("")]
-        except UNREADABLE:
+        except (FileRefused, *UNREADABLE):
             return [Split("")]  # what is wrong with the file is said when it is read
         firsts = [_first_us(target, p) for p in parts]
         return [Split(f"{p.first}-{p.last}", p.rows, p.earliest_us, f) for p, f in zip(parts, firsts, strict=True)]
 
     def open(self, target: Target, part: str, position: Position) -> SplitReader:
         """Read some row groups, or all; a file with another schema is coerced or refused."""
-        found = target.differences(_schema_of(target.path))
-        if found and target.policy == "strict":
-            raise FileRefused.schema(found)
+        fit = target.fit(_schema_of(target.path))
         parts = _parts(target, part_rows=None if not part else PART_ROWS)
         groups = next((p for p in parts if not part or f"{p.first}-{p.last}" == part), None)
         if groups is None:
             text = f"its row groups {part} are gone"
             raise FileRefused(text)
-        return _ParquetReader(target, groups, int(str(position)), coerced=bool(found))
+        return _ParquetReader(target, groups, int(str(position)), fit)
 
 
 def _schema_of(path: str) -> pl.Schema:
@@ -102,11 +100,11 @@ def _schema_of(path: str) -> pl.Schema:
 
 
 class _ParquetReader(SplitReader):
-    def __init__(self, target: Target, groups: RowGroups, position: int, *, coerced: bool) -> None:
+    def __init__(self, target: Target, groups: RowGroups, position: int, fit: Fit) -> None:
         self._target = target
         self._groups = groups
         self._at = position
-        self._coerced = coerced
+        self._fit = fit
         self._held: tuple[int, pl.DataFrame] | None = None
 
     @property
@@ -117,9 +115,11 @@ class _ParquetReader(SplitReader):
         if self.done:
             return None
         start, end, whole = self._next(limit)
-        read = self._eager(start, end) if self._coerced else self._lazy(start, end, whole=whole)
+        read = self._eager(start, end) if self._fit.converts else self._lazy(start, end, whole=whole)
         self._at = end
-        return read
+        if start or self._groups.start or not self._fit.new:
+            return read
+        return replace(read, dead_letters=file_letter(self._target, self._fit))
 
     def _next(self, limit: int) -> tuple[int, int, bool]:
         """Return the rows to read next, and whether they are whole row groups."""
@@ -160,7 +160,7 @@ class _ParquetReader(SplitReader):
             held = self._scan(start, max(end, self._end_of_group())).collect()
         self._held = None if end >= held_from + held.height else (held_from, held)
         frame = held.slice(start - held_from, end - start)
-        if not self._coerced:
+        if not self._fit.converts:
             return Read(frame, end, frame.height)
         good, reasons = converted(frame, self._target.schema)
         failed = reasons.is_not_null()
@@ -173,8 +173,8 @@ class _ParquetReader(SplitReader):
 
     def _scan(self, start: int, end: int) -> pl.LazyFrame:
         frame = pl.scan_parquet(self._target.path, glob=False, hive_partitioning=False)
-        if not self._coerced:
-            frame = frame.select(self._target.schema.names())
+        if not self._fit.converts:
+            frame = frame.select(self._fit.columns)
         offset = self._groups.start
         return frame.slice(offset + start, end - start)
 

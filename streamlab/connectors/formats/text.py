@@ -1,6 +1,7 @@
 """Files of text records, CSV and NDJSON, read in chunks whose ends depend on the file alone.
 
-A position is ``(byte offset of a chunk, number of its first line, rows taken from it)``. Because a chunk's extent
+A position is ``(byte offset of a chunk, number of its first line, rows taken from it)``, and what was said of the file
+once and for all, if there is something (see :attr:`TextParser.told`). Because a chunk's extent
 depends on where it starts and on nothing else, any position can be opened again and gives exactly the rows that follow,
 whatever the limits were.
 """
@@ -55,6 +56,19 @@ class TextParser(ABC):
     def parse(self, data: bytes, line: int) -> Parsed:
         """Parse whole records, the first of which stands in line `line`."""
 
+    @property
+    def news(self) -> Sequence[tuple[int, str, str]]:
+        """What is to be said of a file that has begun: line number, reason and text."""
+        return ()
+
+    @property
+    def told(self) -> str:
+        """What was said that is not to be said again of the same file, for whoever goes on from here."""
+        return ""
+
+    def recall(self, told: str) -> None:
+        """Take what was said for said."""
+
     def check(self, data: bytes, parsed: Parsed) -> None:
         """Look at the first chunk of a file, and at what came of it.
 
@@ -74,8 +88,9 @@ class TextReader(SplitReader):
         self._chunk: Parsed | None = None
         self._chunk_end = (0, 1)
         match position:
-            case (int(offset), int(line), int(taken)):
+            case (int(offset), int(line), int(taken), *told):
                 self._offset, self._line, self._taken = offset, line, taken
+                parser.recall("".join(map(str, told)))
             case _:
                 self._offset, self._line, self._taken = 0, 1, 0
 
@@ -102,7 +117,8 @@ class TextReader(SplitReader):
             if self._taken >= chunk.frame.height:
                 (self._offset, self._line), self._taken, self._chunk = self._chunk_end, 0, None
         frame = pl.concat(frames) if frames else pl.DataFrame(schema=self._target.schema)
-        position = (self._offset, self._line, self._taken)
+        told = (self._parser.told,) if self._parser.told else ()
+        position = (self._offset, self._line, self._taken, *told)
         return Read(
             frame, position, rows, dead_letters=letters(self._target.step, found), end_bytes=self._bytes_taken()
         )
@@ -123,7 +139,7 @@ class TextReader(SplitReader):
                     data = self._next_chunk(file, self._encoding)
                     parsed = self._parser.parse(data, self._line)
                     self._parser.check(data, parsed)
-                    return parsed
+                    return Parsed(parsed.frame, (*self._parser.news, *parsed.bad))
             return self._parser.parse(self._next_chunk(file, self._encoding), self._line)
 
     def _next_chunk(self, file: IO[bytes], encoding: Encoding) -> bytes:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity, percent, quoted
-from streamlab.observe.status import ClockStatus, JobStatus, SplitStatus, TaskStatus
-from streamlab.observe.wording import span, watermark
+from streamlab.observe.status import ClockStatus, FurthestRow, JobStatus, SplitStatus, TaskStatus
+from streamlab.observe.wording import span, span_above, watermark
 
 QUIET_MS = 5_000
 """From when on a split that gives nothing is worth a word."""
@@ -18,6 +18,10 @@ _TOO_MANY_LATE = 0.01
 _FAR_US = 86_400_000_000
 """So far ahead of the clock an event time is worth a word."""
 _AIMS = (0.99, 0.999, 1.0)
+_LONGEST_MS = 366 * 86_400_000
+"""No longer delay is suggested: then it is the times that are wrong."""
+_OF_TEXT = {"scan_csv", "scan_ndjson"}
+"""Sources that take a column of text for a time only when they are told so."""
 
 
 @dataclass(frozen=True)
@@ -62,33 +66,48 @@ def far_future(facts: Facts) -> list[Finding]:
 
     ``max_advance`` compares a row with those before it, so it lets the first row of a split through.
     """
-    splits = [split for task in facts.status.tasks for split in task.time.splits]
-    ahead = [(latest, split) for split in splits if (latest := _latest_us(split)) is not None]
-    latest_us, split = max(ahead, key=lambda one: one[0], default=(MIN_TIME_US, None))
-    ahead_us = latest_us - facts.status.reported_us
-    if split is not None and ahead_us < _FAR_US and (late_ms := _all_late_by_ms(facts.status)) is not None:
-        return [
-            Finding(
-                kind="far future",
-                severity=Severity.WARNING,
-                subject=f"split {split.split} of {split.step}",
-                sentence=f"most rows are late, all of them by {span(late_ms)} or more: a row of split {split.split} of "
-                f"{split.step} is of {watermark(latest_us)}, so far ahead of them",
-                move="mend that row in the data; max_advance='1d' refuses such rows, but for a first one",
-            )
-        ]
-    if split is None or ahead_us < _FAR_US:
+    status = facts.status
+    row = _furthest(status)
+    if row is None:
         return []
+    ahead_us = row.us - status.reported_us
+    late_ms = _all_late_by_ms(status) if ahead_us < _FAR_US else None
+    if ahead_us < _FAR_US and late_ms is None:
+        return []
+    said = f"a row of split {row.split} of {row.step} is of {watermark(row.us)}"
+    shown = f"; the row: {row.row}" if row.row else ""
     return [
         Finding(
             kind="far future",
-            severity=Severity.WARNING if facts.status.late_rows else Severity.HINT,
-            subject=f"split {split.split} of {split.step}",
-            sentence=f"a row of split {split.split} of {split.step} is of {watermark(latest_us)}, "
-            f"{span(ahead_us / 1000)} ahead of the clock: rows before that are late",
-            move="max_advance='1d' refuses such rows behind others; a first row is to be mended in the data",
+            severity=Severity.WARNING if status.late_rows else Severity.HINT,
+            subject=f"split {row.split} of {row.step}",
+            sentence=f"{said}, {span(ahead_us / 1000)} ahead of the clock: rows before that are late{shown}"
+            if late_ms is None
+            else f"most rows are late, all of them by {span(late_ms)} or more: {said}, so far ahead of them{shown}",
+            move=_against(row),
         )
     ]
+
+
+def _against(row: FurthestRow) -> str:
+    """Return what to do against a row of the far future."""
+    refused = "max_advance='1d' refuses such rows behind others; a first row is to be mended in the data"
+    if not row.column:
+        return refused
+    column = repr(row.column)
+    kept = f".filter(pl.col({column}) < …).with_watermark({column}, …)"
+    typed = f", with schema_overrides={{{column}: pl.Datetime}}" if row.step in _OF_TEXT else ""
+    return f"{refused}, or left out: read without event_time{typed}, then {kept}"
+
+
+def _furthest(status: JobStatus) -> FurthestRow | None:
+    """Return the row that is furthest ahead, as far as it is known; a split may know its time alone."""
+    rows = [task.time.furthest for task in status.tasks if task.time.furthest is not None]
+    splits = [split for task in status.tasks for split in task.time.splits]
+    rows += [
+        FurthestRow(us=us, split=one.split, step=one.step) for one in splits if (us := _latest_us(one)) is not None
+    ]
+    return max(rows, key=lambda row: (row.us, row.row), default=None)
 
 
 def _all_late_by_ms(status: JobStatus) -> float | None:
@@ -224,19 +243,26 @@ def _longer_delay(status: JobStatus) -> str:
     clocks = [clock for task in status.tasks for clock in task.time.clocks]
     delays = {clock.delay_ms for clock in clocks}
     delay_ms = delays.pop() if len(delays) == 1 else None
-    said: list[str] = []
+    said: dict[str, str] = {}
     for aim in _AIMS:
         more_ms = next((more for more, kept in pairs if kept >= aim - 1e-9), None)
-        if more_ms and not any(text.startswith(_delay(delay_ms, more_ms)) for text in said):
-            said.append(f"{_delay(delay_ms, more_ms)} would have kept {'all' if aim == 1 else percent(aim)}")
+        if more_ms and more_ms <= _LONGEST_MS:
+            said.setdefault(_delay(delay_ms, more_ms), "all" if aim == 1 else percent(aim))
     look = "look at them with job.lateness()"
     if not said:
         return look
     was = (
         f"raise the watermark's delay, now {span(delay_ms)}" if delay_ms is not None else "raise the watermark's delay"
     )
-    return f"{was}: {', '.join(said)}; or set allowed_lateness, so that windows still take them; {look}"
+    delays_said = ", ".join(f"{delay} would have kept {kept}" for delay, kept in said.items())
+    return f"{was}: {delays_said}; or set allowed_lateness, so that windows still take them; {look}"
 
 
 def _delay(delay_ms: float | None, more_ms: float) -> str:
-    return f"{span(more_ms)} more" if delay_ms is None else span(delay_ms + more_ms)
+    """Return a longer delay in words, which mean no less than is needed and are others than those of the present."""
+    if delay_ms is None:
+        return f"{span_above(more_ms)} more"
+    needed_ms = delay_ms + more_ms
+    while (said := span_above(needed_ms)) == span(delay_ms):
+        needed_ms *= 1 + 1e-4
+    return said

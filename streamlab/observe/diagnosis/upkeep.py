@@ -161,13 +161,15 @@ def dead_letters(facts: Facts) -> list[Finding]:
         return []
     share = f", {percent(min(1.0, status.dead_letters / status.rows_in))} of the rows read" if status.rows_in else ""
     pieces = "piece of input was" if status.dead_letters == 1 else "pieces of input were"
+    said = next((task.dead_letter for task in status.tasks if task.dead_letter), "")
+    first = f"; {'the first' if status.dead_letters > 1 else 'it'}: {said}" if said else ""
     steps = [steps_of(tasks) for _, tasks in facts.subtasks() if any(task.dead_letters for task in tasks)]
     return [
         Finding(
             kind="dead letters",
             severity=Severity.WARNING,
             subject=", ".join(steps),
-            sentence=f"{status.dead_letters:,} {pieces} set aside as not understood{share}",
+            sentence=f"{status.dead_letters:,} {pieces} set aside as not understood{share}{first}",
             move="look at them and at the reasons with job.dead_letters()",
         )
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import polars as pl
@@ -33,7 +35,7 @@ def parse(*expressions: Any, **named: Any) -> tuple[pl.Expr, ...]:
     Raises
     ------
     OptionError
-        If the only argument is a mapping.
+        If the only argument is a mapping, or one is a function.
 
     Examples
     --------
@@ -49,7 +51,7 @@ def parse(*expressions: Any, **named: Any) -> tuple[pl.Expr, ...]:
                     "expressions",
                     needed="expressions or names of columns",
                     got="a mapping",
-                    hint="unpack it: **mapping",
+                    hint=_from_mapping(only),
                 )
             )
         if isinstance(only, Iterable) and not isinstance(only, str | bytes | pl.Series):
@@ -57,9 +59,22 @@ def parse(*expressions: Any, **named: Any) -> tuple[pl.Expr, ...]:
     return (*map(_expression, items), *(_expression(value).alias(name) for name, value in named.items()))
 
 
+def _from_mapping(given: Mapping[Any, Any]) -> str:
+    """Return what to write instead of a mapping, which in pandas says how each column is aggregated."""
+    name, how = next(iter(given.items()), ("x", None))
+    if isinstance(how, str) and hasattr(pl.Expr, how):
+        return f"one expression for each: pl.col({name!r}).{how}()"
+    return "unpack it: **mapping"
+
+
 def _expression(value: Any) -> pl.Expr:
     if isinstance(value, pl.Expr):
         return value
+    if isinstance(value, FunctionType | BuiltinFunctionType | partial):
+        hint = "write with columns, as in pl.col('x') + 1; map_batches(function) calls Python with whole batches"
+        raise OptionError(
+            explained("expressions", needed="expressions or names of columns", got="a function", hint=hint)
+        )
     return pl.col(value) if isinstance(value, str) else pl.lit(value)
 
 

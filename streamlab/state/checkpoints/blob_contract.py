@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from secrets import token_hex
 
 from streamlab.core.errors import CheckpointError, CheckpointMatter, explained
 from streamlab.core.redaction import redacted
@@ -77,6 +78,12 @@ class Blobs(ABC):
     @abstractmethod
     def sweep(self, folder: str) -> None:
         """Remove what interrupted writes left below a folder; only when nothing is being written there."""
+
+    def check_usable(self) -> None:
+        """Write a file and delete it. Raises CheckpointError if that is not possible."""
+        name = f"probe-{token_hex(6)}"
+        self.put(name, b"")
+        self.delete(name)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files below a folder, at any depth, in ascending order."""

@@ -33,12 +33,6 @@ class LocalBlobs(Blobs):
         self._durable: set[str] = set()
         self.where = self.location = self._root
 
-    def check_usable(self) -> None:
-        """Make the folder and write to it once. Raises CheckpointError if that is not possible."""
-        name = f"probe-{secrets.token_hex(6)}"
-        self.put(name, b"")
-        self.delete(name)
-
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write, or replace, atomically and durably."""
         with failures("writing", name, self.where):

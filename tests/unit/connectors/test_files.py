@@ -50,7 +50,7 @@ def write(kind: str, frame: pl.DataFrame, path: Path) -> Path:
 # -- schema drift ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("drift", DRIFTS)
+@pytest.mark.parametrize("drift", ["missing", "retyped"])
 def test_a_file_with_another_schema_goes_to_the_dead_letters(kind: str, drift: str, tmp_path: Path) -> None:
     other, difference, _ = DRIFTS[drift]
     write(kind, GOOD, tmp_path / f"1.{kind}")

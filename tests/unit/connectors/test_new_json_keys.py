@@ -8,7 +8,10 @@ import polars as pl
 import pytest
 
 import streamlab as sl
+from streamlab.connectors.files import scan_ndjson
 from streamlab.connectors.formats.ndjson_keys import NewKeys
+from streamlab.connectors.reader import SourceReader
+from streamlab.core.messages import DEAD_LETTERS, Batch
 
 SCHEMA = pl.Schema({"a": pl.Int64(), "s": pl.String(), "in": pl.Struct({"x": pl.Int64()}), "l": pl.List(pl.Int64())})
 
@@ -48,6 +51,62 @@ def test_keys_in_structs_in_lists() -> None:
     schema = pl.Schema({"l": pl.List(pl.Struct({"x": pl.Int64()}))})
     assert told('{"l":[{"x":1},{"x":2}]}\n{"l":[]}\n{"l":null}\n', schema) == []
     assert told('{"l":[{"x":1},{"x":2}]}\n{"l":[{"x":1,"y":1}]}\n', schema) == [(11, "l.y")]
+
+
+def test_the_line_of_a_nested_key_is_that_of_the_key_not_of_its_name_elsewhere() -> None:
+    schema = pl.Schema({"a": pl.String(), "in": pl.Struct({"x": pl.Int64()}), "y": pl.Int64()})
+    text = '{"a":"\\"y\\":"}\n{"y":1}\n{"a":"y","in":{"x":1}}\n{"in":{"x":1,"y":2}}\n{"in":{"y":3}}\n'
+    assert told(text, schema) == [(13, "in.y")]
+
+
+def test_a_key_in_a_list_and_one_with_escaped_letters_are_found_in_their_lines() -> None:
+    schema = pl.Schema({"l": pl.List(pl.Struct({"x": pl.Int64()})), "y": pl.Int64()})
+    assert told('{"y":1}\n{"l":[{"x":1}]}\n{"l":[{"x":1},{"y":1}]}\n', schema) == [(12, "l.y")]
+    assert told('{"y":1}\n{"y":2,"\\u0061bc":1}\n{"abc":2}\n', schema) == [(11, "abc")]
+
+
+def test_a_name_with_a_dot_is_one_key() -> None:
+    assert told('{"a":1}\n{"in.x":1,"in":{"x":1}}\n') == [(11, "in.x")]
+
+
+def test_a_text_that_reads_like_null_hides_no_key() -> None:
+    assert told('{"s":"x:null"}\n{"s":"x: null","new":1}\n') == [(11, "new")]
+
+
+def test_no_more_than_a_hundred_keys_are_said_of_a_file() -> None:
+    rows = "".join(f'{{"a":1,"k{n}":1}}\n' for n in range(300))
+    keys = NewKeys(SCHEMA)
+    found = keys.found(rows.encode(), 1, pl.DataFrame({"a": [1] * 300}))
+    assert len(found) == 100
+    assert found[-1][1].endswith("keys that come after this one are not said")
+    assert keys.found(rows.encode(), 1, pl.DataFrame({"a": [1] * 300})) == []
+
+
+@pytest.mark.parametrize("follow", [False, "append"])
+@pytest.mark.parametrize("batch_rows", [1, 3, 1000])
+def test_a_key_is_said_once_whatever_restarts(
+    follow: object, batch_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("formats.text", "growing_reader"):
+        monkeypatch.setattr(f"streamlab.connectors.{module}.CHUNK_BYTES", 64)
+    path = tmp_path / "a.ndjson"
+    more = [(',"err":1' * (n % 2), ',"z":1' * (n > 9)) for n in range(40)]
+    lines = [f'{{"a":{n},"in":{{"x":1{z}}}{err}}}\n' for n, (err, z) in enumerate(more)]
+    path.write_text("".join(lines))
+    source = scan_ndjson(path, schema={"a": pl.Int64, "in": pl.Struct({"x": pl.Int64})}, follow=follow)
+    snapshot, said, rows, now_us = None, [], 0, 10**15
+    for _ in range(60):
+        reader = SourceReader(source, source.splits(), snapshot=snapshot, batch_rows=batch_rows)
+        now_us += 300_000
+        for message in reader.poll(now_us):
+            if isinstance(message, Batch) and message.tag == DEAD_LETTERS:
+                said += message.collected()["reason"].to_list()
+            elif isinstance(message, Batch):
+                rows += message.collected().height
+        snapshot = reader.snapshot()
+        reader.close()
+    assert rows == 40
+    assert [reason.split("'")[1] for reason in said] == ["err", "in.z"]
 
 
 def test_what_comes_behind_the_sample_is_said_once_and_its_rows_are_kept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.frame import habits
+from streamlab.frame.habits.words import LAZY, OF_STREAMS
 
 ROWS = pl.DataFrame({"delay": [1], "city": ["x"]})
 Frame = Any
@@ -51,7 +51,7 @@ def test_habits_are_answered(habit: str) -> None:
 
 
 def test_what_a_stream_has_is_never_said_to_be_missing() -> None:
-    assert [name for name in (*habits._LAZY, *habits._OTHERS) if hasattr(sl.StreamFrame, name)] == []
+    assert [name for name in (*LAZY, *OF_STREAMS) if hasattr(sl.StreamFrame, name)] == []
 
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(pl.DataFrame) if name[0] != "_"))

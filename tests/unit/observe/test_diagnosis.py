@@ -7,12 +7,14 @@ import re
 import msgspec
 import pytest
 
+from streamlab.core.time import Duration
 from streamlab.observe.diagnosis import RULES, Facts, Finding, Severity, completeness, diagnose
 from streamlab.observe.history import Sample, Sampler
 from streamlab.observe.status import (
     CheckpointStatus,
     ClockStatus,
     Failure,
+    FurthestRow,
     JobState,
     JobStatus,
     SplitStatus,
@@ -154,6 +156,16 @@ def test_few_late_rows_are_a_hint() -> None:
     finding = only(late(1, (900.0, 1)))
     assert finding.severity is Severity.HINT
     assert finding.sentence == "1 row was set aside because it came too late: 0.1 % of all"
+
+
+@pytest.mark.parametrize("delay", [10_000, 9_960, 60_000, 3_600_000, 90_000_000, 5])
+@pytest.mark.parametrize("more", [1.0, 4.0, 20.0, 900.0])
+def test_the_delay_that_is_suggested_is_another_one_and_long_enough(delay: float, more: float) -> None:
+    move = only(late(20, (more, 20), delays=(delay,))).move
+    now, _, said = move.removeprefix("raise the watermark's delay, now ").partition(": ")
+    suggested = said.partition(" would have kept")[0]
+    assert suggested != now
+    assert Duration.parse(suggested).us >= (delay + more) * 1000
 
 
 def test_delays_that_differ_are_not_named() -> None:
@@ -385,6 +397,19 @@ def test_a_first_row_that_is_far_ahead_of_all_others_is_named() -> None:
     assert said[0].sentence.startswith("most rows are late, all of them by 1 d 0 h or more: a row of split a.csv of ")
     few = status(reading(ahead), window, rows_in=1_000, late_rows=99)
     assert [one for one in found(few) if one.kind == "far future"] == []
+
+
+def test_the_row_of_the_far_future_is_shown_with_what_to_do() -> None:
+    far = FurthestRow(us=(NOW + 90 * 86_400 * SECOND), split="/in/b.csv", step="scan_csv", column="at", row='{"n":7}')
+    finding = only(status(task("scan_csv", time=TimeStatus(as_of_us=NOW, furthest=far))))
+    assert finding.sentence.startswith("a row of split /in/b.csv of scan_csv is of 2024-02-12")
+    assert finding.sentence.endswith('; the row: {"n":7}')
+    assert ".filter(pl.col('at') < …).with_watermark('at', …)" in finding.move
+
+
+def test_the_first_dead_letter_is_shown() -> None:
+    one = status(task("read", dead_letters=2, dead_letter="column 'x' is new (b.csv)"), dead_letters=2)
+    assert only(one).sentence.endswith("; the first: column 'x' is new (b.csv)")
 
 
 def test_values_that_a_sink_wrote_as_null_are_counted_and_said() -> None:
