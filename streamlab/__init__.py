@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from streamlab.frame.join import concat
     from streamlab.frame.stream_frame import StreamFrame
     from streamlab.frame.triggers import every, every_rows
-    from streamlab.notebook import load_ipython_extension, unload_ipython_extension
-    from streamlab.session import attach, jobs
-    from streamlab.session.job import Job
-    from streamlab.session.sources import (
+    from streamlab.jobs import attach, jobs
+    from streamlab.jobs.job import Job
+    from streamlab.jobs.sources import (
         from_frame,
         generate,
         scan_csv,
@@ -46,8 +45,9 @@ if TYPE_CHECKING:
         stream,
         system_metrics,
     )
+    from streamlab.notebook import load_ipython_extension, unload_ipython_extension
 
-_SOURCES = "streamlab.session.sources"
+_SOURCES = "streamlab.jobs.sources"
 _HOMES = {
     "streamlab.core.dead_letter_warning": ("DeadLetterWarning", "LateRowsWarning"),
     "streamlab.core.errors": (
@@ -67,8 +67,8 @@ _HOMES = {
     "streamlab.frame.stream_frame": ("StreamFrame",),
     "streamlab.frame.triggers": ("every", "every_rows"),
     "streamlab.notebook": ("load_ipython_extension", "unload_ipython_extension"),
-    "streamlab.session": ("attach", "jobs"),
-    "streamlab.session.job": ("Job",),
+    "streamlab.jobs": ("attach", "jobs"),
+    "streamlab.jobs.job": ("Job",),
     _SOURCES: (
         "from_frame",
         "generate",
@@ -83,9 +83,9 @@ _HOMES = {
     ),
 }
 settle_home()
-offer("calls that may fork", "streamlab.runtime.forked_children:no_second_client")
-offer("job.plot", "streamlab.notebook.plotting:plot")
-offer("job.display", "streamlab.notebook.job_display:display_job")
+offer("calls that may fork", "streamlab.runtime.process.forked_children:no_second_client")
+offer("job.plot", "streamlab.notebook.view.plotting:plot")
+offer("job.display", "streamlab.notebook.view.job_display:display_job")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -129,11 +129,11 @@ def __getattr__(name: str) -> Any:
         value: Any = import_module("importlib.metadata").version("streamlab")
     elif name in _HOME_OF:
         if _HOME_OF[name] == _SOURCES:
-            import_module("streamlab.runtime.spares").warm_up(at_work=True)
-            import_module("streamlab.runtime.forked_children").end_children_of_calls()
+            import_module("streamlab.runtime.client.spares").warm_up(at_work=True)
+            import_module("streamlab.runtime.process.forked_children").end_children_of_calls()
         value = getattr(import_module(_HOME_OF[name]), name)
         if _HOME_OF[name] == _SOURCES:
-            reasons = import_module("streamlab.connectors.polars_arguments").REASONS.get(name)
+            reasons = import_module("streamlab.connectors.contracts.polars_arguments").REASONS.get(name)
             value = import_module("streamlab.core.named_arguments").naming_arguments(value, reasons)
     else:
         text = f"module 'streamlab' has no attribute {name!r}"

@@ -21,22 +21,23 @@ from rich.table import Table
 from rich.text import Text
 
 import streamlab
-from streamlab import session
 from streamlab.cli import demo_command
 from streamlab.cli.scripts import find_stream, run_script
 from streamlab.cli.terminal_view import Rows, watch
 from streamlab.core.errors import JobError, StreamlabError
 from streamlab.core.terminal_text import without_escapes
+from streamlab.jobs import attach as find_job
+from streamlab.jobs import jobs as all_jobs
+from streamlab.jobs.job import Job
 from streamlab.observe.clock import clock
 from streamlab.observe.job_list import COLUMNS, job_lines
 from streamlab.observe.preview import Preview, plain
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import JobState
 from streamlab.observe.wording import size, span
-from streamlab.runtime.client import list_jobs
-from streamlab.runtime.retention import KEEP_ENDED_JOBS, VARIABLE, parse_bytes
-from streamlab.runtime.sweeping import sweep
-from streamlab.session.job import Job
+from streamlab.runtime.client.client import list_jobs
+from streamlab.runtime.client.sweeping import sweep
+from streamlab.runtime.job_folder.retention import KEEP_ENDED_JOBS, VARIABLE, parse_bytes
 
 _EPILOG = (
     "Exit codes: 0 all went well · 1 a job failed · 2 wrong usage · 3 no such job · 130 interrupted.\n\n"
@@ -139,7 +140,7 @@ def run(
     one. Further arguments are the script's own. Ctrl-C ends the jobs.
     """
     with _errors_shown():
-        before = {job.id for job in session.jobs()}
+        before = {job.id for job in all_jobs()}
         names = run_script(script, context.args)
         jobs = _jobs_of_this_process(before)
         if not jobs:
@@ -164,7 +165,7 @@ def jobs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line and run, for scripts.")] = False,
 ) -> None:
     """List jobs, the newest first: one line a name, with the figures of its newest run."""
-    lines = job_lines((job.report() for job in reversed(session.jobs())), text, each_run=each_run or as_json)
+    lines = job_lines((job.report() for job in reversed(all_jobs())), text, each_run=each_run or as_json)
     if as_json:
         for line in lines:
             typer.echo(msgspec.json.encode(line.newest).decode())
@@ -435,7 +436,7 @@ def _jobs_of_this_process(but: set[str]) -> list[Job]:
 
 def _find(name: str) -> Job:
     try:
-        return session.attach(name)
+        return find_job(name)
     except JobError as error:
         err.print(without_escapes(str(error)).removeprefix("attach: "), style="red", markup=False)
         raise typer.Exit(ExitCode.NO_SUCH_JOB) from error

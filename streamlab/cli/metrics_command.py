@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from streamlab.jobs import Job, jobs
+from streamlab.jobs.figures.access_token import kept_token
+from streamlab.jobs.figures.metrics_server import MetricsServer
 from streamlab.observe.status import JobStatus
-from streamlab.session import Job, jobs
-from streamlab.session.access_token import kept_token
-from streamlab.session.metrics_server import MetricsServer
 
 
 def statuses_of(job: Job | None) -> Callable[[], Sequence[JobStatus]]:

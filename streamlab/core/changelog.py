@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 
 ROW_KIND = "__row_kind"
 """Name of the extra column, which is refused for users' own; tables of results and staged rows of sinks hold it."""

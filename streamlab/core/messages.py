@@ -59,7 +59,7 @@ class Barrier:
     """Everything before it belongs to the checkpoint, everything after it does not.
 
     One of kind ``"step"`` belongs to no checkpoint: a task that it has passed has done everything that follows from
-    what was before it. Its number is that of a `streamlab.runtime.protocol.Step`.
+    what was before it. Its number is that of a `streamlab.runtime.messages.protocol.Step`.
     """
 
     checkpoint_id: int

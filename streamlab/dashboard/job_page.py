@@ -6,12 +6,12 @@ import time
 
 from bokeh.document import Document
 
-from streamlab import session
 from streamlab.core.errors import StreamlabError
 from streamlab.dashboard import page
 from streamlab.dashboard.transport import Transport
-from streamlab.notebook.screen import Screen
-from streamlab.notebook.wire import Frame
+from streamlab.jobs import attach
+from streamlab.notebook.charts.wire import Frame
+from streamlab.notebook.view.panel_model import Screen
 
 TICK_MS = 200
 ROWS = 25
@@ -31,7 +31,7 @@ class JobPage:
     def __init__(self, document: Document) -> None:
         name = page.argument(document, "name")
         try:
-            job = session.attach(name)
+            job = attach(name)
         except StreamlabError as error:
             page.fill_with_note(document, "No such job", str(error))
             return

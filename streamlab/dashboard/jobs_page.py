@@ -8,8 +8,8 @@ from urllib.parse import quote
 from bokeh.document import Document
 from bokeh.models import Div, TextInput
 
-from streamlab import session
 from streamlab.dashboard import page
+from streamlab.jobs import jobs
 from streamlab.observe.job_list import COLUMNS, JobLine, job_lines, state_cell
 from streamlab.observe.status import JobStatus
 
@@ -50,7 +50,7 @@ class JobsPage:
 
 def jobs_table(filter_by: str = "") -> str:
     """Return the list as HTML: the jobs that have a text in their name, state or id."""
-    lines = job_lines((job.report() for job in reversed(session.jobs())), filter_by.strip())
+    lines = job_lines((job.report() for job in reversed(jobs())), filter_by.strip())
     if not lines:
         none = f"No jobs with “{escape(filter_by.strip())}” in their name, state or id."
         return f"<p>{none}</p>" if filter_by.strip() else "<p>No jobs. Start one: <code>streamlab demo</code></p>"

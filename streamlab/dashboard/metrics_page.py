@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from tornado.web import RequestHandler
 
-from streamlab import session
 from streamlab.core.errors import StreamlabError
 from streamlab.dashboard.access import TokenAccess
+from streamlab.jobs import jobs
 from streamlab.observe.prometheus import CONTENT_TYPE, exposition
 
 
@@ -29,7 +29,7 @@ class MetricsPage(RequestHandler):
         """
         self._access.check(self)
         try:
-            statuses = [job.report() for job in session.jobs()]
+            statuses = [job.report() for job in jobs()]
             text = exposition([status for status in statuses if not status.state.is_final])
         except StreamlabError as error:
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)

@@ -15,7 +15,7 @@ from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.models import ColumnDataSource, CustomJS
 
-from streamlab.notebook.wire import Frame
+from streamlab.notebook.charts.wire import Frame
 
 
 class Transport:

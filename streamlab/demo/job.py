@@ -19,10 +19,10 @@ import polars as pl
 
 from streamlab.demo import flights
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.runtime.client import find
-from streamlab.session.job import Job
-from streamlab.session.row_stream import discard
-from streamlab.session.sources import scan_parquet
+from streamlab.jobs.job import Job
+from streamlab.jobs.row_stream import discard
+from streamlab.jobs.sources import scan_parquet
+from streamlab.runtime.client.client import find
 
 FrameLike = TypeVar("FrameLike", StreamFrame, pl.LazyFrame)
 

@@ -10,10 +10,10 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import polars as pl
 
+from streamlab.core.column_names.own_columns import condition_column
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.event_time.windows import SessionWindows, Trigger, Windows
 from streamlab.core.named_arguments import naming_arguments
-from streamlab.core.own_columns import condition_column
-from streamlab.core.windows import SessionWindows, Trigger, Windows
 from streamlab.frame.base import FrameBase
 from streamlab.frame.habits import NoSuchAttribute, missing_in_groups, refuse_item_of_groups
 from streamlab.frame.habits.words import OF_ARGUMENTS

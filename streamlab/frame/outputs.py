@@ -13,8 +13,8 @@ import polars as pl
 from streamlab.core.changelog import fold, with_op
 from streamlab.core.dead_letter_warning import warn_of, warn_of_late_rows
 from streamlab.core.errors import OptionError, PlanError, explained
-from streamlab.core.time import Duration
-from streamlab.core.timeouts import seconds
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.timeouts import seconds
 from streamlab.frame.base import FrameBase
 from streamlab.frame.runner import CheckpointEvery, KeepRows, RunOptions
 from streamlab.plan import nodes
@@ -22,7 +22,7 @@ from streamlab.plan.explain import explain_plan
 from streamlab.plan.schema import show_columns
 
 if TYPE_CHECKING:
-    from streamlab.session.job import Job
+    from streamlab.jobs.job import Job
 
 _SEE_THEM = "collect(dead_letters=True) returns them beside the rows; collect(on_error='fail') raises instead"
 _WIDTH = 80

@@ -1,4 +1,4 @@
-"""What a StreamFrame needs of whatever runs it; :mod:`streamlab.session` has the real one, tests have their own."""
+"""What a StreamFrame needs of whatever runs it; :mod:`streamlab.jobs` has the real one, tests have their own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import polars as pl
 
-from streamlab.connectors.sink import Sink
+from streamlab.connectors.contracts.sink import Sink
 from streamlab.plan.nodes import Node
 
 if TYPE_CHECKING:
-    from streamlab.session.job import Job
+    from streamlab.jobs.job import Job
 
 KeepRows = int | None | Literal["auto"]
 CheckpointEvery = str | dt.timedelta | None

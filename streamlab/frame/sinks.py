@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from streamlab.connectors.sink import Sink
+from streamlab.connectors.contracts.sink import Sink
 from streamlab.connectors.sinks.batches import BatchesSink
 from streamlab.connectors.sinks.files import CsvSink, FolderSink, NdjsonSink, ParquetSink
 from streamlab.core.errors import OptionError, PlanError, explained
@@ -18,7 +18,7 @@ from streamlab.plan.event_time import updating_step
 from streamlab.plan.table_keys import table_keys
 
 if TYPE_CHECKING:
-    from streamlab.session.job import Job
+    from streamlab.jobs.job import Job
 
 _OPTIONS = (
     "name",
@@ -107,7 +107,7 @@ class SinkMethods(FrameBase):
         Parameters
         ----------
         sink
-            A :class:`streamlab.connectors.sink.Sink`.
+            A :class:`streamlab.connectors.contracts.sink.Sink`.
         **options
             As for :meth:`sink_parquet`.
 

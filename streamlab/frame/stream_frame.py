@@ -6,7 +6,7 @@ from inspect import getattr_static
 from types import FunctionType
 from typing import NoReturn
 
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.source import Source
 from streamlab.core.named_arguments import naming_arguments
 from streamlab.frame.habits import NoSuchAttribute, missing_attribute, refuse_conversion, refuse_item, refuse_length
 from streamlab.frame.habits.words import OF_ARGUMENTS

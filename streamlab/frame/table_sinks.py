@@ -17,7 +17,7 @@ from streamlab.plan.event_time import updating_step
 from streamlab.plan.table_keys import table_keys
 
 if TYPE_CHECKING:
-    from streamlab.session.job import Job
+    from streamlab.jobs.job import Job
 
 
 class TableSinkMethods(SinkMethods):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from streamlab.core.errors import OptionError, explained
-from streamlab.core.time import Duration
-from streamlab.core.windows import EveryDuration, EveryRows, Trigger
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import EveryDuration, EveryRows, Trigger
 
 
 def every(interval: str | dt.timedelta) -> EveryDuration:

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 
 import polars as pl
 
-from streamlab.connectors.source import Source
-from streamlab.connectors.timing import Pace, timing
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.contracts.timing import Pace, timing
 from streamlab.core.errors import OptionError, PlanError, explained
-from streamlab.core.time import Duration, is_time
-from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Trigger, Windows
+from streamlab.core.event_time.time import Duration, is_time
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows, Trigger, Windows
 from streamlab.frame.base import FrameBase, one_expression
 from streamlab.frame.group_by import GroupBy, WindowGroupBy, parse_keys
 from streamlab.frame.triggers import checked_trigger

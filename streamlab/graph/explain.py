@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.core.own_columns import key_name
+from streamlab.core.column_names.own_columns import key_name
 from streamlab.core.redaction import without_credentials
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 

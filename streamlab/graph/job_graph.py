@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from streamlab.connectors.sink import Sink
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.sink import Sink
+from streamlab.connectors.contracts.source import Source
 from streamlab.operators.base import OperatorSpec
 from streamlab.state.checkpoints.manifest import StoredStep
 

@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
-from streamlab.connectors.sink import Sink
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.sink import Sink
+from streamlab.connectors.contracts.source import Source
 from streamlab.core.errors import InternalError
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.graph.source_form import source_form

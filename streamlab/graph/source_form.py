@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.source import Source
 from streamlab.state.forms import Fact, StateForm, dtype_text
 
 

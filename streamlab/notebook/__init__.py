@@ -19,11 +19,11 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
     Loading twice changes nothing.
     """
-    from streamlab.runtime.spares import warm_up  # noqa: PLC0415 - only notebooks need all this
+    from streamlab.runtime.client.spares import warm_up  # noqa: PLC0415 - only notebooks need all this
 
     # They import what the first job will need, while this process does the same.
     warm_up()
-    from streamlab.notebook.magics import StreamMagics  # noqa: PLC0415 - costs a second
+    from streamlab.notebook.magics.magics import StreamMagics  # noqa: PLC0415 - costs a second
 
     if not hasattr(shell, _ATTRIBUTE):
         magics = StreamMagics(shell)

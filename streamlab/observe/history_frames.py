@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSample
 
 _TIME = pl.Datetime("us", "UTC")

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 
 LATE_NOTES = "late_notes"
 """Tag of the log in the job's folder."""

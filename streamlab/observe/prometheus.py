@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.metrics import METRICS
 from streamlab.observe.status import CheckpointStatus, JobState, JobStatus, SplitStatus, TaskStatus
 

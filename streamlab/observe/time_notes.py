@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from streamlab.core.time import MIN_TIME_US
+from streamlab.core.event_time.time import MIN_TIME_US
 from streamlab.observe.history import SAMPLED, thinned
 from streamlab.observe.late_notes import KEPT, stored
 from streamlab.observe.status import Arrivals, FurthestRow

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, show_us
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, show_us
 from streamlab.observe.clock import clock
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
 

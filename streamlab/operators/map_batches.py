@@ -21,10 +21,10 @@ import numpy as np
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, is_updating
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import StepFailed, explained, not_a_frame
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.core.messages import Batch, Message
-from streamlab.core.own_columns import own
-from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
 

@@ -22,8 +22,8 @@ import polars.selectors as cs
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
 from streamlab.core.messages import Batch, Message
-from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.key_index import KeyIndex
 from streamlab.state.snapshot import Snapshot

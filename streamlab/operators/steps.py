@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, is_updating
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import PlanError, explained
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.core.messages import Batch, Message
-from streamlab.core.own_columns import own
-from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.state.snapshot import Snapshot
 

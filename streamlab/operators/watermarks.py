@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streamlab.connectors.letters import row_letters
+from streamlab.connectors.contracts.dead_letters import row_letters
 from streamlab.core.errors import OptionError, explained
+from streamlab.core.event_time.row_watermarks import marked, watermarks_before
+from streamlab.core.event_time.time import MIN_TIME_US, is_usable, tick_us, time_bounds, time_us
+from streamlab.core.event_time.watermark_assigner import WatermarkAssigner
+from streamlab.core.event_time.watermarks import BoundedOutOfOrderness, messages
 from streamlab.core.messages import DEAD_LETTERS, Batch, Message
-from streamlab.core.row_watermarks import marked, watermarks_before
-from streamlab.core.time import MIN_TIME_US, is_usable, tick_us, time_bounds, time_us
-from streamlab.core.watermark_assigner import WatermarkAssigner
-from streamlab.core.watermarks import BoundedOutOfOrderness, messages
 from streamlab.observe.status import ClockStatus
 from streamlab.observe.time_notes import TimeNotes, some_times
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec

@@ -13,11 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.core.former_names import former
-from streamlab.core.own_columns import is_own
-from streamlab.core.redaction import without_credentials
-from streamlab.core.time import Duration
-from streamlab.core.windows import (
+from streamlab.core.column_names.former_names import former
+from streamlab.core.column_names.own_columns import is_own
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import (
     CumulativeWindows,
     EveryDuration,
     HoppingWindows,
@@ -25,6 +24,7 @@ from streamlab.core.windows import (
     Trigger,
     Windows,
 )
+from streamlab.core.redaction import without_credentials
 from streamlab.plan import nodes
 from streamlab.plan.lengths import length_text, span_text
 from streamlab.plan.schema import calls_python

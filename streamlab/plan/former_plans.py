@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
-from streamlab.core.former_names import renewed
+from streamlab.core.column_names.former_names import renewed
 from streamlab.plan import nodes
 from streamlab.plan.expressions.renaming import renamed
 from streamlab.plan.rewrite import rebuilt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.core.time import Duration
+from streamlab.core.event_time.time import Duration
 
 
 def length_text(duration: Duration) -> str:

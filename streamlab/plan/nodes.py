@@ -13,11 +13,11 @@ from typing import Any, Literal, Self
 
 import polars as pl
 
-from streamlab.connectors.sink import Sink
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.sink import Sink
+from streamlab.connectors.contracts.source import Source
 from streamlab.core.aggregation import AggregateSplit
-from streamlab.core.time import Duration
-from streamlab.core.windows import Trigger, Windows
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import Trigger, Windows
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.source import Source
 from streamlab.plan import nodes
 
 

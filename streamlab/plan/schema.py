@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND
+from streamlab.core.column_names.own_columns import PREFIX, is_own
 from streamlab.core.errors import PlanError, explained
 from streamlab.core.late_binding import offered
-from streamlab.core.own_columns import PREFIX, is_own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import FOLDS, UnknownShape, kind, operation, to_tree, walk
 

@@ -22,9 +22,9 @@ import json
 from collections import Counter
 from dataclasses import fields
 
-from streamlab.core.former_names import former
-from streamlab.core.time import Duration
-from streamlab.core.windows import Windows
+from streamlab.core.column_names.former_names import former
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import Windows
 from streamlab.plan import nodes
 
 

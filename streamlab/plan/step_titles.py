@@ -13,9 +13,9 @@ from functools import singledispatch
 
 import polars as pl
 
-from streamlab.core.own_columns import is_own
-from streamlab.core.time import Duration
-from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
+from streamlab.core.column_names.own_columns import is_own
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
 from streamlab.plan import nodes
 from streamlab.plan.lengths import length_text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.core.windows import CumulativeWindows
+from streamlab.core.event_time.windows import CumulativeWindows
 from streamlab.plan import nodes
 from streamlab.plan.expressions import output_columns
 from streamlab.plan.expressions.expansion import expand

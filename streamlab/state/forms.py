@@ -16,8 +16,8 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from streamlab.core.aggregation import AggregateSplit
-from streamlab.core.own_columns import in_words as column_in_words
-from streamlab.core.own_columns import is_own
+from streamlab.core.column_names.own_columns import in_words as column_in_words
+from streamlab.core.column_names.own_columns import is_own
 
 _MOST_CATEGORIES = 5
 _MOST_TEXT = 60

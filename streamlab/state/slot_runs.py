@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.state.hash_table import Slots
 
 SLOT = own("slot")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from streamlab.connectors.progress import ReaderSnapshot
+from streamlab.connectors.reading.progress import ReaderSnapshot
 from streamlab.core.changelog import fold
 from streamlab.core.errors import OptionError, explained
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
 from streamlab.observe.time_notes import TimeNotes

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.messages import MAIN
-from streamlab.runtime.attempts import Attempt, is_void
+from streamlab.runtime.job_folder.attempts import Attempt, is_void
 from streamlab.testing.sources import Shelf
 
 Owner = tuple[int, int]

@@ -12,11 +12,11 @@ from functools import singledispatchmethod
 
 import polars as pl
 
-from streamlab.connectors.source import START, Source
+from streamlab.connectors.contracts.source import START, Source
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import InternalError
-from streamlab.core.own_columns import own
-from streamlab.core.time import from_us, time_us
-from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows
+from streamlab.core.event_time.time import from_us, time_us
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan import nodes
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 import streamlab as sl
-from streamlab.connectors.changed_files import ReadFiles
-from streamlab.connectors.file_source import FileSource
-from streamlab.connectors.files import scan_ndjson
-from streamlab.connectors.growing_files import GrowingFiles
+from streamlab.connectors.files.changed_files import ReadFiles
+from streamlab.connectors.files.file_source import FileSource
+from streamlab.connectors.files.files import scan_ndjson
+from streamlab.connectors.files.growing_files import GrowingFiles
 from streamlab.core.changelog import fold
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
+from streamlab.jobs.sources import stream
 from streamlab.plan.nodes import Write
-from streamlab.session.sources import stream
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.ledger import Ledger, LedgerSink
 from streamlab.testing.oracle import oracle

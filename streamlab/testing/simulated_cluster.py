@@ -22,16 +22,16 @@ from streamlab.core.errors import CheckpointError, StateError, StepFailed
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobStatus
-from streamlab.runtime import protocol
-from streamlab.runtime.attempt_state import Takeover
-from streamlab.runtime.attempts import Attempt
-from streamlab.runtime.client import layout_of
-from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.exchange import Channel, input_channels
-from streamlab.runtime.folder import Replayed
-from streamlab.runtime.placement import worker_count, worker_of
-from streamlab.runtime.task_runner import TaskRunner
-from streamlab.runtime.transport import Inbox
+from streamlab.runtime.client.client import layout_of
+from streamlab.runtime.coordinator.attempt_state import Takeover
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.coordinator.placement import worker_count, worker_of
+from streamlab.runtime.job_folder.attempts import Attempt
+from streamlab.runtime.job_folder.folder import Replayed
+from streamlab.runtime.messages import protocol
+from streamlab.runtime.network.transport import Inbox
+from streamlab.runtime.task.exchange import Channel, input_channels
+from streamlab.runtime.worker.task_runner import TaskRunner
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore

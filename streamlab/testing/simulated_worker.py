@@ -15,17 +15,14 @@ from functools import partial
 
 import polars as pl
 
-from streamlab.connectors.discovery import Discovery
-from streamlab.connectors.timing import pace_factor
+from streamlab.connectors.contracts.timing import pace_factor
+from streamlab.connectors.reading.discovery import Discovery
 from streamlab.core.errors import CheckpointError, StepFailed
 from streamlab.core.messages import Barrier, Batch, Message, Watermark
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
-from streamlab.runtime.checkpoint_thread import CheckpointThread
-from streamlab.runtime.deployment import BuiltTask, Origin, Place, build_task, listed_splits, share
-from streamlab.runtime.exchange import Channel
-from streamlab.runtime.folder import Replayed
-from streamlab.runtime.protocol import (
+from streamlab.runtime.job_folder.folder import Replayed
+from streamlab.runtime.messages.protocol import (
     CommitCheckpoint,
     Committed,
     Deploy,
@@ -44,10 +41,13 @@ from streamlab.runtime.protocol import (
     WorkerLost,
     WorkerStarted,
 )
-from streamlab.runtime.task import Task
-from streamlab.runtime.task_runner import TaskRunner, failure_of
-from streamlab.runtime.task_values import SideOutput, Snapshotted
-from streamlab.runtime.transport import Inbox
+from streamlab.runtime.network.transport import Inbox
+from streamlab.runtime.task.exchange import Channel
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.task.task_values import SideOutput, Snapshotted
+from streamlab.runtime.worker.checkpoint_thread import CheckpointThread
+from streamlab.runtime.worker.deployment import BuiltTask, Origin, Place, build_task, listed_splits, share
+from streamlab.runtime.worker.task_runner import TaskRunner, failure_of
 from streamlab.state.checkpoints.blobs import Blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore

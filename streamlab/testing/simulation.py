@@ -21,23 +21,23 @@ from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
-from streamlab.connectors.progress import ReaderSnapshot, merge_snapshots
-from streamlab.connectors.source import Split
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.contracts.source import Split
+from streamlab.connectors.reading.progress import ReaderSnapshot, merge_snapshots
+from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.core.changelog import fold
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import InternalError, explained
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, Message
 from streamlab.core.options import JobOptions
-from streamlab.core.own_columns import own
 from streamlab.graph.job_graph import JobGraph
 from streamlab.observe.status import JobState, TaskStatus
-from streamlab.runtime import protocol
-from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.placement import worker_count, worker_of
-from streamlab.runtime.protocol import VertexLayout
-from streamlab.runtime.task_states import known_split
-from streamlab.runtime.task_values import Output, Restored, SideOutput
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.coordinator.placement import worker_count, worker_of
+from streamlab.runtime.messages import protocol
+from streamlab.runtime.messages.protocol import VertexLayout
+from streamlab.runtime.task.exchange import Channel, Emission
+from streamlab.runtime.task.task_states import known_split
+from streamlab.runtime.task.task_values import Output, Restored, SideOutput
 from streamlab.state.checkpoints.manifest import TaskState
 from streamlab.testing.harness import graph_of
 from streamlab.testing.wiring import LocalTasks, Reader, TaskKey

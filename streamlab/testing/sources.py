@@ -13,11 +13,11 @@ from random import Random
 
 import polars as pl
 
-from streamlab.connectors.source import START, Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import timing
-from streamlab.core.time import time_us
+from streamlab.connectors.contracts.source import START, Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.timing import timing
+from streamlab.core.event_time.time import time_us
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.session.sources import stream
+from streamlab.jobs.sources import stream
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import Protocol, cast
 
 import polars as pl
 
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.contracts.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Message
 from streamlab.graph.job_graph import JobGraph
-from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Task
-from streamlab.runtime.task_values import Output, Restored, SideOutput, Snapshotted
+from streamlab.runtime.task.exchange import Channel, Emission
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.task.task_values import Output, Restored, SideOutput, Snapshotted
 
 TaskKey = tuple[str, int]
 """Id of the vertex, number of the subtask."""

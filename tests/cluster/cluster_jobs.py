@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.sink import Pending, SinkContext, SinkWriter
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
 from streamlab.core.messages import LATE_ROWS, Batch, Message
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.runtime.results import ResultTable, ResultWriter
+from streamlab.runtime.tables.results import ResultTable, ResultWriter
 from streamlab.state.snapshot import Snapshot
 
 ROWS = pl.Schema({"k": pl.Int64, "v": pl.Int64})

@@ -14,9 +14,9 @@ from patience import eventually
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
-from streamlab.runtime.client import launch
-from streamlab.session import local_runner
-from streamlab.session.job import Job
+from streamlab.jobs import local_runner
+from streamlab.jobs.job import Job
+from streamlab.runtime.client.client import launch
 
 
 @pytest.fixture(autouse=True)

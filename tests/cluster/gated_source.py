@@ -12,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.timing import timing
 
 SPLITS = 11
 ROWS = pl.Schema({"t": pl.Datetime("us"), "k": pl.Int64, "word": pl.String, "v": pl.Int64})

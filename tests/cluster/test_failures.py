@@ -15,8 +15,8 @@ from patience import eventually
 
 from streamlab.core.errors import JobError, SinkError, StateError, StepFailed, WorkerLost
 from streamlab.core.options import JobOptions
-from streamlab.runtime.client import _crews, launch, list_jobs
-from streamlab.session.job import Job
+from streamlab.jobs.job import Job
+from streamlab.runtime.client.client import _crews, launch, list_jobs
 
 
 def has_rows(job: Job) -> bool:
@@ -157,7 +157,7 @@ import signal, sys, time
 sys.path.insert(0, {folder!r})
 from cluster_jobs import rows, slow
 from streamlab.core.options import JobOptions
-from streamlab.runtime.client import launch
+from streamlab.runtime.client.client import launch
 signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
 handle = launch(rows(slow), JobOptions(name="mine", **{options!r}))
 print(handle.meta.id, flush=True)

@@ -16,9 +16,9 @@ from patience import eventually
 import streamlab as sl
 from streamlab.core.errors import JobError
 from streamlab.core.process_id import ProcessId, process_id
-from streamlab.runtime import sweeping
-from streamlab.runtime.folder import JobFolder
-from streamlab.runtime.job_processes import JobProcesses
+from streamlab.runtime.client import sweeping
+from streamlab.runtime.job_folder.folder import JobFolder
+from streamlab.runtime.job_folder.job_processes import JobProcesses
 
 FORGED = "j-20991231-abcdef"
 

@@ -11,7 +11,7 @@ import pytest
 from patience import eventually
 
 import streamlab as sl
-from streamlab.session.job import Job
+from streamlab.jobs.job import Job
 
 
 class Writer:

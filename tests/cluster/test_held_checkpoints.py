@@ -15,8 +15,8 @@ from gated_source import Gate
 from patience import eventually
 
 import streamlab as sl
-from streamlab.runtime.client import find, list_jobs
-from streamlab.session.sources import stream
+from streamlab.jobs.sources import stream
+from streamlab.runtime.client.client import find, list_jobs
 
 COUNTED = [pl.len().alias("n"), pl.col("v").sum()]
 ROWS = 40

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.runtime import client
-from streamlab.runtime.folder import JobFolder
+from streamlab.runtime.client import client
+from streamlab.runtime.job_folder.folder import JobFolder
 
 
 def before(function: Callable[..., Any]) -> Callable[..., Any]:

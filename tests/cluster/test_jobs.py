@@ -21,11 +21,11 @@ from cluster_jobs import (
 from patience import eventually
 
 from streamlab.core.errors import JobError, OptionError, PlanError
+from streamlab.jobs.job import Job
 from streamlab.observe.status import JobState
-from streamlab.runtime.client import find, list_jobs
-from streamlab.runtime.job_log import LOG_BYTES
-from streamlab.runtime.sweeping import sweep
-from streamlab.session.job import Job
+from streamlab.runtime.client.client import find, list_jobs
+from streamlab.runtime.client.sweeping import sweep
+from streamlab.runtime.process.job_log import LOG_BYTES
 
 
 def has_rows(job: Job) -> bool:

@@ -18,11 +18,11 @@ from patience import eventually
 import streamlab as sl
 from streamlab.core.process_id import ProcessId, process_id
 from streamlab.observe.status import JobState
-from streamlab.runtime import client
-from streamlab.runtime.folder import JobFolder
-from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.protocol import KEY_BYTES
-from streamlab.runtime.results import read_attempts
+from streamlab.runtime.client import client
+from streamlab.runtime.job_folder.folder import JobFolder
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.messages.protocol import KEY_BYTES
+from streamlab.runtime.tables.results import read_attempts
 
 
 def endless() -> sl.StreamFrame:
@@ -60,7 +60,7 @@ def kill_all(job: sl.Job) -> None:
 def coordinator(folder: JobFolder) -> subprocess.Popen[bytes]:
     """Start one more coordinator on a folder."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "streamlab.runtime.supervisor", str(folder.path)],
+        [sys.executable, "-m", "streamlab.runtime.supervisor.supervisor", str(folder.path)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -22,11 +22,11 @@ from streamlab.core.errors import StepFailed
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
+from streamlab.jobs.job import Job
 from streamlab.plan import nodes
-from streamlab.runtime import client
-from streamlab.runtime.client import launch
-from streamlab.runtime.results import ResultTable
-from streamlab.session.job import Job
+from streamlab.runtime.client import client
+from streamlab.runtime.client.client import launch
+from streamlab.runtime.tables.results import ResultTable
 
 OPTIONS = {"parallelism": 2, "checkpoint_every_ms": 100, "restart_delay_ms": 50}
 

@@ -18,8 +18,8 @@ from patience import eventually
 
 import streamlab as sl
 from streamlab.core.errors import OptionError
-from streamlab.runtime import spares as module
-from streamlab.runtime.spares import SPARES
+from streamlab.runtime.client import spares as module
+from streamlab.runtime.client.spares import SPARES
 
 FRAME = pl.DataFrame({"k": ["a", "b"] * 5, "v": range(10)})
 TOTALS = [("a", 20), ("b", 25)]
@@ -46,7 +46,11 @@ def finished(job: sl.Job) -> list[tuple[str, int]]:
 def pids(home: Path, role: str) -> set[int]:
     """Return the processes of this home whose module has this name."""
     lines = [line.split() for line in processes_of(home)]
-    return {int(line[0]) for line in lines if f"streamlab.runtime.{role}" in line}
+    return {
+        int(line[0])
+        for line in lines
+        if any(word.startswith("streamlab.runtime") and word.endswith(f".{role}") for word in line)
+    }
 
 
 def wait_for_spares(home: Path) -> None:
@@ -219,7 +223,7 @@ CLIENT = """
 import sys
 import polars as pl
 import streamlab as sl
-from streamlab.runtime.spares import SPARES
+from streamlab.runtime.client.spares import SPARES
 frame = pl.DataFrame({"k": [1], "v": [1]})
 sl.from_frame(frame).group_by("k").agg(pl.col("v").sum()).collect(parallelism=2)
 SPARES.expect(2)

@@ -13,9 +13,9 @@ import pytest
 from patience import eventually
 
 import streamlab as sl
-from streamlab.runtime import client
-from streamlab.runtime.fault_injection import VARIABLE, PlannedFault
-from streamlab.session.job import Job
+from streamlab.jobs.job import Job
+from streamlab.runtime.client import client
+from streamlab.runtime.process.fault_injection import VARIABLE, PlannedFault
 
 ROWS = 6_000
 

@@ -11,7 +11,7 @@ from conformance_windows import figures
 
 import streamlab as sl
 from streamlab.core.changelog import ADDS, ROW_KIND
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.testing.harness import Harness
 from streamlab.testing.sources import split_frames
 

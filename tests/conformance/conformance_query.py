@@ -15,7 +15,7 @@ from conformance_sql import build
 import streamlab as sl
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import PlanError
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.testing.harness import Harness
 from streamlab.testing.sources import split_frames
 

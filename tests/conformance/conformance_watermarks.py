@@ -1,4 +1,4 @@
-"""Adapters of the watermark categories: the state machines of ``streamlab.core.watermarks``, called step by step."""
+"""Adapters of the watermark categories: the state machines of ``core.event_time.watermarks``, called step by step."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 from conformance_case import Case, Row, Unsupported
 
 from streamlab.core.errors import OptionError
-from streamlab.core.messages import Idle, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
-from streamlab.core.watermark_assigner import WatermarkAssigner
-from streamlab.core.watermarks import (
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.watermark_assigner import WatermarkAssigner
+from streamlab.core.event_time.watermarks import (
     BoundedOutOfOrderness,
     IdleClock,
     PartitionWatermarks,
     Signal,
     WatermarkMerger,
 )
+from streamlab.core.messages import Idle, Watermark
 
 _MAX_MS = 2**63 - 1
 _MIN_MS = -(2**63)

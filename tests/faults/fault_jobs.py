@@ -16,9 +16,9 @@ from followed import Feeder, following
 from trickle import Trickle, all_rows
 
 import streamlab as sl
-from streamlab.connectors.source import Timing
-from streamlab.core.time import Duration
-from streamlab.session.sources import stream
+from streamlab.connectors.contracts.source import Timing
+from streamlab.core.event_time.time import Duration
+from streamlab.jobs.sources import stream
 
 NAMES = pl.DataFrame({"k": list(range(7)), "name": [f"key {k}" for k in range(7)]})
 Rows = list[tuple[Any, ...]]

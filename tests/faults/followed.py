@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trickle import SCHEMA, all_rows
 
-from streamlab.connectors.files import FileSource, scan_parquet
+from streamlab.connectors.files.files import FileSource, scan_parquet
 
 FILES = 64
 _FIRST = 4

@@ -27,7 +27,7 @@ from watched_job import HANGING, PATIENT, LawBroken, Watched, place
 
 from streamlab.core.errors import StreamlabError
 from streamlab.core.failpoints import POINTS
-from streamlab.runtime.fault_injection import ACTIONS, PlannedFault
+from streamlab.runtime.process.fault_injection import ACTIONS, PlannedFault
 
 _PATIENCE_S = 50.0
 _RIGHT = "right"
@@ -44,7 +44,7 @@ class Place:
     Attributes
     ----------
     point, process, hit : str, str, int
-        See ``streamlab.runtime.fault_injection``.
+        See ``streamlab.runtime.process.fault_injection``.
     topologies : frozenset[str]
         The jobs that come by there.
     after : str

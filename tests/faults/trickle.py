@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
 
 SCHEMA = pl.Schema({"t": pl.Datetime("us"), "k": pl.Int64, "v": pl.Int64})
 PARTS = 2

@@ -22,9 +22,9 @@ from fault_jobs import Broken
 
 from streamlab.core.errors import JobError
 from streamlab.observe.status import JobStatus
-from streamlab.runtime.fault_injection import VARIABLE
-from streamlab.runtime.folder import JobFolder
-from streamlab.runtime.job_processes import JobProcesses
+from streamlab.runtime.job_folder.folder import JobFolder
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.process.fault_injection import VARIABLE
 
 PATIENCE_S = 60.0
 GRACE_S = 10.0

@@ -16,16 +16,16 @@ import msgspec
 import polars as pl
 
 import streamlab as sl
-from streamlab.connectors.recording_tail import put_tail
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.connectors.recording.recording_tail import put_tail
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
+from streamlab.jobs.history.restoring import check_fits, pinned
 from streamlab.plan import nodes
-from streamlab.runtime.deployment import recording_folder, with_recordings
-from streamlab.runtime.task_states import restored_reader, restored_task, split_of
-from streamlab.session.restoring import check_fits, pinned
+from streamlab.runtime.task.task_states import restored_reader, restored_task, split_of
+from streamlab.runtime.worker.deployment import recording_folder, with_recordings
 from streamlab.state.checkpoints.blobs import LocalBlobs
 from streamlab.state.checkpoints.contents import file_name, read_contents
 from streamlab.state.checkpoints.manifest import Manifest

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.plan.schema import is_reserved
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +34,9 @@ def test_columns_of_our_own_have_the_prefix() -> None:
         if (found := literal.findall(_without_docstrings(path)))
     }
     assert {path: names for path, names in said.items() if names} == {
-        "core/own_columns.py": ["__sl_"],
+        "core/column_names/own_columns.py": ["__sl_"],
         "core/changelog.py": ["__row_kind"],
-        "core/former_names.py": ["__given_"],
+        "core/column_names/former_names.py": ["__given_"],
     }
     assert is_reserved(own("pane"))
 

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 from source_kit import with_gaps
 
-from streamlab.connectors.letters import letters
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import timing as make_timing
+from streamlab.connectors.contracts.dead_letters import letters
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.timing import timing as make_timing
 from streamlab.core.errors import SourceError
 
 BROKEN = "the line broke"

@@ -12,9 +12,9 @@ import polars as pl
 
 import streamlab as sl
 import streamlab.operators
+from streamlab.core.event_time.row_watermarks import unmarked
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN, Batch, Message, Watermark
-from streamlab.core.row_watermarks import unmarked
-from streamlab.core.time import MAX_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.joins import JoinKeysSpec, StreamJoinSpec
 from streamlab.state.snapshot import Snapshot

@@ -17,7 +17,7 @@ import polars as pl
 import psycopg
 from deltalake import DeltaTable
 
-from streamlab.connectors.sink import Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Pending, Sink, SinkContext, SinkWriter
 from streamlab.connectors.sinks.delta import DeltaSink
 from streamlab.connectors.sinks.duckdb import DuckdbSink
 from streamlab.connectors.sinks.files import CsvSink, NdjsonSink, ParquetSink

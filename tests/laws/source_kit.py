@@ -12,16 +12,16 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from streamlab.connectors.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.generate import GenerateSource, Stripes, generate
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.recording import scan_recording
-from streamlab.connectors.source import START, Position, Source, Split, SplitReader
+from streamlab.connectors.contracts.source import START, Position, Source, Split, SplitReader
+from streamlab.connectors.files.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.recording.recorded import recorded
+from streamlab.connectors.recording.recording import scan_recording
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.generate import GenerateSource, Stripes, generate
+from streamlab.core.event_time.row_watermarks import unmarked
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, End, Message
-from streamlab.core.row_watermarks import unmarked
 
 BEGIN = dt.datetime(1969, 12, 31, 23, 59, 40)  # noqa: DTZ001 - naive, as most data are
 TIMING: dict[str, Any] = {"event_time": "at", "watermark": "10s"}

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.cuts import Cut, CutLog, CutTrail
-from streamlab.connectors.generate import generate
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.recording import scan_recording
-from streamlab.connectors.sections import keep_sections
-from streamlab.connectors.source import Source
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.contracts.timing import timing
+from streamlab.connectors.reading.batch_log import Cut, CutLog, CutTrail
+from streamlab.connectors.reading.checkpoint_notes import keep_sections
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.recording.recorded import recorded
+from streamlab.connectors.recording.recording import scan_recording
+from streamlab.connectors.sources.generate import generate
+from streamlab.core.event_time.row_watermarks import unmarked
 from streamlab.core.messages import Batch, Message, Watermark
-from streamlab.core.row_watermarks import unmarked
 from streamlab.testing.sources import SplitFrames
 
 SCHEMA = pl.Schema({"t": pl.Datetime("us"), "n": pl.Int64})

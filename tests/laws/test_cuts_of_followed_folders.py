@@ -10,10 +10,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.cuts import CutLog, CutTrail
-from streamlab.connectors.files import FileSource, scan_csv
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.files.files import FileSource, scan_csv
+from streamlab.connectors.reading.batch_log import CutLog, CutTrail
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.messages import Batch, Idle, Message
 
 SCHEMA = {"at": pl.Datetime("us"), "n": pl.Int64}

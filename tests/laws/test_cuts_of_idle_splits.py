@@ -11,11 +11,11 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.cuts import CutLog, CutTrail
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.timing import timing
+from streamlab.connectors.reading.batch_log import CutLog, CutTrail
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.messages import Batch, Idle, Message
 
 SECOND_US = 1_000_000

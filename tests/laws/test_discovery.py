@@ -20,14 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_kit import Once
 
-from streamlab.connectors.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.source import Source, Split
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.contracts.source import Source, Split
+from streamlab.connectors.files.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.connectors.recording.recorded import recorded
 from streamlab.core.messages import Batch
-from streamlab.runtime.known_splits import with_found_splits
-from streamlab.runtime.task_states import known_split, restored_reader, split_of, stored_part
-from streamlab.runtime.task_values import Snapshotted
+from streamlab.runtime.coordinator.known_splits import with_found_splits
+from streamlab.runtime.task.task_states import known_split, restored_reader, split_of, stored_part
+from streamlab.runtime.task.task_values import Snapshotted
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.testing.sources import FollowedFrames, Shelf
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_kit import in_stripes
 
-from streamlab.connectors.generate import GenerateSource, Stripes, generate
-from streamlab.connectors.progress import ReaderSnapshot, merge_snapshots
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.reading.progress import ReaderSnapshot, merge_snapshots
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.connectors.sources.generate import GenerateSource, Stripes, generate
+from streamlab.core.event_time.time import MIN_TIME_US, time_us
 from streamlab.core.messages import Batch, End, Watermark
-from streamlab.core.time import MIN_TIME_US, time_us
 
 LIMIT = 150
 BEGIN = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - naive, as most data are

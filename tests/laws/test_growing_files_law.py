@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_discovery import POLL_US, Job
 
-from streamlab.connectors.files import scan_csv, scan_ndjson
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.files.files import scan_csv, scan_ndjson
 from streamlab.core.messages import MAIN, Batch
 
 SCHEMA = {"n": pl.Int64}

@@ -23,8 +23,8 @@ from operator_examples import (
 )
 
 from streamlab.core.changelog import fold
+from streamlab.core.event_time.time import MIN_TIME_US
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, MAIN, Batch, Message, Watermark
-from streamlab.core.time import MIN_TIME_US
 from streamlab.state.snapshot import Snapshot, regroup, subtask_of
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.strategies import Stream, streams

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_kit import BROKEN, Step, live, scripts
 
-from streamlab.connectors import recording_writer
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.recording import scan_recording
-from streamlab.connectors.source import START, Position, Read, Source
+from streamlab.connectors.contracts.source import START, Position, Read, Source
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.recording import recording_writer
+from streamlab.connectors.recording.recorded import recorded
+from streamlab.connectors.recording.recording import scan_recording
 from streamlab.core.errors import SourceError
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import Batch, End, Message, Watermark
-from streamlab.core.time import MAX_TIME_US
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 PAUSE_US = 6_000

@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamlab.connectors import recording_writer
-from streamlab.connectors.finished_splits import FinishedSplits
-from streamlab.connectors.generate import generate
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.recording_notes import read_splits
-from streamlab.connectors.recording_tail import put_tail, tail_of
-from streamlab.connectors.source import Source, Split, SplitReader
+from streamlab.connectors.contracts.source import Source, Split, SplitReader
+from streamlab.connectors.reading.finished_splits import FinishedSplits
+from streamlab.connectors.recording import recording_writer
+from streamlab.connectors.recording.recorded import recorded
+from streamlab.connectors.recording.recording_notes import read_splits
+from streamlab.connectors.recording.recording_tail import put_tail, tail_of
+from streamlab.connectors.sources.generate import generate
 from streamlab.core.errors import SourceError
 
 SPLIT = Split("rows")

@@ -14,8 +14,8 @@ from streamlab.core.changelog import fold
 from streamlab.core.messages import Batch, Message, Watermark
 from streamlab.graph.job_graph import Vertex
 from streamlab.operators.base import Operator
-from streamlab.runtime.task import Snapshotted
-from streamlab.runtime.task_states import restored_task, stored_part
+from streamlab.runtime.task.task import Snapshotted
+from streamlab.runtime.task.task_states import restored_task, stored_part
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.contracts.sink import SinkContext
 from streamlab.connectors.sinks.files import CsvSink, FolderSink, NdjsonSink, ParquetSink
 from streamlab.core.errors import SinkError
 

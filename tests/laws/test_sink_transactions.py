@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_kit import EVERY, SCHEMA, TABLES, PlayedJob, Target, expected, in_order, target
 
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.contracts.sink import SinkContext
 from streamlab.core.errors import SinkError
 
 EXAMPLES = {"duckdb": 4, "postgres": 6}

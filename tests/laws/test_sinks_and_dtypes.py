@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from sink_kit import TABLES
 
-from streamlab.connectors.sink import Sink, SinkContext
+from streamlab.connectors.contracts.sink import Sink, SinkContext
 from streamlab.connectors.sinks.delta import DeltaSink
 from streamlab.connectors.sinks.duckdb import DuckdbSink
 from streamlab.connectors.sinks.files import CsvSink, NdjsonSink, ParquetSink

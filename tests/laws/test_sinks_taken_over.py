@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sink_kit import EVERY, SCHEMA, TABLES, Target, in_order, killed_at, target
 from sink_kit import Crash as Killed
 
-from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Pending, SinkContext, SinkWriter
 
 MODES = [(kind, "append") for kind in EVERY] + [(kind, "upsert") for kind in TABLES]
 ROWS = pl.DataFrame({"k": [1, 2, 3, 4], "n": [5, 6, 7, 8]}, SCHEMA)

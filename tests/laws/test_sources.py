@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from source_kit import MAKERS, TIMING, drain, read_split, rows
 
-from streamlab.connectors.files import scan_csv, scan_parquet
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.files.files import scan_csv, scan_parquet
 from streamlab.connectors.formats import text
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.generate import generate
-from streamlab.connectors.progress import ReaderSnapshot, merge_snapshots
-from streamlab.connectors.source import Source
+from streamlab.connectors.reading.progress import ReaderSnapshot, merge_snapshots
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.generate import generate
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, time_us
 from streamlab.core.messages import MAIN, Batch, End, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
 
 DELAY_US = 10_000_000
 EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,12 +11,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.cuts import CutLog, CutTrail
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.source import Source, Timing
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.contracts.source import Source, Timing
+from streamlab.connectors.reading.batch_log import CutLog, CutTrail
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.core.event_time.time import MAX_TIME_US, Duration
 from streamlab.core.messages import Batch, End, Message, Watermark
-from streamlab.core.time import MAX_TIME_US, Duration
 from streamlab.testing.sources import SplitFrames
 
 SECOND_US = 1_000_000

@@ -19,7 +19,7 @@ import nbformat
 import psutil
 import pytest
 
-from streamlab.runtime.home import home
+from streamlab.runtime.job_folder.home import home
 
 ROOT = Path(__file__).parents[2]
 ARTEFACTS = Path(__file__).parent / "artefacts"

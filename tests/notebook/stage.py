@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from streamlab.notebook import front_end
-from streamlab.notebook.screen import Screen
+from streamlab.notebook.view.panel_model import Screen
 
 _THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 _MODEL = """

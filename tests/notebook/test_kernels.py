@@ -13,8 +13,8 @@ import pytest
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from streamlab.core.errors import JobError
+from streamlab.jobs import attach
 from streamlab.observe.status import JobState
-from streamlab.session import attach
 
 pytestmark = pytest.mark.timeout(180)
 

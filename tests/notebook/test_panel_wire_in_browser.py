@@ -17,7 +17,7 @@ START = """import threading, time
 from pathlib import Path
 import polars as pl
 import streamlab as sl
-from streamlab.notebook.pump import shared_pump
+from streamlab.notebook.view.refresher import shared_pump
 %load_ext streamlab
 def tell():
     while True:

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 from ratio import MOST, cost_ratio
 
-from streamlab.connectors.discovery import LOOK_EVERY_US
-from streamlab.connectors.files import FileSource, scan_csv
-from streamlab.connectors.finished_splits import FinishedIds
-from streamlab.connectors.listing import FileListing
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.timing import timing
+from streamlab.connectors.files.files import FileSource, scan_csv
+from streamlab.connectors.files.listing import FileListing
+from streamlab.connectors.reading.discovery import LOOK_EVERY_US
+from streamlab.connectors.reading.finished_splits import FinishedIds
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.messages import End
 from streamlab.testing.sources import SplitFrames
 

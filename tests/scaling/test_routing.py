@@ -10,7 +10,7 @@ from ratio import MOST, cost_ratio
 
 from streamlab.core.messages import Batch
 from streamlab.graph.job_graph import Edge, Exchange
-from streamlab.runtime.exchange import Router
+from streamlab.runtime.task.exchange import Router
 
 
 def rows(height: int) -> pl.DataFrame:

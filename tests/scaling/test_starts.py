@@ -9,9 +9,9 @@ import pytest
 from ratio import MOST, processor_s
 
 import streamlab as sl
-from streamlab.runtime.client import check_is_free, find
-from streamlab.runtime.home import home
-from streamlab.session import local_runner
+from streamlab.jobs import local_runner
+from streamlab.runtime.client.client import check_is_free, find
+from streamlab.runtime.job_folder.home import home
 
 FEW, MANY = 10, 1_000
 _TELLING = ("meta.json", "status.json", "processes.json")

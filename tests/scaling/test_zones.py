@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from ratio import MOST, cost_ratio
 
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows
 from streamlab.core.messages import Batch, Watermark
-from streamlab.core.time import Duration
-from streamlab.core.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.windows import window_operators
 from streamlab.plan.expressions.split import split_aggregates

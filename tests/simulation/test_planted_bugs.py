@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from streamlab.connectors import ended_splits
-from streamlab.connectors.finished_splits import FinishedSplits
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.reading import ended_splits
+from streamlab.connectors.reading.finished_splits import FinishedSplits
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.messages import Barrier
-from streamlab.runtime import coordinator, deployment
-from streamlab.runtime.checkpoint_thread import CheckpointThread
-from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.protocol import CommitCheckpoint, StoreCheckpoint
-from streamlab.runtime.task import Task
-from streamlab.runtime.task_values import Restored
+from streamlab.runtime.coordinator import coordinator
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.messages.protocol import CommitCheckpoint, StoreCheckpoint
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.task.task_values import Restored
+from streamlab.runtime.worker import deployment
+from streamlab.runtime.worker.checkpoint_thread import CheckpointThread
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles
 from streamlab.testing.faulty_blobs import FaultyBlobs

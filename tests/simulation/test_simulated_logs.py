@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from streamlab.connectors.growing_files import GrowingFiles, GrowingFinder
-from streamlab.connectors.growing_reader import GrowingReader
+from streamlab.connectors.files.growing_files import GrowingFiles, GrowingFinder
+from streamlab.connectors.files.growing_reader import GrowingReader
 from streamlab.testing.recovery import check_recovery, main, recover
 from streamlab.testing.scenarios import LOGS
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from streamlab.observe.status import JobState
-from streamlab.runtime.protocol import PaceRequested, PauseRequested, ResumeRequested
+from streamlab.runtime.messages.protocol import PaceRequested, PauseRequested, ResumeRequested
 from streamlab.testing.scenarios import SCENARIOS
 from streamlab.testing.simulated_cluster import Cluster
 

@@ -12,8 +12,8 @@ import pytest
 
 from streamlab.core.messages import LATE_ROWS, MAIN
 from streamlab.observe.status import JobState
-from streamlab.runtime.folder import Replayed
-from streamlab.runtime.protocol import CheckpointRequested, PauseRequested, ResumeRequested
+from streamlab.runtime.job_folder.folder import Replayed
+from streamlab.runtime.messages.protocol import CheckpointRequested, PauseRequested, ResumeRequested
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.testing.scenarios import SCENARIOS
 from streamlab.testing.simulated_cluster import Cluster

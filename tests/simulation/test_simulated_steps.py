@@ -9,7 +9,7 @@ import pytest
 
 import streamlab as sl
 from streamlab.observe.status import JobState, StepStatus
-from streamlab.runtime.protocol import ResumeRequested, StepRequested
+from streamlab.runtime.messages.protocol import ResumeRequested, StepRequested
 from streamlab.testing.scenarios import SCENARIOS, Outcome, Scenario
 from streamlab.testing.simulated_cluster import Cluster
 from streamlab.testing.sources import Shelf

@@ -16,11 +16,14 @@ RARE = {"http.server", "statistics", "ssl", "duckdb", "psycopg", "deltalake", "s
     ("module", "unwanted"),
     [
         ("streamlab", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq", "msgspec"}),
-        ("streamlab.runtime.guardian", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq", "msgspec"}),
-        ("streamlab.runtime.coordinator_process", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq", "msgspec"}),
-        ("streamlab.runtime.supervisor", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq"}),
-        ("streamlab.runtime.worker", NOTEBOOK | LIBRARIES | RARE),
-        ("streamlab.session.sources", NOTEBOOK | (LIBRARIES | RARE) - {"cloudpickle", "psutil"}),
+        ("streamlab.runtime.supervisor.guardian", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq", "msgspec"}),
+        (
+            "streamlab.runtime.supervisor.coordinator_process",
+            NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq", "msgspec"},
+        ),
+        ("streamlab.runtime.supervisor.supervisor", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq"}),
+        ("streamlab.runtime.worker.worker", NOTEBOOK | LIBRARIES | RARE),
+        ("streamlab.jobs.sources", NOTEBOOK | (LIBRARIES | RARE) - {"cloudpickle", "psutil"}),
     ],
 )
 def test_what_is_not_needed_is_not_imported(module: str, unwanted: set[str]) -> None:

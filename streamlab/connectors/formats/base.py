@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
 
-from streamlab.connectors.letters import letters
-from streamlab.connectors.source import Position, Split, SplitReader, Timing
+from streamlab.connectors.contracts.dead_letters import letters
+from streamlab.connectors.contracts.source import Position, Split, SplitReader, Timing
 from streamlab.core.errors import PlanError, SourceError, explained
-from streamlab.core.time import time_us
+from streamlab.core.event_time.time import time_us
 
 if TYPE_CHECKING:
     from streamlab.connectors.formats.text import TextParser

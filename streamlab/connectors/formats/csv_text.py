@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from streamlab.connectors.convert import converted, parsed
+from streamlab.connectors.contracts.source import Position, Split, SplitReader, Timing
 from streamlab.connectors.formats.base import FileRefused, Format, Learned, Target, left_out
+from streamlab.connectors.formats.convert import converted, parsed
 from streamlab.connectors.formats.csv_dialect import Dialect
 from streamlab.connectors.formats.csv_records import records_of, usual_width
 from streamlab.connectors.formats.encodings import Encoding
@@ -28,10 +29,9 @@ from streamlab.connectors.formats.text import (
     sample,
     whole_file,
 )
-from streamlab.connectors.source import Position, Split, SplitReader, Timing
-from streamlab.connectors.time_text import time_in
+from streamlab.connectors.formats.time_text import time_in
 from streamlab.core.errors import PlanError, explained
-from streamlab.core.time import is_time
+from streamlab.core.event_time.time import is_time
 
 _SAMPLE_BYTES = 2**20
 _LONGEST_RECORD = 8 * CHUNK_BYTES

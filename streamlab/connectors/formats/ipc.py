@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import polars as pl
 
-from streamlab.connectors.convert import converted
+from streamlab.connectors.contracts.dead_letters import row_letters
+from streamlab.connectors.contracts.source import Position, Read, Split, SplitReader
 from streamlab.connectors.formats.base import UNREADABLE, Fit, Format, Learned, Target, begins_us, file_letter
-from streamlab.connectors.letters import row_letters
-from streamlab.connectors.source import Position, Read, Split, SplitReader
+from streamlab.connectors.formats.convert import converted
 
 _PEEK_ROWS = 1_000
 

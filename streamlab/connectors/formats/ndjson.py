@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import polars as pl
 
-from streamlab.connectors.convert import converted, parsed
+from streamlab.connectors.contracts.source import Position, Split, SplitReader
 from streamlab.connectors.formats.base import FileRefused, Format, Learned, Target
+from streamlab.connectors.formats.convert import converted, parsed
 from streamlab.connectors.formats.ndjson_keys import NewKeys
 from streamlab.connectors.formats.text import (
     BOM,
@@ -27,10 +28,9 @@ from streamlab.connectors.formats.text import (
     sample,
     whole_file,
 )
-from streamlab.connectors.source import Position, Split, SplitReader
-from streamlab.connectors.time_text import time_in
+from streamlab.connectors.formats.time_text import time_in
 from streamlab.core.errors import PlanError, explained
-from streamlab.core.time import is_time
+from streamlab.core.event_time.time import is_time
 
 _READABLE = (pl.Int32, pl.Int64, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Date)
 _SAMPLE_BYTES = 2**20

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from streamlab.connectors.convert import converted
+from streamlab.connectors.contracts.dead_letters import row_letters
+from streamlab.connectors.contracts.source import Position, Read, Split, SplitReader
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Fit, Format, Learned, Target, file_letter
-from streamlab.connectors.letters import row_letters
-from streamlab.connectors.source import Position, Read, Split, SplitReader
-from streamlab.core.time import FARTHEST_TIME_US, is_usable, time_us
+from streamlab.connectors.formats.convert import converted
+from streamlab.core.event_time.time import FARTHEST_TIME_US, is_usable, time_us
 
 PART_ROWS = 1_000_000
 _US = {"MILLISECONDS": (1_000, 1), "MICROSECONDS": (1, 1), "NANOSECONDS": (1, 1_000), "DAYS": (86_400_000_000, 1)}

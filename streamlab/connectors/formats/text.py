@@ -16,10 +16,10 @@ from typing import IO
 
 import polars as pl
 
+from streamlab.connectors.contracts.dead_letters import Letter, letters
+from streamlab.connectors.contracts.source import Position, Read, Split, SplitReader
 from streamlab.connectors.formats.base import UNREADABLE, FileRefused, Target, begins_us
 from streamlab.connectors.formats.encodings import UTF8, Encoding
-from streamlab.connectors.letters import Letter, letters
-from streamlab.connectors.source import Position, Read, Split, SplitReader
 
 CHUNK_BYTES = 4 * 2**20
 PEEK_BYTES = 2**16

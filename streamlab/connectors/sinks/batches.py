@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.connectors.sink import Guarantee, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Guarantee, Sink, SinkContext, SinkWriter
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.errors import SinkError, explained
 

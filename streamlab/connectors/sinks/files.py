@@ -10,7 +10,7 @@ from typing import IO, ClassVar
 
 import polars as pl
 
-from streamlab.connectors.sink import Guarantee, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Guarantee, Sink, SinkContext, SinkWriter
 from streamlab.connectors.sinks.not_finite import count_not_finite
 from streamlab.connectors.sinks.part_files import PartFileWriter
 from streamlab.core.errors import OptionError, SinkError, explained

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from streamlab.connectors.durable_files import BY_UMASK, make_folder, sync
-from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Pending, SinkContext, SinkWriter
+from streamlab.connectors.files.durable_files import BY_UMASK, make_folder, sync
 from streamlab.connectors.sinks.shown_files import ShownFiles
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.failpoints import reach

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from streamlab.connectors.durable_files import BY_UMASK, make_folder, sync
+from streamlab.connectors.files.durable_files import BY_UMASK, make_folder, sync
 from streamlab.connectors.sinks.staging import staged_folder
 
 _PREFIX = "shown-"

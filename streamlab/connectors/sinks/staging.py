@@ -26,8 +26,8 @@ from pathlib import Path
 
 import polars as pl
 
-from streamlab.connectors.durable_files import BY_UMASK, make_folder, sync
-from streamlab.connectors.sink import Pending, SinkContext
+from streamlab.connectors.contracts.sink import Pending, SinkContext
+from streamlab.connectors.files.durable_files import BY_UMASK, make_folder, sync
 from streamlab.core.errors import SinkError, explained
 from streamlab.core.failpoints import reach
 

@@ -21,12 +21,12 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
 from streamlab.connectors.sinks.staging import Staging, Transaction
 from streamlab.core.changelog import ROW_KIND, RowKind
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import OptionError, SinkError, explained
 from streamlab.core.failpoints import reach
-from streamlab.core.own_columns import own
 
 Mode = Literal["append", "upsert"]
 ROLL_ROWS = 500_000

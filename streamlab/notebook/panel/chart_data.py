@@ -11,9 +11,9 @@ from itertools import compress, count
 from operator import ne
 from typing import Any
 
+from streamlab.notebook.charts.svg import Line
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.course import SAMPLES, ChartLines, Course
-from streamlab.notebook.svg import Line
-from streamlab.notebook.wire import Binary
 
 WHOLE_EVERY = 120
 """Of so many changes one comes whole; with two samples a second that is once a minute."""

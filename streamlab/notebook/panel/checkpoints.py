@@ -13,17 +13,17 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import StreamlabError
+from streamlab.jobs.history.job_at_checkpoint import HeldMoment
+from streamlab.jobs.job import Job
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import packed_table
-from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain
 from streamlab.observe.status import CheckpointStatus, JobStatus
 from streamlab.observe.wording import size, span, times
 from streamlab.operators.windows.pre_aggregate import LOCAL
-from streamlab.session.job import Job
-from streamlab.session.moments import HeldMoment
 
 RESULTS, SOURCES, STATE, PARTIAL = "results", "sources", "state:", "partial:"
 """Parts of a checkpoint; behind the last two stands the name of a step."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.notebook.charts.svg import Line
 from streamlab.notebook.panel.course_lines import by_age, distinct, few, highest, unit_of
-from streamlab.notebook.svg import Line
 from streamlab.observe.clock import clock_ms, zone
 from streamlab.observe.history import SAMPLE_EVERY_US, ArrivalSample, Sample, TaskSample, thinned
 from streamlab.observe.preview import plain

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from streamlab.notebook.svg import Line
+from streamlab.notebook.charts.svg import Line
 
 _T = TypeVar("_T")
 RECENT = 120

@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.jobs.job import Job
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import Choice
 from streamlab.notebook.panel.header import failure_text
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import packed_table
-from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
 from streamlab.observe.preview import plain, shortened
 from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import times
-from streamlab.session.job import Job
 
 _LINES, _LETTERS = 200, 40_000
 """Lines and characters of the processes' output that are shown, the last ones."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from streamlab.jobs.job import Job
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice, Tab
@@ -15,11 +17,9 @@ from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.log import LogTab
 from streamlab.notebook.panel.tables import ResultPages, packed_table, table_values
 from streamlab.notebook.panel.time import TimeTab, finding_values
-from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
 from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import awaited
-from streamlab.session.job import Job
 
 _SAVED_CHECKPOINTS = 10
 Body = dict[str, Any]

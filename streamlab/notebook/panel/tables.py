@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import MODES, TableChoice
 from streamlab.notebook.panel.results import Marks, Page, count_text, page_of
-from streamlab.notebook.wire import Binary
 
 _ARRIVAL = "newest first"
 _SIGNS = "+I: a new row, -U and +U: a row before and after it changed, -D: a row that is gone"

@@ -8,17 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.jobs.job import Job
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.course import OLD_MS, ChartLines, Course
 from streamlab.notebook.panel.results import LONGEST_CELL, Page, first_place, page_of
 from streamlab.notebook.panel.tables import packed_table
-from streamlab.notebook.wire import Binary
 from streamlab.observe.clock import clock
 from streamlab.observe.preview import as_text, plain
 from streamlab.observe.status import JobStatus
 from streamlab.observe.wording import UNKNOWN, span
-from streamlab.session.job import Job
 
 PANE_SIGNS = {"open": "○ open", "fired": "● fired", "refined": "◉ refined", "closed": "■ closed"}
 """A sign beside each word, so that states can be told apart at a glance, and without colour."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.diagnosis.findings import Facts, Finding, Severity, percent, quoted
 from streamlab.observe.status import ClockStatus, FurthestRow, JobStatus, SplitStatus, TaskStatus
 from streamlab.observe.wording import span, span_above, watermark

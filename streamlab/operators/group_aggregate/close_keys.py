@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.operators.group_aggregate.group_plan import GroupPlan
 from streamlab.operators.group_aggregate.merging import Reduction, reduction_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.core.own_columns import in_words, is_own
+from streamlab.core.column_names.own_columns import in_words, is_own
 from streamlab.operators.group_aggregate.group_plan import ALL, ROWS, GroupPlan, given_column
 from streamlab.state.forms import Fact, Shown, StateForm, aggregate_columns, aggregate_facts, dtype_text
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.changelog import ROW_KIND
-from streamlab.core.own_columns import key_column, own
+from streamlab.core.column_names.own_columns import key_column, own
 from streamlab.state.dense_columns import is_fixed_width
 
 ROWS = own("rows")

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.messages import Batch, Message
-from streamlab.core.own_columns import own
 from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog
 from streamlab.operators.group_aggregate.group_plan import ALL, GroupPlan, given_column

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.core.own_columns import key_column
+from streamlab.core.column_names.own_columns import key_column
 from streamlab.operators.joins.join_columns import How, Origin, origins
 
 LEFT, RIGHT = 0, 1

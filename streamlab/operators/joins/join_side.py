@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.state.hash_table import Slots
 from streamlab.state.key_index import KeyIndex
 from streamlab.state.slot_order import in_order

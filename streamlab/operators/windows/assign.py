@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import polars as pl
 
+from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import PlanError, explained
-from streamlab.core.own_columns import own
-from streamlab.core.time import time_us
-from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
+from streamlab.core.event_time.time import time_us
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
 from streamlab.operators.windows.calendar_grid import CalendarGrid
 from streamlab.operators.windows.columns import END, PANE, START
 from streamlab.operators.windows.grid import FixedGrid, Grid
@@ -49,7 +49,7 @@ def windows_of(frame: pl.DataFrame, index_column: str, windows: Windows) -> pl.D
     Examples
     --------
     >>> from datetime import datetime
-    >>> from streamlab.core.time import Duration
+    >>> from streamlab.core.event_time.time import Duration
     >>> rows = pl.DataFrame({"at": [datetime(1970, 1, 1, 0, 0, 5)]})
     >>> hopping = HoppingWindows(*map(Duration.parse, ("2s", "4s", "0s")))
     >>> windows_of(rows, "at", hopping).select(START, END).rows()

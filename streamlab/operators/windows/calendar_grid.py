@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from streamlab.core.time import Duration
-from streamlab.core.windows import CumulativeWindows, HoppingWindows
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.windows.calendar_starts import CalendarStarts
 from streamlab.operators.windows.columns import END, PANE, START
 from streamlab.operators.windows.grid import FixedGrid, Grid

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streamlab.core.time import Duration
+from streamlab.core.event_time.time import Duration
 
 _HOUR_US = 3_600_000_000
 _DAY_US = 24 * _HOUR_US

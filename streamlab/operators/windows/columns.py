@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 
 PANE = own("pane")
 """Start of the pane that a row is in (Int64, µs): rows of one pane are in the same windows."""

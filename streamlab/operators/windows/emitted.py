@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from streamlab.core.changelog import ROW_KIND, RowKind
-from streamlab.core.own_columns import own
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.column_names.own_columns import own
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import DUE, END, ROWS, START
 from streamlab.operators.windows.runs import Runs

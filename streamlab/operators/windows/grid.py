@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
-from streamlab.core.windows import CumulativeWindows, HoppingWindows
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, time_us
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.windows.columns import END, PANE, START
 
 _MONDAY_US = 4 * 86_400_000_000

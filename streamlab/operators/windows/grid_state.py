@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from streamlab.core.own_columns import own
-from streamlab.core.row_watermarks import is_marked
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.column_names.own_columns import own
+from streamlab.core.event_time.row_watermarks import is_marked
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.windows.columns import CLOSED, END, FINAL, PANE, START
 from streamlab.operators.windows.grid import Bounds
 from streamlab.operators.windows.runs import Runs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from streamlab.core.own_columns import own
-from streamlab.core.row_watermarks import ROW_WATERMARK
-from streamlab.core.time import MAX_TIME_US, time_us
+from streamlab.core.column_names.own_columns import own
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
+from streamlab.core.event_time.time import MAX_TIME_US, time_us
 from streamlab.observe.late_notes import Outcome
 from streamlab.observe.time_notes import RowTime, TimeNotes, bucket_of_ms, some_times
 from streamlab.operators.windows.columns import END, FINAL, PANE, START

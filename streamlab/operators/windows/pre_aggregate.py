@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from streamlab.connectors.letters import row_letters
+from streamlab.connectors.contracts.dead_letters import row_letters
+from streamlab.core.column_names.own_columns import own
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK, is_marked
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import DEAD_LETTERS, UNAGGREGATED, Batch, Message, Watermark
-from streamlab.core.own_columns import own
-from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import END, PANE
 from streamlab.operators.windows.grid import Bounds

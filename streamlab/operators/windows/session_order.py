@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import END, FINAL, START
 

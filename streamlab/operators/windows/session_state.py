@@ -17,9 +17,9 @@ from functools import partial
 
 import polars as pl
 
-from streamlab.core.own_columns import own
-from streamlab.core.row_watermarks import is_marked
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, time_us
+from streamlab.core.column_names.own_columns import own
+from streamlab.core.event_time.row_watermarks import is_marked
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, time_us
 from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import DUE, END, FINAL, PANE, START
 from streamlab.operators.windows.runs import Runs

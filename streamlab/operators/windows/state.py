@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streamlab.core.row_watermarks import ROW_WATERMARK
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.windows.columns import END, START
 from streamlab.operators.windows.window_plan import WindowPlan
 

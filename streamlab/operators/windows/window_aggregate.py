@@ -14,10 +14,10 @@ import polars as pl
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import InternalError
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK, is_marked
+from streamlab.core.event_time.time import MIN_TIME_US
+from streamlab.core.event_time.windows import EveryDuration, EveryRows, SessionWindows
 from streamlab.core.messages import LATE_ROWS, UNAGGREGATED, Batch, Message, Watermark
-from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked
-from streamlab.core.time import MIN_TIME_US
-from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import CLOSED, PANE, ROWS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from streamlab.core.own_columns import in_words, is_own
-from streamlab.core.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
+from streamlab.core.column_names.own_columns import in_words, is_own
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
 from streamlab.operators.windows.columns import DUE, END, PANE, ROWS, START
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.forms import (
@@ -43,7 +43,7 @@ def window_form(plan: WindowPlan) -> StateForm:
 def windows_text(windows: Windows) -> str:
     """Return windows in words that stay the same between versions.
 
-    >>> from streamlab.core.time import Duration
+    >>> from streamlab.core.event_time.time import Duration
     >>> windows_text(SessionWindows(Duration.parse("30s", name="gap")))
     'sessions, gap 30s'
     """

@@ -13,10 +13,10 @@ from functools import cached_property
 import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
+from streamlab.core.column_names.own_columns import key_column
 from streamlab.core.errors import PlanError, explained
-from streamlab.core.own_columns import key_column
-from streamlab.core.time import Duration, from_us, tick_us, time_us
-from streamlab.core.windows import EveryDuration, EveryRows, SessionWindows, Trigger, Windows
+from streamlab.core.event_time.time import Duration, from_us, tick_us, time_us
+from streamlab.core.event_time.windows import EveryDuration, EveryRows, SessionWindows, Trigger, Windows
 from streamlab.operators.windows.assign import gap_us, grid_of
 from streamlab.operators.windows.columns import DUE, END, PANE, ROWS, START
 from streamlab.operators.windows.grid import Grid

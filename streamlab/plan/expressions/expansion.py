@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from streamlab.core.column_names.own_columns import PREFIX
 from streamlab.core.errors import OptionError, explained
-from streamlab.core.own_columns import PREFIX
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.tree import (
     Tree,

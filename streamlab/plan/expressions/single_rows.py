@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.rowwise import rowwise_problem
 from streamlab.plan.expressions.tree import Tree, UnknownShape, children, kind, operation, to_expr, to_tree, walk

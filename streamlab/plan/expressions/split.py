@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streamlab.core.aggregation import AggregateReport, AggregateSplit
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.plan.empty import empty_frame
 from streamlab.plan.expressions.expansion import expand, output_columns
 from streamlab.plan.expressions.known import ddof_of, distinct_taker, taker_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from streamlab.core.own_columns import own
+from streamlab.core.column_names.own_columns import own
 from streamlab.plan.expressions.tree import Tree, to_tree
 
 Merge = Callable[..., pl.Expr]

@@ -10,8 +10,8 @@ import re
 import msgspec
 import polars as pl
 
-from streamlab.core.former_names import renewed
-from streamlab.core.own_columns import in_words
+from streamlab.core.column_names.former_names import renewed
+from streamlab.core.column_names.own_columns import in_words
 from streamlab.state.checkpoints.manifest import Manifest, StoredColumn, StoredFact, StoredStep
 from streamlab.state.snapshot import Snapshot
 

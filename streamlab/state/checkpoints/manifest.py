@@ -16,9 +16,9 @@ FORMAT = 3
 
 2: splits that have ended may be known by their ids only (:class:`StoredFinished`), and `splits` of a source that
 discovers them names those that have not ended, whenever they were found.
-3: columns of ours begin with `streamlab.core.own_columns.PREFIX`, in frames and in what is said of steps. Manifests of
-earlier formats stay as they are; what is read of them is brought into this form by
-:mod:`streamlab.state.checkpoints.former_formats`.
+3: columns of ours begin with :data:`.own_columns.PREFIX`, in frames and in what is said of steps; keys belong to key
+groups, and large frames are stored by them.
+Manifests of earlier formats stay as they are; what is read of them is brought into this form by `former_formats`.
 """
 
 Scalar = int | float | str | bool | None
@@ -67,7 +67,7 @@ class StoredSplit(msgspec.Struct, frozen=True):
 
 
 class StoredFinished(msgspec.Struct, frozen=True):
-    """Ids of splits that have ended: :class:`~streamlab.connectors.finished_splits.FinishedSplits`."""
+    """Ids of splits that have ended: :class:`~streamlab.connectors.reading.finished_splits.FinishedSplits`."""
 
     ranges: dict[str, tuple[int, ...]] = {}
     packed: tuple[str, ...] = ()

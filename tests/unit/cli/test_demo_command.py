@@ -12,7 +12,7 @@ from streamlab.cli import demo_command
 from streamlab.core.errors import OptionError
 from streamlab.demo import flights
 from streamlab.demo import job as demo_job
-from streamlab.runtime.client import list_jobs
+from streamlab.runtime.client.client import list_jobs
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.source import Source
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.core.event_time.row_watermarks import unmarked
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, End, Message
-from streamlab.core.row_watermarks import unmarked
 
 
 class Run:

@@ -8,8 +8,8 @@ from queue import Queue
 
 import pytest
 
-from streamlab.connectors.discovery import LOOK_EVERY_US, BackgroundDiscovery, Discovery
-from streamlab.connectors.source import Split, SplitFinder
+from streamlab.connectors.contracts.source import Split, SplitFinder
+from streamlab.connectors.reading.discovery import LOOK_EVERY_US, BackgroundDiscovery, Discovery
 from streamlab.core.errors import SourceError
 
 PATIENCE_S = 30

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from reading import Run
 
-from streamlab.connectors.files import scan_csv
+from streamlab.connectors.files.files import scan_csv
 from streamlab.core.errors import OptionError, SourceError
 
 AS_POLARS: dict[str, tuple[str, dict[str, Any]]] = {

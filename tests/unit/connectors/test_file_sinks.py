@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.contracts.sink import SinkContext
 from streamlab.connectors.sinks import part_files
 from streamlab.connectors.sinks.batches import BatchesSink
 from streamlab.connectors.sinks.files import CsvSink, NdjsonSink, ParquetSink

@@ -13,7 +13,7 @@ import pytest
 from reading import Run
 
 import streamlab as sl
-from streamlab.connectors.files import FileSource, scan_csv, scan_ipc, scan_ndjson, scan_parquet
+from streamlab.connectors.files.files import FileSource, scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streamlab.core.errors import OptionError, PlanError, SourceError
 from streamlab.core.messages import Batch
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.finished_splits import FinishedIds, FinishedSplits, finished_names, merge_finished
+from streamlab.connectors.reading.finished_splits import FinishedIds, FinishedSplits, finished_names, merge_finished
 
 NAMES = st.one_of(
     st.from_regex(r"\A(/in/)?(part|x<2>)?-?[0-9]{0,3}(\.[0-9])?(T[0-9]{2})?\.csv\Z"),

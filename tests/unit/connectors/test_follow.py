@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from reading import Run
 
-from streamlab.connectors.files import FileSource, scan_csv
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.source import Split
+from streamlab.connectors.contracts.source import Split
+from streamlab.connectors.files.files import FileSource, scan_csv
+from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.messages import Batch, Idle, Watermark
 
 SCHEMA = {"at": pl.Datetime("us"), "n": pl.Int64}

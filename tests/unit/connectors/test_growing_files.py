@@ -12,8 +12,8 @@ import pytest
 from reading import Run
 
 import streamlab as sl
-from streamlab.connectors.files import FileSource, scan_csv, scan_ndjson, scan_parquet
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.files.files import FileSource, scan_csv, scan_ndjson, scan_parquet
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.errors import OptionError
 
 SCHEMA = {"n": pl.Int64, "word": pl.String}

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors import listing
-from streamlab.connectors.listing import FileListing
-from streamlab.connectors.paths import is_hidden
+from streamlab.connectors.files import listing
+from streamlab.connectors.files.listing import FileListing
+from streamlab.connectors.files.paths import is_hidden
 from streamlab.core.errors import SourceError
 
 PARTS = st.sampled_from(["a", "b", ".h", "_u", "x1", "f1.csv", "f10.csv", "f2.csv", "g.txt", ".z.csv", "f.csv.tmp"])

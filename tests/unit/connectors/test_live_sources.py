@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from reading import Run
 
-from streamlab.connectors.sockets import SocketSource, socket
-from streamlab.connectors.system_metrics import SCHEMA, system_metrics
+from streamlab.connectors.sources.sockets import SocketSource, socket
+from streamlab.connectors.sources.system_metrics import SCHEMA, system_metrics
 from streamlab.core.errors import OptionError, PlanError, SourceError
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import Watermark
-from streamlab.core.time import MAX_TIME_US
 
 SECOND_US = 1_000_000
 
@@ -91,7 +91,7 @@ def test_no_server_is_an_error() -> None:
 
 
 def test_a_line_without_end_is_a_dead_letter(server: net.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlab.connectors.sockets.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("streamlab.connectors.sources.sockets.MAX_LINE_BYTES", 100)
     run = Run(client(server), batch_ms=0)
     run.poll(0)
     peer, _ = server.accept()

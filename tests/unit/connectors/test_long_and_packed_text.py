@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from reading import Run
 
-from streamlab.connectors.files import scan_csv, scan_ndjson
+from streamlab.connectors.files.files import scan_csv, scan_ndjson
 from streamlab.core.errors import SourceError
 
 SCHEMA = {"a": pl.String(), "n": pl.Int64()}

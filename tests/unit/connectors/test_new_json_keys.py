@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.connectors.files import scan_ndjson
+from streamlab.connectors.files.files import scan_ndjson
 from streamlab.connectors.formats.ndjson_keys import NewKeys
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.messages import DEAD_LETTERS, Batch
 
 SCHEMA = pl.Schema({"a": pl.Int64(), "s": pl.String(), "in": pl.Struct({"x": pl.Int64()}), "l": pl.List(pl.Int64())})

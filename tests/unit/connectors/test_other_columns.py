@@ -12,9 +12,9 @@ from reading import Run
 from test_files import FORMATS, GOOD, scan, write
 
 import streamlab as sl
-from streamlab.connectors.files import scan_ipc, scan_ndjson, scan_parquet
+from streamlab.connectors.files.files import scan_ipc, scan_ndjson, scan_parquet
 from streamlab.connectors.formats import parquet
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.core.errors import SourceError
 from streamlab.core.messages import DEAD_LETTERS
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from reading import Run
 
-from streamlab.connectors.cuts import CutLog, CutTrail
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.generate import generate
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.source import Source
-from streamlab.connectors.stepped_reader import SteppedReader
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.contracts.timing import timing
+from streamlab.connectors.reading.batch_log import CutLog, CutTrail
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.generate import generate
 from streamlab.core.messages import Batch, End
 from streamlab.testing.sources import SplitFrames
 

@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from streamlab.connectors.frames import from_frame
+from streamlab.connectors.sources.frames import from_frame
 from streamlab.core.errors import PlanError
 
 
@@ -34,7 +34,7 @@ def test_who_has_no_frames_of_pandas_does_not_wait_for_it() -> None:
     code = """import sys
 import polars as pl
 import streamlab as sl
-import streamlab.runtime.worker
+import streamlab.runtime.worker.worker
 sl.generate(lambda start, n: pl.DataFrame({"n": range(start, start + n)}), limit=3)
 sl.from_frame(pl.DataFrame({"n": [1]}))
 print("pandas" in sys.modules)

@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from reading import Run
 
-from streamlab.connectors.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
+from streamlab.connectors.files.files import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from streamlab.core.errors import PlanError, SourceError
 
 VALUES = {

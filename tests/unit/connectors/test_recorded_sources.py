@@ -12,18 +12,18 @@ import pytest
 from polars.testing import assert_frame_equal
 from reading import Run
 
-from streamlab.connectors import recording_writer
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.recorded import RecordedSource, recorded
-from streamlab.connectors.recording_notes import split_folder
-from streamlab.connectors.recording_writer import LogWriter
-from streamlab.connectors.sockets import socket
-from streamlab.connectors.source import Source
-from streamlab.connectors.system_metrics import system_metrics
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.recording import recording_writer
+from streamlab.connectors.recording.recorded import RecordedSource, recorded
+from streamlab.connectors.recording.recording_notes import split_folder
+from streamlab.connectors.recording.recording_writer import LogWriter
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.sockets import socket
+from streamlab.connectors.sources.system_metrics import system_metrics
 from streamlab.core.errors import PlanError, SourceError
+from streamlab.core.event_time.time import Duration
 from streamlab.core.messages import End
-from streamlab.core.time import Duration
 
 SECOND_US = 1_000_000
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from streamlab.connectors import recording_writer
-from streamlab.connectors.recording_log import LogCursor, end_of, segments
-from streamlab.connectors.recording_writer import LogWriter
+from streamlab.connectors.recording import recording_writer
+from streamlab.connectors.recording.recording_log import LogCursor, end_of, segments
+from streamlab.connectors.recording.recording_writer import LogWriter
 from streamlab.core.errors import SourceError
 
 ROWS = pl.DataFrame({"n": [1, 2, 3], "text": ["a", None, "c"]})
@@ -184,7 +184,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(folder: Path, monkeypatch:
 def test_one_process_writes_and_a_killed_one_lets_go(folder: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from streamlab.connectors.recording_writer import LogWriter\n"
+        "from streamlab.connectors.recording.recording_writer import LogWriter\n"
         "writer = LogWriter.acquire(pathlib.Path(sys.argv[1]), limit_bytes=2**40, limit_us=None)\n"
         "print('has it', flush=True)\n"
         "sys.stdin.read()\n"

@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.connectors import paths
-from streamlab.connectors.recording import scan_recording
-from streamlab.connectors.recording_notes import NOTES, SCHEMA, SPLIT, split_folder, write_notes, write_split
-from streamlab.connectors.recording_writer import LogWriter
-from streamlab.connectors.sockets import socket
+from streamlab.connectors.files import paths
+from streamlab.connectors.recording.recording import scan_recording
+from streamlab.connectors.recording.recording_notes import NOTES, SCHEMA, SPLIT, split_folder, write_notes, write_split
+from streamlab.connectors.recording.recording_writer import LogWriter
+from streamlab.connectors.sources.sockets import socket
 from streamlab.core.errors import SourceError, StreamlabError
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import StoredState

@@ -12,14 +12,14 @@ import pytest
 from polars.testing import assert_frame_equal
 from reading import Run
 
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.recorded import recorded
-from streamlab.connectors.recording import scan_recording
-from streamlab.connectors.recording_notes import NOTES, SCHEMA, split_folder
-from streamlab.connectors.recording_writer import LogWriter
-from streamlab.connectors.source import Position, Split, SplitReader
-from streamlab.connectors.system_metrics import SystemMetricsSource, system_metrics
+from streamlab.connectors.contracts.source import Position, Split, SplitReader
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.recording.recorded import recorded
+from streamlab.connectors.recording.recording import scan_recording
+from streamlab.connectors.recording.recording_notes import NOTES, SCHEMA, split_folder
+from streamlab.connectors.recording.recording_writer import LogWriter
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.system_metrics import SystemMetricsSource, system_metrics
 from streamlab.core.errors import OptionError, PlanError, SourceError
 from streamlab.core.messages import Batch
 

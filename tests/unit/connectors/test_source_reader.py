@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import Run
 
-from streamlab.connectors import vetting
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.generate import generate
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, assigned, merge_snapshots
-from streamlab.connectors.source import Position, Read, Source, Split, SplitReader
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
+from streamlab.connectors.contracts.timing import timing
+from streamlab.connectors.reading import event_time_check as vetting
+from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress, assigned, merge_snapshots
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.generate import generate
 from streamlab.core.errors import OptionError, PlanError, SourceError
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import Batch, End, Idle, Watermark
-from streamlab.core.time import MAX_TIME_US
 
 SECOND_US = 1_000_000
 
@@ -252,7 +252,7 @@ def test_frames_that_do_not_fit_or_never_end(monkeypatch: pytest.MonkeyPatch) ->
         from_frame([at(1), pl.DataFrame({"n": [1]})])
     with pytest.raises(PlanError, match="Python objects"):
         from_frame(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
-    monkeypatch.setattr("streamlab.connectors.frames._MAX_FRAMES", 10)
+    monkeypatch.setattr("streamlab.connectors.sources.frames._MAX_FRAMES", 10)
     with pytest.raises(OptionError, match=r"sl\.generate"):
         from_frame(itertools.repeat(at(1)))
 

@@ -10,9 +10,9 @@ import pytest
 from reading import Run
 from test_source_reader import SECOND_US, Script, at, script
 
-from streamlab.connectors.files import FileSource, scan_csv, scan_ipc, scan_ndjson, scan_parquet
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress, merge_snapshots
-from streamlab.connectors.reader import SourceReader
+from streamlab.connectors.files.files import FileSource, scan_csv, scan_ipc, scan_ndjson, scan_parquet
+from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress, merge_snapshots
+from streamlab.connectors.reading.reader import SourceReader
 from streamlab.observe.status import ClockStatus, TimeStatus
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamlab.connectors.files import FileSource, scan_csv
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.lane import Lane
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
-from streamlab.connectors.reader import SourceReader
-from streamlab.connectors.source import START, Split
-from streamlab.connectors.split_watermarks import SplitWatermarks
-from streamlab.connectors.stepped_reader import SteppedReader
-from streamlab.connectors.vetting import Vetting
+from streamlab.connectors.contracts.source import START, Split
+from streamlab.connectors.files.files import FileSource, scan_csv
+from streamlab.connectors.reading.event_time_check import Vetting
+from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress
+from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.split_cursor import Lane
+from streamlab.connectors.reading.split_watermarks import SplitWatermarks
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.core.event_time.time import MIN_TIME_US
 from streamlab.core.messages import Batch, Idle, Watermark
-from streamlab.core.time import MIN_TIME_US
 
 SECOND_US = 1_000_000
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from streamlab.connectors.frames import from_frame
-from streamlab.connectors.generate import generate
-from streamlab.connectors.progress import ReaderSnapshot
-from streamlab.connectors.source import Source
-from streamlab.connectors.stepped_reader import SteppedReader
-from streamlab.connectors.timing import timing
+from streamlab.connectors.contracts.source import Source
+from streamlab.connectors.contracts.timing import timing
+from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.stepped_reader import SteppedReader
+from streamlab.connectors.sources.frames import from_frame
+from streamlab.connectors.sources.generate import generate
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import Batch, End, Message, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.testing.sources import SplitFrames
 
 SECOND_US = 1_000_000

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from deltalake import DeltaTable
 
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.contracts.sink import SinkContext
 from streamlab.connectors.sinks.delta import DeltaSink
 from streamlab.connectors.sinks.duckdb import DuckdbSink
 from streamlab.connectors.sinks.postgres import PostgresSink

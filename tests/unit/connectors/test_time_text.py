@@ -13,8 +13,8 @@ import pytest
 from reading import Run
 
 import streamlab as sl
-from streamlab.connectors.file_source import FileSource
-from streamlab.connectors.files import scan_csv, scan_ndjson
+from streamlab.connectors.files.file_source import FileSource
+from streamlab.connectors.files.files import scan_csv, scan_ndjson
 from streamlab.core.errors import PlanError
 
 NOON = dt.datetime.fromisoformat("2024-01-02 03:04:05")

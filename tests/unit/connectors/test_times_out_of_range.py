@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from reading import Run
 
-from streamlab.connectors.files import scan_parquet
-from streamlab.connectors.frames import from_frame
+from streamlab.connectors.files.files import scan_parquet
+from streamlab.connectors.sources.frames import from_frame
 from streamlab.core.messages import DEAD_LETTERS, MAIN, Batch
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.watermarks import AssignWatermarksSpec

@@ -9,8 +9,8 @@ import pytest
 
 import streamlab as sl
 from streamlab.core.errors import OptionError
-from streamlab.core.time import Duration
-from streamlab.core.timeouts import seconds
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.timeouts import seconds
 from streamlab.frame.outputs import run_options
 
 

@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from streamlab.core import row_watermarks
-from streamlab.core.row_watermarks import ROW_WATERMARK, is_marked, lowered, marked, raised, together, unmarked
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time import row_watermarks
+from streamlab.core.event_time.row_watermarks import (
+    ROW_WATERMARK,
+    is_marked,
+    lowered,
+    marked,
+    raised,
+    together,
+    unmarked,
+)
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 
 AHEAD = MIN_TIME_US
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.core.time import FARTHEST_TIME_US, is_usable, time_bounds, time_us
+from streamlab.core.event_time.time import FARTHEST_TIME_US, is_usable, time_bounds, time_us
 
 DTYPES = [pl.Datetime("ms"), pl.Datetime("us"), pl.Datetime("ns"), pl.Datetime("us", "Europe/Berlin"), pl.Date()]
 

@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.core.errors import InternalError, OptionError
-from streamlab.core.messages import Idle, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
-from streamlab.core.watermark_assigner import WatermarkAssigner, timer_interval_us
-from streamlab.core.watermarks import (
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.watermark_assigner import WatermarkAssigner, timer_interval_us
+from streamlab.core.event_time.watermarks import (
     Active,
     BoundedOutOfOrderness,
     IdleClock,
     PartitionWatermarks,
     WatermarkMerger,
 )
+from streamlab.core.messages import Idle, Watermark
 
 
 def drive(merger: WatermarkMerger, *steps: tuple[int, int | str]) -> list[list[object]]:

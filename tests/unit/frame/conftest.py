@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 
-from streamlab.connectors.sink import Sink
-from streamlab.connectors.source import Position, Source, Split, SplitReader, Timing
+from streamlab.connectors.contracts.sink import Sink
+from streamlab.connectors.contracts.source import Position, Source, Split, SplitReader, Timing
+from streamlab.core.event_time.time import Duration
 from streamlab.core.messages import DEAD_LETTER_SCHEMA
-from streamlab.core.time import Duration
 from streamlab.frame.runner import Collected, RunOptions
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.plan import nodes

@@ -8,8 +8,14 @@ import polars as pl
 import pytest
 
 from streamlab.core.errors import OptionError, PlanError
-from streamlab.core.time import Duration
-from streamlab.core.windows import CumulativeWindows, EveryDuration, EveryRows, HoppingWindows, SessionWindows
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import (
+    CumulativeWindows,
+    EveryDuration,
+    EveryRows,
+    HoppingWindows,
+    SessionWindows,
+)
 from streamlab.frame.join import concat
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.frame.triggers import every, every_rows

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from streamlab.core.errors import JobError, OptionError
-from streamlab.notebook.actions import carry_out, compare, rows_a_batch
-from streamlab.notebook.commands import Commands
+from streamlab.jobs.history.comparing import differing
+from streamlab.notebook.view.actions import carry_out, compare, rows_a_batch
+from streamlab.notebook.view.commands import Commands
 from streamlab.observe.status import JobState
-from streamlab.session.comparing import differing
 
 
 class NotingJob:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from streamlab.notebook.cell import run_cell
-from streamlab.notebook.errors import StreamError
+from streamlab.notebook.magics.cell import run_cell
+from streamlab.notebook.magics.errors import StreamError
 
 
 def refused(shell: InteractiveShell, body: str) -> StreamError:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamlab as sl
-from streamlab.notebook.chart_lines import MOST_LINES, MOST_POINTS, are_times, lines_of
-from streamlab.notebook.charts import bokeh_script, line_chart, packed_figure
-from streamlab.notebook.svg import Line, line_svg
+from streamlab.notebook.charts.chart_lines import MOST_LINES, MOST_POINTS, are_times, lines_of
+from streamlab.notebook.charts.charts import bokeh_script, line_chart, packed_figure
+from streamlab.notebook.charts.svg import Line, line_svg
 
 EVIL = "<script>alert(1)</script>"
 NUMBERS = st.lists(st.floats() | st.integers(-(10**15), 10**15).map(float), max_size=30)

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import OptionError
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.checkpoints import Past, timeline
 from streamlab.notebook.panel.choice import Choice
-from streamlab.notebook.wire import Binary
 from streamlab.observe.status import CheckpointStatus, JobState, JobStatus
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streamlab.notebook import front_end, svg
+from streamlab.notebook import front_end
+from streamlab.notebook.charts import svg
 
 FOLDER = Path(front_end.__file__).parent
 both = pytest.mark.parametrize("modules", [front_end.PANEL, front_end.FIGURE], ids=["panel", "figure"])

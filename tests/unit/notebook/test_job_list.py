@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlab.notebook.job_list import JobList
+from streamlab.notebook.view.job_list import JobList
 from streamlab.observe.status import JobState, JobStatus
 
 

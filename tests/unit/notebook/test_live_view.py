@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from test_panel_upkeep import SPLITS
 
-from streamlab.notebook import live_view, output, widget
-from streamlab.notebook.live_view import NEW_S, SETTLE_S, LiveView
-from streamlab.notebook.pump import EAGER_S, Pump
-from streamlab.notebook.widget import UNANSWERED_S
+from streamlab.notebook.view import live_view, output, widget
+from streamlab.notebook.view.live_view import NEW_S, SETTLE_S, LiveView
+from streamlab.notebook.view.refresher import EAGER_S, Pump
+from streamlab.notebook.view.widget import UNANSWERED_S
 from streamlab.observe.late_notes import SHOWN as LATE
 from streamlab.observe.panes import SHOWN as PANES
 from streamlab.observe.status import JobState, JobStatus

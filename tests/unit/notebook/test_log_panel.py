@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from streamlab.core.messages import DEAD_LETTER_SCHEMA
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import Choice
 from streamlab.notebook.panel.log import LogTab
-from streamlab.notebook.wire import Binary
 from streamlab.observe.status import Failure, JobState, JobStatus
 
 

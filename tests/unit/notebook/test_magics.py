@@ -11,7 +11,7 @@ from IPython.utils.capture import CapturedIO, capture_output
 
 import streamlab as sl
 from streamlab.notebook import load_ipython_extension, unload_ipython_extension
-from streamlab.notebook.errors import StreamError
+from streamlab.notebook.magics.errors import StreamError
 from streamlab.observe.status import JobState
 
 BOUNDED = 'sl.from_frame(pl.DataFrame({"k": ["a", "b", "a"], "n": [1, 2, 3]}))'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlab.notebook.widget import _answer_while_busy
+from streamlab.notebook.view.widget import _answer_while_busy
 
 
 class Comm74:

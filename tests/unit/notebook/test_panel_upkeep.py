@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.chart_data import WHOLE_EVERY
 from streamlab.notebook.panel.choice import Choice
 from streamlab.notebook.panel.course import KEPT_TIMES, Course
 from streamlab.notebook.panel.course_lines import MOST_POINTS
 from streamlab.notebook.panel.reader import JobReader
 from streamlab.notebook.panel.time import TimeTab
-from streamlab.notebook.wire import Binary
 from streamlab.observe.history import ArrivalSample, Sample, TaskSample
 from streamlab.observe.late_notes import SHOWN as LATE
 from streamlab.observe.panes import SHOWN as PANES

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import MOST_ROWS, Choice, TableChoice
 from streamlab.notebook.panel.results import (
     CHANGED,
@@ -26,7 +27,6 @@ from streamlab.notebook.panel.results import (
     page_of,
 )
 from streamlab.notebook.panel.tables import ResultPages, packed_table
-from streamlab.notebook.wire import Binary
 from streamlab.observe.preview import MAX_COLUMNS, as_text
 
 CITIES = pl.DataFrame({"city": ["Oslo", "Rome", None, "Cairo"], "n": [4, None, 2, 9]})

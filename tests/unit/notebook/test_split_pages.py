@@ -8,10 +8,10 @@ import msgspec
 import polars as pl
 from test_panel_upkeep import SPLITS, FakeJob
 
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import Choice
 from streamlab.notebook.panel.course import Course
 from streamlab.notebook.panel.time import TimeTab
-from streamlab.notebook.wire import Binary
 from streamlab.observe.status import JobState, JobStatus, SplitStatus, TaskStatus, TimeStatus
 
 _TOLD = 30

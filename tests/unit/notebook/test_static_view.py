@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from streamlab.notebook import static_view
+from streamlab.notebook.charts.svg import Line
 from streamlab.notebook.panel.choice import TableChoice
 from streamlab.notebook.panel.header import header
 from streamlab.notebook.panel.results import page_of
 from streamlab.notebook.panel.tables import table_values
-from streamlab.notebook.svg import Line
+from streamlab.notebook.view import static_view
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.observe.wording import STATE_MARKS
 

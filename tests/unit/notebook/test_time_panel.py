@@ -7,11 +7,11 @@ import datetime as dt
 import msgspec
 import polars as pl
 
+from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.chart_data import packed_lines
 from streamlab.notebook.panel.course import KEPT_TIMES, Course
 from streamlab.notebook.panel.course_lines import MOST_POINTS, RECENT
 from streamlab.notebook.panel.time import shown_late, shown_panes, shown_splits
-from streamlab.notebook.wire import Binary
 from streamlab.observe.history import ArrivalSample, Sample, SplitSample, TaskSample
 from streamlab.observe.late_notes import SHOWN as LATE
 from streamlab.observe.panes import SHOWN as PANES

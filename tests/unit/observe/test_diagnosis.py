@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from streamlab.core.time import Duration
+from streamlab.core.event_time.time import Duration
 from streamlab.observe.diagnosis import RULES, Facts, Finding, Severity, completeness, diagnose
 from streamlab.observe.history import Sample, Sampler
 from streamlab.observe.status import (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.history import SAMPLED, Ring, Sample, Sampler, merged
 from streamlab.observe.history_frames import history_frames
 from streamlab.observe.status import Arrivals, JobState, JobStatus, SplitStatus, TaskStatus, TimeStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.metrics import METRICS
 from streamlab.observe.prometheus import exposition
 from streamlab.observe.status import (

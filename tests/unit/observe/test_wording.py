@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.clock import clock
 from streamlab.observe.status import Failure, JobState, JobStatus
 from streamlab.observe.wording import (

@@ -9,9 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from streamlab.core.errors import OptionError, PlanError
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, MAIN, Batch, Idle, Watermark
-from streamlab.core.row_watermarks import ROW_WATERMARK
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.observe.status import ClockStatus
 from streamlab.operators.base import Operator, OperatorContext
 from streamlab.operators.watermarks import AssignWatermarksSpec

@@ -10,8 +10,8 @@ from polars.testing import assert_frame_equal
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import StepFailed
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
 from streamlab.core.messages import Batch
-from streamlab.core.row_watermarks import ROW_WATERMARK
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.map_batches import MapBatchesSpec
 

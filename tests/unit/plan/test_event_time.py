@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.core.time import time_us
+from streamlab.core.event_time.time import time_us
 from streamlab.plan.event_time import after_select, keeps_instants
 
 TIMES = st.integers(-(10**15), 10**15)

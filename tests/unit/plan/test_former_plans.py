@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.core.own_columns import PREFIX
+from streamlab.core.column_names.own_columns import PREFIX
 from streamlab.graph.lowering import lower
 from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan, path_digest

@@ -12,7 +12,7 @@ import streamlab as sl
 from streamlab.graph.lowering import lower
 from streamlab.plan import nodes
 from streamlab.plan.step_titles import LONGEST_TITLE
-from streamlab.runtime.results import ResultTable
+from streamlab.runtime.tables.results import ResultTable
 
 ROWS = pl.DataFrame({"at": [datetime(2026, 1, 1)], "sensor": ["a"], "city": ["x"], "v": [1.0]})  # noqa: DTZ001 - naive, as most data are
 Stream = sl.StreamFrame

@@ -6,9 +6,9 @@ import pytest
 
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, TaskStatus
-from streamlab.runtime import protocol as p
-from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.protocol import Layout, VertexLayout
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.messages import protocol as p
+from streamlab.runtime.messages.protocol import Layout, VertexLayout
 from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, StoredStep, TaskState
 
 SECOND_US = 1_000_000

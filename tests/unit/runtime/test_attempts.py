@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.runtime.attempts import Attempt, is_void, read_attempts, record_attempt, same_keys_since
-from streamlab.runtime.protocol import Layout, VertexLayout
+from streamlab.runtime.job_folder.attempts import Attempt, is_void, read_attempts, record_attempt, same_keys_since
+from streamlab.runtime.messages.protocol import Layout, VertexLayout
 
 
 def attempt(number: int, restored: int = 0, parallelism: int = 2) -> Attempt:

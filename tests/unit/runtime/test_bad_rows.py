@@ -13,8 +13,8 @@ from streamlab.core.messages import DEAD_LETTERS, Batch, Message
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.map_batches import MapBatchesSpec
 from streamlab.operators.steps import PolarsStepsSpec
-from streamlab.runtime import bad_rows
-from streamlab.runtime.bad_rows import culprit, sift
+from streamlab.runtime.task import bad_rows
+from streamlab.runtime.task.bad_rows import culprit, sift
 
 
 def _strict(batch: Batch) -> list[Message]:

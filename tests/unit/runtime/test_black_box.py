@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from streamlab.runtime import task
-from streamlab.runtime.black_box import read_fault, shown_fault
+from streamlab.runtime.process.crash_record import read_fault, shown_fault
+from streamlab.runtime.task import task
 
 WATCHDOG = """\
 Thread 0x00007f0be5bfe6c0 (most recent call first):
@@ -22,7 +22,7 @@ SHOWN_STEP = "".join(reversed(STEP.splitlines(keepends=True)))
 LOOP = f"""\
   File "{task.__file__}", line 444 in _guarded
   File "{task.__file__}", line 334 in _feed
-  File "/lib/streamlab/runtime/worker.py", line 310 in <module>
+  File "/lib/streamlab/runtime/worker/worker.py", line 310 in <module>
 """
 MODULES = "\nExtension modules: numpy._core._multiarray_umath (total: 1)\n"
 

@@ -10,9 +10,9 @@ import pytest
 
 from streamlab.core.errors import StateError
 from streamlab.observe.status import TaskStatus
-from streamlab.runtime.checkpoint_thread import CheckpointThread
-from streamlab.runtime.protocol import Hello, SnapshotFailed, TaskFinished, TaskSnapshotted, WorkerEvent
-from streamlab.runtime.task import Snapshotted
+from streamlab.runtime.messages.protocol import Hello, SnapshotFailed, TaskFinished, TaskSnapshotted, WorkerEvent
+from streamlab.runtime.task.task import Snapshotted
+from streamlab.runtime.worker.checkpoint_thread import CheckpointThread
 from streamlab.state.checkpoints.contents import FOLDER, file_name
 from streamlab.state.checkpoints.snapshots import SnapshotWriter
 from streamlab.state.checkpoints.state_files import StateFiles

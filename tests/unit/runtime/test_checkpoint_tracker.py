@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from streamlab.core.options import JobOptions
-from streamlab.runtime.checkpoint_tracker import CheckpointTracker
+from streamlab.runtime.coordinator.checkpoint_tracker import CheckpointTracker
 from streamlab.state.checkpoints.manifest import Manifest, TaskState
 
 TASKS = [("source", 0), ("sink", 0)]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState, TaskStatus
-from streamlab.runtime import protocol as p
-from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.placement import worker_count, worker_of
-from streamlab.runtime.protocol import VertexLayout
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.coordinator.placement import worker_count, worker_of
+from streamlab.runtime.messages import protocol as p
+from streamlab.runtime.messages.protocol import VertexLayout
 from streamlab.state.checkpoints.manifest import KnownSplit, TaskState
 
 SOURCE = VertexLayout("source", ("source",), 2, is_source=True, is_sink=False)

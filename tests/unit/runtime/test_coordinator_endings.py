@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.observe.status import JobState
-from streamlab.runtime import protocol as p
-from streamlab.runtime.coordinator import LAST_CHECKPOINT_US
+from streamlab.runtime.coordinator.coordinator import LAST_CHECKPOINT_US
+from streamlab.runtime.messages import protocol as p
 
 
 def running(**options: object) -> Cluster:

@@ -7,10 +7,10 @@ import pytest
 
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure, JobState
-from streamlab.runtime import protocol as p
-from streamlab.runtime.attempt_state import Takeover
-from streamlab.runtime.coordinator import Coordinator
-from streamlab.runtime.protocol import VertexLayout
+from streamlab.runtime.coordinator.attempt_state import Takeover
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.messages import protocol as p
+from streamlab.runtime.messages.protocol import VertexLayout
 from streamlab.state.checkpoints.manifest import KnownSplit
 
 SINK = VertexLayout("sink", ("sink",), 1, is_source=False, is_sink=True)

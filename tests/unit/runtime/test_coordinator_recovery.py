@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.observe.status import JobState, TaskStatus
-from streamlab.runtime import protocol as p
-from streamlab.runtime.attempt_state import Takeover
-from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.coordinator.attempt_state import Takeover
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.messages import protocol as p
 from streamlab.state.checkpoints.manifest import TaskState
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.runtime import protocol as p
-from streamlab.runtime.attempt_state import Takeover
-from streamlab.runtime.coordinator import Coordinator
+from streamlab.runtime.coordinator.attempt_state import Takeover
+from streamlab.runtime.coordinator.coordinator import Coordinator
+from streamlab.runtime.messages import protocol as p
 
 
 def running(**options: object) -> Cluster:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from streamlab.core.errors import StateError
 from streamlab.core.messages import MAIN
-from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
-from streamlab.runtime.folder import create_folder
-from streamlab.runtime.protocol import Layout
-from streamlab.runtime.record_log import LogReader, LogWriter, standing
-from streamlab.runtime.table_reader import TableReader, read_late_rows, write_table_facts
+from streamlab.runtime.job_folder.attempts import Attempt, read_attempts, record_attempt
+from streamlab.runtime.job_folder.folder import create_folder
+from streamlab.runtime.messages.protocol import Layout
+from streamlab.runtime.tables.record_log import LogReader, LogWriter, standing
+from streamlab.runtime.tables.table_reader import TableReader, read_late_rows, write_table_facts
 
 RECORDS = [pl.DataFrame({"n": [number] * 5, "word": ["a word"] * 5}) for number in range(4)]
 

@@ -12,15 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.connectors.recorded import RecordedSource
-from streamlab.connectors.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
-from streamlab.connectors.source import Position, Source, Split, SplitReader
+from streamlab.connectors.contracts.sink import Guarantee, Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.source import Position, Source, Split, SplitReader
+from streamlab.connectors.recording.recorded import RecordedSource
 from streamlab.core.errors import CheckpointError
+from streamlab.core.event_time.time import MIN_TIME_US
 from streamlab.core.messages import Batch
 from streamlab.core.options import JobOptions
-from streamlab.core.time import MIN_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
-from streamlab.runtime.deployment import (
+from streamlab.runtime.job_folder.folder import CheckpointPlace, JobFolder, JobMeta, Replayed
+from streamlab.runtime.messages.protocol import Deploy, Layout
+from streamlab.runtime.task.task_states import known_split
+from streamlab.runtime.worker.deployment import (
     BuiltTask,
     Origin,
     Place,
@@ -29,9 +32,6 @@ from streamlab.runtime.deployment import (
     share,
     with_recordings,
 )
-from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta, Replayed
-from streamlab.runtime.protocol import Deploy, Layout
-from streamlab.runtime.task_states import known_split
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import Manifest, StoredSource, StoredSplit, TaskState
 from streamlab.state.checkpoints.manifests import ManifestStore

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamlab.core.messages import Batch, Watermark
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
-from streamlab.runtime.exchange import Channel, Router, input_channels
+from streamlab.runtime.task.exchange import Channel, Router, input_channels
 from streamlab.state.snapshot import subtask_of
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(-3, 3)), max_size=40)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamlab.core.errors import OptionError, StepFailed
-from streamlab.runtime.task_runner import failure_of
+from streamlab.runtime.worker.task_runner import failure_of
 
 LONG = "z" * 1_000_000
 

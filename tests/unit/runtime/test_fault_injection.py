@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from streamlab.core.failpoints import arm, reach
-from streamlab.runtime import fault_injection
-from streamlab.runtime.fault_injection import VARIABLE, InjectedFaultError, PlannedFault, arm_from_environment
+from streamlab.runtime.process import fault_injection
+from streamlab.runtime.process.fault_injection import VARIABLE, InjectedFaultError, PlannedFault, arm_from_environment
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from streamlab.connectors.cuts import END_OF_NOTES
-from streamlab.runtime.gathering import Gathering
-from streamlab.runtime.protocol import HaltSources, SourceHalts
+from streamlab.connectors.reading.batch_log import END_OF_NOTES
+from streamlab.runtime.coordinator.replay_checkpoints import Gathering
+from streamlab.runtime.messages.protocol import HaltSources, SourceHalts
 
 ONE, TWO = ("source", 0), ("source", 1)
 

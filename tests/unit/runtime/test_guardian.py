@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import pytest
 
-from streamlab.runtime import guardian as module
-from streamlab.runtime.guardian import DEFECT, FOLLOWED, GUARDIAN, Guardian
+from streamlab.runtime.supervisor import guardian as module
+from streamlab.runtime.supervisor.guardian import DEFECT, FOLLOWED, GUARDIAN, Guardian
 
 KEY = bytes(range(32))
 KILLED = -signal.SIGKILL
@@ -64,7 +64,7 @@ class World:
     lives_s: float = 1.0
 
     def start(self, command: list[str], **options: object) -> Coordinator:
-        at = command.index("streamlab.runtime.supervisor")
+        at = command.index("streamlab.runtime.supervisor.supervisor")
         assert command[at + 1] == self.folder
         assert command[at + 2] == f"{GUARDIAN}{os.getpid()}"
         self.followed.append(FOLLOWED in command)

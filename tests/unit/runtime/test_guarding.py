@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from streamlab.core.options import JobOptions
-from streamlab.runtime import guarding as module
-from streamlab.runtime.guarding import Guarding, guardian_command
+from streamlab.runtime.supervisor import guardian_watch as module
+from streamlab.runtime.supervisor.guardian_watch import Guarding, guardian_command
 
 KEY = bytes(range(32))
 NOTES = "import sys, pathlib; i = sys.stdin.buffer; pathlib.Path(sys.argv[1]).write_bytes(i.read(32)); i.read()"

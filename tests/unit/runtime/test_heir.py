@@ -10,10 +10,10 @@ import pytest
 from streamlab.core.options import JobOptions
 from streamlab.core.process_id import ProcessId, process_id
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.runtime import heir
-from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
-from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.protocol import KEY_BYTES, Layout
+from streamlab.runtime.job_folder.folder import JobFolder, JobMeta, create_folder
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.messages.protocol import KEY_BYTES, Layout
+from streamlab.runtime.supervisor import heir
 
 GONE = ProcessId(1, "never")
 

@@ -9,8 +9,8 @@ import pytest
 from streamlab.core.errors import StateError
 from streamlab.observe.history import Sample
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
-from streamlab.runtime import history_file
-from streamlab.runtime.history_file import HistoryReader, HistoryWriter
+from streamlab.runtime.job_folder import history_file
+from streamlab.runtime.job_folder.history_file import HistoryReader, HistoryWriter
 
 NOW = 1_700_000_000_000_000
 

@@ -13,8 +13,8 @@ import pytest
 
 import streamlab as sl
 from streamlab.core.errors import StateError
-from streamlab.runtime.folder import create_folder, folder_of, list_folders
-from streamlab.runtime.home import home, registry_lock, trusted_home
+from streamlab.runtime.job_folder.folder import create_folder, folder_of, list_folders
+from streamlab.runtime.job_folder.home import home, registry_lock, trusted_home
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_a_link_in_it_is_refused_until_the_hint_was_followed(own, tmp_path, name
 
 
 def test_a_home_of_somebody_else_is_refused(monkeypatch):
-    monkeypatch.setattr("streamlab.runtime.home.os.getuid", lambda: os.geteuid() + 1)
+    monkeypatch.setattr("streamlab.runtime.job_folder.home.os.getuid", lambda: os.geteuid() + 1)
     with pytest.raises(StateError, match="of user"):
         trusted_home()
 
@@ -81,7 +81,7 @@ def test_a_home_that_cannot_be_used_is_refused_at_the_start(monkeypatch, path):
 
 def test_a_relative_home_stays_where_it_was_when_streamlab_was_imported(tmp_path):
     code = (
-        "import os, streamlab; os.chdir('/'); from streamlab.runtime.home import home;"
+        "import os, streamlab; os.chdir('/'); from streamlab.runtime.job_folder.home import home;"
         "print(home(), os.environ['STREAMLAB_HOME'])"
     )
     env = {**os.environ, "STREAMLAB_HOME": "mine"}

@@ -7,14 +7,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.contracts.sink import SinkContext
 from streamlab.core.messages import LATE_ROWS, MAIN
-from streamlab.runtime.attempts import Attempt, record_attempt
-from streamlab.runtime.protocol import Layout, VertexLayout
-from streamlab.runtime.record_log import LogReader, LogWriter, orphans
-from streamlab.runtime.results import ResultTable, SideTables
-from streamlab.runtime.table_reader import TableReader
-from streamlab.runtime.task import SideOutput
+from streamlab.runtime.job_folder.attempts import Attempt, record_attempt
+from streamlab.runtime.messages.protocol import Layout, VertexLayout
+from streamlab.runtime.tables.record_log import LogReader, LogWriter, orphans
+from streamlab.runtime.tables.results import ResultTable, SideTables
+from streamlab.runtime.tables.table_reader import TableReader
+from streamlab.runtime.task.task import SideOutput
 
 KEEP = 100
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
+from streamlab.core.event_time.time import MIN_TIME_US
 from streamlab.core.messages import LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.row_watermarks import ROW_WATERMARK
-from streamlab.core.time import MIN_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
-from streamlab.runtime.inputs import Inputs
-from streamlab.runtime.task import Task
-from streamlab.runtime.transport import Inbox
-from streamlab.runtime.turns import Turn, TurnLog, TurnTrail
+from streamlab.runtime.network.transport import Inbox
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.worker.input_order_log import Turn, TurnLog, TurnTrail
+from streamlab.runtime.worker.inputs import Inputs
 
 HALF_A_MINUTE_US = 30_000_000
 FRAME = pl.DataFrame({"n": [1]})

@@ -19,11 +19,11 @@ from streamlab.core.process_id import process_id
 from streamlab.observe.diagnosis import Facts, diagnose
 from streamlab.observe.status import JobState, JobStatus
 from streamlab.observe.wording import figures
-from streamlab.runtime.client import JobHandle
-from streamlab.runtime.folder import JobFolder, JobMeta, checked_name, create_folder, list_folders
-from streamlab.runtime.home import registry_lock
-from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.protocol import Layout, VertexLayout
+from streamlab.runtime.client.client import JobHandle
+from streamlab.runtime.job_folder.folder import JobFolder, JobMeta, checked_name, create_folder, list_folders
+from streamlab.runtime.job_folder.home import registry_lock
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.messages.protocol import Layout, VertexLayout
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlab.runtime.job_log import limit_log, read_log
+from streamlab.runtime.process.job_log import limit_log, read_log
 
 LINE = "x" * 9 + "\n"
 

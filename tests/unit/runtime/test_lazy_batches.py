@@ -8,19 +8,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamlab.connectors.files import scan_parquet
-from streamlab.connectors.stepped_reader import SteppedReader
+from streamlab.connectors.files.files import scan_parquet
+from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.core.errors import SourceError, StepFailed
-from streamlab.core.time import Duration
-from streamlab.core.windows import HoppingWindows
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import HoppingWindows
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.operators.base import OperatorSpec
 from streamlab.operators.head import HeadSpec
 from streamlab.operators.steps import PolarsStepsSpec
 from streamlab.operators.windows import window_operators
 from streamlab.plan.expressions import split_aggregates
-from streamlab.runtime.task import Task
-from streamlab.runtime.task_values import SideOutput
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.task.task_values import SideOutput
 
 ROWS = pl.DataFrame(
     {

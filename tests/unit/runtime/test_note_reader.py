@@ -8,10 +8,10 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.runtime.attempts import Attempt, record_attempt
-from streamlab.runtime.note_reader import NoteReader
-from streamlab.runtime.protocol import Layout
-from streamlab.runtime.record_log import LogWriter
+from streamlab.runtime.job_folder.attempts import Attempt, record_attempt
+from streamlab.runtime.messages.protocol import Layout
+from streamlab.runtime.tables.note_reader import NoteReader
+from streamlab.runtime.tables.record_log import LogWriter
 
 LAYOUT = Layout(1, ())
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamlab.runtime import watchdog
-from streamlab.runtime.watchdog import Watchdog
+from streamlab.runtime.worker import watchdog
+from streamlab.runtime.worker.watchdog import Watchdog
 
 
 @pytest.mark.parametrize(("parent", "killed"), [(4_711, [4_711]), (1, [])])
@@ -29,7 +29,7 @@ def test_a_worker_without_a_coordinator_ends_that_one_and_nobody_else(monkeypatc
 
 LETS_GO = """
 import os
-from streamlab.runtime.worker_start import start_worker
+from streamlab.runtime.process.worker_start import start_worker
 worker = start_worker("nobody's")
 os.set_blocking(worker.events_fd, True)
 os.read(worker.events_fd, 1)

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from streamlab.core.errors import JobError, PlanError
 from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.operators.base import OperatorSpec
-from streamlab.runtime import protocol
-from streamlab.runtime.black_box import BlackBox, read_black_box
-from streamlab.runtime.control import ControlServer, ask
-from streamlab.runtime.pickling import pickled_graph
-from streamlab.runtime.pipes import FrameBuffer, PipeWriter, framed, read_available
-from streamlab.runtime.processes import exit_reason, process_id
+from streamlab.runtime.messages import protocol
+from streamlab.runtime.messages.control import ControlServer, ask
+from streamlab.runtime.messages.pipes import FrameBuffer, PipeWriter, framed, read_available
+from streamlab.runtime.process.crash_record import BlackBox, read_black_box
+from streamlab.runtime.process.pickling import pickled_graph
+from streamlab.runtime.process.processes import exit_reason, process_id
 
 # -- pipes ---------------------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def test_exit_reasons(code, text):
 
 def test_the_black_box_outlives_its_process(tmp_path):
     code = (
-        "import os, sys, pathlib; from streamlab.runtime.black_box import BlackBox;"
+        "import os, sys, pathlib; from streamlab.runtime.process.crash_record import BlackBox;"
         "box = BlackBox(pathlib.Path(sys.argv[1])); box.note('first', 'x'); box.note('schritt ö', 'a\\nb'); os.abort()"
     )
     command = f'ulimit -c 0; exec {sys.executable} -c "$0" "$1"'

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamlab.core.options import JobOptions
 from streamlab.observe.status import Failure
-from streamlab.runtime.restart_policy import GiveUp, Restart, RestartPolicy
+from streamlab.runtime.coordinator.restart_policy import GiveUp, Restart, RestartPolicy
 
 KILLED = Failure(message="gone", kind="WorkerLost")
 

@@ -12,15 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from streamlab.connectors.sink import SinkContext
+from streamlab.connectors.contracts.sink import SinkContext
 from streamlab.core.changelog import ROW_KIND, fold
 from streamlab.core.errors import SinkError
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
-from streamlab.runtime import results as results_module
-from streamlab.runtime.record_log import LogReader, LogWriter
-from streamlab.runtime.results import ResultTable, SideTables
-from streamlab.runtime.table_reader import TableReader, fold_keyed, read_late_rows, read_side_rows, write_table_facts
-from streamlab.runtime.task_values import SideOutput
+from streamlab.runtime.tables import results as results_module
+from streamlab.runtime.tables.record_log import LogReader, LogWriter
+from streamlab.runtime.tables.results import ResultTable, SideTables
+from streamlab.runtime.tables.table_reader import (
+    TableReader,
+    fold_keyed,
+    read_late_rows,
+    read_side_rows,
+    write_table_facts,
+)
+from streamlab.runtime.task.task_values import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.String, "n": pl.Int64})
 
@@ -184,7 +190,7 @@ def test_subtasks_write_next_to_each_other(tmp_path):
 
 
 def test_the_newest_changes_are_at_hand_however_they_came(tmp_path, monkeypatch):
-    monkeypatch.setattr("streamlab.runtime.table_reader.NEWEST_ROWS", 10)
+    monkeypatch.setattr("streamlab.runtime.tables.table_reader.NEWEST_ROWS", 10)
     writer = opened(tmp_path)
     reader = TableReader(tmp_path / "results")
     assert reader.newest().schema == {**SCHEMA, ROW_KIND: pl.Int8}

@@ -12,12 +12,12 @@ from streamlab.core.errors import OptionError
 from streamlab.core.options import JobOptions
 from streamlab.core.process_id import process_id
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.runtime.client import list_jobs
-from streamlab.runtime.folder import CheckpointPlace, JobFolder, JobMeta, create_folder
-from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.protocol import Layout
-from streamlab.runtime.retention import EndedJob, bytes_to_keep, folder_bytes, parse_bytes, surplus
-from streamlab.runtime.sweeping import sweep
+from streamlab.runtime.client.client import list_jobs
+from streamlab.runtime.client.sweeping import sweep
+from streamlab.runtime.job_folder.folder import CheckpointPlace, JobFolder, JobMeta, create_folder
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.job_folder.retention import EndedJob, bytes_to_keep, folder_bytes, parse_bytes, surplus
+from streamlab.runtime.messages.protocol import Layout
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from streamlab.core.errors import StateError
-from streamlab.runtime import socket_folders
-from streamlab.runtime.socket_folders import create_sockets_folder, remove_sockets_folder, trusted_sockets
+from streamlab.runtime.job_folder import socket_folders
+from streamlab.runtime.job_folder.socket_folders import create_sockets_folder, remove_sockets_folder, trusted_sockets
 
 JOB = "j-20131231-8f3a2c"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.runtime.spare_pool import KEEP_S, MOST_WORKERS, SparePool
+from streamlab.runtime.client.spare_pool import KEEP_S, MOST_WORKERS, SparePool
 
 jobs = st.lists(st.tuples(st.integers(1, 3 * MOST_WORKERS), st.integers(0, 2 * int(KEEP_S))), min_size=1, max_size=8)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamlab.core.options import JobOptions
-from streamlab.runtime.step_clock import StepClock
+from streamlab.runtime.worker.call_deadlines import StepClock
 
 OPTIONS = JobOptions("job", step_timeout_ms=1_000, commit_timeout_ms=30_000)
 

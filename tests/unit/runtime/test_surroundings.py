@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlab.runtime.surroundings import Surroundings
+from streamlab.runtime.process.surroundings import Surroundings
 
 
 def test_they_stay_the_same():
@@ -59,7 +59,7 @@ def test_variables_the_folder_and_the_path_count(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("own", ["", "dirty_decay_ms:1"])
 def test_that_polars_was_imported_does_not_count(own: str):
     """It changes a variable, which its workers would then take for the user's."""
-    code = """from streamlab.runtime.surroundings import Surroundings
+    code = """from streamlab.runtime.process.surroundings import Surroundings
 before = Surroundings.now()
 import os, polars
 assert "500" in os.environ["_RJEM_MALLOC_CONF"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from streamlab.runtime import sweeping
-from streamlab.runtime.home import home
-from streamlab.runtime.sweeping import _Sweeper
+from streamlab.runtime.client import sweeping
+from streamlab.runtime.client.sweeping import _Sweeper
+from streamlab.runtime.job_folder.home import home
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.sink import Pending, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Pending, SinkContext, SinkWriter
 from streamlab.core.changelog import ROW_KIND, fold
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS, LATE_ROWS
-from streamlab.runtime import record_log, table_reader
-from streamlab.runtime import results as results_module
-from streamlab.runtime.attempts import Attempt, read_attempts, record_attempt
-from streamlab.runtime.note_reader import NoteReader
-from streamlab.runtime.protocol import Layout
-from streamlab.runtime.record_log import LogReader, LogWriter
-from streamlab.runtime.results import ResultTable, SideTables
-from streamlab.runtime.table_reader import TableReader, read_late_rows, write_table_facts
-from streamlab.runtime.task_values import SideOutput
+from streamlab.runtime.job_folder.attempts import Attempt, read_attempts, record_attempt
+from streamlab.runtime.messages.protocol import Layout
+from streamlab.runtime.tables import record_log, table_reader
+from streamlab.runtime.tables import results as results_module
+from streamlab.runtime.tables.note_reader import NoteReader
+from streamlab.runtime.tables.record_log import LogReader, LogWriter
+from streamlab.runtime.tables.results import ResultTable, SideTables
+from streamlab.runtime.tables.table_reader import TableReader, read_late_rows, write_table_facts
+from streamlab.runtime.task.task_values import SideOutput
 
 SCHEMA = pl.Schema({"k": pl.Int64, "n": pl.Int64})
 CHANGES = pl.Schema({**SCHEMA, ROW_KIND: pl.Int8})

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 
-from streamlab.connectors.sink import Pending, Sink, SinkContext, SinkWriter
+from streamlab.connectors.contracts.sink import Pending, Sink, SinkContext, SinkWriter
 from streamlab.core.errors import InternalError, StepFailed
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import DEAD_LETTERS, LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.steps import PolarsStepsSpec
-from streamlab.runtime.exchange import Channel, Emission
-from streamlab.runtime.task import Task
-from streamlab.runtime.task_values import Output, Restored, SideOutput, Snapshotted
+from streamlab.runtime.task.exchange import Channel, Emission
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.task.task_values import Output, Restored, SideOutput, Snapshotted
 from streamlab.state.snapshot import Snapshot
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.connectors.progress import ReaderSnapshot, SplitProgress
-from streamlab.connectors.source import Split
+from streamlab.connectors.contracts.source import Split
+from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress
 from streamlab.core.errors import CheckpointError
 from streamlab.graph.job_graph import Vertex
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.runtime.task_states import known_split, restored_reader, restored_task, split_of, stored_part
-from streamlab.runtime.task_values import Restored, Snapshotted
+from streamlab.runtime.task.task_states import known_split, restored_reader, restored_task, split_of, stored_part
+from streamlab.runtime.task.task_values import Restored, Snapshotted
 from streamlab.state.checkpoints.blobs import LocalBlobs
 from streamlab.state.checkpoints.contents import file_name
 from streamlab.state.checkpoints.manifest import Manifest, TaskState

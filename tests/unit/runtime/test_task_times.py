@@ -6,17 +6,17 @@ import datetime as dt
 
 import polars as pl
 
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import HoppingWindows
 from streamlab.core.messages import Batch, End, Watermark
-from streamlab.core.time import Duration
-from streamlab.core.windows import HoppingWindows
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.observe.late_notes import LATE_NOTES
 from streamlab.operators.watermarks import AssignWatermarksSpec
 from streamlab.operators.windows import window_operators
 from streamlab.plan.expressions.split import split_aggregates
-from streamlab.runtime.task import Task
-from streamlab.runtime.task_times import INTERVAL_US, TaskTimes
-from streamlab.runtime.task_values import Restored, Snapshotted
+from streamlab.runtime.task.task import Task
+from streamlab.runtime.task.task_times import INTERVAL_US, TaskTimes
+from streamlab.runtime.task.task_values import Restored, Snapshotted
 
 SCHEMA = pl.Schema({"t": pl.Datetime("us"), "n": pl.Int64})
 

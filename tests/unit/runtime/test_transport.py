@@ -16,8 +16,7 @@ from polars.testing import assert_frame_equal
 
 from streamlab.core.errors import InternalError, StepFailed
 from streamlab.core.messages import Barrier, Batch, End, Idle, Watermark
-from streamlab.runtime.exchange import Channel
-from streamlab.runtime.transport import (
+from streamlab.runtime.network.transport import (
     Inbox,
     LocalOutlet,
     Transport,
@@ -26,6 +25,7 @@ from streamlab.runtime.transport import (
     encoded,
     mac,
 )
+from streamlab.runtime.task.exchange import Channel
 
 KEY = b"k" * 32
 CHANNEL = Channel(0, 0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamlab.core.messages import Batch, End, Idle, Watermark
-from streamlab.runtime.turns import Turn, TurnLog, TurnTrail
+from streamlab.runtime.worker.input_order_log import Turn, TurnLog, TurnTrail
 
 MESSAGES = [(0, Batch), (1, Watermark(5)), (1, Idle()), (0, Watermark(-7)), (0, End())]
 

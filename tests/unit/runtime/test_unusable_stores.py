@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.runtime.job_failures import folder_failed, last_checkpoint_failed
+from streamlab.runtime.coordinator.job_failures import folder_failed, last_checkpoint_failed
 
 
 @pytest.mark.parametrize("place", ["/proc/nope", "/dev/null", "/dev/null/below", "ftp://127.0.0.1:1/x", "s9://x"])

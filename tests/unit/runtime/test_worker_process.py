@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlab.runtime.pipes import READY, framed
-from streamlab.runtime.worker_process import WorkerProcess
-from streamlab.runtime.worker_start import StartedWorker
+from streamlab.runtime.messages.pipes import READY, framed
+from streamlab.runtime.process.worker_start import StartedWorker
+from streamlab.runtime.supervisor.worker_process import WorkerProcess
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.session.comparing import differing
+from streamlab.jobs.history.comparing import differing
 
 FLOATS = st.floats(allow_subnormal=False) | st.none()
 ROWS = st.lists(st.tuples(st.integers(0, 2) | st.none(), FLOATS, FLOATS), max_size=12)

@@ -8,25 +8,25 @@ import msgspec
 import polars as pl
 import pytest
 
-from streamlab.connectors.letters import letters
+from streamlab.connectors.contracts.dead_letters import letters
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import DEAD_LETTER_SCHEMA, DEAD_LETTERS
 from streamlab.core.options import JobOptions
-from streamlab.core.time import MAX_TIME_US
+from streamlab.jobs.job import Job
 from streamlab.observe.late_notes import LATE_NOTES, SHOWN, stored
 from streamlab.observe.panes import SHOWN as PANES
 from streamlab.observe.panes import STORED
 from streamlab.observe.status import ClockStatus, JobState, JobStatus, SplitStatus, TaskStatus, TimeStatus
-from streamlab.runtime.attempts import Attempt, record_attempt
-from streamlab.runtime.client import JobHandle
-from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
-from streamlab.runtime.history_file import HistoryWriter
-from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.pane_files import PaneReader, PaneWriter, ask, wait_for_answer
-from streamlab.runtime.processes import process_id
-from streamlab.runtime.protocol import Layout, VertexLayout
-from streamlab.runtime.results import SideTables
-from streamlab.runtime.task_values import SideOutput
-from streamlab.session.job import Job
+from streamlab.runtime.client.client import JobHandle
+from streamlab.runtime.job_folder.attempts import Attempt, record_attempt
+from streamlab.runtime.job_folder.folder import JobFolder, JobMeta, create_folder
+from streamlab.runtime.job_folder.history_file import HistoryWriter
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.messages.protocol import Layout, VertexLayout
+from streamlab.runtime.process.processes import process_id
+from streamlab.runtime.tables.results import SideTables
+from streamlab.runtime.tables.window_files import PaneReader, PaneWriter, ask, wait_for_answer
+from streamlab.runtime.task.task_values import SideOutput
 
 NOW = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -168,7 +168,7 @@ def test_panes_of_all_workers_are_added_up(folder) -> None:
 def test_whoever_looks_again_is_told_which_windows_are_of_an_earlier_look(folder, monkeypatch) -> None:
     reader = PaneReader(folder.path)
     now_s = [1000.0]
-    monkeypatch.setattr("streamlab.runtime.pane_files.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("streamlab.runtime.tables.window_files.time.monotonic", lambda: now_s[0])
     writers = [PaneWriter(folder.path, worker, 1) for worker in range(2)]
 
     def told(keys: int) -> None:
@@ -215,8 +215,8 @@ class Slow(Windows):
         self.now_s = self.worked_s = 0.0
         self.seen: list[float] = []
         self._work_s = work_s
-        monkeypatch.setattr("streamlab.runtime.pane_files.time.monotonic", lambda: self.now_s)
-        monkeypatch.setattr("streamlab.runtime.pane_files.time.process_time", lambda: self.worked_s)
+        monkeypatch.setattr("streamlab.runtime.tables.window_files.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("streamlab.runtime.tables.window_files.time.process_time", lambda: self.worked_s)
 
     def panes(self) -> list[tuple[str, pl.DataFrame]]:
         self.seen.append(self.now_s)

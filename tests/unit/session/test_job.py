@@ -8,16 +8,16 @@ import pytest
 
 from streamlab.core import errors
 from streamlab.core.errors import JobError, OptionError, StateError, StepFailed
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.options import JobOptions
-from streamlab.core.time import MAX_TIME_US
+from streamlab.jobs.job import Job
 from streamlab.observe.status import CheckpointStatus, Failure, JobState, JobStatus, TaskStatus
-from streamlab.runtime.client import JobHandle, find, list_jobs
-from streamlab.runtime.folder import JobFolder, JobMeta, create_folder
-from streamlab.runtime.job_processes import JobProcesses
-from streamlab.runtime.processes import ProcessId, process_id
-from streamlab.runtime.protocol import Layout
-from streamlab.runtime.sweeping import sweep
-from streamlab.session.job import Job
+from streamlab.runtime.client.client import JobHandle, find, list_jobs
+from streamlab.runtime.client.sweeping import sweep
+from streamlab.runtime.job_folder.folder import JobFolder, JobMeta, create_folder
+from streamlab.runtime.job_folder.job_processes import JobProcesses
+from streamlab.runtime.messages.protocol import Layout
+from streamlab.runtime.process.processes import ProcessId, process_id
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import pytest
 
 import streamlab as sl
 from streamlab.core.errors import JobError, OptionError, PlanError, SourceError, StepFailed
-from streamlab.runtime.folder import list_folders
-from streamlab.session.local_runner import default_parallelism
-from streamlab.session.places import checkpoint_store
+from streamlab.jobs.history.places import checkpoint_store
+from streamlab.jobs.local_runner import default_parallelism
+from streamlab.runtime.job_folder.folder import list_folders
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a"], "n": [1, 2, 3]})
 

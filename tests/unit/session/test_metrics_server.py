@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from streamlab.core.errors import JobError, OptionError
+from streamlab.jobs.figures.metrics_server import MetricsServer
 from streamlab.observe.prometheus import CONTENT_TYPE
 from streamlab.observe.status import JobState, JobStatus
-from streamlab.session.metrics_server import MetricsServer
 
 STATUS = JobStatus(id="j-1", name="demo", state=JobState.RUNNING, rows_in=7)
 

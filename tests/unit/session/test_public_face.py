@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import streamlab as sl
-from streamlab.connectors import files
+from streamlab.connectors.files import files
 from streamlab.core import errors
 from streamlab.frame import runner
-from streamlab.session import sources
+from streamlab.jobs import sources
 
 
 def test_everything_named_is_there() -> None:

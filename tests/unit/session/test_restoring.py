@@ -13,8 +13,8 @@ from streamlab.connectors.sinks.files import ParquetSink
 from streamlab.core.errors import CheckpointError
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
+from streamlab.jobs.history.restoring import check_fits, pinned
 from streamlab.plan import nodes
-from streamlab.session.restoring import check_fits, pinned
 from streamlab.state.checkpoints.manifest import KnownSplit, Manifest, StoredFrame, StoredState, TaskState
 from streamlab.testing.wiring import CollectSink
 

@@ -13,11 +13,11 @@ import pytest
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import JobError, SourceError
+from streamlab.jobs import row_stream
+from streamlab.jobs.row_stream import stream_rows
 from streamlab.observe.status import Failure, JobState, JobStatus
-from streamlab.runtime.protocol import CancelRequested, PauseRequested, ResumeRequested
-from streamlab.runtime.record_log import LogWriter, RecordHeader
-from streamlab.session import row_stream
-from streamlab.session.row_stream import stream_rows
+from streamlab.runtime.messages.protocol import CancelRequested, PauseRequested, ResumeRequested
+from streamlab.runtime.tables.record_log import LogWriter, RecordHeader
 
 
 @dataclass

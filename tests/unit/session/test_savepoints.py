@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from streamlab.core.errors import CheckpointError, OptionError
-from streamlab.core.time import MAX_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.graph.job_graph import JobGraph, Vertex
+from streamlab.jobs.history.checkpoints import SCHEMA, Checkpoint, Checkpoints
+from streamlab.jobs.history.restoring import check_fits
 from streamlab.observe.status import CheckpointStatus
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.runtime.results import ResultTable
-from streamlab.session.checkpoints import SCHEMA, Checkpoint, Checkpoints
-from streamlab.session.restoring import check_fits
+from streamlab.runtime.tables.results import ResultTable
 from streamlab.state.checkpoints.blobs import Blobs, LocalBlobs
 from streamlab.state.checkpoints.contents import file_name
 from streamlab.state.checkpoints.manifest import (

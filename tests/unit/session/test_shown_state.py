@@ -10,10 +10,10 @@ import pytest
 
 import streamlab as sl
 from streamlab.core.errors import OptionError
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import Barrier, Batch
-from streamlab.core.time import MAX_TIME_US
-from streamlab.session.checkpoints import Checkpoint
-from streamlab.session.shown_state import shown_state
+from streamlab.jobs.history.checkpoints import Checkpoint
+from streamlab.jobs.history.shown_state import shown_state
 from streamlab.state.checkpoints.blobs import Blobs, LocalBlobs
 from streamlab.state.checkpoints.manifest import Manifest, StoredColumn, StoredStep, TaskState
 from streamlab.state.checkpoints.snapshots import SnapshotWriter

@@ -11,11 +11,11 @@ import pytest
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import OptionError
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import MAIN
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US
+from streamlab.jobs.control.stepping import Step, _moment, _News, _step
 from streamlab.observe.status import SplitRead, StepStatus
-from streamlab.runtime.record_log import LogWriter
-from streamlab.session.stepping import Step, _moment, _News, _step
+from streamlab.runtime.tables.record_log import LogWriter
 
 NOTHING = pl.DataFrame(schema={"op": pl.String, "n": pl.Int64})
 ONE = pl.DataFrame({"op": ["+I"], "n": [1]})

@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import streamlab as sl
-from streamlab.session import places
+from streamlab.jobs.history import places
 
 _goes_on = threading.Event()
 

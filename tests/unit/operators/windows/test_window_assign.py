@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from window_model import cumulative, fixed_windows, hopping, session
 
 from streamlab.core.errors import OptionError, PlanError
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration
-from streamlab.core.windows import (
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, Duration
+from streamlab.core.event_time.windows import (
     CumulativeWindows,
     EveryDuration,
     EveryRows,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from window_model import cumulative, hopping
 
-from streamlab.core.time import Duration
-from streamlab.core.windows import CumulativeWindows, HoppingWindows
+from streamlab.core.event_time.time import Duration
+from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.windows import windows_of
 from streamlab.operators.windows.calendar_grid import CalendarGrid
 from streamlab.operators.windows.calendar_starts import CalendarStarts

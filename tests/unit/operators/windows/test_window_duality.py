@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from window_model import Pipeline, hopping, specs
 
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, tick_us
-from streamlab.core.windows import HoppingWindows
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, tick_us
+from streamlab.core.event_time.windows import HoppingWindows
 from streamlab.operators.windows import windows_of
 
 NEW_YORK = "America/New_York"

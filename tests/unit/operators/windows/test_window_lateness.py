@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from window_model import Pipeline, hopping, rows_frame, session, specs
 
+from streamlab.core.event_time.windows import Windows
 from streamlab.core.messages import LATE_ROWS
-from streamlab.core.windows import Windows
 from streamlab.observe.late_notes import KEPT, SHOWN, shown
 from streamlab.observe.time_notes import TimeNotes, bucket_end_ms
 

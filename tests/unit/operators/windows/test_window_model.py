@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from window_model import AGGREGATES, BUFFERED, Model, Pipeline, cumulative, hopping, rows_frame, session, specs
 
+from streamlab.core.event_time.time import MAX_TIME_US, Duration
+from streamlab.core.event_time.windows import EveryDuration, EveryRows, Windows
 from streamlab.core.messages import MAIN, Batch
-from streamlab.core.time import MAX_TIME_US, Duration
-from streamlab.core.windows import EveryDuration, EveryRows, Windows
 
 WINDOWS: list[Windows] = [
     hopping("10ms"),

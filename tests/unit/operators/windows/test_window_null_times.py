@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from window_model import AGGREGATES, BUFFERED, cumulative, hopping, rows_frame, session, specs
 
+from streamlab.core.event_time.windows import Windows
 from streamlab.core.messages import DEAD_LETTERS, MAIN, UNAGGREGATED, Batch
-from streamlab.core.windows import Windows
 from streamlab.operators.base import OperatorContext
 
 WINDOWS = [

@@ -11,9 +11,9 @@ from window_model import AGGREGATES, SCHEMA, Pipeline, cumulative, hopping, rows
 
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.errors import InternalError
+from streamlab.core.event_time.time import MAX_TIME_US, Duration
+from streamlab.core.event_time.windows import EveryDuration, EveryRows
 from streamlab.core.messages import LATE_ROWS, MAIN, UNAGGREGATED, Batch, Watermark
-from streamlab.core.time import MAX_TIME_US, Duration
-from streamlab.core.windows import EveryDuration, EveryRows
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.windows import WindowAggregateSpec
 from streamlab.state.snapshot import Snapshot

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from window_model import AGGREGATES, BUFFERED, Pipeline, cumulative, fixed_windows, hopping, rows_frame, session, specs
 
-from streamlab.core.time import MAX_TIME_US
-from streamlab.core.windows import CumulativeWindows, EveryRows, HoppingWindows
+from streamlab.core.event_time.time import MAX_TIME_US
+from streamlab.core.event_time.windows import CumulativeWindows, EveryRows, HoppingWindows
 from streamlab.observe.panes import NEWEST, SHOWN, STORED, together
 from streamlab.operators.windows.window_aggregate import WindowAggregate
 

@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from streamlab.core.changelog import fold
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, Duration
+from streamlab.core.event_time.windows import (
+    CumulativeWindows,
+    EveryRows,
+    HoppingWindows,
+    SessionWindows,
+    Trigger,
+    Windows,
+)
 from streamlab.core.messages import LATE_ROWS, MAIN, Batch, Message, Watermark
-from streamlab.core.time import MAX_TIME_US, MIN_TIME_US, Duration
-from streamlab.core.windows import CumulativeWindows, EveryRows, HoppingWindows, SessionWindows, Trigger, Windows
 from streamlab.operators.base import OperatorContext
 from streamlab.operators.windows import PreAggregateSpec, WindowAggregateSpec, window_operators
 from streamlab.plan.expressions.split import split_aggregates

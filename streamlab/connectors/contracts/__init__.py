@@ -1,0 +1,1 @@
+"""What sources and sinks must do, as abstract classes, and the values that they exchange with the engine."""

@@ -1,0 +1,1 @@
+"""Sources that read no files: frames in memory, generated rows, sockets, this machine's metrics."""

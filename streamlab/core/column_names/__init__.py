@@ -1,0 +1,1 @@
+"""Names of the columns that streamlab computes with, now and in earlier formats."""

@@ -1,0 +1,1 @@
+"""Time: durations, event times, watermarks and windows, as values and pure state machines."""

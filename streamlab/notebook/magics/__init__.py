@@ -1,0 +1,1 @@
+"""``%%stream`` and ``%stream``: what is typed in cells, completed, run and answered."""

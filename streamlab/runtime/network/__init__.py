@@ -1,0 +1,1 @@
+"""How rows travel between tasks: channels with credit, within a worker and between workers."""
