@@ -46,11 +46,8 @@ def finished(job: sl.Job) -> list[tuple[str, int]]:
 def pids(home: Path, role: str) -> set[int]:
     """Return the processes of this home whose module has this name."""
     lines = [line.split() for line in processes_of(home)]
-    return {
-        int(line[0])
-        for line in lines
-        if any(word.startswith("streamlab.runtime") and word.endswith(f".{role}") for word in line)
-    }
+    names = {int(line[0]): [word for word in line if word.startswith("streamlab.runtime.")] for line in lines}
+    return {pid for pid, modules in names.items() if any(module.endswith(f".{role}") for module in modules)}
 
 
 def wait_for_spares(home: Path) -> None:
