@@ -184,7 +184,8 @@ class GrowingReader(SplitReader):
         frames: list[pl.DataFrame] = []
         rows = 0
         while rows < limit:
-            if self._chunk is None and not self._load(file, now_us, found):
+            # It may have been emptied while the last chunk was given out: then the next call begins anew.
+            if self._chunk is None and ((frames and self._was_emptied(file)) or not self._load(file, now_us, found)):
                 break
             chunk = self._chunk
             if chunk is None:

@@ -95,3 +95,16 @@ def test_files_behind_a_name_that_is_not_there_at_the_moment_are_found(tmp_path:
     run = restarted(run)
     advance(run, 2)
     assert sorted(numbers(run)) == [1, 2]
+
+
+def test_a_file_that_is_emptied_while_a_chunk_of_it_is_given_out_is_read_from_its_start(tmp_path: Path) -> None:
+    log = tmp_path / "app.csv"
+    add(log, *range(1, 6))
+    run = begun(source(log), batch_rows=3)
+    run.poll(run.now_us)
+    assert numbers(run) == [1, 2, 3]
+    os.truncate(log, 0)
+    add(log, *range(10, 20))
+    advance(run, 2)
+    assert sorted(numbers(run)) == [1, 2, 3, 4, 5, *range(10, 20)]
+    assert len(run.reasons) == 1

@@ -9,7 +9,7 @@ import msgspec
 from streamlab.observe.metrics import METRICS
 from streamlab.observe.status import JobState, JobStatus, TaskStatus
 
-_IDENTITY = {"vertex", "subtask", "steps", "finished", "reached", "time"}
+_IDENTITY = {"vertex", "subtask", "steps", "finished", "reached", "time", "dead_letter"}
 
 
 def test_every_figure_of_a_task_is_defined_once() -> None:
