@@ -16,7 +16,7 @@ PAGE_SLOTS = 1 << _PAGE_BITS
 """Slots of a page: the unit in which a snapshot shares what has not changed with the one before."""
 
 
-class DenseGroups:
+class FixedWidthTable:
     """Keys and their rows of values, addressed by the slots of a :class:`KeyIndex`.
 
     :meth:`frames` gives immutable pages of :data:`PAGE_SLOTS` slots with key columns and values; a page in which

@@ -1,4 +1,4 @@
-"""One row of values of any dtype per key: :class:`~streamlab.state.dense_groups.DenseGroups` for strings and lists.
+"""One row of values of any dtype per key: :class:`~streamlab.state.dense_groups.FixedWidthTable` for strings and lists.
 
 Slower, since values are found by bisection in sorted runs, but never by more than the logarithm of their number.
 """
@@ -15,8 +15,8 @@ from streamlab.state.slot_order import in_order
 from streamlab.state.slot_runs import SLOT, SlotRuns
 
 
-class RunGroups:
-    """Keys and their rows of values; the same calls as ``DenseGroups``.
+class VariableWidthTable:
+    """Keys and their rows of values; the same calls as ``FixedWidthTable``.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ Times = tuple[int | None, int | None, int]
 
 
 @dataclass(frozen=True)
-class RowGroups:
+class BufferedGroups:
     """A run of row groups, as the footer describes it.
 
     Attributes
@@ -100,7 +100,7 @@ def _schema_of(path: str) -> pl.Schema:
 
 
 class _ParquetReader(SplitReader):
-    def __init__(self, target: Target, groups: RowGroups, position: int, fit: Fit) -> None:
+    def __init__(self, target: Target, groups: BufferedGroups, position: int, fit: Fit) -> None:
         self._target = target
         self._groups = groups
         self._at = position
@@ -212,7 +212,7 @@ def _footer(path: str) -> Any:
         raise pl.exceptions.ComputeError(str(error)) from error
 
 
-def _parts(target: Target, part_rows: int | None = PART_ROWS) -> list[RowGroups]:
+def _parts(target: Target, part_rows: int | None = PART_ROWS) -> list[BufferedGroups]:
     """Return the runs of row groups that a file is cut into; one run when `part_rows` is None."""
     footer = _footer(target.path)
     column = _column(footer, target.timing.event_time)
@@ -226,12 +226,12 @@ def _parts(target: Target, part_rows: int | None = PART_ROWS) -> list[RowGroups]
         rows += size
     ends = [*cuts[1:], len(sizes)]
     return [
-        RowGroups(a, b - 1, sum(sizes[:a]), tuple(sizes[a:b]), tuple(times[a:b]))
+        BufferedGroups(a, b - 1, sum(sizes[:a]), tuple(sizes[a:b]), tuple(times[a:b]))
         for a, b in zip(cuts, ends, strict=True)
     ]
 
 
-def _first_us(target: Target, groups: RowGroups) -> int | None:
+def _first_us(target: Target, groups: BufferedGroups) -> int | None:
     """Return the event time of the first row, which only a paced replay asks for."""
     timing = target.timing
     if timing.event_time is None or timing.pace is None:

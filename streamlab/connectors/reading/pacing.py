@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 
-from streamlab.connectors.reading.split_cursor import Lane, Piece
+from streamlab.connectors.reading.split_cursor import ReadChunk, SplitCursor
 from streamlab.core.event_time.time import MIN_TIME_US
 
 
@@ -64,18 +64,18 @@ class Pacing:
         """Go on from this event time with the next look."""
         self.begins_us, self._started_us = event_us, None
 
-    def is_early(self, lane: Lane, now_us: int) -> bool:
+    def is_early(self, cursor: SplitCursor, now_us: int) -> bool:
         """Return whether a paced split need not be opened yet."""
-        first, allowed = first_us(lane), self.allowed_us(now_us)
-        if lane.opened or first is None or allowed is None or self.begins_us is None:
+        first, allowed = first_us(cursor), self.allowed_us(now_us)
+        if cursor.opened or first is None or allowed is None or self.begins_us is None:
             return False
         return first > allowed
 
-    def waits_until(self, queue: Sequence[Piece], column: str | None, unread_us: int | None) -> list[int]:
+    def waits_until(self, queue: Sequence[ReadChunk], column: str | None, unread_us: int | None) -> list[int]:
         """Return when the pace lets the next rows pass; `unread_us` is the earliest time in splits not opened yet."""
         if self.factor is None or column is None:
             return []
-        times = {piece.lane.split.id: piece.next_time_us(column) for piece in reversed(queue)}
+        times = {piece.cursor.split.id: piece.next_time_us(column) for piece in reversed(queue)}
         return [self.clock_us(time) for time in (*times.values(), unread_us) if time is not None]
 
     # -- another pace --------------------------------------------------------------------------------------------
@@ -102,14 +102,16 @@ class Pacing:
             self.restart_at(min(known))
 
 
-def reached(lanes: Iterable[Lane], queue: Collection[Piece], column: str | None, latest_us: int | None) -> int | None:
+def reached(
+    cursors: Iterable[SplitCursor], queue: Collection[ReadChunk], column: str | None, latest_us: int | None
+) -> int | None:
     """Return the event time that the slowest of the splits is at, of those that have rows.
 
     A split is at the latest time that it gave out, or at that of the row which it gives out next if that is later.
 
     Parameters
     ----------
-    lanes
+    cursors
         The splits that have not ended.
     queue
         What was read and not given out.
@@ -122,18 +124,18 @@ def reached(lanes: Iterable[Lane], queue: Collection[Piece], column: str | None,
         return latest_us
     waiting: dict[str, int | None] = {}
     for piece in queue:
-        name = piece.lane.split.id
+        name = piece.cursor.split.id
         if waiting.get(name) is None:
             waiting[name] = piece.next_time_us(column)
     places = []
-    for lane in lanes:
-        if lane.dry and not lane.queued:
+    for cursor in cursors:
+        if cursor.dry and not cursor.queued:
             continue
-        times = [us for us in (lane.latest_us, waiting.get(lane.split.id)) if us is not None]
+        times = [us for us in (cursor.latest_us, waiting.get(cursor.split.id)) if us is not None]
         places += [max(times)] if times else []
     return min(places, default=latest_us)
 
 
-def first_us(lane: Lane) -> int | None:
+def first_us(cursor: SplitCursor) -> int | None:
     """Return the earliest time of a split, as far as it is known beforehand."""
-    return lane.split.first_time_us if lane.split.min_time_us is None else lane.split.min_time_us
+    return cursor.split.first_time_us if cursor.split.min_time_us is None else cursor.split.min_time_us

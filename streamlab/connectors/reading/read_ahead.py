@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 from streamlab.connectors.reading.pacing import Pacing, reached
 from streamlab.connectors.reading.read_order import ReadOrder
-from streamlab.connectors.reading.split_cursor import Lane, Piece
+from streamlab.connectors.reading.split_cursor import ReadChunk, SplitCursor
 from streamlab.connectors.reading.split_watermarks import SplitWatermarks
 
 
@@ -21,7 +21,7 @@ class ReadAhead:
 
     Parameters
     ----------
-    lanes
+    cursors
         The splits that have not ended, as the reader keeps them.
     watermarks
         Say where a split is once rows were read.
@@ -37,7 +37,7 @@ class ReadAhead:
 
     def __init__(
         self,
-        lanes: Mapping[str, Lane],
+        cursors: Mapping[str, SplitCursor],
         watermarks: SplitWatermarks,
         pacing: Pacing,
         column: str | None,
@@ -45,9 +45,9 @@ class ReadAhead:
         batch_rows: int,
         keeps_batches: bool,
     ) -> None:
-        self.pieces: deque[Piece] = deque()
+        self.pieces: deque[ReadChunk] = deque()
         self.order = ReadOrder(pacing)
-        self._lanes = lanes
+        self._cursors = cursors
         self._watermarks = watermarks
         self._pacing = pacing
         self._column = column
@@ -69,52 +69,52 @@ class ReadAhead:
         rows = self.rows if self._pacing.factor is None else 0
         keeps = self._keeps_batches and not self.joins_batches
         while rows < self._batch_rows and not (keeps and self._has_due(now_us)):
-            lane = self.order.next(now_us)
-            if lane is None:
+            cursor = self.order.next(now_us)
+            if cursor is None:
                 break
-            left = lane.rows_left()
+            left = cursor.rows_left()
             if rows and left is not None and left > self._batch_rows - rows and self._pacing.factor is None:
-                self.order.was_read(lane, goes_on=False)
+                self.order.was_read(cursor, goes_on=False)
                 break
-            piece = self._read(lane, self._batch_rows - rows, now_us, joins_batches=self.joins_batches)
+            piece = self._read(cursor, self._batch_rows - rows, now_us, joins_batches=self.joins_batches)
             is_due = piece is not None and self._is_due(piece, now_us)
             if piece is not None and is_due:
                 rows += piece.left
-            self.order.was_read(lane, goes_on=is_due)
+            self.order.was_read(cursor, goes_on=is_due)
         if self._pacing.begins_us is None and self._pacing.factor is not None and self._column:
             times = [piece.next_time_us(self._column) for piece in self.pieces]
             self._pacing.begins_us = min((time for time in times if time is not None), default=None)
 
-    def fill_from(self, lane: Lane, rows: int, now_us: int) -> None:
+    def fill_from(self, cursor: SplitCursor, rows: int, now_us: int) -> None:
         """Read on in one split until so many of its rows wait, or no more can be had now."""
-        wanted = rows if lane.room is None else min(rows, lane.room)
-        waiting = sum(piece.left for piece in self.pieces if piece.lane is lane)
-        while waiting < wanted and not lane.exhausted and not (waiting and self._keeps_batches):
-            piece = self._read(lane, wanted - waiting, now_us)
-            self.order.was_read(lane, goes_on=False)
+        wanted = rows if cursor.room is None else min(rows, cursor.room)
+        waiting = sum(piece.left for piece in self.pieces if piece.cursor is cursor)
+        while waiting < wanted and not cursor.exhausted and not (waiting and self._keeps_batches):
+            piece = self._read(cursor, wanted - waiting, now_us)
+            self.order.was_read(cursor, goes_on=False)
             if piece is None:
                 break
             waiting += piece.left
 
-    def _read(self, lane: Lane, limit: int, now_us: int, *, joins_batches: bool = False) -> Piece | None:
+    def _read(self, cursor: SplitCursor, limit: int, now_us: int, *, joins_batches: bool = False) -> ReadChunk | None:
         """Read once from a split; what comes waits to be given out."""
-        lane.dry = False
+        cursor.dry = False
         try:
-            piece = lane.fetch(limit, now_us, joins_batches=joins_batches)
+            piece = cursor.fetch(limit, now_us, joins_batches=joins_batches)
         except Exception:
             # Whoever takes the error as said may read on.
-            self.order.was_read(lane, goes_on=False)
+            self.order.was_read(cursor, goes_on=False)
             raise
         if piece is None:
             return None
         self.pieces.append(piece)
         if piece.max_time_us is not None and self._watermarks.follows_rows:
             watermark_us = self._watermarks.behind(piece.max_time_us)
-            lane.order_us = watermark_us if lane.is_fresh else max(lane.order_us, watermark_us)
-            lane.is_fresh = False
+            cursor.order_us = watermark_us if cursor.is_fresh else max(cursor.order_us, watermark_us)
+            cursor.is_fresh = False
         return piece
 
-    def _is_due(self, piece: Piece, now_us: int) -> bool:
+    def _is_due(self, piece: ReadChunk, now_us: int) -> bool:
         """Return whether all rows of a piece may be given out now."""
         if self._pacing.factor is None:
             return True
@@ -123,7 +123,9 @@ class ReadAhead:
 
     # -- giving out ----------------------------------------------------------------------------------------------
 
-    def due(self, allowed_us: int | None, only: Lane | None = None, most: int | None = None) -> list[tuple[Piece, int]]:
+    def due(
+        self, allowed_us: int | None, only: SplitCursor | None = None, most: int | None = None
+    ) -> list[tuple[ReadChunk, int]]:
         """Return pieces that are due, each with how many of its rows are.
 
         Parameters
@@ -135,16 +137,16 @@ class ReadAhead:
         most
             How many rows are wanted at most; None: any number.
         """
-        takes: list[tuple[Piece, int]] = []
+        takes: list[tuple[ReadChunk, int]] = []
         blocked: set[str] = set()
         rooms: dict[str, int] = {}
         for piece in self.pieces:
-            name = piece.lane.split.id
-            if name in blocked or (only is not None and piece.lane is not only) or most == 0:
+            name = piece.cursor.split.id
+            if name in blocked or (only is not None and piece.cursor is not only) or most == 0:
                 continue
             due = piece.left if allowed_us is None else piece.due(self._column or "", allowed_us)
-            if piece.lane.room is not None:
-                room = rooms.setdefault(name, piece.lane.room)
+            if piece.cursor.room is not None:
+                room = rooms.setdefault(name, piece.cursor.room)
                 due = min(due, room)
                 rooms[name] = room - due
                 if not room:
@@ -158,31 +160,31 @@ class ReadAhead:
                 blocked.add(name)
         return takes
 
-    def drop_empty(self, pieces: Collection[Piece]) -> None:
+    def drop_empty(self, pieces: Collection[ReadChunk]) -> None:
         """Forget those of the pieces that were given out to the last row."""
         gone = {id(piece) for piece in pieces if not piece.left}
         self.pieces = deque(piece for piece in self.pieces if id(piece) not in gone)
         for piece in pieces:
-            self.order.was_given(piece.lane)
+            self.order.was_given(piece.cursor)
 
     def wakeups_us(self, now_us: int) -> tuple[list[int], bool]:
         """Return when there may be something to read or to give out, and whether a split cannot tell."""
         wishes = [now_us] if self.order.has_ready(now_us) else []
         wishes += self._pacing.waits_until(self.pieces, self._column, self.order.first_early_us)
         unsure = False
-        for lane in self.order.dry:
-            if lane.queued or lane.room == 0:
+        for cursor in self.order.dry:
+            if cursor.queued or cursor.room == 0:
                 continue
-            if lane.clock is not None and lane.clock.due_us is not None:
-                wishes.append(lane.clock.due_us)
-            known = lane.wakeup_us(now_us)
+            if cursor.clock is not None and cursor.clock.due_us is not None:
+                wishes.append(cursor.clock.due_us)
+            known = cursor.wakeup_us(now_us)
             unsure = unsure or known is None
             wishes += [known] if known is not None else []
         return wishes, unsure
 
     def reached_us(self) -> int | None:
         """Return the event time that the slowest of the splits is at: see :func:`.pacing.reached`."""
-        return reached(self._lanes.values(), self.pieces, self._column, self._watermarks.latest_us)
+        return reached(self._cursors.values(), self.pieces, self._column, self._watermarks.latest_us)
 
     def _has_due(self, now_us: int) -> bool:
         """Return whether there are rows to give out now."""

@@ -35,7 +35,7 @@ from streamlab.connectors.reading.given_rows import batches_of, read_now
 from streamlab.connectors.reading.pacing import Pacing
 from streamlab.connectors.reading.progress import ReaderSnapshot, assigned, owner_of, rows_of
 from streamlab.connectors.reading.read_ahead import ReadAhead
-from streamlab.connectors.reading.split_cursor import Lane, Piece
+from streamlab.connectors.reading.split_cursor import ReadChunk, SplitCursor
 from streamlab.connectors.reading.split_figures import note_rows, source_clocks, split_statuses
 from streamlab.connectors.reading.split_watermarks import SplitWatermarks
 from streamlab.core.event_time.row_watermarks import is_marked
@@ -123,7 +123,7 @@ class SourceReader:
         self._column = source.timing.event_time
         self._vetting = Vetting(source)
         self._restored = restored = snapshot or ReaderSnapshot()
-        self._lanes: dict[str, Lane] = {}
+        self._cursors: dict[str, SplitCursor] = {}
         self._ended_splits = EndedSplits(restored.finished, keeps=subtask == 0)
         self._discovery: Discovery | None = None
         self._discovery_type = discovery
@@ -133,7 +133,7 @@ class SourceReader:
         begins_us = min(starts, default=None) if restored.latest_us is None else restored.latest_us
         self._pacing = Pacing(source.timing.pace, begins_us)
         self._ahead = ReadAhead(
-            self._lanes,
+            self._cursors,
             self._watermarks,
             self._pacing,
             self._column,
@@ -145,8 +145,8 @@ class SourceReader:
         if source.discovers:
             splits = restored.splits_found(splits)
         self._adopt(assigned(splits, subtask, parallelism, discovers=source.discovers))
-        has_begun = bool(self._ended_splits.last) or any(lane.begun for lane in self._lanes.values())
-        if until_us is not None and has_begun and self._watermarks.restored_us(self._lanes) >= until_us:
+        has_begun = bool(self._ended_splits.last) or any(cursor.begun for cursor in self._cursors.values())
+        if until_us is not None and has_begun and self._watermarks.restored_us(self._cursors) >= until_us:
             self._stop_here()
 
     # -- what the task calls -------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class SourceReader:
             return []
         followed = self._follow(now_us)
         if followed is not None:
-            return followed if self._lanes or self.source.discovers else followed + self._end()
+            return followed if self._cursors or self.source.discovers else followed + self._end()
         self._discover(now_us)
         if self._must_wait(now_us):
             self._change_pace(now_us)
@@ -176,7 +176,7 @@ class SourceReader:
         self._ahead.fill(now_us)
         self._change_pace(now_us)
         out = self._give(now_us, self._ahead.due(self._pacing.allowed_us(now_us)))
-        if not self._lanes and not self.source.discovers:
+        if not self._cursors and not self.source.discovers:
             self._note()
             return out + self._end()
         return out + self._idleness(now_us)
@@ -243,7 +243,7 @@ class SourceReader:
         """Whether everything was given out that is to be, and there is more: the reader waits for ever then."""
         if self._until is None:
             return self._waits_for_ever
-        return bool(self._lanes) and all(lane.room == 0 for lane in self._lanes.values())
+        return bool(self._cursors) and all(cursor.room == 0 for cursor in self._cursors.values())
 
     def snapshot(self) -> ReaderSnapshot:
         """Return positions and watermarks as of what was given out, once they can be opened after a power failure.
@@ -254,27 +254,27 @@ class SourceReader:
             If what was recorded cannot be made durable.
         """
         reach("source.position")
-        for lane in self._lanes.values():
-            lane.make_durable()
-        running = {n: lane.progress(self._watermarks.of(n)) for n, lane in self._lanes.items() if lane.begun}
+        for cursor in self._cursors.values():
+            cursor.make_durable()
+        running = {n: cursor.progress(self._watermarks.of(n)) for n, cursor in self._cursors.items() if cursor.begun}
         watermark_us, latest_us = self._watermarks.current_us, self._watermarks.latest_us
-        found = tuple(lane.split for lane in self._lanes.values()) if self.source.discovers else None
+        found = tuple(cursor.split for cursor in self._cursors.values()) if self.source.discovers else None
         splits = {**self._ended_splits.last, **running}
         return ReaderSnapshot(splits, watermark_us, latest_us, self._ended_splits.stored(), found)
 
     def time_status(self, most_splits: int) -> TimeStatus:
         """Return the clock that the source is, and what is known of its splits."""
         finished = {name: (one.rows, one.watermark_us) for name, one in self._ended_splits.last.items()}
-        splits = split_statuses(self.source.name, self._lanes, finished, self._watermarks.combined, most_splits)
+        splits = split_statuses(self.source.name, self._cursors, finished, self._watermarks.combined, most_splits)
         return TimeStatus(
-            clocks=source_clocks(self.source), splits=splits, split_count=len(self._lanes) + self._ended_splits.count
+            clocks=source_clocks(self.source), splits=splits, split_count=len(self._cursors) + self._ended_splits.count
         )
 
     def passed(self, checkpoint_id: int) -> None:
         """Take note that a barrier was sent after what was given out."""
         if self._cuts is not None:
             self._cuts.passed(checkpoint_id)
-            self._note(self._watermarks.idle(self._lanes))
+            self._note(self._watermarks.idle(self._cursors))
 
     def forget_before(self, checkpoint_id: int) -> None:
         """Take note that no checkpoint before this one is kept, so that nobody replays from there."""
@@ -283,14 +283,14 @@ class SourceReader:
 
     def release(self, oldest: ReaderSnapshot) -> None:
         """Take note that no snapshot older than this one is kept, so that nothing before it is read again."""
-        for name, lane in self._lanes.items():
+        for name, cursor in self._cursors.items():
             if name in oldest.splits:
-                lane.release(oldest.splits[name].position)
+                cursor.release(oldest.splits[name].position)
 
     def close(self) -> None:
         """Release what is open."""
-        for lane in self._lanes.values():
-            lane.close()
+        for cursor in self._cursors.values():
+            cursor.close()
         if self._discovery is not None:
             self._discovery.close()
         if self._cuts is not None:
@@ -312,7 +312,7 @@ class SourceReader:
         """Return what finds the splits of this subtask that are not known at the first call."""
         if self._discovery is None:
             subtask, parallelism = self._subtask, self._parallelism
-            open_now, ended = set(self._lanes), copy.deepcopy(self._ended_splits)
+            open_now, ended = set(self._cursors), copy.deepcopy(self._ended_splits)
 
             def wanted(split: str) -> bool:
                 return owner_of(split, parallelism) == subtask and split not in open_now and split not in ended
@@ -321,7 +321,7 @@ class SourceReader:
         return self._discovery
 
     def _is_known(self, split: str) -> bool:
-        return split in self._lanes or split in self._ended_splits
+        return split in self._cursors or split in self._ended_splits
 
     def _adopt(self, splits: Sequence[Split]) -> None:
         for split in splits:
@@ -332,12 +332,12 @@ class SourceReader:
                 self.bytes_read += split.bytes or 0
                 continue
             reached_us = None if progress is None else self._watermarks.latest_before(progress)
-            lane = Lane(self.source, split, self._vetting, progress, reached_us=reached_us)
-            lane.limit = self._limit_of(split.id)
-            self._watermarks.add(lane, split, progress)
-            self._lanes[split.id] = lane
-            self.bytes_read += lane.bytes_given
-            self._ahead.order.add(lane)
+            cursor = SplitCursor(self.source, split, self._vetting, progress, reached_us=reached_us)
+            cursor.limit = self._limit_of(split.id)
+            self._watermarks.add(cursor, split, progress)
+            self._cursors[split.id] = cursor
+            self.bytes_read += cursor.bytes_given
+            self._ahead.order.add(cursor)
 
     def _limit_of(self, split: str) -> int | None:
         """Return how many rows of a split are given out at most."""
@@ -371,8 +371,8 @@ class SourceReader:
         self.source = self._given_source.at_pace(factor)
         factor = self.source.timing.pace
         self._vetting.needs_rows = factor is not None
-        for lane in self._lanes.values():
-            lane.change_source(self.source)
+        for cursor in self._cursors.values():
+            cursor.change_source(self.source)
         if self._cuts is not None:
             self._cuts.change_pace(paced=factor is not None)
         self._pacing.wish(factor)
@@ -380,8 +380,8 @@ class SourceReader:
     def pause(self, now_us: int) -> None:
         """Take note that nothing is polled for a while, which a pace does not make up for."""
         self._pacing.hold(now_us, self._ahead.reached_us())
-        for lane in self._lanes.values():
-            lane.change_source(self.source)
+        for cursor in self._cursors.values():
+            cursor.change_source(self.source)
 
     def _change_pace(self, now_us: int) -> None:
         if self._pacing.is_new:
@@ -429,7 +429,7 @@ class SourceReader:
         takes = None
         if cut is not None and self._find([*trail.found, *cut.found]):
             takes = planned(
-                cut, self._lanes, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
+                cut, self._cursors, self._ahead.pieces, lambda need: self._batch_rows if trail.paced else need, now_us
             )
         if cut is None or takes is None:
             return self._leave_trail()
@@ -447,9 +447,9 @@ class SourceReader:
 
     def _leave_trail(self) -> list[Message] | None:
         """Follow the other reader no more: from here on it is decided here what is read next, if anything is."""
-        for lane in self._lanes.values():
-            if lane.opened:
-                self._ahead.order.was_read(lane, goes_on=False)
+        for cursor in self._cursors.values():
+            if cursor.opened:
+                self._ahead.order.was_read(cursor, goes_on=False)
         return [] if self._halts else None
 
     def _look_again(self, trail: CutTrail, now_us: int) -> list[Message]:
@@ -464,10 +464,10 @@ class SourceReader:
         return all(self._is_known(name) for name in missing)
 
     def _rows_given(self, split: str) -> int:
-        lane = self._lanes.get(split)
-        return lane.rows_given if lane is not None else self._ended_splits.rows_given(split)
+        cursor = self._cursors.get(split)
+        return cursor.rows_given if cursor is not None else self._ended_splits.rows_given(split)
 
-    def _is_time(self, takes: Sequence[tuple[Piece, int]], now_us: int) -> bool:
+    def _is_time(self, takes: Sequence[tuple[ReadChunk, int]], now_us: int) -> bool:
         """Return whether a pace allows all of these rows."""
         if self._pacing.factor is not None and self._column and self._pacing.begins_us is None:
             self._pacing.begins_us = earliest(takes, self._column)
@@ -477,30 +477,30 @@ class SourceReader:
     # -- giving out ----------------------------------------------------------------------------------------------
 
     def _give(
-        self, now_us: int, takes: Sequence[tuple[Piece, int]], finished: Collection[str] | None = None
+        self, now_us: int, takes: Sequence[tuple[ReadChunk, int]], finished: Collection[str] | None = None
     ) -> list[Message]:
         """Give out rows, then the watermark that they allow; only splits that are `finished` end, if that is given."""
         frames: list[pl.DataFrame | pl.LazyFrame] = []
         refused: list[pl.DataFrame] = []
         self._last = []
         for piece, due in takes:
-            lane = piece.lane
+            cursor = piece.cursor
             if due:
                 frame, (earliest_us, latest_us) = piece.take(due, self._column)
-                if isinstance(frame, pl.LazyFrame) and self._watermarks.is_behind(lane.split.id):
-                    frame = self._read_now(lane.split.id, frame, due, refused)
+                if isinstance(frame, pl.LazyFrame) and self._watermarks.is_behind(cursor.split.id):
+                    frame = self._read_now(cursor.split.id, frame, due, refused)
                 if isinstance(frame, pl.DataFrame):
-                    frame = self._watermarks.judged(lane.split.id, frame)
+                    frame = self._watermarks.judged(cursor.split.id, frame)
                 frames.append(frame)
-                self._last.append((lane.split.id, frame, due))
+                self._last.append((cursor.split.id, frame, due))
                 self.rows_read += due
-                self._watermarks.observe(lane, latest_us)
-                lane.given_at_us = now_us
+                self._watermarks.observe(cursor, latest_us)
+                cursor.given_at_us = now_us
                 if self._column is not None:
                     note_rows(
                         self.notes,
                         self._watermarks,
-                        lane,
+                        cursor,
                         frame,
                         due,
                         column=self._column,
@@ -511,9 +511,9 @@ class SourceReader:
                 refused.append(piece.letters)
                 self.rows_read += piece.letters.height
             if due or not piece.left:
-                self.bytes_read += lane.given(piece, due)
+                self.bytes_read += cursor.given(piece, due)
             if due:
-                self._parts.append((lane.split.id, lane.rows_given))
+                self._parts.append((cursor.split.id, cursor.rows_given))
         self._ahead.drop_empty([piece for piece, _ in takes])
         is_lazy = any(isinstance(frame, pl.LazyFrame) for frame in frames)
         if is_lazy and any(map(is_marked, frames)):
@@ -543,15 +543,15 @@ class SourceReader:
         if finished is None:
             ended = self._ahead.order.finished()
         else:
-            ended = [self._lanes[name] for name in finished if name in self._lanes and self._lanes[name].finished]
-        for lane in ended:
-            name = lane.split.id
+            ended = [self._cursors[name] for name in finished if name in self._cursors and self._cursors[name].finished]
+        for cursor in ended:
+            name = cursor.split.id
             self._ends.append(name)
-            self.bytes_read += lane.bytes_left
-            del self._lanes[name]
-            self._ahead.order.remove(lane)
-            watermark_us = self._watermarks.end(name, is_last=not self._lanes)
-            self._ended_splits.add(name, lane.progress(watermark_us, finished=True))
+            self.bytes_read += cursor.bytes_left
+            del self._cursors[name]
+            self._ahead.order.remove(cursor)
+            watermark_us = self._watermarks.end(name, is_last=not self._cursors)
+            self._ended_splits.add(name, cursor.progress(watermark_us, finished=True))
         said = self._say()
         self._spoke = bool(said)
         self.notes.watermark_us = self._watermarks.current_us
@@ -562,7 +562,7 @@ class SourceReader:
             self._note()
             return []
         awaits_none = self._parallelism > 1 and not self._ended_splits.last
-        opened, is_empty = self._ahead.order.opened, not self._lanes
+        opened, is_empty = self._ahead.order.opened, not self._cursors
         self._note(self._watermarks.find_idle(opened, now_us, awaits_none=awaits_none, is_empty=is_empty))
         return self._say()
 
@@ -583,14 +583,14 @@ class SourceReader:
         self._set_limits()
 
     def _set_limits(self) -> None:
-        for name, lane in self._lanes.items():
-            lane.limit = self._limit_of(name)
+        for name, cursor in self._cursors.items():
+            cursor.limit = self._limit_of(name)
         self._ahead.order.limits_changed()
 
     @property
     def _waits_for_ever(self) -> bool:
         """Whether it has read to the time that is read to, and has not come to its end with that."""
-        return self._is_there and (bool(self._lanes) or self.source.discovers)
+        return self._is_there and (bool(self._cursors) or self.source.discovers)
 
     def _end(self) -> list[Message]:
         self._ended = True

@@ -14,12 +14,12 @@ from streamlab.core.event_time.watermarks import IdleClock
 
 
 @dataclass
-class Piece:
+class ReadChunk:
     """Rows that were read and are not yet given out, all of them or the last of them.
 
     Attributes
     ----------
-    lane : Lane
+    cursor : SplitCursor
         The split that they come from.
     frame : pl.DataFrame | pl.LazyFrame
         The rows; a DataFrame when the source has a pace.
@@ -41,7 +41,7 @@ class Piece:
         Bytes of the split before the first of the others, and before `end`.
     """
 
-    lane: Lane
+    cursor: SplitCursor
     frame: pl.DataFrame | pl.LazyFrame
     rows: int
     max_time_us: int | None
@@ -100,7 +100,7 @@ class Piece:
         return self.frame.slice(self.taken) if self.taken else self.frame
 
 
-class Lane:
+class SplitCursor:
     """Reads one split.
 
     Parameters
@@ -203,7 +203,7 @@ class Lane:
         """Return how many rows are still to be read, when that is known."""
         return None if self.split.rows is None else max(0, self.split.rows - self.rows_fetched)
 
-    def fetch(self, limit: int, now_us: int, *, joins_batches: bool = False) -> Piece | None:
+    def fetch(self, limit: int, now_us: int, *, joins_batches: bool = False) -> ReadChunk | None:
         """Read the next rows; None when there are none now, or none at all."""
         if self._reader is None:
             self._reader = self._source.open(self.split, self._at)
@@ -226,8 +226,8 @@ class Lane:
             self._reached_us = max(vetted.max_time_us, self._reached_us or vetted.max_time_us)
         drop = min(self._to_skip, vetted.rows)
         self._to_skip -= drop
-        piece = Piece(
-            lane=self,
+        piece = ReadChunk(
+            cursor=self,
             frame=vetted.frame,
             rows=vetted.rows,
             max_time_us=vetted.max_time_us,
@@ -244,7 +244,7 @@ class Lane:
         self.queued += 1
         return piece
 
-    def given(self, piece: Piece, rows: int) -> int:
+    def given(self, piece: ReadChunk, rows: int) -> int:
         """Note that rows of a piece were given out, and return how many bytes of the file that were."""
         self.begun = True
         self.rows_given += rows

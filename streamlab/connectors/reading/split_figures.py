@@ -10,7 +10,7 @@ import polars as pl
 from streamlab.connectors.contracts.dead_letters import rows_as_text
 from streamlab.connectors.contracts.source import Source
 from streamlab.connectors.formats.base import UNREADABLE
-from streamlab.connectors.reading.split_cursor import Lane
+from streamlab.connectors.reading.split_cursor import SplitCursor
 from streamlab.connectors.reading.split_watermarks import SplitWatermarks
 from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
 from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, time_us
@@ -36,7 +36,7 @@ def source_clocks(source: Source) -> tuple[ClockStatus, ...]:
 
 def split_statuses(
     step: str,
-    lanes: Mapping[str, Lane],
+    cursors: Mapping[str, SplitCursor],
     finished: Mapping[str, tuple[int, int]],
     watermarks: PartitionWatermarks,
     most: int,
@@ -47,7 +47,7 @@ def split_statuses(
     ----------
     step
         Name of the source.
-    lanes
+    cursors
         Splits that are being read or will be.
     finished
         Rows and watermark of those that have ended, oldest first.
@@ -57,16 +57,16 @@ def split_statuses(
         How many are returned; of those that have ended the newest.
     """
     # One more, since all that have ended may count as one there.
-    order = [name for name in watermarks.lowest(most + 1) if name in lanes][:most]
+    order = [name for name in watermarks.lowest(most + 1) if name in cursors][:most]
     shown = [
         SplitStatus(
             split=name,
             step=step,
-            rows=lanes[name].rows_given,
+            rows=cursors[name].rows_given,
             watermark_us=_known(watermarks.watermark_of(name)),
-            latest_us=lanes[name].latest_us,
-            last_row_us=lanes[name].given_at_us,
-            begun=lanes[name].begun,
+            latest_us=cursors[name].latest_us,
+            last_row_us=cursors[name].given_at_us,
+            begun=cursors[name].begun,
             idle=watermarks.is_split_idle(name),
         )
         for name in order
@@ -82,7 +82,7 @@ def split_statuses(
 def note_rows(
     notes: TimeNotes,
     watermarks: SplitWatermarks,
-    lane: Lane,
+    cursor: SplitCursor,
     frame: pl.DataFrame | pl.LazyFrame,
     rows: int,
     *,
@@ -93,20 +93,22 @@ def note_rows(
     """Note the event times of rows that a split gives out."""
     if notes.wants_sample and isinstance(frame, pl.DataFrame):
         times = frame.select(time_us(column)).to_series().drop_nulls().to_numpy()
-        notes.sampled(some_times(times, watermarks.before(lane, times)) if len(times) else [])
+        notes.sampled(some_times(times, watermarks.before(cursor, times)) if len(times) else [])
     notes.arrived(rows, earliest_us, latest_us)
     if latest_us is not None and (notes.furthest is None or latest_us > notes.furthest.us):
-        before_us = earliest_us if lane.latest_us is None else lane.latest_us
-        is_ahead_of_clock = latest_us > (lane.given_at_us or MAX_TIME_US) + FAR_US
+        before_us = earliest_us if cursor.latest_us is None else cursor.latest_us
+        is_ahead_of_clock = latest_us > (cursor.given_at_us or MAX_TIME_US) + FAR_US
         if is_ahead_of_clock or (before_us is not None and latest_us > before_us + FAR_US):
-            notes.furthest = _furthest(lane, frame, column, latest_us, looks=is_ahead_of_clock)
+            notes.furthest = _furthest(cursor, frame, column, latest_us, looks=is_ahead_of_clock)
     if latest_us is not None:
-        lane.latest_us = latest_us if lane.latest_us is None else max(latest_us, lane.latest_us)
+        cursor.latest_us = latest_us if cursor.latest_us is None else max(latest_us, cursor.latest_us)
 
 
-def _furthest(lane: Lane, frame: pl.DataFrame | pl.LazyFrame, column: str, us: int, *, looks: bool) -> FurthestRow:
+def _furthest(
+    cursor: SplitCursor, frame: pl.DataFrame | pl.LazyFrame, column: str, us: int, *, looks: bool
+) -> FurthestRow:
     """Return the row of a time among others; its values only if they are there, or are worth being read for it."""
-    known = FurthestRow(us=us, split=lane.split.id, step=lane.source_name, column=column)
+    known = FurthestRow(us=us, split=cursor.split.id, step=cursor.source_name, column=column)
     if not (looks or isinstance(frame, pl.DataFrame)):
         return known
     try:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamlab.connectors.contracts.source import Source, Split
 from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress
-from streamlab.connectors.reading.split_cursor import Lane
+from streamlab.connectors.reading.split_cursor import SplitCursor
 from streamlab.core.event_time.row_watermarks import is_marked, lowered, raised, watermarks_before
 from streamlab.core.event_time.time import MIN_TIME_US, tick_us
 from streamlab.core.event_time.watermarks import IdleClock, PartitionWatermarks, messages
@@ -84,7 +84,7 @@ class SplitWatermarks:
         """Return the latest event time that a split had given out when this was noted; None when nothing is known."""
         return progress.watermark_us + self._behind_us if progress.watermark_us > MIN_TIME_US else None
 
-    def add(self, lane: Lane, split: Split, progress: SplitProgress | None) -> None:
+    def add(self, cursor: SplitCursor, split: Split, progress: SplitProgress | None) -> None:
         """Start to count a split, which goes on from `progress` if it was begun before."""
         start_us = MIN_TIME_US
         if self._delay_us is not None and split.min_time_us is not None:
@@ -92,23 +92,23 @@ class SplitWatermarks:
         if progress is not None:
             # Its rows have said where it is, and may have said less than what was known before.
             start_us = progress.watermark_us
-        lane.order_us = start_us
-        lane.clock = IdleClock(self._idle_us) if self._idle_us else None
+        cursor.order_us = start_us
+        cursor.clock = IdleClock(self._idle_us) if self._idle_us else None
         self.combined.add(split.id, start_us)
         if self._discovers:
             self.combined.on_idle(_ENDED, deferred=True)
 
-    def observe(self, lane: Lane, latest_us: int | None) -> None:
+    def observe(self, cursor: SplitCursor, latest_us: int | None) -> None:
         """Take note that a split gives out rows, whose latest event time this is."""
-        if lane.clock is not None:
-            lane.clock.activity()
+        if cursor.clock is not None:
+            cursor.clock.activity()
         if latest_us is not None:
             self.latest_us = max(latest_us, self.latest_us if self.latest_us is not None else latest_us)
-        name = lane.split.id
+        name = cursor.split.id
         if latest_us is None or self._delay_us is None:
             self.combined.on_active(name, deferred=True)
             return
-        if not lane.begun:
+        if not cursor.begun:
             # From now on the split's rows say where it is, not what was known of it before.
             self.combined.remove(name)
             self.combined.add(name)
@@ -124,16 +124,16 @@ class SplitWatermarks:
             frame = lowered(frame, self.combined.others_of(split), self.current_us)
         return raised(frame, self._column, self.current_us) if self.is_behind(split) else frame
 
-    def before(self, lane: Lane, times_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    def before(self, cursor: SplitCursor, times_us: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the watermark that stood before each of a split's rows; `MIN_TIME_US` for none.
 
         To be asked before the combined watermark moves because of them.
         """
         if not self.follows_rows:
             return np.full_like(times_us, MIN_TIME_US)
-        own = watermarks_before(times_us, lane.latest_us, self._behind_us)
+        own = watermarks_before(times_us, cursor.latest_us, self._behind_us)
         # A split whose statistics tell a time before all others stands below what the column can hold.
-        others_us = max(self.combined.others_of(lane.split.id), MIN_TIME_US)
+        others_us = max(self.combined.others_of(cursor.split.id), MIN_TIME_US)
         return np.maximum(np.minimum(own, others_us), max(self.current_us, MIN_TIME_US))
 
     def end(self, split: str, *, is_last: bool) -> int:
@@ -150,12 +150,14 @@ class SplitWatermarks:
 
     # -- idleness ------------------------------------------------------------------------------------------------
 
-    def find_idle(self, lanes: Mapping[str, Lane], now_us: int, *, awaits_none: bool, is_empty: bool) -> list[str]:
+    def find_idle(
+        self, cursors: Mapping[str, SplitCursor], now_us: int, *, awaits_none: bool, is_empty: bool
+    ) -> list[str]:
         """Leave out the splits that have become idle, and return them; all that have ended count as one.
 
         Parameters
         ----------
-        lanes
+        cursors
             The splits that were read and have not ended.
         now_us
             The wall clock.
@@ -165,12 +167,12 @@ class SplitWatermarks:
             Whether the subtask has never had a split and may well get none, so that nobody waits for it.
         """
         idle: set[str] = set()
-        for name, lane in lanes.items() if self._idle_us is not None else ():
-            if lane.clock is None:
+        for name, cursor in cursors.items() if self._idle_us is not None else ():
+            if cursor.clock is None:
                 continue
-            if not lane.dry or lane.queued:
-                lane.clock.activity()
-            if lane.clock.is_idle(now_us):
+            if not cursor.dry or cursor.queued:
+                cursor.clock.activity()
+            if cursor.clock.is_idle(now_us):
                 self.combined.on_idle(name, deferred=True)
                 idle.add(name)
         if self._discovers and is_empty:
@@ -182,9 +184,9 @@ class SplitWatermarks:
         new, self._idle = idle - self._idle, idle
         return sorted(new)
 
-    def idle(self, lanes: Mapping[str, Lane]) -> list[str]:
+    def idle(self, cursors: Mapping[str, SplitCursor]) -> list[str]:
         """Return the splits that do not count now."""
-        names = [*lanes, _ENDED] if self._discovers else [*lanes]
+        names = [*cursors, _ENDED] if self._discovers else [*cursors]
         return sorted(name for name in names if self.combined.is_split_idle(name))
 
     def leave_out(self, splits: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from streamlab.connectors.contracts.source import Source, Split
 from streamlab.connectors.reading.finished_splits import FinishedIds
 from streamlab.connectors.reading.progress import ReaderSnapshot, in_order, rows_of
 from streamlab.connectors.reading.reader import SourceReader
-from streamlab.connectors.reading.split_cursor import Lane, Piece
+from streamlab.connectors.reading.split_cursor import ReadChunk, SplitCursor
 from streamlab.core.messages import Batch, Message
 
 
@@ -62,7 +62,7 @@ class SteppedReader(SourceReader):
         self._by_hand = True
         if self.source.discovers:
             self._take_in(self._finder().found_now(now_us))
-        before = set(self._lanes)
+        before = set(self._cursors)
         self._pacing.adopt()
         pace, self._pacing.factor = self._pacing.factor, None
         try:
@@ -112,15 +112,15 @@ class SteppedReader(SourceReader):
         """What a step reads next: watermark, turn and place among all splits of a split; None: nothing more."""
         if self._ended or self._waits_for_ever:
             return None
-        orders = [self._order_of(lane) for lane in self._lanes.values() if lane.room != 0]
-        if not orders and self.source.discovers and not self._lanes:
+        orders = [self._order_of(cursor) for cursor in self._cursors.values() if cursor.room != 0]
+        if not orders and self.source.discovers and not self._cursors:
             return (self._watermarks.current_us, 0, len(self._ranks))
         return min(orders, default=None)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left of any split, and only the end is still to come."""
-        return not self._lanes and not self.source.discovers
+        return not self._cursors and not self.source.discovers
 
     def _must_wait(self, now_us: int) -> bool:
         return not self._by_hand and super()._must_wait(now_us)
@@ -141,24 +141,24 @@ class SteppedReader(SourceReader):
             self._ahead.fill(now_us)
             return self._give(now_us, self._ahead.due(None))
         out: list[Message] = []
-        for lane in sorted(self._lanes.values(), key=self._order_of):
+        for cursor in sorted(self._cursors.values(), key=self._order_of):
             read_before = self.rows_read
-            self._ahead.fill_from(lane, rows, now_us)
-            out += self._give(now_us, self._ahead.due(None, lane, rows))
+            self._ahead.fill_from(cursor, rows, now_us)
+            out += self._give(now_us, self._ahead.due(None, cursor, rows))
             if self.rows_read > read_before:
                 break
         return out
 
     def _give(
-        self, now_us: int, takes: Sequence[tuple[Piece, int]], finished: Collection[str] | None = None
+        self, now_us: int, takes: Sequence[tuple[ReadChunk, int]], finished: Collection[str] | None = None
     ) -> list[Message]:
         if self._by_hand:
             for piece, rows in takes:
                 if rows:
-                    name = piece.lane.split.id
+                    name = piece.cursor.split.id
                     self.stepped[name] = self.stepped.get(name, 0) + rows
         return super()._give(now_us, takes, finished)
 
-    def _order_of(self, lane: Lane) -> tuple[int, int, int]:
-        name = lane.split.id
-        return self._watermarks.of(name), lane.turn_to_give, self._ranks.setdefault(name, len(self._ranks))
+    def _order_of(self, cursor: SplitCursor) -> tuple[int, int, int]:
+        name = cursor.split.id
+        return self._watermarks.of(name), cursor.turn_to_give, self._ranks.setdefault(name, len(self._ranks))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.group_aggregate.group_form import group_form
 from streamlab.operators.group_aggregate.group_plan import GroupPlan
-from streamlab.operators.group_aggregate.partial_groups import PartialGroups
-from streamlab.operators.group_aggregate.row_groups import RowGroups
+from streamlab.operators.group_aggregate.partial_groups import AccumulatorGroups
+from streamlab.operators.group_aggregate.row_groups import BufferedGroups
 from streamlab.state.forms import StateForm
 from streamlab.state.snapshot import Snapshot
 
@@ -27,7 +27,7 @@ class GroupAggregateSpec(OperatorSpec):
 
     def build(self, context: OperatorContext, snapshot: Snapshot | None = None) -> Operator:
         """Return the operator, with the groups of a snapshot if there is one."""
-        return (RowGroups if self.plan.keeps_rows else PartialGroups)(self.plan, snapshot)
+        return (BufferedGroups if self.plan.keeps_rows else AccumulatorGroups)(self.plan, snapshot)
 
     @property
     def state_form(self) -> StateForm:

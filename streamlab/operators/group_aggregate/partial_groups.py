@@ -19,9 +19,9 @@ from streamlab.operators.group_aggregate.changes import changelog, differing
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.operators.group_aggregate.merging import PairMerge
 from streamlab.state.dense_columns import fits
-from streamlab.state.dense_groups import DenseGroups
+from streamlab.state.dense_groups import FixedWidthTable
 from streamlab.state.hash_table import Slots
-from streamlab.state.run_groups import RunGroups
+from streamlab.state.run_groups import VariableWidthTable
 from streamlab.state.slot_order import Places, in_order
 from streamlab.state.snapshot import Snapshot
 
@@ -31,7 +31,7 @@ _LEAST_PART_ROWS = 4_096
 """Rows from which on it pays to add batches one after the other that came together."""
 
 
-class PartialGroups(Operator):
+class AccumulatorGroups(Operator):
     """Merges partial results and gives the changes of the results."""
 
     def __init__(self, plan: GroupPlan, snapshot: Snapshot | None) -> None:
@@ -103,7 +103,7 @@ class PartialGroups(Operator):
         groups = self._groups
         size = groups.index.size
         found = groups.slots(rows)
-        if isinstance(groups, DenseGroups) and self._can_increase(groups, rows):
+        if isinstance(groups, FixedWidthTable) and self._can_increase(groups, rows):
             # Each key is there once, and keys that were new together lie in the state as they come: no need for order.
             is_new = found >= size
             new_slots, new = _picked(found, rows, is_new)
@@ -114,7 +114,7 @@ class PartialGroups(Operator):
         groups.extend(partials[int(np.searchsorted(slots, size)) :])
         return self._update(slots, partials)
 
-    def _can_increase(self, groups: DenseGroups, rows: pl.DataFrame) -> bool:
+    def _can_increase(self, groups: FixedWidthTable, rows: pl.DataFrame) -> bool:
         """Return whether these are partial results that add to every row, by rising key, as close keys come."""
         if not self._takes_sums(rows):
             return False
@@ -124,7 +124,7 @@ class PartialGroups(Operator):
     def _takes_sums(self, rows: pl.DataFrame) -> bool:
         """Return whether these are partial results, by one whole number, that are added to those in the state."""
         (key, dtype), *others = self._plan.key_schema.items()
-        if not self._merge.adds or others or not dtype.is_integer() or not isinstance(self._groups, DenseGroups):
+        if not self._merge.adds or others or not dtype.is_integer() or not isinstance(self._groups, FixedWidthTable):
             return False
         has_partials = all(name in rows.columns for name in self._plan.partial_schema)
         return has_partials and not rows.get_column(key).null_count()
@@ -174,7 +174,7 @@ class PartialGroups(Operator):
         How they were is None when nobody will ask, since all of them have changed.
         """
         groups, keys = self._groups, touched[self._plan.key_columns]
-        if self._merge.adds and isinstance(groups, DenseGroups) and groups.can_increase(touched):
+        if self._merge.adds and isinstance(groups, FixedWidthTable) and groups.can_increase(touched):
             old = None if self._all_differ(touched) else keys.hstack(groups.get(slots))
             return old, keys.hstack(groups.increase(slots, touched))
         old = groups.get(slots)
@@ -190,7 +190,7 @@ class PartialGroups(Operator):
         return any((column != 0).all() for column in exact)
 
     def _increased(
-        self, groups: DenseGroups, slots: Slots, partials: pl.DataFrame, is_new: npt.NDArray[np.bool_]
+        self, groups: FixedWidthTable, slots: Slots, partials: pl.DataFrame, is_new: npt.NDArray[np.bool_]
     ) -> pl.DataFrame:
         """Add partial results that change every row, of distinct keys, to the state and return the changes."""
         groups.begin(slots[is_new])
@@ -238,9 +238,9 @@ class PartialGroups(Operator):
             for frame in frames:
                 self._groups.load(frame)
 
-    def _empty_groups(self) -> DenseGroups | RunGroups:
+    def _empty_groups(self) -> FixedWidthTable | VariableWidthTable:
         keys, values = self._plan.key_schema, self._plan.partial_schema
-        return DenseGroups(keys, values) if fits(values) else RunGroups(keys, values)
+        return FixedWidthTable(keys, values) if fits(values) else VariableWidthTable(keys, values)
 
 
 def _is_rising(numbers: npt.NDArray[np.int64]) -> bool:

@@ -25,7 +25,7 @@ from streamlab.state.snapshot import Snapshot
 _SIGN, _COUNT, _NTH_ADD, _TAKEN, _FORGIVEN = map(own, ("sign", "count", "nth_add", "taken", "forgiven"))
 
 
-class RowGroups(Operator):
+class BufferedGroups(Operator):
     """Keeps rows and the result per key, and gives the changes of the results."""
 
     def __init__(self, plan: GroupPlan, snapshot: Snapshot | None) -> None:

@@ -22,7 +22,7 @@ _AT = own("at")
 _NEW_START, _NEW_END = own("new_start"), own("new_end")
 
 
-class Emitted:
+class CurrentResults:
     """The current result of every window that has one and may still change.
 
     A session's result replaces those of all sessions that lie in it; on a grid a window's result replaces its own.

@@ -30,7 +30,7 @@ class _Fired:
     after_close: int = 0
 
 
-class PaneLedger:
+class RecentWindows:
     """The newest windows that have given results, and how often. It begins anew when a job is restored.
 
     Parameters

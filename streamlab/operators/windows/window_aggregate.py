@@ -21,10 +21,10 @@ from streamlab.core.messages import LATE_ROWS, UNAGGREGATED, Batch, Message, Wat
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import CLOSED, PANE, ROWS
-from streamlab.operators.windows.emitted import Emitted
+from streamlab.operators.windows.emitted import CurrentResults
 from streamlab.operators.windows.grid_state import GridState
 from streamlab.operators.windows.lateness import note_merged, note_set_aside
-from streamlab.operators.windows.panes import PaneLedger
+from streamlab.operators.windows.panes import RecentWindows
 from streamlab.operators.windows.session_state import SessionState
 from streamlab.operators.windows.state import Limits, WindowState
 from streamlab.operators.windows.window_form import window_form
@@ -80,7 +80,7 @@ class WindowAggregate(Operator):
             if isinstance(plan.windows, SessionWindows)
             else GridState(plan, snapshot.keyed)
         )
-        self._emitted = Emitted(plan, snapshot.keyed.get("emitted", ()))
+        self._emitted = CurrentResults(plan, snapshot.keyed.get("emitted", ()))
         self._touched = list(snapshot.keyed.get("touched", ()))
         self._watermark = _number(snapshot, "watermark")
         self._promised = _number(snapshot, "promised")
@@ -89,7 +89,7 @@ class WindowAggregate(Operator):
         self._late_rows = 0
         self._fired = 0
         self._notes = self.notes = TimeNotes()
-        self._ledger = PaneLedger(plan)
+        self._ledger = RecentWindows(plan)
 
     def process(self, batch: Batch, port: int = 0) -> list[Message]:
         """Add rows; return late ones, and results that closed windows or a trigger give at once."""

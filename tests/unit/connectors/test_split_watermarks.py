@@ -12,7 +12,7 @@ from streamlab.connectors.files.files import FileSource, scan_csv
 from streamlab.connectors.reading.event_time_check import Vetting
 from streamlab.connectors.reading.progress import ReaderSnapshot, SplitProgress
 from streamlab.connectors.reading.reader import SourceReader
-from streamlab.connectors.reading.split_cursor import Lane
+from streamlab.connectors.reading.split_cursor import SplitCursor
 from streamlab.connectors.reading.split_watermarks import SplitWatermarks
 from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.connectors.sources.frames import from_frame
@@ -33,11 +33,11 @@ def marks(source: FileSource) -> SplitWatermarks:
     return SplitWatermarks(source, ReaderSnapshot())
 
 
-def added(marks: SplitWatermarks, source: FileSource, name: str) -> Lane:
+def added(marks: SplitWatermarks, source: FileSource, name: str) -> SplitCursor:
     split = Split(name)
-    lane = Lane(source, split, Vetting(source))
-    marks.add(lane, split, None)
-    return lane
+    cursor = SplitCursor(source, split, Vetting(source))
+    marks.add(cursor, split, None)
+    return cursor
 
 
 def at(second: int) -> Watermark:

@@ -15,8 +15,8 @@ from polars.testing import assert_frame_equal
 
 from streamlab.state import dense_columns
 from streamlab.state.dense_columns import DenseColumns, fits
-from streamlab.state.dense_groups import DenseGroups
-from streamlab.state.run_groups import RunGroups
+from streamlab.state.dense_groups import FixedWidthTable
+from streamlab.state.run_groups import VariableWidthTable
 from streamlab.state.slot_order import in_order
 from streamlab.state.slot_runs import SLOT, SlotRuns
 
@@ -118,7 +118,7 @@ def test_other_dtypes_do_not_fit() -> None:
     assert not fits(pl.Schema({str(at): pl.Int8 for at in range(65)}))
 
 
-@pytest.mark.parametrize("kind", [DenseGroups, RunGroups])
+@pytest.mark.parametrize("kind", [FixedWidthTable, VariableWidthTable])
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.dictionaries(st.integers(0, 8), st.integers(0, 9), min_size=1), st.booleans()), max_size=9)
