@@ -25,8 +25,8 @@ from streamlab.core.errors import PlanError, explained
 from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
 from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.state.key_index import KeyIndex
 from streamlab.state.snapshot import Snapshot
+from streamlab.state.tables.key_index import KeyIndex
 
 _SMALL = 4096
 """Rows of a right frame that Polars joins faster than an index narrows it."""

@@ -13,7 +13,7 @@ from conformance_case import Case, Row, Unsupported, from_ms, to_ms
 from streamlab.core.errors import StreamlabError
 from streamlab.core.event_time.time import Duration
 from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
-from streamlab.operators.windows.assign import merge_sessions, windows_of
+from streamlab.operators.windows.grids.assign import merge_sessions, windows_of
 
 _MS = {"ms": 1, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _KINDS = {

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from streamlab.connectors.contracts.source import Source
 from streamlab.connectors.contracts.timing import timing
-from streamlab.connectors.reading.batch_log import Cut, CutLog, CutTrail
-from streamlab.connectors.reading.checkpoint_notes import keep_sections
 from streamlab.connectors.reading.progress import ReaderSnapshot
 from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.replays.batch_log import Cut, CutLog, CutTrail
+from streamlab.connectors.reading.replays.checkpoint_notes import keep_sections
 from streamlab.connectors.recording.recorded import recorded
 from streamlab.connectors.recording.recording import scan_recording
 from streamlab.connectors.sources.generate import generate

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.connectors.files.files import FileSource, scan_csv
-from streamlab.connectors.reading.batch_log import CutLog, CutTrail
 from streamlab.connectors.reading.progress import ReaderSnapshot
 from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.replays.batch_log import CutLog, CutTrail
 from streamlab.core.messages import Batch, Idle, Message
 
 SCHEMA = {"at": pl.Datetime("us"), "n": pl.Int64}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from streamlab.connectors.contracts.source import Position, Read, Source, Split, SplitReader
 from streamlab.connectors.contracts.timing import timing
-from streamlab.connectors.reading.batch_log import CutLog, CutTrail
 from streamlab.connectors.reading.progress import ReaderSnapshot
 from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.replays.batch_log import CutLog, CutTrail
 from streamlab.core.messages import Batch, Idle, Message
 
 SECOND_US = 1_000_000

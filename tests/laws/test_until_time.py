@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.connectors.contracts.source import Source, Timing
-from streamlab.connectors.reading.batch_log import CutLog, CutTrail
 from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.replays.batch_log import CutLog, CutTrail
 from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.core.event_time.time import MAX_TIME_US, Duration
 from streamlab.core.messages import Batch, End, Message, Watermark

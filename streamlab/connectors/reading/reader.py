@@ -25,8 +25,6 @@ import polars as pl
 
 from streamlab.connectors.contracts.dead_letters import refuse
 from streamlab.connectors.contracts.source import Source, Split
-from streamlab.connectors.reading.batch_log import END_OF_NOTES, Cut, CutLog, CutTrail
-from streamlab.connectors.reading.batch_replay import Waiting, all_due, earliest, planned
 from streamlab.connectors.reading.discovery import Discovery
 from streamlab.connectors.reading.ended_splits import EndedSplits
 from streamlab.connectors.reading.event_time_check import Vetting
@@ -35,6 +33,8 @@ from streamlab.connectors.reading.given_rows import batches_of, read_now
 from streamlab.connectors.reading.pacing import Pacing
 from streamlab.connectors.reading.progress import ReaderSnapshot, assigned, owner_of, rows_of
 from streamlab.connectors.reading.read_ahead import ReadAhead
+from streamlab.connectors.reading.replays.batch_log import END_OF_NOTES, Cut, CutLog, CutTrail
+from streamlab.connectors.reading.replays.batch_replay import Waiting, all_due, earliest, planned
 from streamlab.connectors.reading.split_cursor import ReadChunk, SplitCursor
 from streamlab.connectors.reading.split_figures import note_rows, source_clocks, split_statuses
 from streamlab.connectors.reading.split_watermarks import SplitWatermarks

@@ -15,7 +15,7 @@ import polars as pl
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.changelog import ROW_KIND
 from streamlab.core.column_names.own_columns import key_column, own
-from streamlab.state.dense_columns import is_fixed_width
+from streamlab.state.tables.dense_columns import is_fixed_width
 
 ROWS = own("rows")
 """How many input rows a group has; only over an updating input, to know when it is empty."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
+from streamlab.operators.group_aggregate.accumulator_groups import AccumulatorGroups
+from streamlab.operators.group_aggregate.buffered_groups import BufferedGroups
 from streamlab.operators.group_aggregate.group_form import group_form
 from streamlab.operators.group_aggregate.group_plan import GroupPlan
-from streamlab.operators.group_aggregate.partial_groups import AccumulatorGroups
-from streamlab.operators.group_aggregate.row_groups import BufferedGroups
 from streamlab.state.forms import StateForm
 from streamlab.state.snapshot import Snapshot
 

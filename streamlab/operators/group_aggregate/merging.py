@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
-from streamlab.state.hash_table import Slots
-from streamlab.state.slot_runs import SLOT
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.slot_runs import SLOT
 
 Reduction = Literal["sum", "min", "max"]
 

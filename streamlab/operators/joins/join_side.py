@@ -10,11 +10,11 @@ import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.core.column_names.own_columns import own
-from streamlab.state.hash_table import Slots
-from streamlab.state.key_index import KeyIndex
-from streamlab.state.slot_order import in_order
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.key_index import KeyIndex
 from streamlab.state.tables.keyed_lists import KeyedLists
 from streamlab.state.tables.row_pages import RowNumbers
+from streamlab.state.tables.slot_order import in_order
 
 COUNT = own("count")
 """How often a row is there, in snapshots of a side whose rows can be taken back."""

@@ -21,9 +21,9 @@ from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.joins.join_plan import LEFT, RIGHT, JoinPlan
 from streamlab.operators.joins.join_side import COUNT, Change, JoinSide
 from streamlab.state.forms import Fact, Shown, StateForm, dtype_text
-from streamlab.state.hash_table import Slots
-from streamlab.state.key_index import KeyIndex
 from streamlab.state.snapshot import Snapshot
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.key_index import KeyIndex
 
 _SIDES = "left", "right"
 _MOST_PAIRS = 262_144

@@ -6,7 +6,7 @@ import polars as pl
 
 from streamlab.core.aggregation import AggregateSplit
 from streamlab.core.event_time.windows import Trigger, Windows
-from streamlab.operators.windows.assign import merge_sessions, panes_of, windows_of
+from streamlab.operators.windows.grids.assign import merge_sessions, panes_of, windows_of
 from streamlab.operators.windows.pre_aggregate import LOCAL, PreAggregate, PreAggregateSpec
 from streamlab.operators.windows.window_aggregate import WindowAggregate, WindowAggregateSpec
 from streamlab.operators.windows.window_plan import WindowPlan

@@ -10,7 +10,7 @@ from streamlab.core.column_names.own_columns import own
 from streamlab.core.event_time.row_watermarks import is_marked
 from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.operators.windows.columns import CLOSED, END, FINAL, PANE, START
-from streamlab.operators.windows.grid import Bounds
+from streamlab.operators.windows.grids.grid import Bounds
 from streamlab.operators.windows.runs import Runs
 from streamlab.operators.windows.state import Limits, WindowState, row_limits
 from streamlab.operators.windows.window_plan import WindowPlan

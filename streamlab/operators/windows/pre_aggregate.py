@@ -21,7 +21,7 @@ from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import DEAD_LETTERS, UNAGGREGATED, Batch, Message, Watermark
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import END, PANE
-from streamlab.operators.windows.grid import Bounds
+from streamlab.operators.windows.grids.grid import Bounds
 from streamlab.operators.windows.window_plan import WindowPlan
 from streamlab.state.snapshot import Snapshot
 

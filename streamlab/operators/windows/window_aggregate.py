@@ -21,11 +21,11 @@ from streamlab.core.messages import LATE_ROWS, UNAGGREGATED, Batch, Message, Wat
 from streamlab.observe.time_notes import TimeNotes
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
 from streamlab.operators.windows.columns import CLOSED, PANE, ROWS
-from streamlab.operators.windows.emitted import CurrentResults
+from streamlab.operators.windows.current_results import CurrentResults
 from streamlab.operators.windows.grid_state import GridState
 from streamlab.operators.windows.lateness import note_merged, note_set_aside
-from streamlab.operators.windows.panes import RecentWindows
-from streamlab.operators.windows.session_state import SessionState
+from streamlab.operators.windows.recent_windows import RecentWindows
+from streamlab.operators.windows.sessions.session_state import SessionState
 from streamlab.operators.windows.state import Limits, WindowState
 from streamlab.operators.windows.window_form import window_form
 from streamlab.operators.windows.window_plan import WindowPlan

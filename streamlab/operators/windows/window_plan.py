@@ -17,9 +17,9 @@ from streamlab.core.column_names.own_columns import key_column
 from streamlab.core.errors import PlanError, explained
 from streamlab.core.event_time.time import Duration, from_us, tick_us, time_us
 from streamlab.core.event_time.windows import EveryDuration, EveryRows, SessionWindows, Trigger, Windows
-from streamlab.operators.windows.assign import gap_us, grid_of
 from streamlab.operators.windows.columns import DUE, END, PANE, ROWS, START
-from streamlab.operators.windows.grid import Grid
+from streamlab.operators.windows.grids.assign import gap_us, grid_of
+from streamlab.operators.windows.grids.grid import Grid
 
 _MILLISECOND_US = 1000
 _STREAMING_ROWS = 20_000

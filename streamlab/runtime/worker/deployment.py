@@ -14,11 +14,11 @@ import polars as pl
 from streamlab.connectors.contracts.sink import SinkContext, SinkWriter
 from streamlab.connectors.contracts.source import Split
 from streamlab.connectors.formats.base import first_line
-from streamlab.connectors.reading.batch_log import FOLDER as CUTS
-from streamlab.connectors.reading.batch_log import CutLog, CutTrail
-from streamlab.connectors.reading.checkpoint_notes import keep_sections
 from streamlab.connectors.reading.discovery import BackgroundDiscovery, Discovery
 from streamlab.connectors.reading.progress import ReaderSnapshot
+from streamlab.connectors.reading.replays.batch_log import FOLDER as CUTS
+from streamlab.connectors.reading.replays.batch_log import CutLog, CutTrail
+from streamlab.connectors.reading.replays.checkpoint_notes import keep_sections
 from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.connectors.recording.recorded import recorded
 from streamlab.connectors.recording.recording import FOLDER

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from streamlab.connectors.reading.checkpoint_notes import SectionWriter, read_section
+from streamlab.connectors.reading.replays.checkpoint_notes import SectionWriter, read_section
 from streamlab.core.messages import Batch, End, Idle, Message, Watermark
 
 FOLDER = "turns"

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.state.hash_table import Slots
-from streamlab.state.slot_order import in_order
+from streamlab.state.tables.hash_table import Slots
 from streamlab.state.tables.row_pages import RowNumbers, RowPages, consecutive
+from streamlab.state.tables.slot_order import in_order
 
 _NONE = -1
 _MOST_SEGMENTS = 16

@@ -14,8 +14,8 @@ from reading import Run
 
 from streamlab.connectors.contracts.source import Source
 from streamlab.connectors.contracts.timing import timing
-from streamlab.connectors.reading.batch_log import CutLog, CutTrail
 from streamlab.connectors.reading.reader import SourceReader
+from streamlab.connectors.reading.replays.batch_log import CutLog, CutTrail
 from streamlab.connectors.reading.stepped_reader import SteppedReader
 from streamlab.connectors.sources.frames import from_frame
 from streamlab.connectors.sources.generate import generate

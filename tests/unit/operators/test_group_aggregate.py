@@ -16,7 +16,8 @@ from polars.testing import assert_frame_equal
 from streamlab.core.changelog import ROW_KIND, RowKind, fold
 from streamlab.core.messages import Batch
 from streamlab.operators.base import Operator, OperatorContext, OperatorSpec
-from streamlab.operators.group_aggregate import GroupAggregateSpec, group_operators, local, partial_groups
+from streamlab.operators.group_aggregate import GroupAggregateSpec, group_operators, local
+from streamlab.operators.group_aggregate import accumulator_groups as partial_groups
 from streamlab.plan.expressions.split import split_aggregates
 from streamlab.state.snapshot import regroup, subtask_of
 

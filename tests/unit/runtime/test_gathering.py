@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlab.connectors.reading.batch_log import END_OF_NOTES
+from streamlab.connectors.reading.replays.batch_log import END_OF_NOTES
 from streamlab.runtime.coordinator.replay_checkpoints import Gathering
 from streamlab.runtime.messages.protocol import HaltSources, SourceHalts
 

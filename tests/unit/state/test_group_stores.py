@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from streamlab.state import dense_columns
-from streamlab.state.dense_columns import DenseColumns, fits
-from streamlab.state.dense_groups import FixedWidthTable
-from streamlab.state.run_groups import VariableWidthTable
-from streamlab.state.slot_order import in_order
-from streamlab.state.slot_runs import SLOT, SlotRuns
+from streamlab.state.tables import dense_columns
+from streamlab.state.tables.dense_columns import DenseColumns, fits
+from streamlab.state.tables.fixed_width_table import FixedWidthTable
+from streamlab.state.tables.slot_order import in_order
+from streamlab.state.tables.slot_runs import SLOT, SlotRuns
+from streamlab.state.tables.variable_width_table import VariableWidthTable
 
 FIXED: dict[str, tuple[pl.DataType, list[Any]]] = {
     "i8": (pl.Int8(), [-128, 127, None]),

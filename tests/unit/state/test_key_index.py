@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlab.core.errors import InternalError, PlanError
-from streamlab.state.hash_table import WordTable
-from streamlab.state.key_index import KeyIndex
+from streamlab.state.tables.hash_table import WordTable
+from streamlab.state.tables.key_index import KeyIndex
 
 NAN = float("nan")
 COLUMNS: dict[str, tuple[pl.DataType, list[Any]]] = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlab.state import key_index, range_table
-from streamlab.state.hash_table import WordTable
-from streamlab.state.key_index import KeyIndex
-from streamlab.state.range_table import RangeTable, lie_close
+from streamlab.state.tables import key_index, range_table
+from streamlab.state.tables.hash_table import WordTable
+from streamlab.state.tables.key_index import KeyIndex
+from streamlab.state.tables.range_table import RangeTable, lie_close
 
 EXTREMES = (-(2**63), 2**63 - 1)
 batches = st.lists(st.lists(st.integers(-30, 30), max_size=40), max_size=8)

@@ -22,10 +22,10 @@ from streamlab.core.event_time.windows import (
     Windows,
 )
 from streamlab.operators.windows import merge_sessions, panes_of, window_operators, windows_of
-from streamlab.operators.windows.assign import grid_of
-from streamlab.operators.windows.calendar_grid import CalendarGrid
-from streamlab.operators.windows.calendar_starts import CalendarStarts
-from streamlab.operators.windows.grid import Bounds, FixedGrid
+from streamlab.operators.windows.grids.assign import grid_of
+from streamlab.operators.windows.grids.calendar_grid import CalendarGrid
+from streamlab.operators.windows.grids.calendar_starts import CalendarStarts
+from streamlab.operators.windows.grids.grid import Bounds, FixedGrid
 from streamlab.plan.expressions.split import split_aggregates
 
 

@@ -14,8 +14,8 @@ from window_model import cumulative, hopping
 from streamlab.core.event_time.time import Duration
 from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows
 from streamlab.operators.windows import windows_of
-from streamlab.operators.windows.calendar_grid import CalendarGrid
-from streamlab.operators.windows.calendar_starts import CalendarStarts
+from streamlab.operators.windows.grids.calendar_grid import CalendarGrid
+from streamlab.operators.windows.grids.calendar_starts import CalendarStarts
 
 Spec = HoppingWindows | CumulativeWindows
 

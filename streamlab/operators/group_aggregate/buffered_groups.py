@@ -17,10 +17,10 @@ from streamlab.core.messages import Batch, Message
 from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog
 from streamlab.operators.group_aggregate.group_plan import ALL, GroupPlan, given_column
-from streamlab.state.hash_table import Slots
-from streamlab.state.key_index import KeyIndex
-from streamlab.state.slot_runs import SLOT, SlotRuns
 from streamlab.state.snapshot import Snapshot
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.key_index import KeyIndex
+from streamlab.state.tables.slot_runs import SLOT, SlotRuns
 
 _SIGN, _COUNT, _NTH_ADD, _TAKEN, _FORGIVEN = map(own, ("sign", "count", "nth_add", "taken", "forgiven"))
 

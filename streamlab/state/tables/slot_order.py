@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streamlab.state.hash_table import Slots
+from streamlab.state.tables.hash_table import Slots
 
 Places = npt.NDArray[np.uint32]
 """Row numbers, as Polars has them."""

@@ -18,12 +18,12 @@ from streamlab.operators.base import Operator
 from streamlab.operators.group_aggregate.changes import changelog, differing
 from streamlab.operators.group_aggregate.group_plan import ROWS, GroupPlan
 from streamlab.operators.group_aggregate.merging import PairMerge
-from streamlab.state.dense_columns import fits
-from streamlab.state.dense_groups import FixedWidthTable
-from streamlab.state.hash_table import Slots
-from streamlab.state.run_groups import VariableWidthTable
-from streamlab.state.slot_order import Places, in_order
 from streamlab.state.snapshot import Snapshot
+from streamlab.state.tables.dense_columns import fits
+from streamlab.state.tables.fixed_width_table import FixedWidthTable
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.slot_order import Places, in_order
+from streamlab.state.tables.variable_width_table import VariableWidthTable
 
 _UNUSED_SLOTS = 65_536
 """Slots of removed keys below which it is not worth numbering the keys anew."""

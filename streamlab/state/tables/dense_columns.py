@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.state.column_words import Block, ColumnWords
-from streamlab.state.hash_table import Slots
+from streamlab.state.tables.column_words import Block, ColumnWords
+from streamlab.state.tables.hash_table import Slots
 
 _FIRST_CAPACITY = 1024
 _GROWTH = 2

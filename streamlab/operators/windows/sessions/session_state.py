@@ -20,10 +20,10 @@ import polars as pl
 from streamlab.core.column_names.own_columns import own
 from streamlab.core.event_time.row_watermarks import is_marked
 from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US, time_us
-from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import DUE, END, FINAL, PANE, START
+from streamlab.operators.windows.grids.assign import merge_sessions
 from streamlab.operators.windows.runs import Runs
-from streamlab.operators.windows.session_order import in_order
+from streamlab.operators.windows.sessions.session_order import in_order
 from streamlab.operators.windows.state import Limits, WindowState, row_limits
 from streamlab.operators.windows.window_plan import WindowPlan
 

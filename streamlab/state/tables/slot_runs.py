@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from streamlab.core.column_names.own_columns import own
-from streamlab.state.hash_table import Slots
+from streamlab.state.tables.hash_table import Slots
 
 SLOT = own("slot")
 """Column with the slot that a row belongs to."""

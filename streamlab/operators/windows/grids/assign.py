@@ -11,9 +11,9 @@ from streamlab.core.column_names.own_columns import own
 from streamlab.core.errors import PlanError, explained
 from streamlab.core.event_time.time import time_us
 from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows, SessionWindows, Windows
-from streamlab.operators.windows.calendar_grid import CalendarGrid
 from streamlab.operators.windows.columns import END, PANE, START
-from streamlab.operators.windows.grid import FixedGrid, Grid
+from streamlab.operators.windows.grids.calendar_grid import CalendarGrid
+from streamlab.operators.windows.grids.grid import FixedGrid, Grid
 
 
 def grid_of(windows: HoppingWindows | CumulativeWindows, dtype: pl.DataType) -> Grid:

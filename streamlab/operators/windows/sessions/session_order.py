@@ -20,8 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from streamlab.core.column_names.own_columns import own
-from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import END, FINAL, START
+from streamlab.operators.windows.grids.assign import merge_sessions
 
 _KEY, _AT = own("key"), own("at")
 _SESSION_START, _SESSION_END = own("session_start"), own("session_end")

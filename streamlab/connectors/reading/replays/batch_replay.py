@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
-from streamlab.connectors.reading.batch_log import Cut
+from streamlab.connectors.reading.replays.batch_log import Cut
 from streamlab.connectors.reading.split_cursor import ReadChunk, SplitCursor
 
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import polars as pl
 
 from streamlab.core.errors import InternalError, PlanError, explained
-from streamlab.state.hash_table import Slots, Words, WordTable
-from streamlab.state.range_table import RangeTable, lie_close
+from streamlab.state.tables.hash_table import Slots, Words, WordTable
+from streamlab.state.tables.range_table import RangeTable, lie_close
 
 _SEEDS = (0x243F6A8885A308D3, 0x13198A2E03707344)
 """Of the two row hashes: the first digits of pi."""

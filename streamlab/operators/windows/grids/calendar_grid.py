@@ -17,9 +17,9 @@ import polars as pl
 
 from streamlab.core.event_time.time import Duration
 from streamlab.core.event_time.windows import CumulativeWindows, HoppingWindows
-from streamlab.operators.windows.calendar_starts import CalendarStarts
 from streamlab.operators.windows.columns import END, PANE, START
-from streamlab.operators.windows.grid import FixedGrid, Grid
+from streamlab.operators.windows.grids.calendar_starts import CalendarStarts
+from streamlab.operators.windows.grids.grid import FixedGrid, Grid
 from streamlab.operators.windows.window_table import WindowTable
 
 _DAY_US = 86_400_000_000

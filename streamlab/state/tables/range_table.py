@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streamlab.state.hash_table import Slots, Words
+from streamlab.state.tables.hash_table import Slots, Words
 
 _SPREAD = 16
 """Numbers of the range for each key up to which the table pays: it then needs twice the memory of a hash table."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from streamlab.connectors.reading.checkpoint_notes import SectionWriter, read_section
+from streamlab.connectors.reading.replays.checkpoint_notes import SectionWriter, read_section
 
 FOLDER = "cuts"
 """Folder of a job that holds the notes of its sources."""

@@ -12,8 +12,8 @@ import polars as pl
 
 from streamlab.core.changelog import ADDS, ROW_KIND
 from streamlab.observe.panes import NEWEST, STORED
-from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import END, PANE, ROWS, START
+from streamlab.operators.windows.grids.assign import merge_sessions
 from streamlab.operators.windows.state import Limits, WindowState
 from streamlab.operators.windows.window_plan import WindowPlan
 

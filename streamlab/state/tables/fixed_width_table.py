@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.state.dense_columns import DenseColumns
-from streamlab.state.hash_table import Slots
-from streamlab.state.key_index import KeyIndex
-from streamlab.state.slot_order import in_order
+from streamlab.state.tables.dense_columns import DenseColumns
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.key_index import KeyIndex
+from streamlab.state.tables.slot_order import in_order
 
 _PAGE_BITS = 16
 PAGE_SLOTS = 1 << _PAGE_BITS

@@ -1,4 +1,4 @@
-"""One row of values of any dtype per key: :class:`~streamlab.state.dense_groups.FixedWidthTable` for strings and lists.
+"""One row of values of any dtype per key: :class:`.FixedWidthTable` for strings and lists.
 
 Slower, since values are found by bisection in sorted runs, but never by more than the logarithm of their number.
 """
@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streamlab.state.hash_table import Slots
-from streamlab.state.key_index import KeyIndex
-from streamlab.state.slot_order import in_order
-from streamlab.state.slot_runs import SLOT, SlotRuns
+from streamlab.state.tables.hash_table import Slots
+from streamlab.state.tables.key_index import KeyIndex
+from streamlab.state.tables.slot_order import in_order
+from streamlab.state.tables.slot_runs import SLOT, SlotRuns
 
 
 class VariableWidthTable:

@@ -13,8 +13,8 @@ import polars as pl
 from streamlab.core.changelog import ROW_KIND, RowKind
 from streamlab.core.column_names.own_columns import own
 from streamlab.core.event_time.time import MAX_TIME_US
-from streamlab.operators.windows.assign import merge_sessions
 from streamlab.operators.windows.columns import DUE, END, ROWS, START
+from streamlab.operators.windows.grids.assign import merge_sessions
 from streamlab.operators.windows.runs import Runs
 from streamlab.operators.windows.window_plan import WindowPlan
 
