@@ -258,13 +258,12 @@ class JobFolder:
     def understand_query(self) -> Any:
         """Return the query that the job runs. Raises StateError when it has none, or that cannot be understood."""
         pickled = self.read_query()
-        from streamlab.plan.former_plans import plan_as_now  # noqa: PLC0415 - only who has Polars understands queries
-
         try:
-            return plan_as_now(pickle.loads(pickled))  # noqa: S301 - in the user's own private folder
-        except Exception as error:  # whatever pickle makes of damaged bytes
+            return pickle.loads(pickled)  # noqa: S301 - in the user's own private folder
+        except Exception as error:  # whatever pickle makes of damaged bytes, and of those of other versions
             got = f"{type(error).__name__}: {error}"
-            text = explained(f"job {self.id}", needed="its query, stored when it was started", got=got)
+            hint = "another version may have stored it: start(from_savepoint=…) goes on from its checkpoints"
+            text = explained(f"job {self.id}", needed="its query, stored when it was started", got=got, hint=hint)
             raise StateError(text) from error
 
     def checkpoint_blobs(self) -> Blobs:
