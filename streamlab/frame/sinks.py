@@ -15,7 +15,6 @@ from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.frame.outputs import run_options
 from streamlab.plan.event_time import updating_step
-from streamlab.plan.table_keys import table_keys
 
 if TYPE_CHECKING:
     from streamlab.jobs.job import Job
@@ -98,7 +97,7 @@ class SinkMethods(FrameBase):
         """
         if not callable(function):
             raise OptionError(explained("sink_batches", needed="a function", got=f"a {type(function).__name__}"))
-        sink = BatchesSink("sink_batches", function, bool(update_before), table_keys(self._plan))
+        sink = BatchesSink("sink_batches", function, bool(update_before), self._plan.row_key)
         return self._run_sink(sink, options)
 
     def write_to(self, sink: Sink, **options: Any) -> Job:

@@ -14,7 +14,6 @@ from streamlab.connectors.sinks.tables import Mode, TableSink
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.sinks import SinkMethods
 from streamlab.plan.event_time import updating_step
-from streamlab.plan.table_keys import table_keys
 
 if TYPE_CHECKING:
     from streamlab.jobs.job import Job
@@ -184,7 +183,7 @@ class TableSinkMethods(SinkMethods):
         given = (keys,) if isinstance(keys, str) else tuple(keys or ())
         if mode != "upsert":
             return given
-        own = table_keys(self._plan) or ()
+        own = self._plan.row_key or ()
         if not given and not own:
             got = "a stream that has none of its own"
             raise PlanError(explained(step, needed="the columns that a row is known by", got=got, hint="keys=['id']"))

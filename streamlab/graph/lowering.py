@@ -29,7 +29,7 @@ from streamlab.operators.windows import window_operators
 from streamlab.plan import nodes
 from streamlab.plan.explain import path_digest
 from streamlab.plan.schema import calls_python
-from streamlab.plan.step_names import base_name, keeps_state, step_names
+from streamlab.plan.step_names import base_name, step_names
 from streamlab.plan.step_titles import step_titles
 from streamlab.state.checkpoints.manifest import StoredStep
 from streamlab.state.checkpoints.stored_forms import stored_step
@@ -114,7 +114,7 @@ class _Lowering:
         chain = self._done.get(id(node))
         if chain is None:
             chain = self._lower(node)
-            if keeps_state(node):
+            if node.keeps_state:
                 self._stateful.append((node, chain))
             chain.closed = self._consumers[id(node)] > 1
             self._done[id(node)] = chain

@@ -29,7 +29,6 @@ from streamlab.jobs.job import Job
 from streamlab.jobs.row_stream import discard, far_ahead, stream_rows
 from streamlab.plan import nodes
 from streamlab.plan.explain import explain_plan
-from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.client.client import JobHandle, launch
 from streamlab.runtime.client.sweeping import sweep_later
 from streamlab.runtime.job_folder.folder import CheckpointPlace
@@ -118,7 +117,7 @@ def _subtasks(parallelism: int | None) -> int:
 
 
 def _table(plan: nodes.Node, keep_rows: int | None, *, has_update_before: bool = False) -> ResultTable:
-    keys = table_keys(plan) if plan.updating else None
+    keys = plan.row_key if plan.updating else None
     return ResultTable("results", plan.schema, keys, None if plan.updating else keep_rows, has_update_before)
 
 

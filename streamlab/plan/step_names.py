@@ -20,40 +20,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import fields
 
-from streamlab.core.column_names.former_names import former
-from streamlab.core.event_time.time import Duration
-from streamlab.core.event_time.windows import Windows
 from streamlab.plan import nodes
-
-
-def keeps_state(node: nodes.Node) -> bool:
-    """Return whether a checkpoint holds something of a step that another query could go on with."""
-    return isinstance(
-        node,
-        nodes.Scan
-        | nodes.WindowAggregate
-        | nodes.GroupAggregate
-        | nodes.StreamJoin
-        | nodes.Head
-        | nodes.AssignWatermarks,
-    )
 
 
 def base_name(node: nodes.Node) -> str:
     """Return a step's name as far as it depends on the step alone."""
-    if node.is_named or not keeps_state(node):
+    if node.is_named or not node.keeps_state:
         return node.step
     if isinstance(node, nodes.Scan):
         return node.source.name
-    digest = hashlib.sha256(json.dumps(_traits(node)).encode()).hexdigest()[:4]
+    digest = hashlib.sha256(json.dumps(node.traits).encode()).hexdigest()[:4]
     return f"{node.step} {digest}"
 
 
 def step_names(plan: nodes.Node) -> dict[int, str]:
     """Return the names of all steps that keep state or were given a name, by the ids of their nodes."""
-    every = [node for node in plan.walk() if keeps_state(node) or node.is_named]
+    every = [node for node in plan.walk() if node.keeps_state or node.is_named]
     taken = {node.pinned for node in every if node.pinned}
     count: Counter[str] = Counter()
     names = {}
@@ -70,31 +53,3 @@ def step_names(plan: nodes.Node) -> dict[int, str]:
         names[id(node)] = name
         taken.add(name)
     return names
-
-
-def _traits(node: nodes.Node) -> list[object]:
-    match node:
-        case nodes.WindowAggregate():
-            keys = [key.meta.output_name() for key in node.keys]
-            return [node.step, node.index_column, _windows(node.windows), keys, _columns(node)]
-        case nodes.GroupAggregate():
-            return [node.step, [key.meta.output_name() for key in node.keys], _columns(node)]
-        case nodes.StreamJoin():
-            left, right = ([key.meta.output_name() for key in keys] for keys in (node.left_on, node.right_on))
-            return [node.step, node.how, left, right, _columns(node)]
-        case nodes.Head():
-            return [node.step, node.n]
-        case nodes.AssignWatermarks():
-            return [node.step, node.column]
-        case _:
-            return [node.step]
-
-
-def _columns(node: nodes.Node) -> list[str]:
-    """Return the result columns, those of ours as they have always been called here."""
-    return list(map(former, node.schema.names()))
-
-
-def _windows(windows: Windows) -> list[str]:
-    lengths = [getattr(windows, field.name) for field in fields(windows)]
-    return [windows.kind, *(length.text for length in lengths if isinstance(length, Duration))]

@@ -26,7 +26,6 @@ from streamlab.jobs.history.checkpoints import Checkpoints
 from streamlab.jobs.history.points_in_time import PointInTime, read_time
 from streamlab.jobs.history.restoring import check_fits, pinned
 from streamlab.plan import nodes
-from streamlab.plan.table_keys import table_keys
 from streamlab.runtime.client.client import JobHandle, launch
 from streamlab.runtime.job_folder.attempts import read_attempts
 from streamlab.runtime.job_folder.folder import CheckpointPlace, JobFolder, Replayed
@@ -187,7 +186,7 @@ def _preparing(handle: JobHandle, checkpoint_id: int, *, updating: bool, seeds: 
 
 
 def _table(plan: nodes.Node) -> ResultTable:
-    return ResultTable("results", plan.schema, table_keys(plan) if plan.updating else None)
+    return ResultTable("results", plan.schema, plan.row_key if plan.updating else None)
 
 
 def _repeated(graph: JobGraph, query: nodes.Write, parallelism: int) -> tuple[str, ...]:

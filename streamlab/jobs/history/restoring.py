@@ -18,7 +18,7 @@ from streamlab.graph.job_graph import JobGraph, Vertex
 from streamlab.plan import nodes
 from streamlab.plan.explain import path_digest
 from streamlab.plan.rewrite import with_pins
-from streamlab.plan.step_names import base_name, keeps_state
+from streamlab.plan.step_names import base_name
 from streamlab.state.checkpoints.former_formats import step_as_now
 from streamlab.state.checkpoints.manifest import Manifest, StoredStep
 from streamlab.state.checkpoints.stored_forms import form_of
@@ -39,7 +39,7 @@ def pinned(plan: nodes.Write, manifest: Manifest) -> nodes.Write:
     """
     news: dict[str, list[nodes.Node]] = defaultdict(list)
     for node in plan.walk():
-        if keeps_state(node):
+        if node.keeps_state:
             news[base_name(node)].append(node)
     olds: dict[str, list[StoredStep]] = defaultdict(list)
     pins: dict[int, str] = {}

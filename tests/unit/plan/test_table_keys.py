@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 import streamlab as sl
-from streamlab.plan.table_keys import table_keys
 
 ROWS = pl.DataFrame(schema={"ts": pl.Datetime("us"), "k": pl.String, "j": pl.Int64, "n": pl.Int64})
 
@@ -64,10 +63,10 @@ UNKNOWN = {
 
 @pytest.mark.parametrize(("query", "keys"), KNOWN.values(), ids=KNOWN.keys())
 def test_known_keys(query, keys: tuple[str, ...]) -> None:
-    assert table_keys(query().plan) == keys
+    assert query().plan.row_key == keys
     assert set(keys) <= set(query().columns)
 
 
 @pytest.mark.parametrize("query", UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_unknown_keys(query) -> None:
-    assert table_keys(query().plan) is None
+    assert query().plan.row_key is None
