@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from streamlab.frame.join import concat
     from streamlab.frame.stream_frame import StreamFrame
     from streamlab.frame.triggers import every, every_rows
-    from streamlab.jobs import attach, jobs
-    from streamlab.jobs.job import Job
-    from streamlab.jobs.sources import (
+    from streamlab.job import attach, jobs
+    from streamlab.job.job import Job
+    from streamlab.job.sources import (
         from_frame,
         generate,
         scan_csv,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from streamlab.notebook import load_ipython_extension, unload_ipython_extension
 
-_SOURCES = "streamlab.jobs.sources"
+_SOURCES = "streamlab.job.sources"
 _HOMES = {
     "streamlab.core.dead_letter_warning": ("DeadLetterWarning", "LateRowsWarning"),
     "streamlab.core.errors": (
@@ -67,8 +67,8 @@ _HOMES = {
     "streamlab.frame.stream_frame": ("StreamFrame",),
     "streamlab.frame.triggers": ("every", "every_rows"),
     "streamlab.notebook": ("load_ipython_extension", "unload_ipython_extension"),
-    "streamlab.jobs": ("attach", "jobs"),
-    "streamlab.jobs.job": ("Job",),
+    "streamlab.job": ("attach", "jobs"),
+    "streamlab.job.job": ("Job",),
     _SOURCES: (
         "from_frame",
         "generate",

@@ -26,9 +26,9 @@ from streamlab.cli.scripts import find_stream, run_script
 from streamlab.cli.terminal_view import Rows, watch
 from streamlab.core.errors import JobError, StreamlabError
 from streamlab.core.terminal_text import without_escapes
-from streamlab.jobs import attach as find_job
-from streamlab.jobs import jobs as all_jobs
-from streamlab.jobs.job import Job
+from streamlab.job import attach as find_job
+from streamlab.job import jobs as all_jobs
+from streamlab.job.job import Job
 from streamlab.observe.clock import clock
 from streamlab.observe.job_list import COLUMNS, job_lines
 from streamlab.observe.preview import Preview, plain

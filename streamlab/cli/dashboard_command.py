@@ -10,7 +10,7 @@ from rich.console import Console
 
 from streamlab.core.errors import JobError, explained
 from streamlab.dashboard import DashboardServer
-from streamlab.jobs.figures.access_token import kept_token
+from streamlab.job.figures.access_token import kept_token
 
 
 def run(console: Console, *, job: str | None, port: int, metrics: bool = False, token_file: Path | None = None) -> None:

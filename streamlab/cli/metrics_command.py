@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from streamlab.jobs import Job, jobs
-from streamlab.jobs.figures.access_token import kept_token
-from streamlab.jobs.figures.metrics_server import MetricsServer
+from streamlab.job import Job, jobs
+from streamlab.job.figures.access_token import kept_token
+from streamlab.job.figures.metrics_server import MetricsServer
 from streamlab.observe.status import JobStatus
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlab.core.terminal_text import without_escapes
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.observe.preview import Preview, preview
 from streamlab.observe.status import JobState, JobStatus
 from streamlab.observe.wording import STATE_MARKS, Figure, figures, progress, restarts, short_number, watermark

@@ -17,7 +17,7 @@ from tornado.web import HTTPError, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from streamlab.dashboard.address import Address
-from streamlab.jobs.figures.access_token import BEARER, TOKEN_ARGUMENT
+from streamlab.job.figures.access_token import BEARER, TOKEN_ARGUMENT
 
 _COOKIE = "streamlab-dashboard"
 _FORBIDDEN = 403

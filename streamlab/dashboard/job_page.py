@@ -9,7 +9,7 @@ from bokeh.document import Document
 from streamlab.core.errors import StreamlabError
 from streamlab.dashboard import page
 from streamlab.dashboard.transport import Transport
-from streamlab.jobs import attach
+from streamlab.job import attach
 from streamlab.notebook.charts.wire import Frame
 from streamlab.notebook.view.panel_model import Screen
 

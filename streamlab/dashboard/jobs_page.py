@@ -9,7 +9,7 @@ from bokeh.document import Document
 from bokeh.models import Div, TextInput
 
 from streamlab.dashboard import page
-from streamlab.jobs import jobs
+from streamlab.job import jobs
 from streamlab.observe.job_list import COLUMNS, JobLine, job_lines, state_cell
 from streamlab.observe.status import JobStatus
 

@@ -8,7 +8,7 @@ from tornado.web import RequestHandler
 
 from streamlab.core.errors import StreamlabError
 from streamlab.dashboard.access import TokenAccess
-from streamlab.jobs import jobs
+from streamlab.job import jobs
 from streamlab.observe.prometheus import CONTENT_TYPE, exposition
 
 

@@ -24,7 +24,7 @@ from streamlab.dashboard.address import Address, address_of, answers
 from streamlab.dashboard.job_page import JobPage
 from streamlab.dashboard.jobs_page import JobsPage
 from streamlab.dashboard.metrics_page import MetricsPage
-from streamlab.jobs.figures.access_token import TOKEN_ARGUMENT, new_token
+from streamlab.job.figures.access_token import TOKEN_ARGUMENT, new_token
 
 _LOOPBACK = "127.0.0.1"
 JOB_PATH, JOBS_PATH, METRICS_PATH = "/job", "/jobs", "/metrics"

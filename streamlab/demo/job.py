@@ -19,9 +19,9 @@ import polars as pl
 
 from streamlab.demo import flights
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.jobs.job import Job
-from streamlab.jobs.row_stream import discard
-from streamlab.jobs.sources import scan_parquet
+from streamlab.job.job import Job
+from streamlab.job.row_stream import discard
+from streamlab.job.sources import scan_parquet
 from streamlab.runtime.client.client import find
 
 FrameLike = TypeVar("FrameLike", StreamFrame, pl.LazyFrame)

@@ -22,7 +22,7 @@ from streamlab.plan.explain import explain_plan
 from streamlab.plan.schema import show_columns
 
 if TYPE_CHECKING:
-    from streamlab.jobs.job import Job
+    from streamlab.job.job import Job
 
 _SEE_THEM = "collect(dead_letters=True) returns them beside the rows; collect(on_error='fail') raises instead"
 _WIDTH = 80

@@ -1,4 +1,4 @@
-"""What a StreamFrame needs of whatever runs it; :mod:`streamlab.jobs` has the real one, tests have their own."""
+"""What a StreamFrame needs of whatever runs it; :mod:`streamlab.job` has the real one, tests have their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamlab.connectors.contracts.sink import Sink
 from streamlab.plan.nodes import Node
 
 if TYPE_CHECKING:
-    from streamlab.jobs.job import Job
+    from streamlab.job.job import Job
 
 KeepRows = int | None | Literal["auto"]
 CheckpointEvery = str | dt.timedelta | None

@@ -17,7 +17,7 @@ from streamlab.frame.outputs import run_options
 from streamlab.plan.event_time import updating_step
 
 if TYPE_CHECKING:
-    from streamlab.jobs.job import Job
+    from streamlab.job.job import Job
 
 _OPTIONS = (
     "name",

@@ -16,7 +16,7 @@ from streamlab.frame.sinks import SinkMethods
 from streamlab.plan.event_time import updating_step
 
 if TYPE_CHECKING:
-    from streamlab.jobs.job import Job
+    from streamlab.job.job import Job
 
 
 class TableSinkMethods(SinkMethods):

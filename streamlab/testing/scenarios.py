@@ -19,7 +19,7 @@ from streamlab.core.changelog import fold
 from streamlab.frame.stream_frame import StreamFrame
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
-from streamlab.jobs.sources import stream
+from streamlab.job.sources import stream
 from streamlab.plan.nodes import Write
 from streamlab.testing.compare import assert_same_rows
 from streamlab.testing.ledger import Ledger, LedgerSink

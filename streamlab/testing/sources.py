@@ -17,7 +17,7 @@ from streamlab.connectors.contracts.source import START, Position, Read, Source,
 from streamlab.connectors.contracts.timing import timing
 from streamlab.core.event_time.time import time_us
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.jobs.sources import stream
+from streamlab.job.sources import stream
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from patience import eventually
 
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
-from streamlab.jobs import local_runner
-from streamlab.jobs.job import Job
+from streamlab.job import local_runner
+from streamlab.job.job import Job
 from streamlab.runtime.client.client import launch
 
 

@@ -15,7 +15,7 @@ from patience import eventually
 
 from streamlab.core.errors import JobError, SinkError, StateError, StepFailed, WorkerLost
 from streamlab.core.options import JobOptions
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.runtime.client.client import _crews, launch, list_jobs
 
 

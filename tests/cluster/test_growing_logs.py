@@ -11,7 +11,7 @@ import pytest
 from patience import eventually
 
 import streamlab as sl
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 
 
 class Writer:

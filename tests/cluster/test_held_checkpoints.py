@@ -15,7 +15,7 @@ from gated_source import Gate
 from patience import eventually
 
 import streamlab as sl
-from streamlab.jobs.sources import stream
+from streamlab.job.sources import stream
 from streamlab.runtime.client.client import find, list_jobs
 
 COUNTED = [pl.len().alias("n"), pl.col("v").sum()]

@@ -21,7 +21,7 @@ from cluster_jobs import (
 from patience import eventually
 
 from streamlab.core.errors import JobError, OptionError, PlanError
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.observe.status import JobState
 from streamlab.runtime.client.client import find, list_jobs
 from streamlab.runtime.client.sweeping import sweep

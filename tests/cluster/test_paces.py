@@ -11,7 +11,7 @@ from patience import eventually
 
 import streamlab as sl
 from streamlab.core.errors import JobError, OptionError
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 
 SECONDS = 3000
 ROWS = pl.DataFrame({"n": pl.int_range(SECONDS, eager=True)}).with_columns(

@@ -22,7 +22,7 @@ from streamlab.core.errors import StepFailed
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.plan import nodes
 from streamlab.runtime.client import client
 from streamlab.runtime.client.client import launch

@@ -25,7 +25,7 @@ from streamlab.connectors.sinks.sqlite import SqliteSink
 from streamlab.connectors.sinks.tables import TableSink
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.plan import nodes
 
 OPTIONS = {"parallelism": 2, "checkpoint_every_ms": 100, "restart_delay_ms": 50}

@@ -13,7 +13,7 @@ import pytest
 from patience import eventually
 
 import streamlab as sl
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.runtime.client import client
 from streamlab.runtime.process.fault_injection import VARIABLE, PlannedFault
 

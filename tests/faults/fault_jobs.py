@@ -18,7 +18,7 @@ from trickle import Trickle, all_rows
 import streamlab as sl
 from streamlab.connectors.contracts.source import Timing
 from streamlab.core.event_time.time import Duration
-from streamlab.jobs.sources import stream
+from streamlab.job.sources import stream
 
 NAMES = pl.DataFrame({"k": list(range(7)), "name": [f"key {k}" for k in range(7)]})
 Rows = list[tuple[Any, ...]]

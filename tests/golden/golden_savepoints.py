@@ -22,7 +22,7 @@ from streamlab.core.changelog import ROW_KIND
 from streamlab.core.options import JobOptions
 from streamlab.graph.job_graph import JobGraph
 from streamlab.graph.lowering import lower
-from streamlab.jobs.history.restoring import check_fits, pinned
+from streamlab.job.history.restoring import check_fits, pinned
 from streamlab.plan import nodes
 from streamlab.runtime.task.task_states import restored_reader, restored_task, split_of
 from streamlab.runtime.worker.deployment import recording_folder, with_recordings

@@ -14,7 +14,7 @@ from golden_savepoints import CASES, DATA, FOLDER, copied, gone_on, write_files
 from polars.testing import assert_frame_equal
 
 from streamlab.core.errors import CheckpointError
-from streamlab.jobs.history.checkpoints import Checkpoint
+from streamlab.job.history.checkpoints import Checkpoint
 from streamlab.plan.schema import is_reserved
 from streamlab.state.checkpoints.blobs import LocalBlobs
 from streamlab.state.checkpoints.manifest import FORMAT

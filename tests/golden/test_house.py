@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import streamlab as sl
 from streamlab.core.column_names.own_columns import own
 from streamlab.plan.schema import is_reserved
 
@@ -43,6 +44,11 @@ def test_columns_of_our_own_have_the_prefix() -> None:
 
 def _without_docstrings(path: Path) -> str:
     return re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_no_package_has_the_name_of_something_public() -> None:
+    """An imported package is an attribute of the package that it is in, so it would take the place of the other."""
+    assert {path.stem for path in (ROOT / "streamlab").iterdir()} & {*sl.__all__} == set()
 
 
 def _is_code(path: Path) -> bool:

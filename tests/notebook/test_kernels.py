@@ -13,7 +13,7 @@ import pytest
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from streamlab.core.errors import JobError
-from streamlab.jobs import attach
+from streamlab.job import attach
 from streamlab.observe.status import JobState
 
 pytestmark = pytest.mark.timeout(180)

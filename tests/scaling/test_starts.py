@@ -9,7 +9,7 @@ import pytest
 from ratio import MOST, processor_s
 
 import streamlab as sl
-from streamlab.jobs import local_runner
+from streamlab.job import local_runner
 from streamlab.runtime.client.client import check_is_free, find
 from streamlab.runtime.job_folder.home import home
 

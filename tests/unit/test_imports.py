@@ -23,7 +23,7 @@ RARE = {"http.server", "statistics", "ssl", "duckdb", "psycopg", "deltalake", "s
         ),
         ("streamlab.runtime.supervisor.supervisor", NOTEBOOK | LIBRARIES | RARE | {"polars", "numpy", "zmq"}),
         ("streamlab.runtime.worker.worker", NOTEBOOK | LIBRARIES | RARE),
-        ("streamlab.jobs.sources", NOTEBOOK | (LIBRARIES | RARE) - {"cloudpickle", "psutil"}),
+        ("streamlab.job.sources", NOTEBOOK | (LIBRARIES | RARE) - {"cloudpickle", "psutil"}),
     ],
 )
 def test_what_is_not_needed_is_not_imported(module: str, unwanted: set[str]) -> None:

@@ -13,7 +13,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from IPython.core.interactiveshell import InteractiveShell
 
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.jobs import jobs as all_jobs
+from streamlab.job import jobs as all_jobs
 from streamlab.notebook.panel.choice import MODES
 
 _MAGIC = re.compile(r"^\s*%%?stream\b(.*)$")

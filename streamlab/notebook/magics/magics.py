@@ -25,8 +25,8 @@ from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_ar
 
 from streamlab.core.errors import StreamlabError
 from streamlab.frame.stream_frame import StreamFrame
-from streamlab.jobs import attach, jobs
-from streamlab.jobs.job import Job
+from streamlab.job import attach, jobs
+from streamlab.job.job import Job
 from streamlab.notebook.magics.cell import run_cell
 from streamlab.notebook.magics.completion import VERBS, make_matcher
 from streamlab.notebook.magics.errors import StreamError

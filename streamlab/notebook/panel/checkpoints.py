@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import StreamlabError
-from streamlab.jobs.history.job_at_checkpoint import HeldMoment
-from streamlab.jobs.job import Job
+from streamlab.job.history.job_at_checkpoint import HeldMoment
+from streamlab.job.job import Job
 from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import Choice, TableChoice
 from streamlab.notebook.panel.results import page_of

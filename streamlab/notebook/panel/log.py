@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.choice import Choice
 from streamlab.notebook.panel.header import failure_text

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.checkpoints import Past, timeline

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.notebook.charts.wire import Binary
 from streamlab.notebook.panel.chart_data import ChartData
 from streamlab.notebook.panel.choice import Choice, TableChoice

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from streamlab.core.errors import JobError, OptionError, StreamlabError, explained
-from streamlab.jobs.control.stepping import Step
-from streamlab.jobs.history.job_at_checkpoint import HeldMoment
-from streamlab.jobs.job import Job
+from streamlab.job.control.stepping import Step
+from streamlab.job.history.job_at_checkpoint import HeldMoment
+from streamlab.job.job import Job
 
 _COUNT = re.compile(r"0*[1-9]\d{0,2}([,_ \u00a0\u202f']\d{3})+|0*[1-9]\d*")
 """A number above zero, with or without something between its thousands; a point may mean something else."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from IPython.core.getipython import get_ipython
 
-from streamlab.jobs import attach
-from streamlab.jobs.job import Job
+from streamlab.job import attach
+from streamlab.job.job import Job
 from streamlab.notebook.view.live_view import LiveView
 from streamlab.notebook.view.refresher import shared_pump
 from streamlab.notebook.view.render_mode import render_mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.notebook.view import static_view
 from streamlab.observe.job_list import COLUMNS, job_lines
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from streamlab.jobs import attach
-from streamlab.jobs.job import Job
+from streamlab.job import attach
+from streamlab.job.job import Job
 from streamlab.notebook.charts.chart_lines import Drawn
 from streamlab.notebook.charts.charts import packed_figure
 from streamlab.notebook.charts.svg import Line, line_svg

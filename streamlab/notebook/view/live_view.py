@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.notebook.charts.wire import Frame
 from streamlab.notebook.panel.choice import Mode
 from streamlab.notebook.view import static_view

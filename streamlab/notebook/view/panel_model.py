@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from streamlab.core.errors import JobError, explained
-from streamlab.jobs import attach
-from streamlab.jobs.history.job_at_checkpoint import HeldMoment
-from streamlab.jobs.job import Job
+from streamlab.job import attach
+from streamlab.job.history.job_at_checkpoint import HeldMoment
+from streamlab.job.job import Job
 from streamlab.notebook.charts.panel_charts import figures
 from streamlab.notebook.charts.wire import Frame, Numbering
 from streamlab.notebook.panel.choice import Choice, Mode, TableChoice

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlab.jobs.job import Job
+from streamlab.job.job import Job
 from streamlab.notebook.charts.chart_lines import Drawn, are_times, chosen
 from streamlab.notebook.charts.charts import line_chart
 from streamlab.notebook.view.live_figure import HEIGHT, show

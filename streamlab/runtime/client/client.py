@@ -380,7 +380,7 @@ def launch(
     options
         How.
     plan
-        The text of ``explain()``, kept for :meth:`streamlab.jobs.job.Job.explain`.
+        The text of ``explain()``, kept for :meth:`streamlab.job.job.Job.explain`.
     query
         What the graph was made of, kept so that graphs of another parallelism can be made.
     origin

@@ -20,7 +20,7 @@ from streamlab.runtime.messages.pipes import FrameBuffer, framed
 
 _SIZE = 64 * 1024
 _MAX_STEP = 1024
-_STEP_CALLER = f'  File "{Path(__file__).with_name("task.py")}"'
+_STEP_CALLER = f'  File "{Path(__file__).parents[1] / "task" / "task.py"}"'
 _THREAD = re.compile(r"^(?P<title>Current thread|Thread) 0x.*\n(?P<calls>(?:  .*\n)*)", re.MULTILINE)
 
 

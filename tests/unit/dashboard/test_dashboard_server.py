@@ -20,7 +20,7 @@ from tornado.websocket import websocket_connect
 import streamlab as sl
 from streamlab.core.errors import OptionError
 from streamlab.dashboard.server import DashboardServer
-from streamlab.jobs.figures.access_token import kept_token
+from streamlab.job.figures.access_token import kept_token
 
 Serve = Callable[..., DashboardServer]
 

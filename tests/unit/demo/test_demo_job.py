@@ -9,7 +9,7 @@ import pytest
 
 from streamlab.demo import flights
 from streamlab.demo import job as demo_job
-from streamlab.jobs.sources import from_frame
+from streamlab.job.sources import from_frame
 from streamlab.observe.status import JobState
 from streamlab.runtime.client.client import list_jobs
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from streamlab.core.errors import JobError, OptionError
-from streamlab.jobs.history.comparing import differing
+from streamlab.job.history.comparing import differing
 from streamlab.notebook.view.actions import carry_out, compare, rows_a_batch
 from streamlab.notebook.view.commands import Commands
 from streamlab.observe.status import JobState

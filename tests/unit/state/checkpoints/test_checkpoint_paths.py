@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamlab.core.errors import CheckpointError, OptionError
-from streamlab.jobs.history.checkpoints import Checkpoint
+from streamlab.job.history.checkpoints import Checkpoint
 from streamlab.state.checkpoints.blobs import open_blobs
 from streamlab.state.checkpoints.manifest import Manifest
 from streamlab.state.checkpoints.manifests import ManifestStore
