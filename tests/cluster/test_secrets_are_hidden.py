@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import streamlab as sl
 from streamlab.cli.app import app
+from streamlab.state.checkpoints.blobs import Blobs
 
 SECRET = "CANARYtok123"
 STORE = f"s3://AKIA:{SECRET}@127.0.0.1/b"
@@ -42,9 +43,11 @@ def failure_of(call: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["store", "duckdb"])
-def test_nothing_that_is_shown_of_a_job_holds_it(kind, home, tmp_path):
+def test_nothing_that_is_shown_of_a_job_holds_it(kind, home, tmp_path, monkeypatch):
     source = sl.from_frame(pl.DataFrame({"a": [1, 2]}))
     if kind == "store":
+        # The store is out of reach only when the job has been started.
+        monkeypatch.setattr(Blobs, "check_usable", lambda self: None)
         job = source.start(kind, checkpoint_store=STORE, checkpoint_every="1s", max_restarts=0)
     else:
         job = source.sink_duckdb(f"{tmp_path}/x.db?motherduck_token={SECRET}", "t", name=kind)
@@ -60,6 +63,7 @@ def test_no_error_of_a_call_holds_it():
         lambda: source.sink_duckdb(f"/no/x.db?motherduck_token={SECRET}", "t"),
         lambda: source.sink_postgres(f"postgresql://me:{SECRET}@127.0.0.1:1/x", "t"),
         lambda: source.sink_postgres(f"host=127.0.0.1 port=1 password={SECRET}", "t"),
+        lambda: source.start("q", checkpoint_store=STORE),
         lambda: source.start("q", checkpoint_store=f"memory://me:{SECRET}@x"),
         lambda: source.start("q", checkpoint_store=f"ftp://me:{SECRET}@127.0.0.1:1/x"),
         lambda: source.start("q", from_savepoint=f"ftp://me:{SECRET}@127.0.0.1:1/x"),
