@@ -10,7 +10,7 @@ import polars as pl
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.plan import nodes
-from streamlab.plan.builders.joins import stream_join
+from streamlab.plan.builders.joins import expanded, stream_join
 from streamlab.plan.event_time import by_name
 from streamlab.plan.expressions import parse
 from streamlab.plan.schema import calls_python, check_names, refusal, show_columns, show_dtype, typed
@@ -23,10 +23,14 @@ _HOWS: dict[str, Literal["inner", "left", "semi", "anti"]] = {
     "semi": "semi",
     "anti": "anti",
 }
+_NO_END = (
+    "which rows of the frame found no match is known only when the stream has ended: how='left' does without them, and "
+    "of a stream, sl.from_frame(frame), they are given and taken back"
+)
 _REFUSED_HOWS = {
-    "right": "which rows of the frame found no match is known only when the stream has ended: use how='left'",
-    "full": "which rows of the frame found no match is known only when the stream has ended: use how='left'",
-    "outer": "which rows of the frame found no match is known only when the stream has ended: use how='left'",
+    "right": _NO_END,
+    "full": _NO_END,
+    "outer": _NO_END,
     "cross": "add a column of one value to both sides and join on it",
 }
 _STATIC = "join: the static frame"
@@ -34,7 +38,7 @@ _REFUSED_CHECKS = {"1:1", "1:m"}
 
 
 class JoinMethods(FrameBase):
-    """``join`` with a static frame."""
+    """``join``: with a frame that does not change, or another stream."""
 
     __slots__ = ()
 
@@ -112,6 +116,8 @@ class JoinMethods(FrameBase):
             )
         check_names("join", right.columns)
         left_keys, right_keys = _join_keys(on, left_on, right_on)
+        left_keys = expanded("join", left_keys, self._plan.schema)
+        right_keys = expanded(_STATIC, right_keys, right.schema)
         self._check_keys(left_keys, right_keys, right)
         self._check_rowwise("join", left_keys)
         kwargs: dict[str, Any] = {
@@ -270,7 +276,7 @@ def _static_frame(other: Any) -> pl.DataFrame:
 
 
 def _refuse_frame(other: Any) -> NoReturn:
-    raise PlanError(explained("join", needed="a Polars or pandas frame", got=f"a {type(other).__name__}"))
+    raise PlanError(explained("join", needed="a Polars or pandas frame, or a stream", got=f"a {type(other).__name__}"))
 
 
 def _checked_how(how: str) -> Literal["inner", "left", "semi", "anti"]:

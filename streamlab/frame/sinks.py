@@ -28,7 +28,10 @@ _OPTIONS = (
     "allow_non_restored_state",
     "paused",
 )
-_APPENDS = "start() keeps an updating result table; windows without trigger and allowed_lateness append"
+_APPENDS = (
+    "start() keeps an updating result table; windows without trigger and allowed_lateness append, and so do joins with "
+    "how='inner' or 'semi'"
+)
 
 
 class SinkMethods(FrameBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from streamlab.connectors.sinks.tables import Mode, TableSink
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.sinks import SinkMethods
 from streamlab.plan.event_time import updating_step
+from streamlab.plan.schema import show_columns
 
 if TYPE_CHECKING:
     from streamlab.job.job import Job
@@ -186,8 +188,16 @@ class TableSinkMethods(SinkMethods):
         own = self._plan.row_key or ()
         if not given and not own:
             got = "a stream that has none of its own"
-            raise PlanError(explained(step, needed="the columns that a row is known by", got=got, hint="keys=['id']"))
+            hint = f"keys=[…], with those of {show_columns(self._plan.schema)} that no two rows have alike"
+            raise PlanError(explained(step, needed="the columns that a row is known by", got=got, hint=hint))
         source = updating_step(self._plan)
+        if given and not own and source is not None:
+            text = explained(
+                step,
+                needed="keys that no two rows of the result have alike",
+                got=f"{list(given)}, unknown behind {source.step!r}: a row could take another's place",
+            )
+            warnings.warn(text, UserWarning, stacklevel=4)
         if given and own and source is not None and set(given) != set(own):
             raise PlanError(
                 explained(

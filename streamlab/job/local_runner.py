@@ -37,6 +37,8 @@ from streamlab.state.checkpoints.savepoints import find_savepoint
 from streamlab.state.snapshot import KEY_GROUPS
 
 _OWN_OPTIONS = frozenset({"name", "parallelism", "keep_rows", "detach", "paused", "checkpoint_every_ms"})
+_OTHER_NAMES = {"checkpoint_interval": "checkpoint_every", "checkpointing_interval": "checkpoint_every"}
+"""What other libraries call an option."""
 _FEW_ROWS = 10_000
 """Rows of a source that one process is through with before a second one would be there."""
 _MAY_BE_ZERO = frozenset({"max_restarts", "restart_delay_ms"})
@@ -146,7 +148,7 @@ def _checked(more: dict[str, Any]) -> dict[str, Any]:
     for name, value in more.items():
         if name not in _MORE_OPTIONS:
             known = [*_MORE_OPTIONS, *(field.name for field in dataclasses.fields(RunOptions) if field.name != "more")]
-            near = get_close_matches(name, ["checkpoint_every", *known], 1)
+            near = get_close_matches(_OTHER_NAMES.get(name, name), ["checkpoint_every", *known], 1)
             hint = f"did you mean {near[0]!r}?" if near else ""
             needed = f"one of {', '.join(_MORE_OPTIONS)}"
             raise OptionError(explained("options", needed=needed, got=repr(name), hint=hint))

@@ -332,8 +332,11 @@ def _moment(to: When) -> tuple[int, bool]:
     if moment is not None:
         return moment.us, False
     if isinstance(to, str | dt.timedelta):
+        length = None
         with suppress(OptionError):
-            return Duration.parse(to).fixed_us("advance_watermark"), True
+            length = Duration.parse(to)
+        if length is not None:
+            return length.fixed_us("advance_watermark"), True
     needed = "a datetime, text such as '2013-01-01 12:00' or '10m', a timedelta, or microseconds"
     raise OptionError(explained("advance_watermark", needed=needed, got=repr(to)))
 

@@ -124,4 +124,4 @@ def _common(left: pl.DataType, right: pl.DataType) -> pl.DataType:
         return left
     both = pl.concat([pl.Series(dtype=left).to_frame(), pl.Series(dtype=right).to_frame()], how="vertical_relaxed")
     (dtype,) = both.dtypes
-    return dtype if dtype.is_integer() else pl.Int128()
+    return dtype if dtype.is_integer() or not left.is_integer() else pl.Int128()

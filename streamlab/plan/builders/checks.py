@@ -44,8 +44,15 @@ def check_appends(step: str, plan: nodes.Node, why: str) -> None:
                 step,
                 needed=f"an append-only stream ({why})",
                 got=f"one that {source.step!r} makes an updating one",
-                hint=f"put {step} before it, or give {source.step!r} no trigger and no allowed_lateness"
-                if isinstance(source, nodes.WindowAggregate)
-                else f"put {step} before {source.step!r}, or aggregate in windows instead: group_by_dynamic(…)",
+                hint=_append_hint(step, source),
             )
         )
+
+
+def _append_hint(step: str, source: nodes.Node) -> str:
+    """Return what makes a stream append-only that a step makes an updating one."""
+    if isinstance(source, nodes.StreamJoin):
+        return f"put {step} before {source.step!r}; of joins only how='inner' and how='semi' append"
+    if isinstance(source, nodes.WindowAggregate):
+        return f"put {step} before it, or give {source.step!r} no trigger and no allowed_lateness"
+    return f"put {step} before {source.step!r}, or aggregate in windows instead: group_by_dynamic(…)"

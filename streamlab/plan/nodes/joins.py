@@ -76,6 +76,11 @@ class StreamJoin(Node):
         return f"{self.how} join on {listed([key.meta.output_name() for key in self.left_on])}"
 
     @property
+    def row_key(self) -> tuple[str, ...] | None:
+        """Of semi and anti joins that of the left side; else none that is known: rows of either side may be alike."""
+        return self.left.row_key if self.how in {"semi", "anti"} else None
+
+    @property
     def traits(self) -> list[object]:
         """The kind, the names of the keys, and the result columns."""
         left, right = ([key.meta.output_name() for key in keys] for keys in (self.left_on, self.right_on))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamlab.core.event_time.time import MAX_TIME_US
 from streamlab.core.messages import Barrier, Batch, Message, Watermark
 from streamlab.runtime.network.transport import Inbox
 from streamlab.runtime.process.job_log import say
@@ -181,7 +182,7 @@ class Inputs:
         inbox = self._inboxes[turn.input]
         if self._task.is_blocked(inbox.channel):
             return None if not free else self._deviate("a checkpoint was taken where the other job took none")
-        while turn.is_watermark and len(inbox) and _is_replaced(inbox.head, turn):
+        while len(inbox) and _was_left_out(inbox.head, turn):
             if self._is_last(inbox.head):
                 return turn.input  # what replaced it there does not come here
             inbox.take()
@@ -248,6 +249,11 @@ class Inputs:
             inbox.keeps_watermarks = self._by_hand or self._trail is not None
 
 
-def _is_replaced(message: Message, turn: Turn) -> bool:
-    """Return whether a watermark was replaced by a later one before anybody took it."""
-    return isinstance(message, Watermark) and message.us < turn.us
+def _was_left_out(message: Message, turn: Turn) -> bool:
+    """Return whether a watermark was not taken where a turn was: a later one, or batches put together, made it void.
+
+    The latter may have been before a checkpoint; a source that begins there says again where it is.
+    """
+    if not isinstance(message, Watermark):
+        return False
+    return message.us < turn.us if turn.is_watermark else bool(turn.batches) and message.us != MAX_TIME_US

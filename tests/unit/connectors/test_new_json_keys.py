@@ -87,7 +87,7 @@ def test_no_more_than_a_hundred_keys_are_said_of_a_file() -> None:
 def test_a_key_is_said_once_whatever_restarts(
     follow: object, batch_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("formats.text", "growing_reader"):
+    for module in ("formats.text", "files.growing_reader"):
         monkeypatch.setattr(f"streamlab.connectors.{module}.CHUNK_BYTES", 64)
     path = tmp_path / "a.ndjson"
     more = [(',"err":1' * (n % 2), ',"z":1' * (n > 9)) for n in range(40)]

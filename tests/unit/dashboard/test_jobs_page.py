@@ -19,7 +19,7 @@ class Reported:
 
 def test_names_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [Reported("<img onerror=alert(1)>", JobState.FINISHED), Reported("newer", JobState.RUNNING)]
-    monkeypatch.setattr(jobs_page.session, "jobs", lambda: jobs)
+    monkeypatch.setattr(jobs_page, "jobs", lambda: jobs)
     html = jobs_table()
     assert "<img" not in html
     assert "&lt;img onerror=alert(1)&gt;" in html
@@ -30,7 +30,7 @@ def test_names_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_page.session, "jobs", list)
+    monkeypatch.setattr(jobs_page, "jobs", list)
     assert "No jobs" in jobs_table()
 
 
@@ -40,7 +40,7 @@ def test_runs_of_a_name_are_links_on_one_line(monkeypatch: pytest.MonkeyPatch) -
         Reported("other", JobState.FINISHED),
         Reported("hourly", JobState.RUNNING),
     ]
-    monkeypatch.setattr(jobs_page.session, "jobs", lambda: jobs)
+    monkeypatch.setattr(jobs_page, "jobs", lambda: jobs)
     html = jobs_table("hourly")
     assert html.count("<tr>") == 2
     assert html.count('href="job?') == 2

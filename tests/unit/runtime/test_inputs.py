@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from streamlab.core.event_time.row_watermarks import ROW_WATERMARK
-from streamlab.core.event_time.time import MIN_TIME_US
+from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
 from streamlab.core.messages import LATE_ROWS, Barrier, Batch, End, Idle, Message, Watermark
 from streamlab.graph.job_graph import Edge, Exchange, JobGraph, Vertex
 from streamlab.runtime.network.transport import Inbox
@@ -160,7 +160,19 @@ def test_the_end_of_the_notes_is_left_without_a_word(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("other", [Watermark(9), Idle(), End()])
+def test_a_watermark_that_was_put_together_with_batches_before_a_checkpoint_is_left_out(tmp_path, capsys):
+    """A source that begins at the checkpoint says once more where it is, which the other job's task never took."""
+    case = Case(noted(tmp_path, Turn(b"B", 1, 0), Turn(b"B", 0, 0)))
+    case.put(1, Watermark(9))
+    assert case.take() is None
+    case.put(1, Batch(FRAME))
+    case.put(0, Batch(FRAME))
+    assert [case.take() for _ in range(2)] == [(1, Batch(FRAME)), (0, Batch(FRAME))]
+    assert case.inputs.followed == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("other", [Watermark(MAX_TIME_US), Idle(), End()])
 def test_another_message_than_was_noted_ends_it_with_a_word(tmp_path, capsys, other):
     case = Case(noted(tmp_path, Turn(b"B", 1, 0), Turn(b"B", 0, 0)))
     case.put(1, other)
