@@ -17,7 +17,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from streamlab.frame.runner import Collected, RunOptions
-    from streamlab.jobs.local_runner import LocalRunner
+    from streamlab.job.local_runner import LocalRunner
     from streamlab.plan.nodes import Node
 
 LESSONS = "notebooks/"
@@ -94,7 +94,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def _examples_run_at_once(request: pytest.FixtureRequest) -> None:
     """Let examples in docstrings collect a query in this thread: the same tasks, but no processes to wait for."""
     if isinstance(request.node, DoctestItem):
-        from streamlab.jobs.local_runner import LocalRunner  # noqa: PLC0415 - only where it is needed
+        from streamlab.job.local_runner import LocalRunner  # noqa: PLC0415 - only where it is needed
 
         patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
         patch.setattr(LocalRunner, "collect", _in_this_thread())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 
+from streamlab.connectors.contracts.dead_letters import row_letters
 from streamlab.connectors.contracts.sink import Pending, Sink, SinkContext, SinkWriter
 from streamlab.core.errors import InternalError, StepFailed
 from streamlab.core.event_time.time import MAX_TIME_US, MIN_TIME_US
@@ -34,7 +35,7 @@ class _Log(Operator):
             msg = "no such luck"
             raise ValueError(msg)
         self._seen += frame.height
-        return [batch, *(Batch(frame, tag) for tag in self._spec.side)]
+        return [batch, *(Batch(_side_rows(frame, tag), tag) for tag in self._spec.side)]
 
     def on_watermark(self, us: int) -> list[Message]:
         return [Batch(pl.DataFrame({"n": [us]})), Watermark(us)] if us != MAX_TIME_US else [Watermark(us)]
@@ -56,6 +57,10 @@ class _Log(Operator):
 
     def snapshot(self) -> Snapshot:
         return Snapshot(values={"seen": self._seen})
+
+
+def _side_rows(frame: pl.DataFrame, tag: str) -> pl.DataFrame:
+    return row_letters("a", frame, "no good", "") if tag == DEAD_LETTERS else frame
 
 
 @dataclass(frozen=True)
