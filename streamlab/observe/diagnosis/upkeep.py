@@ -36,12 +36,12 @@ def failures(facts: Facts) -> list[Finding]:
         step = status.failure.step if status.failure is not None else ""
         move = "read the whole error: job.exception, job.log()"
         return [Finding("failure", Severity.PROBLEM, step, f"the job has failed: {said}", move)]
-    if not status.restarts or status.state.is_final:
+    if not status.restarts:
         return []
     recent = _restarts_lately(facts)
     reason = last_failure(status) or "no reason was given"
     step = status.last_failure.step if status.last_failure is not None else ""
-    if recent >= _LOOP:
+    if recent >= _LOOP and not status.state.is_final:
         sentence = f"restarted {recent} times within {span(_LOOP_US / 1000)}; the last time after: {reason}"
         move = "the same thing goes wrong again and again: mend its cause, see job.log()"
         return [Finding("restart loop", Severity.PROBLEM, step, sentence, move)]
