@@ -14,6 +14,7 @@ from streamlab.connectors.sinks.files import CsvSink, FolderSink, NdjsonSink, Pa
 from streamlab.core.errors import OptionError, PlanError, explained
 from streamlab.frame.base import FrameBase
 from streamlab.frame.outputs import run_options
+from streamlab.plan import nodes
 from streamlab.plan.event_time import updating_step
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ _OPTIONS = (
     "allow_non_restored_state",
     "paused",
 )
-_APPENDS = (
-    "start() keeps an updating result table; windows without trigger and allowed_lateness append, and so do joins with "
-    "how='inner' or 'semi'"
-)
+_APPENDS = "start() keeps an updating result table; windows without trigger and allowed_lateness append"
+_JOINS_APPEND = "start() keeps an updating result table; of joins only how='inner' and how='semi' append"
 
 
 class SinkMethods(FrameBase):
@@ -148,7 +147,7 @@ class SinkMethods(FrameBase):
                     step,
                     needed="an append-only stream, since written rows can't be taken back",
                     got=f"one that {source.step!r} makes an updating one",
-                    hint=hint,
+                    hint=_JOINS_APPEND if hint == _APPENDS and isinstance(source, nodes.StreamJoin) else hint,
                 )
             )
 
