@@ -29,6 +29,8 @@ JOINS: dict[str, dict[str, object]] = {
     "one key": {"on": "key"},
     "two keys": {"on": ["key", "flag"]},
     "floats": {"on": "value"},
+    "floats of two widths": {"left_on": pl.col("value").cast(pl.Float32), "right_on": "value"},
+    "one key for several columns": {"on": pl.col("key", "flag")},
     "nulls are equal": {"on": "key", "nulls_equal": True},
     "keys of other names": {"left_on": "number", "right_on": pl.col("number") + 1},
     "both keys kept": {"on": "number", "coalesce": False, "suffix": "_of_the_other"},

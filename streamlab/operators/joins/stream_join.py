@@ -118,9 +118,9 @@ class StreamJoin(Operator):
         if rows.height:
             slots = self._index.slots(rows, insert=True)
             change = self._sides[port].change(slots, rows)
-            both = self._plan.how in {"semi", "anti"}
+            brought = self._filtered if self._plan.how in {"semi", "anti"} else self._paired
             for adds in (False, True):
-                out += self._filtered(change, port, adds=adds) if both else self._paired(change, port, adds=adds)
+                out += brought(change, port, adds=adds)
         return [Batch(frame, batch.tag, batch.ingested_us) for frame in out if frame.height]
 
     def snapshot(self) -> Snapshot:

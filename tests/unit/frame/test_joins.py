@@ -6,6 +6,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+import streamlab as sl
 from streamlab.core.errors import OptionError, PlanError
 from streamlab.frame.join import concat
 from streamlab.frame.stream_frame import StreamFrame
@@ -154,3 +155,11 @@ def test_concat_mixes_no_updating_and_appending_streams(flights: StreamFrame) ->
 def test_concat_wants_a_list(flights: StreamFrame) -> None:
     with pytest.raises(PlanError, match="concat: needs a list of streams, got a single one"):
         concat(flights)
+
+
+def test_an_upsert_by_keys_of_which_nothing_is_known_warns_before_anything_runs(tmp_path):
+    """A join may give two rows with one key; warnings are errors in tests, so no job starts."""
+    stream = sl.from_frame(AIRLINES)
+    joined = stream.join(stream, on="name", how="full")
+    with pytest.raises(UserWarning, match=r"sink_sqlite: needs keys that no two rows .* could take another's place"):
+        joined.sink_sqlite(tmp_path / "t.db", "t", mode="upsert", keys="carrier")
